@@ -1,0 +1,1 @@
+"""Bundles: the folders that trained models are shared in."""

@@ -1,0 +1,69 @@
+"""The model card: what a person should know of a bundle, made from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def model_card(
+    config: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    training: Mapping[str, Any],
+    selftest: list[dict[str, str]],
+) -> str:
+    """Write the card in Markdown.
+
+    Args:
+        config: the bundle's `config.json`.
+        metrics: what was measured, by log key.
+        training: the bundle's `training.json`.
+        selftest: sentences and what the model writes back.
+    """
+    parts = config["autoencoder"]["init_args"]
+    name = " · ".join(parts[part]["class_path"] for part in ("encoder", "latent", "decoder"))
+    lines = [
+        "---",
+        "library_name: seqae",
+        "tags: [text-autoencoder, sentence-embedding]",
+        "---",
+        "",
+        f"# A sentence autoencoder: {name}",
+        "",
+        "It squeezes a sentence into one vector and writes it back.",
+        "",
+        "```python",
+        "import seqae",
+        "",
+        'model = seqae.load("path/to/this/folder")',
+        'latents = model.encode(["a sentence"])  # (1, Z) float32',
+        "model.decode(latents)",
+        "```",
+        "",
+        "## What was measured",
+        "",
+        "| metric | value |",
+        "|---|---|",
+        *(f"| {key} | {value:.4g} |" for key, value in sorted(metrics.items())),
+        "",
+        "## What it writes back",
+        "",
+        "| sentence | written back |",
+        "|---|---|",
+        *(f"| {_cell(row['text'])} | {_cell(row['reconstruction'])} |" for row in selftest),
+        "",
+        "## How it was trained",
+        "",
+        f"Vocabulary of {config['vocabulary']['size']:,} ({config['tokenizer']['class_path']}), "
+        f"sentences of at most {config['max_length']} tokens.",
+        "",
+        *(f"- {key}: {value}" for key, value in training.items() if not isinstance(value, dict)),
+        "",
+        "The whole configuration is in `training.json`. It knows the kind of text that it was "
+        "trained on and no other; it is no language model and no judge of meaning.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,222 @@
+"""The bundle: a folder to share. JSON, safetensors, a model card; no pickle, no path, no code.
+
+    config.json        how to build the model, and the sizes it was built for
+    model.safetensors  its weights
+    tokenizer.json     text to token ids and back
+    metrics.json       what was measured on it
+    training.json      how it was trained: the resolved configuration, steps, tokens
+    environment.json   the versions that wrote it
+    selftest.json      sentences and what the model writes back: `check` tries them again
+    README.md          the model card
+    MANIFEST.sha256    a hash of each of the above
+
+The folder is written beside its place and takes it when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import seqae
+from seqae.bundle.card import model_card
+from seqae.bundle.weights import read_weights, weights_to_bytes
+from seqae.data.tokenizers import Tokenizer
+from seqae.model.autoencoder import SequenceAutoencoder
+
+FORMAT = 1
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "metrics.json",
+    "training.json",
+    "environment.json",
+    "selftest.json",
+    "README.md",
+)
+MANIFEST = "MANIFEST.sha256"
+MAX_JSON_BYTES = 2**26
+
+
+def write_bundle(
+    folder: Path,
+    autoencoder: SequenceAutoencoder,
+    tokenizer: Tokenizer,
+    metrics: Mapping[str, float],
+    training: Mapping[str, Any],
+    selftest: list[dict[str, str]],
+) -> None:
+    """Write a bundle, in place of the one that may be there.
+
+    Args:
+        folder: where; its parent exists.
+        autoencoder: a built model.
+        tokenizer: the trained tokenizer that it was built for.
+        metrics: what was measured, by log key.
+        training: how it was trained; plain data.
+        selftest: `{"text": ..., "reconstruction": ...}` of a few sentences.
+
+    Raises:
+        ValueError: if a weight is not finite.
+    """
+    assert autoencoder.vocabulary is not None
+    config = {
+        "format": FORMAT,
+        "autoencoder": autoencoder.config(),
+        "tokenizer": tokenizer.config(),
+        "vocabulary": asdict(autoencoder.vocabulary),
+        "max_length": autoencoder.max_length,
+    }
+    contents = {
+        "config.json": _to_json(config),
+        "model.safetensors": weights_to_bytes(autoencoder.state_dict()),
+        "tokenizer.json": tokenizer.to_json().encode(),
+        "metrics.json": _to_json(dict(metrics)),
+        "training.json": _to_json(dict(training)),
+        "environment.json": _to_json(environment()),
+        "selftest.json": _to_json(selftest),
+        "README.md": model_card(config, metrics, training, selftest).encode(),
+    }
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()]
+    contents[MANIFEST] = "".join(lines).encode()
+    _replace_folder(folder, contents)
+
+
+def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str, Any]]:
+    """Read a bundle that anybody may have written.
+
+    Nothing in it is run or imported; every file is checked before it is used.
+
+    Args:
+        folder: the bundle.
+
+    Returns:
+        The model, in evaluation mode; its tokenizer; and the other JSON files by name without
+        ending (`metrics`, `training`, `selftest`).
+
+    Raises:
+        ValueError: if it is not a bundle, or not whole, or its parts do not belong together.
+    """
+    _check_manifest(folder)
+    config = _read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else config
+        raise ValueError(
+            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {found!r} instead. "
+            f"Use the version of seqae that wrote it."
+        )
+    tokenizer = Tokenizer.load(folder / "tokenizer.json", config.get("tokenizer"))
+    if asdict(tokenizer.vocabulary) != config.get("vocabulary"):
+        raise ValueError(
+            f"`vocabulary` in {folder / 'config.json'} must be that of its tokenizer, "
+            f"{asdict(tokenizer.vocabulary)}, but it is {config.get('vocabulary')} instead. The "
+            f"tokenizer and the weights do not belong together."
+        )
+    autoencoder = SequenceAutoencoder.from_config(config.get("autoencoder", {}))
+    max_length = config.get("max_length")
+    if type(max_length) is not int:
+        raise ValueError(f"`max_length` must be a whole number, but it is {max_length!r} instead.")
+    with torch.device("meta"):  # shapes without memory, whatever sizes the file asks for
+        autoencoder.build(tokenizer.vocabulary, max_length)
+    weights = read_weights(folder / "model.safetensors", autoencoder.state_dict())
+    autoencoder.load_state_dict(weights, assign=True)
+    details = {
+        name: _read_json(folder / f"{name}.json") for name in ("metrics", "training", "selftest")
+    }
+    return autoencoder.eval(), tokenizer, details
+
+
+def environment() -> dict[str, str]:
+    """The versions of what the result depends on."""
+    versions = {"python": platform.python_version(), "seqae": seqae.__version__}
+    for package in ("torch", "lightning", "tokenizers", "safetensors", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _check_manifest(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(
+            f"a bundle must be a folder, but there is none at {folder}. "
+            f"Give the `bundle` folder of a run."
+        )
+    for name in (*FILES, MANIFEST):
+        path = folder / name
+        if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
+            raise ValueError(
+                f"`{name}` must be a file in the bundle {folder}, but it is not there. "
+                f"Give the `bundle` folder of a run, or get the bundle again."
+            )
+    expected = {name: _hash_file(folder / name) for name in FILES}
+    listed: dict[str, str] = {}
+    text = _read_capped(folder / MANIFEST).decode("utf-8", "replace")
+    for line in text.splitlines():
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    if set(listed) != set(expected):
+        raise ValueError(f"`{MANIFEST}` in {folder} lists other files than a bundle has.")
+    for name, digest in expected.items():
+        if listed[name] != digest:
+            raise ValueError(
+                f"`{name}` in {folder} is not what {MANIFEST} says: it was changed or damaged. "
+                f"Get the bundle again."
+            )
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def _read_capped(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise ValueError(f"{path} must be at most {MAX_JSON_BYTES:,} bytes, but it has {size:,}.")
+    return path.read_bytes()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_capped(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON, but: {error}. Get the bundle again.") from error
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        new.mkdir()
+        for name, data in contents.items():
+            with (new / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,94 @@
+"""Weights in a safetensors file: written as bytes, read only after the header was found right.
+
+A header can promise anything. It is parsed here first, under a cap, and must name exactly the
+tensors that the configuration leads to; only then is memory given to it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+MAX_HEADER_BYTES = 2**24
+DTYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+}
+
+
+def weights_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Serialise tensors, each contiguous and on the CPU.
+
+    Raises:
+        ValueError: if a weight is not finite; such a model must not replace a good one.
+    """
+    for name, tensor in tensors.items():
+        _check_finite(name, tensor, "the model")
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    )
+
+
+def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the tensors that `expected` (on any device, meta too) describes, and no others.
+
+    Raises:
+        ValueError: if the file is damaged, or holds other names, shapes or types, or a value that
+            is not finite.
+    """
+    described = _read_header(path)
+    names = sorted(set(described) ^ set(expected))
+    if names:
+        where = "missing from" if names[0] in expected else "unknown to the model but in"
+        raise ValueError(f"`{names[0]}` is {where} {path}. The file belongs to another model.")
+    for name, tensor in expected.items():
+        shape, dtype = list(tensor.shape), DTYPE_NAMES[tensor.dtype]
+        entry = described[name]
+        if entry.get("shape") != shape or entry.get("dtype") != dtype:
+            raise ValueError(
+                f"`{name}` in {path} must be {dtype} of shape {shape}, but it is "
+                f"{entry.get('dtype')} of shape {entry.get('shape')} instead. The file belongs to "
+                f"another model."
+            )
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error}. Get the file again.") from error
+    for name, tensor in weights.items():
+        _check_finite(name, tensor, str(path))
+    return weights
+
+
+def _read_header(path: Path) -> dict[str, dict[str, object]]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else math.inf
+        if length > min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"{path} is damaged: its header does not fit. Get the file again.")
+        try:
+            header = json.loads(file.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: its header is no JSON. Get it again.") from error
+    if not isinstance(header, dict) or not all(isinstance(e, dict) for e in header.values()):
+        raise ValueError(f"{path} is damaged: its header is no list of tensors. Get it again.")
+    header.pop("__metadata__", None)
+    return header
+
+
+def _check_finite(name: str, tensor: Tensor, where: str) -> None:
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(
+            f"`{name}` of {where} must be finite, but it holds NaN or infinity instead. "
+            f"Go back to an earlier checkpoint, or train with a lower `model.learning_rate`."
+        )

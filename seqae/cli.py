@@ -1,0 +1,86 @@
+"""The console command `seqae`: a thin dispatcher, so that help costs no import of torch.
+
+`fit`, `validate`, `test` and `predict` go to LightningCLI; every other command is a typed function
+of seqae.tasks whose signature and docstring are its options and its help.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import seqae
+from seqae.errors import fail
+
+TRAINING = {
+    "fit": "train a model:  seqae fit -c configs/gru.yaml --data.train my.txt",
+    "validate": "measure a checkpoint on the validation split",
+    "test": "measure a checkpoint on the test split",
+    "predict": "write a checkpoint's reconstructions of the test split to a file",
+}
+TASKS = {
+    "reconstruct": ("seqae.tasks.transform", "texts to latents and back"),
+    "encode": ("seqae.tasks.transform", "texts to latents, as .npy, .parquet or JSON lines"),
+    "decode": ("seqae.tasks.transform", "latents to texts"),
+    "evaluate": ("seqae.tasks.evaluate", "a table of figures on unseen sentences, with baselines"),
+    "check": ("seqae.tasks.check", "whether a bundle is whole, and writes what it wrote before"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        args: the command line without the program's name; by default the process's own.
+
+    Returns:
+        The exit status: 0, or 1 if the command failed. Wrong usage exits with 2.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"seqae {seqae.__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    debug = "--debug" in rest
+    rest = [argument for argument in rest if argument != "--debug"]
+    if command not in TRAINING and command not in TASKS:
+        fail(f"`command` must be one of {', '.join([*TRAINING, *TASKS])}, but it is {command}", 2)
+    try:
+        if command in TRAINING:
+            import_module("seqae.training.command").run(command, rest)
+        else:
+            import_module("seqae.tasks.command").run(TASKS[command][0], command, rest)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        fail("interrupted", status=1)
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        fail(str(error) or type(error).__name__, status=1)
+    return 0
+
+
+def overview() -> str:
+    """The text of `seqae --help`."""
+    tasks = {name: text for name, (_, text) in TASKS.items()}
+    width = max(map(len, [*TRAINING, *tasks]))
+    lines = [
+        "usage: seqae COMMAND ...",
+        "",
+        "Squeeze sentences into vectors and write them back.",
+        "",
+        *(f"  {name:{width}}  {text}" for name, text in {**TRAINING, **tasks}.items()),
+        "",
+        "seqae COMMAND --help lists its options; --version prints the version.",
+        "Every command takes --debug, which shows the traceback of an error.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Data: from text files to padded batches of token ids."""

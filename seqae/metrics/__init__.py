@@ -1,0 +1,1 @@
+"""Metrics: what is measured, each named for exactly what it is."""

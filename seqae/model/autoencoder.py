@@ -1,0 +1,168 @@
+"""SequenceAutoencoder: embed, encode, latent, decode, project; pure torch, no text, no files.
+
+Shape letters, here and everywhere: B batch, T time (tokens), N real tokens of a batch,
+E embedding_dim, H hidden_dim, F features of the decoder, Z latent_dim, V vocab_size.
+
+    token_ids (B, T) -> embedded (B, T, E) -> (B, H) -> latent (B, Z)
+        -> features (B, T-1, F) -> logits (B, T-1, V)
+
+The latent is all that the decoder knows of the sentence. Logits are the dear part (two thirds of a
+training step at 10 k words), so the loss takes features at real tokens and never sees padded ones.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from seqae.batch import Batch, Vocabulary
+from seqae.component import Component, check_range
+from seqae.model.decoders import Decoder, State
+from seqae.model.encoders import Encoder
+from seqae.model.latents import Latent, LatentOutput
+
+Head = Literal["tied", "linear", "nearest"]
+
+
+@final
+class SequenceAutoencoder(Component, nn.Module):
+    """An autoencoder of token sequences.
+
+    The parts are constructed with their own settings only; `build` gives them the sizes of their
+    neighbours, once the tokenizer is known.
+
+    Args:
+        encoder: embedded tokens to one vector.
+        latent: that vector to the latent.
+        decoder: the latent to features for each token.
+        embedding_dim: size of a token's embedding, E.
+        head: how features become logits. `tied`: a linear map to E, then the embedding's own
+            weights (Press and Wolf 2017); `linear`: an output layer of its own; `nearest`: a
+            linear map to E, then minus the squared distance to each embedding, so that the most
+            likely token is the nearest one (what a mean squared error on embeddings needs).
+        embedding_dropout: chance that a feature of an embedding is zeroed in training.
+        train_embedding: false keeps the embedding as it was initialised, standard normal.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        latent: Latent,
+        decoder: Decoder,
+        embedding_dim: int = 256,
+        head: Head = "tied",
+        embedding_dropout: float = 0.0,
+        train_embedding: bool = True,
+    ) -> None:
+        super().__init__()
+        check_range("embedding_dim", embedding_dim, 1, 2**16)
+        check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)
+        self.encoder, self.latent, self.decoder = encoder, latent, decoder
+        self.embedding_dim, self.head = embedding_dim, head
+        self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
+        self.vocabulary: Vocabulary | None = None
+        self.max_length = 0
+
+    def build(self, vocabulary: Vocabulary, max_length: int) -> SequenceAutoencoder:
+        """Make the weights.
+
+        Args:
+            vocabulary: the tokenizer's size and special ids.
+            max_length: most tokens of a sentence, bos and eos counted.
+
+        Returns:
+            The model itself.
+        """
+        check_range("max_length", max_length, 3, 2**20)
+        self.vocabulary, self.max_length = vocabulary, max_length
+        self.embedding = nn.Embedding(vocabulary.size, self.embedding_dim)
+        self.embedding.weight.requires_grad_(self.train_embedding)
+        self.encoder.build(self.embedding_dim, max_length)
+        self.latent.build(self.encoder.output_dim)
+        self.decoder.build(self.embedding_dim, self.latent.output_dim, max_length)
+        if self.head == "linear":
+            self.output = nn.Linear(self.decoder.output_dim, vocabulary.size)
+        else:
+            self.output = nn.Linear(self.decoder.output_dim, self.embedding_dim)
+        if self.head == "tied":
+            self.output_bias = nn.Parameter(torch.zeros(vocabulary.size))
+        return self
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """(..., ) int64 to (..., E)."""
+        embedded: Tensor = self.embedding(token_ids)
+        return embedded
+
+    def encode(self, batch: Batch) -> LatentOutput:
+        """Encode sentences; the result's `latent` is (B, Z)."""
+        embedded = self._drop(self.embed(batch.token_ids))
+        output: LatentOutput = self.latent(self.encoder(embedded, batch.mask))
+        return output
+
+    def decode(self, decoder_input: Tensor, latent: Tensor) -> Tensor:
+        """Teacher forcing: (B, T-1) previous tokens and (B, Z) to features (B, T-1, F)."""
+        features: Tensor = self.decoder(self._drop(self.embed(decoder_input)), latent)
+        return features
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, T-1, V) under teacher forcing."""
+        return self.logits(self.decode(batch.decoder_input, self.encode(batch).latent))
+
+    def init_state(self, latent: Tensor) -> State:
+        """What generation starts from, given (B, Z)."""
+        return self.decoder.init_state(latent)
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """One token of generation.
+
+        Args:
+            token: (B,) int64, the token before; bos at first.
+            state: from `init_state` or the step before.
+
+        Returns:
+            Logits (B, V) and the next state.
+        """
+        features, state = self.decoder.step(self.embed(token), state)
+        return self.logits(features), state
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features (..., F) to logits (..., V)."""
+        features, weight, bias = self.output_layer(features)
+        return nn.functional.linear(features, weight, bias)
+
+    def output_layer(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The last linear layer and what goes into it, for a loss that never holds all logits.
+
+        Args:
+            features: (..., F) from `decode`.
+
+        Returns:
+            Input (..., D), weight (V, D) and bias (V,) whose linear map gives the logits.
+        """
+        if self.head == "linear":
+            return features, self.output.weight, self.output.bias
+        predicted = self.output(features)
+        if self.head == "tied":
+            # Embeddings start with unit variance; so scaled, the logits do too.
+            return predicted * self.embedding_dim**-0.5, self.embedding.weight, self.output_bias
+        # -|x - e|^2 = 2 x.e - |e|^2 - |x|^2, and the last term is the same for every token.
+        return 2.0 * predicted, self.embedding.weight, -self.embedding.weight.pow(2).sum(dim=1)
+
+    def predict_embedding(self, features: Tensor) -> Tensor:
+        """Features (..., F) to the embedding (..., E) that the decoder would write.
+
+        Raises:
+            ValueError: if the head is `linear`, which predicts no embedding.
+        """
+        if self.head == "linear":
+            raise ValueError(
+                "`head` must be nearest or tied for an objective on embeddings, but it is linear "
+                "instead. Set `model.autoencoder.head: nearest`."
+            )
+        predicted: Tensor = self.output(features)
+        return predicted
+
+    def _drop(self, embedded: Tensor) -> Tensor:
+        return nn.functional.dropout(embedded, self.embedding_dropout, self.training)

@@ -1,0 +1,187 @@
+"""Decoders: the latent to features for each token to write.
+
+`forward` is teacher forcing, all positions in one call. `init_state` and `step` write one token at
+a time; the tests hold both to the same logits. A state is a tuple of tensors whose first axis is
+the batch, so that generation can drop finished rows without knowing the decoder.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from seqae.component import Component, check_range
+from seqae.model.layers import Activation, GRUStack, PositionBinding, dense_layers
+
+State = tuple[Tensor, ...]
+
+
+class Decoder(Component, nn.Module):
+    """(B, Z) latent, and the tokens written so far, to features of the next token.
+
+    Attributes:
+        output_dim: F, known once `build` has run.
+    """
+
+    output_dim: int
+
+    @abstractmethod
+    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:
+        """Make the weights.
+
+        Args:
+            embedding_dim: E.
+            latent_dim: Z.
+            max_length: most tokens of a sentence, bos and eos counted.
+        """
+
+    @abstractmethod
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
+        """Teacher forcing.
+
+        Args:
+            embedded: (B, T-1, E), the embedded true tokens before each one to write.
+            latent: (B, Z).
+
+        Returns:
+            (B, T-1, F).
+        """
+
+    @abstractmethod
+    def init_state(self, latent: Tensor) -> State:
+        """(B, Z) to the state before the first token."""
+
+    @abstractmethod
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, E), the embedded token before, to features (B, F) and the next state."""
+
+
+@final
+class DenseDecoder(Decoder):
+    """All positions at once from the latent through dense layers; the last one is linear.
+
+    Args:
+        hidden_dim: units of each layer before the last.
+        num_layers: how many layers; 1 is the classic `x = W h + b`.
+        activation: the function between layers.
+        dropout: chance that a unit between layers is zeroed in training.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 512,
+        num_layers: int = 1,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_range("hidden_dim", hidden_dim, 1, 2**16)
+        check_range("num_layers", num_layers, 1, 64)
+        check_range("dropout", dropout, 0.0, 0.99)
+        self.hidden_dim, self.num_layers = hidden_dim, num_layers
+        self.activation, self.dropout = activation, dropout
+
+    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
+        self.output_dim = embedding_dim
+        sizes = [latent_dim] + [self.hidden_dim] * (self.num_layers - 1)
+        sizes += [(max_length - 1) * embedding_dim]
+        self.layers = dense_layers(sizes, self.activation, self.dropout)
+
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
+        return self._write(latent)[:, : embedded.shape[1]]
+
+    def init_state(self, latent: Tensor) -> State:  # noqa: D102
+        return self._write(latent), latent.new_zeros(len(latent), dtype=torch.int64)
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        written, position = state
+        rows = torch.arange(len(position), device=position.device)
+        return written[rows, position], (written, position + 1)
+
+    def _write(self, latent: Tensor) -> Tensor:
+        written: Tensor = self.layers(latent)
+        return written.reshape(len(latent), -1, self.output_dim)
+
+
+@final
+class GRUDecoder(Decoder):
+    """A GRU that reads the latent at every step and begins in a state made from it.
+
+    Under `position_dim` the latent is also unbound at each position (see PositionBinding); what
+    comes out joins the GRU's input and is added to its output.
+
+    Args:
+        hidden_dim: units of each layer.
+        num_layers: how many layers.
+        dropout: chance that a feature of the states is zeroed in training.
+        position_dim: size of the vector that is unbound at each position; 0 leaves that out, and
+            the latent is the same at every step.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 512,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        position_dim: int = 512,
+    ) -> None:
+        super().__init__()
+        check_range("hidden_dim", hidden_dim, 1, 2**16)
+        check_range("num_layers", num_layers, 1, 64)
+        check_range("dropout", dropout, 0.0, 0.99)
+        check_range("position_dim", position_dim, 0, 2**16)
+        self.hidden_dim, self.num_layers = hidden_dim, num_layers
+        self.dropout, self.position_dim = dropout, position_dim
+
+    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
+        self.output_dim = embedding_dim
+        self.initial = nn.Linear(latent_dim, self.num_layers * self.hidden_dim)
+        self.context = nn.Linear(latent_dim, embedding_dim)
+        if self.position_dim:
+            self.bound = nn.Linear(latent_dim, self.position_dim)
+            self.unbound = nn.Linear(self.position_dim, embedding_dim, bias=False)
+            self.positions = PositionBinding(self.position_dim, max_length)
+        self.gru = GRUStack(
+            2 * embedding_dim, self.hidden_dim, self.num_layers, dropout=self.dropout
+        )
+        self.drop = nn.Dropout(self.dropout)
+        self.projection = nn.Linear(self.hidden_dim, embedding_dim)
+        self.norm = nn.LayerNorm(embedding_dim)
+
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
+        positions = torch.arange(embedded.shape[1], device=embedded.device)[None]
+        hidden, context, bound = self._read(latent)
+        features, _ = self._run(embedded, positions, hidden, context, bound)
+        return features
+
+    def init_state(self, latent: Tensor) -> State:  # noqa: D102
+        position = latent.new_zeros(len(latent), dtype=torch.int64)
+        return position, *self._read(latent)
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        position, hidden, context, bound = state
+        features, hidden = self._run(embedded[:, None], position[:, None], hidden, context, bound)
+        return features[:, 0], (position + 1, hidden, context, bound)
+
+    def _read(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """First states (B, layers, H), constant context (B, E), bound vector (B, position_dim)."""
+        hidden = torch.tanh(self.initial(latent)).reshape(len(latent), self.num_layers, -1)
+        bound = self.bound(latent) if self.position_dim else latent[:, :0]
+        return hidden, self.context(latent), bound
+
+    def _run(
+        self, embedded: Tensor, positions: Tensor, hidden: Tensor, context: Tensor, bound: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(B, T, E) tokens at (B or 1, T) positions to features (B, T, E) and the last states."""
+        steps = embedded.shape[1]
+        context = context[:, None].expand(-1, steps, -1)
+        unbound: Tensor | float = 0.0
+        if self.position_dim:
+            unbound = self.unbound(bound[:, None] * self.positions(positions))
+        lengths = torch.full((len(embedded),), steps, device=embedded.device)
+        inputs = torch.cat([embedded, context + unbound], dim=2)
+        states, hidden = self.gru(inputs, lengths, hidden)
+        return self.norm(self.projection(self.drop(states)) + unbound), hidden

@@ -1,0 +1,157 @@
+"""Encoders: an embedded, padded sentence to one vector of fixed size.
+
+Every encoder is told its own hyper-parameters when it is constructed and the sizes of its
+neighbours in `build`, so that no size is written twice in a configuration. What stands in the
+padding never matters: a backward GRU reads each sentence from its own last token, and pooling
+leaves padded positions out.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from seqae.component import Component, check_choice, check_range
+from seqae.model.layers import ACTIVATIONS, Activation, GRUStack, PositionBinding, dense_layers
+
+Pooling = Literal["last", "mean_max", "position"]
+
+
+class Encoder(Component, nn.Module):
+    """(B, T, E) embedded tokens and a (B, T) mask to (B, H).
+
+    Attributes:
+        output_dim: H, known once `build` has run.
+    """
+
+    output_dim: int
+
+    @abstractmethod
+    def build(self, embedding_dim: int, max_length: int) -> None:
+        """Make the weights.
+
+        Args:
+            embedding_dim: E.
+            max_length: most tokens of a sentence, bos and eos counted.
+        """
+
+    @abstractmethod
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        """Encode a batch.
+
+        Args:
+            embedded: (B, T, E) float.
+            mask: (B, T) bool, True at real tokens, which come first in each row.
+
+        Returns:
+            (B, H) float.
+        """
+
+
+@final
+class DenseEncoder(Encoder):
+    """The padded sentence as one long vector through dense layers, `h = f(W x + b)` each.
+
+    Args:
+        hidden_dim: units of each layer, H.
+        num_layers: how many layers.
+        activation: the function f after each layer.
+        dropout: chance that a unit is zeroed in training, after each layer but the last.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 512,
+        num_layers: int = 1,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_range("hidden_dim", hidden_dim, 1, 2**16)
+        check_range("num_layers", num_layers, 1, 64)
+        check_range("dropout", dropout, 0.0, 0.99)
+        self.hidden_dim, self.num_layers = hidden_dim, num_layers
+        self.activation, self.dropout = activation, dropout
+
+    def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
+        self.output_dim = self.hidden_dim
+        self._max_length = max_length
+        sizes = [max_length * embedding_dim] + [self.hidden_dim] * self.num_layers
+        self.layers = nn.Sequential(
+            dense_layers(sizes, self.activation, self.dropout), ACTIVATIONS[self.activation]()
+        )
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        padded = embedded.masked_fill(~mask[..., None], 0.0)
+        padded = nn.functional.pad(padded, (0, 0, 0, self._max_length - padded.shape[1]))
+        hidden: Tensor = self.layers(padded.flatten(1))
+        return hidden
+
+
+@final
+class GRUEncoder(Encoder):
+    """GRU states, and the embeddings below them, pooled to one vector.
+
+    Args:
+        hidden_dim: units of each direction.
+        num_layers: how many layers.
+        bidirectional: whether each layer also reads backward.
+        dropout: chance that a feature of the states is zeroed in training.
+        pooling: how states of all tokens become one vector. `last`: the last state of each
+            direction (Cho et al. 2014); `mean_max`: their mean and maximum over the sentence;
+            `position`: a linear map of state and embedding, bound to its position and summed (see
+            PositionBinding). The last learns to copy unseen sentences in a tenth of the time.
+        position_dim: size of the bound sum under `pooling: position`.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 256,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        dropout: float = 0.0,
+        pooling: Pooling = "position",
+        position_dim: int = 512,
+    ) -> None:
+        super().__init__()
+        check_range("hidden_dim", hidden_dim, 1, 2**16)
+        check_range("num_layers", num_layers, 1, 64)
+        check_range("dropout", dropout, 0.0, 0.99)
+        check_choice("pooling", pooling, ("last", "mean_max", "position"))
+        check_range("position_dim", position_dim, 1, 2**16)
+        self.hidden_dim, self.num_layers, self.bidirectional = hidden_dim, num_layers, bidirectional
+        self.dropout, self.pooling, self.position_dim = dropout, pooling, position_dim
+
+    def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
+        self.gru = GRUStack(
+            embedding_dim, self.hidden_dim, self.num_layers, self.bidirectional, self.dropout
+        )
+        self.drop = nn.Dropout(self.dropout)
+        if self.pooling == "position":
+            size = embedding_dim + self.gru.output_dim
+            self.bound = nn.Linear(size, self.position_dim, bias=False)
+            self.positions = PositionBinding(self.position_dim, max_length)
+            self.output_dim = self.position_dim
+        elif self.pooling == "mean_max":
+            self.output_dim = 2 * self.gru.output_dim
+        else:
+            self.output_dim = self.gru.output_dim
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        lengths = mask.sum(dim=1)
+        states, last = self.gru(embedded, lengths)
+        states, real = self.drop(states), mask[..., None]
+        if self.pooling == "position":
+            bound = self.bound(torch.cat([embedded, states], dim=2))
+            places = self.positions(torch.arange(mask.shape[1], device=mask.device))
+            # A sum of T independent terms grows with the root of T; 4 is the root of a long one.
+            pooled: Tensor = (bound * places).masked_fill(~real, 0.0).sum(dim=1) / 4.0
+            return pooled
+        if self.pooling == "mean_max":
+            mean = states.masked_fill(~real, 0.0).sum(dim=1) / lengths[:, None]
+            return torch.cat([mean, states.masked_fill(~real, -torch.inf).amax(dim=1)], dim=1)
+        ends: Tensor = self.drop(last[:, -2 if self.bidirectional else -1 :].flatten(1))
+        return ends

@@ -1,0 +1,1 @@
+"""Tasks: a model and texts in, a table or a file out."""

@@ -1,0 +1,44 @@
+"""Trivial baselines: what a model has to be better than before its figures mean anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+BLOCK = 256
+
+
+def most_frequent_sentence(train: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Answer every text with the training sentence that occurs most often.
+
+    Among equals, the one whose words are the most frequent on average, which is the best guess
+    that a constant can be where no sentence occurs twice.
+    """
+    counts = Counter(train)
+    highest = max(counts.values())
+    words = Counter(word for text in train for word in text.split())
+
+    def commonness(text: str) -> tuple[float, str]:
+        tokens = text.split()
+        return sum(words[word] for word in tokens) / max(1, len(tokens)), text
+
+    best = max((text for text, count in counts.items() if count == highest), key=commonness)
+    return [best] * len(texts)
+
+
+def nearest_by_tfidf(train: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Answer each text with the training sentence of the highest TF-IDF cosine.
+
+    Words as scikit-learn finds them, sublinear term frequency; blocks bound the memory.
+    """
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectors = vectorizer.fit_transform(train).T.tocsc()
+    asked = vectorizer.transform(texts)
+    nearest: list[int] = []
+    for start in range(0, len(texts), BLOCK):
+        similarity = (asked[start : start + BLOCK] @ vectors).toarray()
+        nearest += np.asarray(similarity).argmax(axis=1).tolist()
+    return [train[index] for index in nearest]

@@ -1,0 +1,171 @@
+"""Evaluate: how well a model writes unseen sentences back, beside trivial baselines."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from seqae.bundle.text_autoencoder import TextAutoencoder, load
+from seqae.data.builtin import split_of
+from seqae.data.sources import TextSource
+from seqae.metrics.reconstruction import ReconstructionMetric, ReconstructionScores
+from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
+from seqae.tasks.transform import check_output, visible
+
+EXPLANATIONS = {
+    "token accuracy": "share of the sentences' tokens, their end counted, that stand at the same "
+    "place in what was written; the decoder reads only what it wrote itself",
+    "exact match": "share of sentences written back without any difference",
+    "BLEU": "corpus BLEU of what was written against the sentences, as sacreBLEU computes it",
+    "most frequent sentence": "always the most frequent training sentence",
+    "nearest by TF-IDF": "the training sentence with the highest TF-IDF cosine",
+}
+
+
+def evaluate(
+    model: str,
+    file: str | None = None,
+    train_file: str | None = None,
+    split: Literal["test", "val"] = "test",
+    limit: int = 1000,
+    seed: int = 0,
+    examples: int = 8,
+    output: str | None = None,
+    explain: bool = False,
+    device: str = "cpu",
+) -> None:
+    """Measure how well sentences are written back, beside trivial baselines.
+
+    Args:
+        model: a bundle, or the folder of a run.
+        file: sentences that the model has not seen, one a line; by default the held-out split of
+            the data that it was trained on.
+        train_file: its training sentences, for the baselines; by default the data that it was
+            trained on.
+        split: which held-out split, where no file is given.
+        limit: how many sentences, drawn at random; 0 takes all.
+        seed: of the drawing.
+        examples: how many sentences to show; 0 shows none.
+        output: a .json file for the figures and the examples.
+        explain: say what each row and column means.
+        device: where to compute: cpu, cuda, cuda:1 ...
+    """
+    check_output(output, (".json",))
+    loaded = load(model, device)
+    train = read_split(loaded, "train") if train_file is None else _read(train_file, "train_file")
+    texts = read_split(loaded, split) if file is None else _read(file, "file")
+    if limit and len(texts) > limit:
+        texts = random.Random(seed).sample(texts, limit)
+    written = {
+        "model": loaded.reconstruct(texts, too_long="truncate"),
+        "nearest by TF-IDF": nearest_by_tfidf(train, texts),
+        "most frequent sentence": most_frequent_sentence(train, texts),
+    }
+    scores = {name: score(loaded, answers, texts) for name, answers in written.items()}
+    shown = list(zip(texts, written["model"], strict=True))[:examples]
+    where = file or f"{split} split of {', '.join(_sources(loaded, split))}"
+    _show(f"{len(texts):,} unseen sentences: {where}", scores, shown, explain)
+    if output is not None:
+        result = {
+            "model": model,
+            "sentences": len(texts),
+            "from": where,
+            "seed": seed,
+            "scores": {name: asdict(value) for name, value in scores.items()},
+            "examples": [{"text": t, "reconstruction": w} for t, w in shown],
+        }
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        Path(output).write_text(text, encoding="utf-8")
+
+
+def score(model: TextAutoencoder, written: list[str], texts: list[str]) -> ReconstructionScores:
+    """Count the tokens of the model's tokenizer; see ReconstructionScores."""
+    metric = ReconstructionMetric()
+    ids = [[row[1:-1] for row in model.tokenizer.encode(side)] for side in (written, texts)]
+    metric.update(ids[0], ids[1], written, texts)
+    return metric.compute()
+
+
+def read_split(model: TextAutoencoder, split: Literal["train", "val", "test"]) -> list[str]:
+    """Read a split of the data that a bundle was trained on, as its `training.json` says.
+
+    Raises:
+        ValueError: if the bundle does not say, or the data is no longer there.
+    """
+    data = _data_settings(model)
+    names = _sources(model, split)
+    held_out = {side: 0 if data.get(side) else data[f"{side}_percent"] for side in ("val", "test")}
+    divided = split == "train" or not data.get(split)
+    texts = [
+        sentence.text
+        for name in names
+        for sentence in TextSource(name, key="file", errors=data["errors"])
+        if not divided
+        or split
+        == split_of(
+            sentence.text,
+            val_percent=held_out["val"],
+            test_percent=held_out["test"],
+            seed=data["split_seed"],
+        )
+    ]
+    if not texts:
+        raise ValueError(
+            f"`split` must have sentences, but no {split} was held out of {', '.join(names)}. "
+            f"Name a file: `seqae evaluate MODEL FILE`."
+        )
+    return texts
+
+
+def _data_settings(model: TextAutoencoder) -> dict[str, Any]:
+    data = model.details.get("training", {}).get("config", {}).get("data")
+    if not isinstance(data, dict):
+        raise ValueError(
+            "`file` and `train_file` must be given, because the bundle does not say what data it "
+            "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
+        )
+    return data
+
+
+def _sources(model: TextAutoencoder, split: str) -> list[str]:
+    data = _data_settings(model)
+    sources = data.get(split) or data["train"]
+    return [sources] if isinstance(sources, str) else list(sources)
+
+
+def _read(source: str, key: str) -> list[str]:
+    return [sentence.text for sentence in TextSource(source, key=key)]
+
+
+def _show(
+    title: str,
+    scores: dict[str, ReconstructionScores],
+    shown: list[tuple[str, str]],
+    explain: bool,
+) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    if shown:
+        table = Table(
+            "sentence", "written back", "", title="unseen sentences", title_justify="left"
+        )
+        for text, reconstruction in shown:
+            mark = "=" if text == reconstruction else "≠"
+            table.add_row(visible(text), visible(reconstruction), mark)
+        console.print(table)
+    table = Table("", title=title, title_justify="left")
+    for column in ("token accuracy", "exact match", "BLEU"):
+        table.add_column(column, justify="right")
+    for name, value in scores.items():
+        row = (f"{value.token_accuracy:.1%}", f"{value.exact_match:.1%}", f"{value.bleu:.1f}")
+        table.add_row(name, *row)
+    console.print(table)
+    if explain:
+        for name, text in EXPLANATIONS.items():
+            console.print(f"{name}: {text}")

@@ -1,0 +1,273 @@
+"""Callbacks: throughput, sample reconstructions, the bundle of the best model, exact resume."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from seqae.batch import Batch
+from seqae.bundle.folder import write_bundle
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.component import check_choice, check_range
+from seqae.training.module import AutoencoderModule
+
+log = logging.getLogger(__name__)
+
+
+class Throughput(Callback):
+    """Log `train/tokens_per_second`: target tokens of all ranks over time spent in training.
+
+    Time spent in validation and saving between steps is not counted; waiting for data is.
+    """
+
+    def __init__(self) -> None:
+        self.tokens = 0
+        self._tokens = 0
+        self._seconds = 0.0
+        self._mark: float | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tokens seen so far, by this rank."""
+        return {"tokens": self.tokens}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.tokens = state_dict["tokens"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the stopwatch."""
+        self._mark = time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop it."""
+        self._stop()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start it again."""
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the batch; log every `log_every_n_steps`."""
+        self.tokens += batch.num_targets
+        self._tokens += batch.num_targets
+        every = getattr(trainer, "log_every_n_steps", 0)
+        if every and trainer.global_step % every == 0 and self._mark is not None:
+            self._stop()
+            speed = torch.tensor(self._tokens / max(self._seconds, 1e-9), device=pl_module.device)
+            total = trainer.strategy.reduce(speed, reduce_op="sum")
+            pl_module.log("train/tokens_per_second", total)
+            self._tokens, self._seconds, self._mark = 0, 0.0, time.perf_counter()
+
+    def _stop(self) -> None:
+        if self._mark is not None:
+            self._seconds += time.perf_counter() - self._mark
+            self._mark = None
+
+
+class SampleReconstructions(Callback):
+    """Show, after each validation, what the model writes back for a few sentences.
+
+    The sentences are spread evenly over the validation set and stay the same, so that one can
+    watch them come right. To the terminal, and to W&B as the table `reconstructions`.
+
+    Args:
+        count: how many sentences; 0 shows none.
+    """
+
+    def __init__(self, count: int = 4) -> None:
+        check_range("count", count, 0, 1000)
+        self.count = count
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write them back and show them."""
+        if trainer.sanity_checking or not trainer.is_global_zero or not self.count:
+            return
+        rows = sample_reconstructions(pl_module, self.count)
+        width = max(len(row["text"]) for row in rows)
+        for row in rows:
+            same = "=" if row["text"] == row["reconstruction"] else "≠"
+            log.info(f"  {row['text'][:60]:{min(60, width)}} {same} {row['reconstruction']}")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                step = trainer.global_step
+                cells = [[step, row["text"], row["reconstruction"]] for row in rows]
+                logger.log_table("reconstructions", ["step", "text", "reconstruction"], cells)
+
+
+class BundleWriter(Callback):
+    """Keep the bundle of the best model so far; with W&B, hand it over as an artifact at the end.
+
+    Args:
+        folder: the bundle's folder.
+        config: the run's resolved configuration, for `training.json`.
+        monitor: the figure that says which model is the best; without validation the last model
+            is kept.
+        mode: whether the figure is best when it is `max` or `min`.
+        samples: sentences for the self-test and the model card.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        config: dict[str, Any] | None = None,
+        monitor: str = "val/token_accuracy",
+        mode: str = "max",
+        samples: int = 8,
+    ) -> None:
+        check_choice("mode", mode, ("max", "min"))
+        self.folder, self.config, self.monitor, self.mode = Path(folder), config, monitor, mode
+        self.samples = samples
+        self.best: float | None = None
+        self._started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best figure so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from it."""
+        self.best = state_dict["best"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the stopwatch."""
+        self._started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the bundle if this model is better."""
+        if trainer.sanity_checking or not trainer.training:
+            return
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is None:
+            raise ValueError(
+                f"`monitor` must be a figure that validation logs, but it is {self.monitor} and "
+                f"there are {', '.join(sorted(trainer.callback_metrics))}. Choose one of these."
+            )
+        if self._is_better(float(value)):
+            self.best = float(value)
+            self._write(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the last model where no validation was held, and hand over the artifact."""
+        if self.best is None:
+            self._write(trainer, pl_module)
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                import wandb
+
+                artifact = wandb.Artifact(f"bundle-{logger.experiment.id}", type="bundle")
+                artifact.add_dir(str(self.folder))
+                logger.experiment.log_artifact(artifact)
+
+    def _is_better(self, value: float) -> bool:
+        if math.isnan(value):
+            return False
+        if self.best is None:
+            return True
+        return value > self.best if self.mode == "max" else value < self.best
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, AutoencoderModule)
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        throughput = [c for c in trainer.callbacks if isinstance(c, Throughput)]  # type: ignore[attr-defined]
+        training = {
+            "optimizer_steps": trainer.global_step,
+            "epochs": trainer.current_epoch + 1,
+            "tokens": sum(c.tokens for c in throughput) * trainer.world_size,
+            "seconds": round(time.perf_counter() - self._started, 1),
+            "precision": str(trainer.precision),
+            "processes": trainer.world_size,
+            "device": pl_module.device.type,
+            "threads": torch.get_num_threads(),
+            "data": ", ".join(pl_module.datamodule.train_sources),
+            "config": self.config or {},
+        }
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        write_bundle(
+            self.folder,
+            pl_module.autoencoder,
+            pl_module.datamodule.tokenizer,
+            metrics,
+            training,
+            sample_reconstructions(pl_module, self.samples),
+        )
+
+
+class RandomState(Callback):
+    """Save the state of every rank's random number generators, and restore it on resume.
+
+    Lightning's checkpoints hold none, so that dropout goes another way after a resume.
+    """
+
+    def __init__(self) -> None:
+        self._restored: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of all ranks; every rank must call this, as Lightning does."""
+        numpy = np.random.get_state()
+        state = {
+            "torch": torch.get_rng_state(),
+            "python": random.getstate(),
+            "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy],
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        states: list[Any] = [state]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            states = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(states, state)
+        return {"ranks": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep them until the first step: what comes before it may draw numbers too."""
+        self._restored = state_dict["ranks"]
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Restore this rank's state, once; on another number of ranks there is none to restore."""
+        if len(self._restored) == trainer.world_size:
+            state = self._restored[trainer.global_rank]
+            torch.set_rng_state(state["torch"])
+            random.setstate(_as_tuple(state["python"]))
+            name, key, *rest = state["numpy"]
+            np.random.set_state((name, np.asarray(key, np.uint32), *rest))
+            if state["cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["cuda"])
+        self._restored = []
+
+
+def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[str, str]]:
+    """Sentences spread over the validation set (or the training set), and what is written back."""
+    assert isinstance(pl_module, AutoencoderModule)
+    datamodule = pl_module.datamodule
+    corpus = datamodule.corpora["val"] if len(datamodule.corpora["val"]) else None
+    corpus = corpus or datamodule.corpora["train"]
+    chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
+    texts = datamodule.tokenizer.decode([corpus[int(index)][1:-1].tolist() for index in chosen])
+    model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
+    written = model.reconstruct(texts, too_long="truncate")
+    return [{"text": t, "reconstruction": w} for t, w in zip(texts, written, strict=True)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value

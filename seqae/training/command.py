@@ -1,0 +1,369 @@
+"""The Lightning half of the command line: fit, validate, test, predict.
+
+LightningCLI makes the options from the constructors' signatures. What is added here: the run
+folder, one-line errors, `--resume`, and the callbacks that every training has.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from jsonargparse._actions import ActionConfigFile
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+
+from seqae.data.datamodule import TextDataModule
+from seqae.errors import fail
+from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
+from seqae.training.metrics_file import MetricsFile
+from seqae.training.module import AutoencoderModule
+from seqae.training.progress import TrainingProgress
+from seqae.training.threads import ThreadTuner
+
+__all__ = ["TrainingCLI", "run"]
+
+Command = Literal["fit", "validate", "test", "predict"]
+
+
+@dataclass
+class Checkpoints:
+    """How the state of training is saved, for `--resume`.
+
+    Args:
+        every_n_steps: optimizer steps between saves; 0 saves none.
+        keep: how many of the latest are kept.
+    """
+
+    every_n_steps: int = 500
+    keep: int = 2
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser that says what is wrong in one line, and ends with status 2."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the error and exit."""
+        fail(message, status=2)
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI for an AutoencoderModule and a TextDataModule.
+
+    Args:
+        command: the one subcommand to run.
+        args: its arguments.
+    """
+
+    def __init__(self, command: Command, args: list[str]) -> None:
+        self.command = command
+        sys.argv = [sys.argv[0], command, *args]  # DDP starts the other processes from these
+        super().__init__(
+            AutoencoderModule,
+            TextDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,
+                "gradient_clip_val": 1.0,
+                "logger": False,
+            },
+            auto_configure_optimizers=False,
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Parse with one-line errors."""
+        parser = OneLineParser(**kwargs)
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=ActionConfigFile,
+            help="a YAML file; may be given several times",
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The options that are not of Trainer, module or data module."""
+        parser.add_argument(
+            "--threads",
+            type=int | Literal["auto"],
+            default="auto",
+            help="CPU threads; auto times the first steps of each epoch and takes the fastest",
+        )
+        if self.command == "predict":
+            parser.add_argument(
+                "--output",
+                type=str,
+                default="predictions.jsonl",
+                help="file for the predictions, a JSON object a line",
+            )
+        if self.command != "fit":
+            return
+        parser.add_argument(
+            "--name", type=str, default="seqae", help="the run's folder is runs/NAME/TIME"
+        )
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="the run's folder, instead of that"
+        )
+        parser.add_dataclass_arguments(Checkpoints, "checkpoint")
+        parser.add_argument(
+            "--samples", type=int, default=4, help="sentences shown after each validation"
+        )
+        parser.add_argument(
+            "--monitor",
+            type=str,
+            default="val/token_accuracy",
+            help="figure whose best model becomes the bundle",
+        )
+        parser.add_argument(
+            "--monitor_mode",
+            type=Literal["max", "min"],
+            default="max",
+            help="whether the figure is best when it is highest or lowest",
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder, and send the loggers' own files there."""
+        config = self.config[self.command]
+        if self.command == "fit":
+            stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
+            self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
+            check_run_dir(self.run_dir, resuming=config.ckpt_path is not None)
+            config.trainer.default_root_dir = str(self.run_dir)
+            loggers = config.trainer.logger
+            for logger in loggers if isinstance(loggers, list) else [loggers]:
+                arguments = getattr(logger, "init_args", None)
+                if arguments is not None and arguments.get("save_dir") in (None, "."):
+                    arguments["save_dir"] = str(self.run_dir)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        config = dict(config)
+        given = config.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        callbacks = [*callbacks, *self._callbacks(given)]
+        if self.command == "fit":
+            loggers = config.get("logger") or []
+            loggers = loggers if isinstance(loggers, list) else [loggers]
+            config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *loggers]
+            # Ours is added below; Lightning's own would save into the logger's folder.
+            config["enable_checkpointing"] = any(
+                isinstance(callback, ModelCheckpoint) for callback in [*callbacks, *given]
+            )
+        trainer: Trainer = super()._instantiate_trainer(config, callbacks)
+        return trainer
+
+    def _callbacks(self, given: list[Callback]) -> list[Callback]:
+        options = self.config[self.command]
+        callbacks: list[Callback] = [ThreadTuner(options.threads)]
+        if options.trainer.enable_progress_bar is not False and not any(
+            isinstance(callback, ProgressBar) for callback in given
+        ):
+            callbacks.append(TrainingProgress())
+        if self.command == "predict":
+            callbacks.append(PredictionWriter(options.output))
+        if self.command != "fit":
+            return callbacks
+        resolved = self.resolved_config()
+        callbacks += [
+            RunFolder(self.run_dir, resolved),
+            Throughput(),
+            SampleReconstructions(options.samples),
+            BundleWriter(self.run_dir / "bundle", resolved, options.monitor, options.monitor_mode),
+            RandomState(),
+        ]
+        if options.checkpoint.every_n_steps:
+            callbacks.append(
+                ModelCheckpoint(
+                    dirpath=self.run_dir / "checkpoints",
+                    filename="step={step}",
+                    auto_insert_metric_name=False,
+                    monitor="step",
+                    mode="max",
+                    save_top_k=options.checkpoint.keep,
+                    every_n_train_steps=options.checkpoint.every_n_steps,
+                    save_last="link",
+                    enable_version_counter=False,
+                )
+            )
+        return callbacks
+
+    def resolved_config(self) -> dict[str, Any]:
+        """All options as they are in force, less those that name this one run."""
+        text = self.parser.dump(self.config, skip_none=False, skip_check=True)
+        resolved: dict[str, Any] = yaml.safe_load(text)[self.command]
+        for key in ("config", "run_dir", "ckpt_path"):
+            resolved.pop(key, None)
+        resolved["trainer"].pop("default_root_dir", None)
+        return resolved
+
+    def after_fit(self) -> None:
+        """Say where everything is, and what to try next."""
+        say_what_is_next(self.run_dir)
+
+
+class RunFolder(Callback):
+    """Make the run's folder once the data has been found good, and keep its records in order.
+
+    Args:
+        folder: the run's folder.
+        config: the resolved configuration.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder, self.config = folder, config
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write `config.yaml`; the data is prepared by now."""
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+            print(f"run folder: {self.folder}")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.forget_after(trainer.global_step)
+            else:
+                logger.log_hyperparams(self.config)
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Write predictions as JSON lines, in the order of the corpus.
+
+    Args:
+        path: the file; on several processes each writes its own, `NAME.RANK`.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__("epoch")
+        self.path = Path(path)
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
+    ) -> None:
+        """Write them all."""
+        assert isinstance(pl_module, AutoencoderModule)
+        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
+        rows = [
+            {"index": int(index), **row}
+            for indices, batch in batches
+            for index, row in zip(indices, batch, strict=True)
+        ]
+        rows.sort(key=lambda row: row["index"])
+        ranks = trainer.world_size > 1
+        path = (
+            self.path.with_name(f"{self.path.name}.{trainer.global_rank}") if ranks else self.path
+        )
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        if trainer.is_global_zero:
+            print(f"{len(rows):,} predictions: {path}")
+
+
+def run(command: Command, args: list[str]) -> None:
+    """Run one of Lightning's subcommands.
+
+    Args:
+        command: fit, validate, test or predict.
+        args: what follows it on the command line.
+    """
+    show_log()
+    # Advice of Lightning's that does not fit: workers cost more than they bring here, and files of
+    # a resumed run are meant to be there.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
+        args = resume_arguments(args)
+    TrainingCLI(command, args)
+
+
+def show_log() -> None:
+    """Print what seqae has to say, and of Lightning only warnings."""
+
+    class ToStandardOutput(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print(record.getMessage(), flush=True)  # by name: the progress bar redirects stdout
+
+    logger = logging.getLogger("seqae")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(ToStandardOutput())
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch", "fabric"):  # these set their own level when they are imported
+        logging.getLogger(f"lightning.{name}.utilities.rank_zero").setLevel(logging.WARNING)
+        logging.getLogger(f"lightning.{name}.utilities.seed").setLevel(logging.WARNING)
+
+
+def resume_arguments(args: list[str]) -> list[str]:
+    """Replace `--resume RUN` by the run's configuration, folder and newest checkpoint.
+
+    Raises:
+        ValueError: if there is no such run, or it has no checkpoint.
+    """
+    args = list(args)
+    for index, arg in enumerate(args):
+        if arg == "--resume" and index + 1 < len(args):
+            run_dir, rest = Path(args[index + 1]), args[:index] + args[index + 2 :]
+            break
+        if arg.startswith("--resume="):
+            run_dir, rest = Path(arg.partition("=")[2]), args[:index] + args[index + 1 :]
+            break
+    else:
+        raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
+    config, last = run_dir / "config.yaml", run_dir / "checkpoints" / "last.ckpt"
+    for path in (config, last):
+        if not path.exists():
+            raise ValueError(
+                f"`resume` must be the folder of a run with a checkpoint, but there is no {path}. "
+                f"Choose another run, or start anew without `--resume`."
+            )
+    return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(last), *rest]
+
+
+def check_run_dir(folder: Path, resuming: bool) -> None:
+    """Refuse a folder that is in use or cannot be made, before anything is done.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    if not resuming and (folder / "metrics.jsonl").exists():
+        raise ValueError(
+            f"`run_dir` must be a new folder, but {folder} holds a run. Name another one, or go on "
+            f"with that run: `seqae fit --resume {folder}`."
+        )
+    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "is not a folder" if not existing.is_dir() else "cannot be written"
+        raise ValueError(
+            f"`run_dir` must be a folder that can be made and written, but {existing} {reason} "
+            f"(for {folder}). Name another one with `--run_dir`."
+        )
+
+
+@rank_zero_only
+def say_what_is_next(run_dir: Path) -> None:
+    """Print the three commands to try after a training."""
+    bundle = run_dir / "bundle"
+    print(
+        f"\nbundle: {bundle}\nTry next:\n"
+        f'  seqae reconstruct {bundle} "a sentence of your own"\n'
+        f"  seqae evaluate {bundle}\n"
+        f"  seqae encode {bundle} --input my.txt --output latents.npy"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,78 @@
+"""MetricsFile: every logged figure as a line of JSON, whatever other loggers do."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsFile(Logger):
+    """Writes `metrics.jsonl`: `{"step": ..., "time": ..., "train/loss": ..., ...}` a line.
+
+    `step` counts optimizer steps and `time` is in seconds since 1970.
+
+    Args:
+        path: the file; its folder is made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The name of the logger."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """The name of the run's folder."""
+        return self.path.parent.name
+
+    @property
+    def save_dir(self) -> str:
+        """The run's folder."""
+        return str(self.path.parent)
+
+    @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Nothing: the run's `config.yaml` holds them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a line; figures that are not finite are written as text, since JSON has none."""
+        row: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
+        for name, value in metrics.items():
+            row[name] = value if math.isfinite(value) else str(value)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    @rank_zero_only
+    def forget_after(self, step: int) -> None:
+        """Drop the rows of steps that a resumed run will take again."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _step_of(line) <= step]
+        if len(kept) < len(lines):
+            unfinished = self.path.with_suffix(".unfinished")
+            unfinished.write_text("".join(kept), encoding="utf-8")
+            os.replace(unfinished, self.path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # a line cut off by a crash

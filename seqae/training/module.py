@@ -1,0 +1,211 @@
+"""AutoencoderModule: the LightningModule. Optimizer, schedule and logged means, no layers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Generator, Tensor
+from torchmetrics import MeanMetric
+
+from seqae.batch import Batch
+from seqae.component import check_choice, check_range
+from seqae.data.datamodule import TextDataModule
+from seqae.generation import greedy
+from seqae.metrics.reconstruction import ReconstructionMetric
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.objectives.objective import Objective
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+
+class AutoencoderModule(LightningModule):
+    """Trains a SequenceAutoencoder with AdamW.
+
+    Args:
+        autoencoder: the model; it is built when the data module's tokenizer is known.
+        objective: what a step minimises.
+        learning_rate: the highest learning rate, reached after the warm-up.
+        warmup_steps: optimizer steps over which the learning rate rises from zero.
+        schedule: how it falls after that, to zero at the last step: `cosine`, `linear`, or not at
+            all: `constant`.
+        weight_decay: of AdamW (Loshchilov and Hutter 2019), on the matrices; not on biases, norms
+            and the vectors of positions.
+        beta1: decay of AdamW's mean of gradients.
+        beta2: decay of AdamW's mean of squared gradients.
+        seed: of the objective's randomness.
+    """
+
+    def __init__(
+        self,
+        autoencoder: SequenceAutoencoder,
+        objective: Objective,
+        learning_rate: float = 1e-3,
+        warmup_steps: int = 200,
+        schedule: Schedule = "cosine",
+        weight_decay: float = 0.01,
+        beta1: float = 0.9,
+        beta2: float = 0.98,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_range("model.learning_rate", learning_rate, 0.0, 10.0)
+        check_range("model.warmup_steps", warmup_steps, 0, 10**9)
+        check_choice("model.schedule", schedule, ("cosine", "linear", "constant"))
+        check_range("model.weight_decay", weight_decay, 0.0, 10.0)
+        check_range("model.beta1", beta1, 0.0, 1.0)
+        check_range("model.beta2", beta2, 0.0, 1.0)
+        self.autoencoder, self.objective = autoencoder, objective
+        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+        self.schedule, self.weight_decay = schedule, weight_decay
+        self.beta1, self.beta2, self.seed = beta1, beta2, seed
+        self.means: dict[str, MeanMetric] = {}
+        self.reconstruction = ReconstructionMetric()
+
+    @property
+    def datamodule(self) -> TextDataModule:
+        """The data module that this training uses."""
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(datamodule, TextDataModule):
+            raise ValueError(
+                f"`datamodule` must be a TextDataModule, but it is {type(datamodule).__name__} "
+                f"instead. Call `trainer.fit(module, datamodule=TextDataModule(...))`."
+            )
+        return datamodule
+
+    def configure_model(self) -> None:
+        """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
+        if self.autoencoder.vocabulary is None:
+            self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and the schedule, stepped once per optimizer step."""
+        trained = [(n, p) for n, p in self.autoencoder.named_parameters() if p.requires_grad]
+        matrices = [p for n, p in trained if p.ndim >= 2 and "positions" not in n]
+        others = [p for n, p in trained if p.ndim < 2 or "positions" in n]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": self.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            fused=True,
+        )
+        steps = self.trainer.estimated_stepping_batches
+        if self.schedule != "constant" and not math.isfinite(steps):
+            raise ValueError(
+                f"`model.schedule` must be constant when training has no last step, but it is "
+                f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
+            )
+        factor = LearningRate(self.schedule, self.warmup_steps, steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The objective's loss, weighted so that every token counts the same on all ranks."""
+        values = self._objective(batch)
+        for name, value in values.items():
+            self.log(f"train/{name}", value.detach(), batch_size=len(batch))
+        return values["loss"] * self._rank_weight(batch)
+
+    def _rank_weight(self, batch: Batch) -> Tensor | float:
+        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens."""
+        if self.trainer.world_size == 1:
+            return 1.0
+        mine = torch.tensor(float(batch.num_targets), device=self.device)
+        mean = self.trainer.strategy.reduce(mine.clone(), reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return mine / mean
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the objective's values and the free-running reconstruction."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """As validation, under the name `test`."""
+        self._evaluate(batch, "test")
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting anew."""
+        self._reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting anew."""
+        self._reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all sentences of all ranks."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over all sentences of all ranks."""
+        self._log_scores("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
+        """The text of each sentence and what the model writes back."""
+        _, _, texts, reconstructions = self._reconstruct(batch)
+        return [
+            {"text": text, "reconstruction": reconstruction}
+            for text, reconstruction in zip(texts, reconstructions, strict=True)
+        ]
+
+    def _objective(self, batch: Batch) -> dict[str, Tensor]:
+        # One seed per step and rank: nothing of the objective's randomness needs saving.
+        entropy = (self.seed << 40) + (self.global_step << 10) + self.global_rank
+        generator = Generator().manual_seed(entropy % 2**63)
+        return self.objective(self.autoencoder, batch, self.global_step, generator)
+
+    def _evaluate(self, batch: Batch, stage: str) -> None:
+        for name, value in self._objective(batch).items():
+            if name not in self.means:
+                self.means[name] = MeanMetric().set_dtype(torch.float64).to(self.device)
+            self.means[name].update(value.double(), batch.num_targets)
+        self.reconstruction.update(*self._reconstruct(batch))
+
+    def _reconstruct(
+        self, batch: Batch
+    ) -> tuple[list[list[int]], list[list[int]], list[str], list[str]]:
+        tokenizer = self.datamodule.tokenizer
+        written = greedy(self.autoencoder, self.autoencoder.encode(batch).latent)
+        reference = [
+            row[1 : length - 1]
+            for row, length in zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
+        ]
+        return written, reference, tokenizer.decode(written), tokenizer.decode(reference)
+
+    def _reset(self) -> None:
+        self.reconstruction.reset()
+        for mean in self.means.values():
+            mean.reset()
+
+    def _log_scores(self, stage: str) -> None:
+        scores = {name: mean.compute() for name, mean in self.means.items()}
+        scores |= asdict(self.reconstruction.compute())
+        self.log_dict({f"{stage}/{name}": float(value) for name, value in scores.items()})
+
+
+class LearningRate:
+    """The factor on the learning rate at each optimizer step: up in a line, then down to zero."""
+
+    def __init__(self, schedule: Schedule, warmup_steps: int, total_steps: float) -> None:
+        self.schedule, self.warmup_steps, self.total_steps = schedule, warmup_steps, total_steps
+
+    def __call__(self, step: int) -> float:  # noqa: D102
+        if step < self.warmup_steps:
+            return (step + 1) / (self.warmup_steps + 1)
+        if self.schedule == "constant":
+            return 1.0
+        progress = (step - self.warmup_steps) / max(1.0, self.total_steps - self.warmup_steps)
+        progress = min(1.0, progress)
+        return (
+            1.0 - progress
+            if self.schedule == "linear"
+            else 0.5 + 0.5 * math.cos(math.pi * progress)
+        )

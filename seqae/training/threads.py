@@ -1,0 +1,116 @@
+"""ThreadTuner: how many CPU threads, found by timing the first steps.
+
+On an idle machine two threads train a third faster than one; with one core kept busy by something
+else they train up to ten times slower, because every parallel region waits for the thread that
+has to share its core (docs/log.md). No rule tells these apart in advance, a stopwatch does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import time
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from seqae.batch import Batch
+from seqae.component import check_range
+
+log = logging.getLogger(__name__)
+
+
+class ThreadTuner(Callback):
+    """Choose the number of CPU threads.
+
+    Args:
+        threads: how many; `auto` times a few steps with each candidate at the start of every
+            epoch and takes the fastest. Sums are added up in another order with another number
+            of threads, so bit-for-bit repeatable training needs a number here.
+        rounds: steps timed for each candidate.
+        cores: how many CPU cores there are to use; by default those that this process may use.
+    """
+
+    def __init__(
+        self, threads: int | Literal["auto"] = "auto", rounds: int = 4, cores: int | None = None
+    ) -> None:
+        if threads != "auto":
+            check_range("threads", threads, 1, 4096)
+        self.threads, self.rounds, self.cores = threads, rounds, cores
+        self.chosen: int | None = None
+        self._to_time: list[int] = []
+        self._speeds: dict[int, list[float]] = {}
+        self._started = 0.0
+        self._tells = True
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set a number that was given."""
+        self._tells = trainer.is_global_zero
+        if self.threads != "auto":
+            torch.set_num_threads(self.threads)
+            self.chosen = self.threads
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Plan which candidate serves which of the next steps."""
+        if self.threads != "auto" or pl_module.device.type != "cpu":
+            return
+        processes = getattr(trainer.strategy, "num_processes", 1)
+        candidates = thread_candidates(max(1, (self.cores or available_cores()) // processes))
+        self._speeds = {count: [] for count in candidates}
+        # One after the other, over and over: a slow moment of the machine hits all alike. The first
+        # round warms up and is not counted.
+        self._to_time = candidates * (self.rounds + 1) if len(candidates) > 1 else []
+        if len(candidates) == 1 and self.chosen is None:
+            self._choose(candidates[0])
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Set the candidate's number and the stopwatch."""
+        if self._to_time:
+            torch.set_num_threads(self._to_time[0])
+            self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the speed in tokens per second, and choose when all are timed."""
+        if not self._to_time:
+            return
+        assert isinstance(batch, Batch)
+        count = self._to_time.pop(0)
+        speed = batch.num_targets / (time.perf_counter() - self._started)
+        if len(self._to_time) < self.rounds * len(self._speeds):
+            self._speeds[count].append(speed)
+        if not self._to_time:
+            medians = {n: statistics.median(speeds) for n, speeds in self._speeds.items()}
+            self._choose(max(medians, key=medians.__getitem__), medians)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave an epoch that was too short to time everything with what was best before."""
+        if self._to_time:
+            self._to_time = []
+            torch.set_num_threads(self.chosen or torch.get_num_threads())
+
+    def _choose(self, count: int, medians: dict[int, float] | None = None) -> None:
+        torch.set_num_threads(count)
+        if count != self.chosen and self._tells:
+            measured = ", ".join(f"{n}: {speed:,.0f}" for n, speed in (medians or {}).items())
+            log.info(
+                f"CPU threads: {count}" + (f" (tokens/s by threads: {measured})" if medians else "")
+            )
+        self.chosen = count
+
+
+def thread_candidates(cores: int) -> list[int]:
+    """All cores, half of them, a quarter ... and one, the most first."""
+    return sorted({max(1, cores >> shift) for shift in range(cores.bit_length())}, reverse=True)
+
+
+def available_cores() -> int:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
