@@ -152,15 +152,15 @@ def environment() -> dict[str, str]:
 def _check_manifest(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(
-            f"a bundle must be a folder, but there is none at {folder}. "
-            f"Give the `bundle` folder of a run."
+            f"`model` must be the folder of a bundle or of a run, but there is no folder {folder}. "
+            f"Check the path."
         )
     for name in (*FILES, MANIFEST):
         path = folder / name
         if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
             raise ValueError(
-                f"`{name}` must be a file in the bundle {folder}, but it is not there. "
-                f"Give the `bundle` folder of a run, or get the bundle again."
+                f"`model` must be the folder of a bundle or of a run that has one, but {folder} "
+                f"has no file {name}. Check the path, or get the bundle again."
             )
     expected = {name: _hash_file(folder / name) for name in FILES}
     listed: dict[str, str] = {}

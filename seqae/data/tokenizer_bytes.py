@@ -19,6 +19,9 @@ from seqae.data.tokenizer_base import (
 )
 from seqae.data.tokenizer_file import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
 
+# Characters; longer than any sentence, and a million letters without a blank train in seconds.
+TRAINING_LENGTH = 4096
+
 
 class ByteLevelTokenizer(Tokenizer):
     """What the three lossless kinds share: text is cut into UTF-8 bytes before anything else.
@@ -113,7 +116,7 @@ class BPETokenizer(ByteLevelTokenizer):
             max_token_length=MAX_TOKEN_LENGTH,
             show_progress=False,
         )
-        return train_model(self._layout(), models.BPE(), trainer, sentences)
+        return train_model(self._layout(), models.BPE(), trainer, _cut(sentences))
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         tokens = tokenizer_file.check_vocab(learned["vocab"])
@@ -149,7 +152,7 @@ class UnigramTokenizer(ByteLevelTokenizer):
             initial_alphabet=BYTE_CHARACTERS,
             show_progress=False,
         )
-        scored = train_model(self._layout(), models.Unigram(), trainer, sentences)["vocab"]
+        scored = train_model(self._layout(), models.Unigram(), trainer, _cut(sentences))["vocab"]
         return {"vocab": _canonical_scores(scored)}
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
@@ -188,12 +191,19 @@ def _byte_level(add_prefix_space: bool, use_regex: bool = True) -> dict[str, Any
     }
 
 
+def _cut(sentences: Iterator[str]) -> Iterator[str]:
+    """Cut text for training: its time grows with the square of a word, and a line may be one."""
+    for sentence in sentences:
+        for start in range(0, len(sentence), TRAINING_LENGTH):
+            yield sentence[start : start + TRAINING_LENGTH]
+
+
 def _canonical_scores(scored: list[list[Any]]) -> list[list[Any]]:
     """Make the same of two trainings on the same text.
 
     The library goes over words in a random order. That moves scores by up to 4e-11 (measured), and
     bytes that were not seen get scores 0.0001 apart below all others, in a random order: here all
-    of these get the highest of them.
+    of these get the highest of them. (On tiny texts its scores can exceed 0: here they do not.)
     """
     scores = {token: score for token, score in scored if token not in SPECIAL_TOKENS}
     by_score = sorted(BYTE_CHARACTERS, key=scores.__getitem__)
@@ -205,6 +215,6 @@ def _canonical_scores(scored: list[list[Any]]) -> list[list[Any]]:
         num_unseen += 1
     floor = scores[by_score[num_unseen - 1]]
     scores.update(dict.fromkeys(by_score[:num_unseen], floor))
-    rounded = {token: round(score, 6) + 0.0 for token, score in scores.items()}
+    rounded = {token: round(min(score, 0.0), 6) + 0.0 for token, score in scores.items()}
     order = sorted(rounded, key=lambda token: (-rounded[token], token))
     return [[t, 0.0] for t in SPECIAL_TOKENS] + [[token, rounded[token]] for token in order]

@@ -7,8 +7,7 @@ padded or repeated sentence changing them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from sacrebleu.metrics.bleu import BLEU
@@ -16,8 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 
-@dataclass(frozen=True)
-class ReconstructionScores:
+class ReconstructionScores(NamedTuple):
     """The figures of a set of sentences.
 
     Attributes:

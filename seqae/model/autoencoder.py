@@ -38,10 +38,11 @@ class SequenceAutoencoder(Component, nn.Module):
         latent: that vector to the latent.
         decoder: the latent to features for each token.
         embedding_dim: size of a token's embedding, E.
-        head: how features become logits. `tied`: a linear map to E, then the embedding's own
-            weights (Press and Wolf 2017); `linear`: an output layer of its own; `nearest`: a
-            linear map to E, then minus the squared distance to each embedding, so that the most
-            likely token is the nearest one (what a mean squared error on embeddings needs).
+        head: how features become logits. `tied`: the embedding's own weights (Press and Wolf
+            2017); `linear`: an output layer of its own; `nearest`: minus the squared distance to
+            each embedding, so that the most likely token is the nearest one (what a mean squared
+            error on embeddings needs). The first and the last map features to E where the decoder
+            gives another size.
         embedding_dropout: chance that a feature of an embedding is zeroed in training.
         train_embedding: false keeps the embedding as it was initialised, standard normal.
     """
@@ -82,10 +83,13 @@ class SequenceAutoencoder(Component, nn.Module):
         self.encoder.build(self.embedding_dim, max_length)
         self.latent.build(self.encoder.output_dim)
         self.decoder.build(self.embedding_dim, self.latent.output_dim, max_length)
+        self.output: nn.Module
         if self.head == "linear":
             self.output = nn.Linear(self.decoder.output_dim, vocabulary.size)
-        else:
+        elif self.decoder.output_dim != self.embedding_dim:
             self.output = nn.Linear(self.decoder.output_dim, self.embedding_dim)
+        else:
+            self.output = nn.Identity()
         if self.head == "tied":
             self.output_bias = nn.Parameter(torch.zeros(vocabulary.size))
         return self
@@ -141,9 +145,9 @@ class SequenceAutoencoder(Component, nn.Module):
         Returns:
             Input (..., D), weight (V, D) and bias (V,) whose linear map gives the logits.
         """
-        if self.head == "linear":
+        if isinstance(self.output, nn.Linear) and self.head == "linear":
             return features, self.output.weight, self.output.bias
-        predicted = self.output(features)
+        predicted: Tensor = self.output(features)
         if self.head == "tied":
             # Embeddings start with unit variance; so scaled, the logits do too.
             return predicted * self.embedding_dim**-0.5, self.embedding.weight, self.output_bias

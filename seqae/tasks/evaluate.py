@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +77,7 @@ def evaluate(
             "sentences": len(texts),
             "from": where,
             "seed": seed,
-            "scores": {name: asdict(value) for name, value in scores.items()},
+            "scores": {name: value._asdict() for name, value in scores.items()},
             "examples": [{"text": t, "reconstruction": w} for t, w in shown],
         }
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"

@@ -19,6 +19,8 @@ from seqae.batch import Batch
 from seqae.bundle.folder import write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice, check_range
+from seqae.data.builtin import Split
+from seqae.data.corpus import TokenizedCorpus
 from seqae.training.module import AutoencoderModule
 
 log = logging.getLogger(__name__)
@@ -135,6 +137,7 @@ class BundleWriter(Callback):
         self.folder, self.config, self.monitor, self.mode = Path(folder), config, monitor, mode
         self.samples = samples
         self.best: float | None = None
+        self.validated_step: int | None = None
         self._started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
@@ -151,8 +154,9 @@ class BundleWriter(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the bundle if this model is better."""
-        if trainer.sanity_checking or not trainer.training:
+        if trainer.sanity_checking:
             return
+        self.validated_step = trainer.global_step
         value = trainer.callback_metrics.get(self.monitor)
         if value is None:
             raise ValueError(
@@ -164,10 +168,13 @@ class BundleWriter(Callback):
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the last model where no validation was held, and hand over the artifact."""
-        if self.best is None:
+        """Write the last model where there is no validation to choose by."""
+        if self.best is None and not len(_corpora(pl_module)["val"]):
             self._write(trainer, pl_module)
-        if not trainer.is_global_zero:
+
+    def hand_over(self, trainer: Trainer) -> None:
+        """Log the bundle as a W&B artifact, if a run is there; wandb uploads it, or keeps it."""
+        if not trainer.is_global_zero or not self.folder.exists():
             return
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -188,7 +195,11 @@ class BundleWriter(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, AutoencoderModule)
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        metrics = {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if not name.startswith("train/")
+        }
         throughput = [c for c in trainer.callbacks if isinstance(c, Throughput)]  # type: ignore[attr-defined]
         training = {
             "optimizer_steps": trainer.global_step,
@@ -260,13 +271,17 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
     """Sentences spread over the validation set (or the training set), and what is written back."""
     assert isinstance(pl_module, AutoencoderModule)
     datamodule = pl_module.datamodule
-    corpus = datamodule.corpora["val"] if len(datamodule.corpora["val"]) else None
-    corpus = corpus or datamodule.corpora["train"]
+    corpus = datamodule.corpora["val" if len(datamodule.corpora["val"]) else "train"]
     chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
     texts = datamodule.tokenizer.decode([corpus[int(index)][1:-1].tolist() for index in chosen])
     model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
     written = model.reconstruct(texts, too_long="truncate")
     return [{"text": t, "reconstruction": w} for t, w in zip(texts, written, strict=True)]
+
+
+def _corpora(pl_module: LightningModule) -> dict[Split, TokenizedCorpus]:
+    assert isinstance(pl_module, AutoencoderModule)
+    return pl_module.datamodule.corpora
 
 
 def _as_tuple(value: Any) -> Any:

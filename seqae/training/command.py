@@ -203,13 +203,18 @@ class TrainingCLI(LightningCLI):
         """All options as they are in force, less those that name this one run."""
         text = self.parser.dump(self.config, skip_none=False, skip_check=True)
         resolved: dict[str, Any] = yaml.safe_load(text)[self.command]
-        for key in ("config", "run_dir", "ckpt_path"):
+        for key in ("config", "run_dir", "ckpt_path", "weights_only"):
             resolved.pop(key, None)
         resolved["trainer"].pop("default_root_dir", None)
+        _shorten_class_paths(resolved)
         return resolved
 
     def after_fit(self) -> None:
-        """Say where everything is, and what to try next."""
+        """Measure the last model where it has not been, hand over the bundle, say what is next."""
+        bundle = next(c for c in self.trainer.callbacks if isinstance(c, BundleWriter))
+        if bundle.validated_step != self.trainer.global_step and len(self.datamodule.corpora["val"]):
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        bundle.hand_over(self.trainer)
         say_what_is_next(self.run_dir)
 
 
@@ -226,7 +231,7 @@ class RunFolder(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml`; the data is prepared by now."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and stage == "fit":
             self.folder.mkdir(parents=True, exist_ok=True)
             text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
             (self.folder / "config.yaml").write_text(text, encoding="utf-8")
@@ -308,6 +313,15 @@ def show_log() -> None:
     for name in ("pytorch", "fabric"):  # these set their own level when they are imported
         logging.getLogger(f"lightning.{name}.utilities.rank_zero").setLevel(logging.WARNING)
         logging.getLogger(f"lightning.{name}.utilities.seed").setLevel(logging.WARNING)
+
+
+def _shorten_class_paths(config: Any) -> None:
+    """Name our own classes without their module, which may change between versions."""
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, (dict, list)):
+            _shorten_class_paths(value)
+    if isinstance(config, dict) and str(config.get("class_path", "")).startswith("seqae."):
+        config["class_path"] = config["class_path"].rpartition(".")[2]
 
 
 def resume_arguments(args: list[str]) -> list[str]:

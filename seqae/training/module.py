@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -165,7 +164,8 @@ class AutoencoderModule(LightningModule):
     def _evaluate(self, batch: Batch, stage: str) -> None:
         for name, value in self._objective(batch).items():
             if name not in self.means:
-                self.means[name] = MeanMetric().set_dtype(torch.float64).to(self.device)
+                self.means[name] = MeanMetric().to(self.device)
+                self.means[name].set_dtype(torch.float64)
             self.means[name].update(value.double(), batch.num_targets)
         self.reconstruction.update(*self._reconstruct(batch))
 
@@ -187,7 +187,7 @@ class AutoencoderModule(LightningModule):
 
     def _log_scores(self, stage: str) -> None:
         scores = {name: mean.compute() for name, mean in self.means.items()}
-        scores |= asdict(self.reconstruction.compute())
+        scores |= self.reconstruction.compute()._asdict()
         self.log_dict({f"{stage}/{name}": float(value) for name, value in scores.items()})
 
 

@@ -99,7 +99,7 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show what validation found."""
         self._mark += time.perf_counter() - getattr(self, "_paused", time.perf_counter())
-        if trainer.sanity_checking or not self._enabled or not trainer.training:
+        if trainer.sanity_checking or not self._enabled:
             return
         names = ("val/loss", "val/token_accuracy", "val/exact_match", "val/bleu")
         figures = {name: trainer.callback_metrics[name] for name in names}
