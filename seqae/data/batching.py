@@ -139,11 +139,19 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to plan; Lightning calls this at its start."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self._skip = epoch, 0
 
     def resume(self, epoch: int, consumed: int) -> None:
         """Leave out the first `consumed` steps of an epoch, once: the optimizer has seen them."""
         self.epoch, self._skip = epoch, consumed
+        if consumed >= len(self):
+            self.epoch, self._skip = epoch + 1, 0
+
+    @property
+    def sampler(self) -> TokenBudgetBatchSampler:
+        """This sampler: Lightning sets the epoch of `batch_sampler.sampler` only."""
+        return self
 
     def __iter__(self) -> Iterator[list[int]]:
         batches, first = self._batches(), self._skip

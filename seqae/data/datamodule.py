@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
@@ -232,6 +233,8 @@ class TextDataModule(LightningDataModule):
             self.corpora[split],  # type: ignore[arg-type]
             batch_sampler=sampler,
             collate_fn=_already_a_batch,  # type: ignore[arg-type]
+            # Its own, so that starting an epoch draws nothing from the generator of dropout.
+            generator=torch.Generator(),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None

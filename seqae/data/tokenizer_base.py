@@ -79,27 +79,12 @@ class Tokenizer(Component):
         Raises:
             ValueError: if an item is no text, holds a lone surrogate, or there is no text at all.
         """
-        num_characters = 0
-
-        def checked() -> Iterator[str]:
-            nonlocal num_characters
-            for index, sentence in enumerate(sentences):
-                check_text("sentences", index, sentence)
-                num_characters += len(sentence)
-                yield sentence
-
         if isinstance(sentences, str):
             raise ValueError(
                 "`sentences` must be a list or iterator of texts, but it is one text instead. "
                 "Put it in a list."
             )
-        learned = self._learn(checked())
-        if not num_characters:
-            raise ValueError(
-                "`sentences` must hold some text to train on, but there is none instead. "
-                "Check the file and what was filtered from it."
-            )
-        self._adopt(learned)
+        self._adopt(self._learn(_check_training_texts(sentences)))
 
     @property
     def is_trained(self) -> bool:
@@ -235,8 +220,9 @@ class Tokenizer(Component):
         """
         document = tokenizer_file.parse_document(text)
         tokenizer = cls.from_config(tokenizer_file.pick(document, "post_processor", "seqae"))
-        model = tokenizer_file.pick(document, "model")
-        tokenizer._adopt({key: tokenizer_file.pick(model, key) for key in tokenizer.learned_keys})
+        tokenizer._adopt(
+            {key: tokenizer_file.pick(document, "model", key) for key in tokenizer.learned_keys}
+        )
         skip = {f"model.{key}" for key in tokenizer.learned_keys} | {"post_processor.seqae"}
         expected = tokenizer._document(tokenizer.config())
         tokenizer_file.check_same(document, expected, skip=skip)
@@ -327,13 +313,16 @@ class Tokenizer(Component):
         return np.uint16 if len(self._tokens) <= 2**16 else np.int32
 
     def _content(self, row: Any, index: int) -> list[int]:
-        ids = np.asarray(row.tolist() if isinstance(row, Tensor) else row)
+        try:
+            ids = np.asarray(row.tolist() if isinstance(row, Tensor) else row)
+        except ValueError:  # lists of unequal length inside
+            ids = np.empty((1, 1), dtype=object)
         if ids.size == 0:
             return []
         if ids.ndim != 1 or ids.dtype.kind not in "iu":
             raise ValueError(
-                f"`batch` must be rows of integer ids, (B, T), but row {index} has shape "
-                f"{ids.shape} and type {ids.dtype} instead. Pass a batch of sentences."
+                f"`batch` must be rows of integer ids, (B, T), but row {index} is "
+                f"{reprlib.repr(row)} instead. Pass a batch of sentences."
             )
         if ids.min() < 0 or ids.max() >= self.vocab_size:
             raise ValueError(
@@ -377,6 +366,18 @@ def check_text(key: str, index: int, text: object) -> str:
             f'errors="replace", or drop the line.'
         ) from error
     return text
+
+
+def _check_training_texts(sentences: Iterable[str]) -> Iterator[str]:
+    num_characters = 0
+    for index, sentence in enumerate(sentences):
+        num_characters += len(check_text("sentences", index, sentence))
+        yield sentence
+    if not num_characters:
+        raise ValueError(
+            "`sentences` must hold some text to train on, but there is none instead. Check the "
+            "file and what was filtered from it."
+        )
 
 
 def train_model(

@@ -19,7 +19,7 @@ from seqae.data.tokenizer_base import (
 )
 from seqae.data.tokenizer_file import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
 
-# Characters; longer than any sentence, and a million letters without a blank train in seconds.
+# Characters; longer than any sentence.
 TRAINING_LENGTH = 4096
 
 

@@ -141,12 +141,12 @@ class BundleWriter(Callback):
         self._started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """The best figure so far."""
-        return {"best": self.best}
+        """The best figure so far, and the step of the last validation."""
+        return {"best": self.best, "validated_step": self.validated_step}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
-        self.best = state_dict["best"]
+        self.best, self.validated_step = state_dict["best"], state_dict["validated_step"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the stopwatch."""

@@ -19,13 +19,14 @@ from typing import Any, Literal, NoReturn
 import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.data.datamodule import TextDataModule
 from seqae.errors import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
+from seqae.training.checkpointing import LAST, CheckpointWriter
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.progress import TrainingProgress
@@ -157,9 +158,9 @@ class TrainingCLI(LightningCLI):
             loggers = config.get("logger") or []
             loggers = loggers if isinstance(loggers, list) else [loggers]
             config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *loggers]
-            # Ours is added below; Lightning's own would save into the logger's folder.
+            # Ours is among the callbacks; Lightning's own default would be a second one.
             config["enable_checkpointing"] = any(
-                isinstance(callback, ModelCheckpoint) for callback in [*callbacks, *given]
+                isinstance(callback, Checkpoint) for callback in [*callbacks, *given]
             )
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
@@ -185,16 +186,10 @@ class TrainingCLI(LightningCLI):
         ]
         if options.checkpoint.every_n_steps:
             callbacks.append(
-                ModelCheckpoint(
-                    dirpath=self.run_dir / "checkpoints",
-                    filename="step={step}",
-                    auto_insert_metric_name=False,
-                    monitor="step",
-                    mode="max",
-                    save_top_k=options.checkpoint.keep,
-                    every_n_train_steps=options.checkpoint.every_n_steps,
-                    save_last="link",
-                    enable_version_counter=False,
+                CheckpointWriter(
+                    self.run_dir / "checkpoints",
+                    options.checkpoint.every_n_steps,
+                    options.checkpoint.keep,
                 )
             )
         return callbacks
@@ -241,6 +236,7 @@ class RunFolder(Callback):
         """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
+                logger.trainer = trainer
                 logger.forget_after(trainer.global_step)
             else:
                 logger.log_hyperparams(self.config)
@@ -340,7 +336,7 @@ def resume_arguments(args: list[str]) -> list[str]:
             break
     else:
         raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
-    config, last = run_dir / "config.yaml", run_dir / "checkpoints" / "last.ckpt"
+    config, last = run_dir / "config.yaml", run_dir / "checkpoints" / LAST
     for path in (config, last):
         if not path.exists():
             raise ValueError(

@@ -10,6 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -17,15 +18,20 @@ from lightning.pytorch.utilities import rank_zero_only
 class MetricsFile(Logger):
     """Writes `metrics.jsonl`: `{"step": ..., "time": ..., "train/loss": ..., ...}` a line.
 
-    `step` counts optimizer steps and `time` is in seconds since 1970.
+    `step` is the number of optimizer steps taken and `time` is in seconds since 1970.
 
     Args:
         path: the file; its folder is made with the first line.
+
+    Attributes:
+        trainer: where the number of steps is read. What Lightning hands to a logger as `step` is one
+            less; without a trainer, that is what is written.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
+        self.trainer: Trainer | None = None
 
     @property
     def name(self) -> str:
@@ -51,6 +57,8 @@ class MetricsFile(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a line; figures that are not finite are written as text, since JSON has none."""
+        if self.trainer is not None:
+            step = self.trainer.global_step
         row: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
         for name, value in metrics.items():
             row[name] = value if math.isfinite(value) else str(value)

@@ -1,0 +1,101 @@
+"""Checkpoints: the state of training, saved so that `--resume` goes on exactly where it was.
+
+A checkpoint is written beside its place and takes it when it is whole; `last.ckpt` points to the
+newest, and moves only after that. What is due at the last batch of an epoch is saved after the
+epoch's validation, with Lightning's counters set to the beginning of the next epoch: from the
+counters as it leaves them there, Lightning 2.6.6 skips an epoch.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from seqae.component import check_range
+
+LAST = "last.ckpt"
+
+
+class CheckpointWriter(Checkpoint):
+    """Save the state of training every so many steps, and keep the newest few.
+
+    Args:
+        folder: where to.
+        every_n_steps: optimizer steps between saves.
+        keep: how many are kept.
+    """
+
+    def __init__(self, folder: Path, every_n_steps: int = 500, keep: int = 2) -> None:
+        check_range("checkpoint.every_n_steps", every_n_steps, 1, 10**9)
+        check_range("checkpoint.keep", keep, 1, 10**6)
+        self.folder, self.every_n_steps, self.keep = folder, every_n_steps, keep
+        self._saved_step = 0
+        self._is_due = self._at_epoch_end = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time."""
+        step = trainer.global_step
+        # Within an accumulation window the step does not move: it is saved once.
+        if step % self.every_n_steps or step == self._saved_step:
+            return
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._is_due = True
+        else:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what was due at the epoch's last batch."""
+        if self._is_due:
+            self._is_due, self._at_epoch_end = False, True
+            self._save(trainer)
+            self._at_epoch_end = False
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """At the end of an epoch, say that it is over and the next one has no batch yet."""
+        if self._at_epoch_end:
+            loops = checkpoint["loops"]["fit_loop"]
+            for scope in loops["epoch_progress"].values():
+                scope.update(dict.fromkeys(scope, scope["processed"]))
+            for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
+                loops[name]["current"] = dict.fromkeys(loops[name]["current"], 0)
+                loops[name]["is_last_batch"] = False
+            total = loops["epoch_loop.batch_progress"]["total"]
+            total.update(dict.fromkeys(total, total["processed"]))
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_step = trainer.global_step
+        path = self.folder / f"step={trainer.global_step}.ckpt"
+        unfinished = path.with_suffix(".unfinished")
+        trainer.save_checkpoint(unfinished)  # on all ranks: each adds what is its own
+        if not trainer.is_global_zero:
+            return
+        _sync(unfinished)
+        os.replace(unfinished, path)
+        link = self.folder / f"{LAST}.unfinished"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.name)
+        os.replace(link, self.folder / LAST)
+        _sync(self.folder)
+        for old in sorted(self.folder.glob("step=*.ckpt"), key=_step_of)[: -self.keep]:
+            old.unlink()
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.partition("=")[2])
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,57 @@
+"""Hygiene: every test starts from the same seed, on one thread, and leaves the process as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+pytest.register_assert_rewrite("contracts")
+
+# Variables that pytest, torch and Lightning set for themselves; they are put back without a word.
+LIBRARY_VARIABLES = ("PYTEST_", "TORCH", "PYTORCH_", "PL_", "KMP_")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _hygiene() -> Iterator[None]:
+    """A leaked variable or signal handler fails the test; torch's global switches are put back."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    variables, handlers = dict(os.environ), _handlers()
+    dtype, deterministic = (
+        torch.get_default_dtype(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+    yield
+    torch.set_default_dtype(dtype)
+    torch.use_deterministic_algorithms(deterministic)
+    changed = {
+        name
+        for name in {*variables, *os.environ}
+        if os.environ.get(name) != variables.get(name)
+    }
+    for name in changed:
+        os.environ.pop(name, None)
+        if name in variables:
+            os.environ[name] = variables[name]
+    moved = {number for number, handler in handlers.items() if signal.getsignal(number) != handler}
+    for number in moved:
+        signal.signal(number, handlers[number])
+    leaked = {name for name in changed if not name.startswith(LIBRARY_VARIABLES)}
+    assert not leaked, f"the test left environment variables changed: {sorted(leaked)}"
+    assert not moved, f"the test left signal handlers changed: {sorted(moved)}"
+
+
+def _handlers() -> dict[int, object]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}

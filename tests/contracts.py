@@ -1,0 +1,266 @@
+"""What every swappable part is held to, and the small parts, models and batches to hold it with.
+
+A new class needs no line here: it is found among the subclasses, and the ways to build it are made
+up from its signature. Every choice (a Literal, a boolean, one layer or two, a size that may be 0)
+is combined with every other; the other numbers are varied one at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import seqae.model
+import seqae.objectives
+from seqae.batch import Batch, Vocabulary, length_mask
+from seqae.component import Component, concrete_subclasses
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.decoders import Decoder, GRUDecoder
+from seqae.model.encoders import Encoder, GRUEncoder
+from seqae.model.latents import DeterministicLatent, Latent
+
+for package in (seqae.model, seqae.objectives):
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+VOCABULARY = Vocabulary(size=23, pad_id=0, unk_id=1, bos_id=2, eos_id=3)
+EMBEDDING_DIM = 6
+MAX_LENGTH = 9
+HEADS = ("tied", "linear", "nearest")
+LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
+
+
+# Classes and the ways to build them
+
+
+def subclasses(base: type[Component]) -> list[type[Component]]:
+    """All classes of the package below `base`, abstract ones too."""
+    found = {base}
+    for cls in base.__subclasses__():
+        found.update(subclasses(cls))
+    return sorted(
+        (cls for cls in found if cls.__module__.startswith("seqae.")), key=lambda c: c.__name__
+    )
+
+
+def concrete(base: type[Component]) -> list[type[Component]]:
+    """The classes of the package below `base` that a user can name."""
+    return [c for c in concrete_subclasses(base) if c.__module__.startswith("seqae.")]
+
+
+def each(*bases: type[Component]) -> list[Any]:
+    """One pytest parameter, (class, arguments), for each way to build each class."""
+    return [
+        pytest.param(cls, arguments, id=_name(cls, arguments))
+        for base in bases
+        for cls in concrete(base)
+        for arguments in ways_to_build(cls)
+    ]
+
+
+def ways_to_build(cls: type[Component]) -> list[dict[str, Any]]:
+    """Arguments for the constructor: small sizes, every choice, every number moved once."""
+    hints = get_type_hints(cls.__init__)
+    parameters = inspect.signature(cls).parameters
+    default = {name: parameter.default for name, parameter in parameters.items()}
+    small = {name: _small(cls, name, hints[name], value) for name, value in default.items()}
+    choices = {name: _choices(cls, name, hints[name], small) for name in small}
+    ways = [
+        dict(zip(small, combination, strict=True))
+        for combination in itertools.product(*choices.values())
+    ]
+    for name, hint in hints.items():
+        if name in small and float in (hint, *get_args(hint)):
+            ways.append(small | {name: 0.25})
+        elif name in small and type(small[name]) is int and not name.startswith("num_"):
+            ways.append(small | {name: small[name] + 1})
+    return ways
+
+
+def _small(cls: type[Component], name: str, hint: Any, default: Any) -> Any:
+    assert default is not inspect.Parameter.empty, f"{cls.__name__}.{name} has no default"
+    is_size = type(default) is int and issubclass(cls, nn.Module)
+    return min(default, 8) if is_size else default
+
+
+def _choices(cls: type[Component], name: str, hint: Any, small: dict[str, Any]) -> list[Any]:
+    value, options = small[name], get_args(hint)
+    if hint is bool:
+        return [False, True]
+    if get_origin(hint) is Literal:
+        return list(options)
+    if get_origin(hint) in (Union, UnionType):
+        inner = next(option for option in options if option is not NoneType)
+        return [None, *(v for v in _choices(cls, name, inner, small) if v is not None)]
+    if hint is int:
+        return [n for n in ((1, 2) if name == "num_layers" else (0, value)) if _accepts(cls, small | {name: n})]
+    assert hint in (float, str), f"teach tests/contracts.py to vary {cls.__name__}.{name}: {hint}"
+    return [value]
+
+
+def _accepts(cls: type[Component], arguments: dict[str, Any]) -> bool:
+    try:
+        cls(**arguments)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(cls: type[Component], arguments: dict[str, Any]) -> str:
+    default = inspect.signature(cls).parameters
+    return "-".join(
+        [
+            cls.__name__,
+            *(
+                f"{name}={value}"
+                for name, value in arguments.items()
+                if value != default[name].default and value not in (8, 9)
+            ),
+            *(f"{name}=9" for name, value in arguments.items() if value == 9),
+        ]
+    )
+
+
+# Batches and models
+
+
+def random_batch(lengths: Sequence[int] = LENGTHS, width: int | None = None, seed: int = 0) -> Batch:
+    """Sentences of the given lengths, `bos words eos`, right-padded to the width."""
+    generator = torch.Generator().manual_seed(seed)
+    width = width or max(lengths)
+    token_ids = torch.full((len(lengths), width), VOCABULARY.pad_id)
+    for row, length in zip(token_ids, lengths, strict=True):
+        row[:length] = torch.randint(4, VOCABULARY.size, (length,), generator=generator)
+        row[0], row[length - 1] = VOCABULARY.bos_id, VOCABULARY.eos_id
+    return Batch(token_ids, torch.tensor(lengths))
+
+
+def with_other_padding(batch: Batch) -> Batch:
+    """The same sentences with words, and even bos and eos, where there was padding."""
+    rubbish = torch.randint(1, VOCABULARY.size, batch.token_ids.shape)
+    return Batch(torch.where(batch.mask, batch.token_ids, rubbish), batch.lengths)
+
+
+def wider(batch: Batch, columns: int) -> Batch:
+    """The same sentences with more padding."""
+    padded = nn.functional.pad(batch.token_ids, (0, columns), value=VOCABULARY.pad_id)
+    return Batch(padded, batch.lengths)
+
+
+def select(batch: Batch, rows: Tensor) -> Batch:
+    """Some rows of a batch."""
+    return Batch(batch.token_ids[rows], batch.lengths[rows])
+
+
+def random_embedded(lengths: Sequence[int] = LENGTHS) -> tuple[Tensor, Tensor]:
+    """What an encoder reads: (B, T, E) with rubbish in the padding, and its mask."""
+    embedded = torch.randn(len(lengths), max(lengths), EMBEDDING_DIM)
+    return embedded, length_mask(torch.tensor(lengths), max(lengths))
+
+
+def build_encoder(cls: type[Encoder], arguments: dict[str, Any]) -> Encoder:
+    """An encoder with weights, in evaluation mode."""
+    encoder = cls(**arguments)
+    encoder.build(EMBEDDING_DIM, MAX_LENGTH)
+    return encoder.eval()
+
+
+def build_decoder(cls: type[Decoder], arguments: dict[str, Any], latent_dim: int = 5) -> Decoder:
+    """A decoder with weights, in evaluation mode."""
+    decoder = cls(**arguments)
+    decoder.build(EMBEDDING_DIM, latent_dim, MAX_LENGTH)
+    return decoder.eval()
+
+
+def make_model(
+    encoder: Encoder | None = None,
+    latent: Latent | None = None,
+    decoder: Decoder | None = None,
+    **options: Any,
+) -> SequenceAutoencoder:
+    """A small model with weights, in evaluation mode; parts not given are GRUs."""
+    model = SequenceAutoencoder(
+        encoder or GRUEncoder(8, position_dim=8),
+        latent or DeterministicLatent(8),
+        decoder or GRUDecoder(8, position_dim=8),
+        **{"embedding_dim": EMBEDDING_DIM, **options},
+    )
+    return model.build(VOCABULARY, MAX_LENGTH).eval()
+
+
+# Checks
+
+
+def refusal(call: Callable[..., object], *arguments: Any, **options: Any) -> str:
+    """What a call says when it refuses its input: one line that names the key."""
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        call(*arguments, **options)
+    message = str(caught.value)
+    assert "\n" not in message, message
+    assert len(message) < 1000, message
+    return message
+
+
+def check_finite(values: object) -> None:
+    """Every tensor in (nested) lists, tuples and dicts is finite."""
+    for tensor in tensors_in(values):
+        assert torch.isfinite(tensor).all()
+
+
+def tensors_in(values: object) -> Iterator[Tensor]:
+    """The tensors in (nested) lists, tuples and dicts."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from tensors_in(list(values.values()))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from tensors_in(value)
+
+
+def gradients(loss: Tensor, module: nn.Module) -> dict[str, Tensor]:
+    """The gradient of each trained parameter; one that is not reached is an error."""
+    trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    found = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+    unreached = [name for name, grad in zip(trained, found, strict=True) if grad is None]
+    assert not unreached, f"no gradient reaches {unreached}"
+    return {name: grad for name, grad in zip(trained, found, strict=True) if grad is not None}
+
+
+def check_reached(found: dict[str, Tensor]) -> None:
+    """Every gradient is finite and not all zero."""
+    for name, grad in found.items():
+        assert torch.isfinite(grad).all(), name
+        assert grad.any(), f"the gradient of {name} is zero"
+
+
+def check_build(make: Callable[[], nn.Module]) -> None:
+    """The seed decides the weights, and the weights are all there is.
+
+    A bundle builds the model on `meta` and gives it the state_dict: what is not in there would be
+    lost.
+    """
+    torch.manual_seed(1)
+    first = make()
+    torch.manual_seed(1)
+    second = make()
+    torch.manual_seed(2)
+    third = make()
+    state = first.state_dict()
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in state.items())
+    if state:
+        assert not all(torch.equal(v, third.state_dict()[name]) for name, v in state.items())
+    with torch.device("meta"):
+        empty = make()
+    empty.load_state_dict(state, assign=True)
+    left = [n for n, t in [*empty.named_parameters(), *empty.named_buffers()] if t.is_meta]
+    assert not left, f"the state_dict lacks {left}"

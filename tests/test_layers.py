@@ -1,0 +1,137 @@
+"""Dense stacks, GRU stacks and position binding against torch's own and figures worked by hand."""
+
+from __future__ import annotations
+
+import contracts
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from seqae.batch import length_mask
+from seqae.model.layers import ACTIVATIONS, GRUStack, PositionBinding, dense_layers, reverse
+
+
+def test_dense_layers_have_activation_and_dropout_only_between():
+    layers = dense_layers([3, 5, 2], "tanh", 0.25)
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.Tanh, nn.Dropout, nn.Linear]
+    assert layers[2].p == 0.25
+    assert [(layer.in_features, layer.out_features) for layer in (layers[0], layers[3])] == [
+        (3, 5),
+        (5, 2),
+    ]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_what_their_name_says(name):
+    x = torch.linspace(-3, 3, 13)
+    functional = {"identity": lambda x: x, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+    expected = functional.get(name) or getattr(nn.functional, name)
+    torch.testing.assert_close(ACTIVATIONS[name]()(x), expected(x))
+
+
+# Position binding
+
+
+def test_unbinding_recovers_what_was_bound():
+    binding = PositionBinding(512, 16)
+    words = torch.randn(16, 512)
+    places = binding(torch.arange(16))
+    recovered = (words * places).sum(dim=0) * places
+    similarity = nn.functional.cosine_similarity(recovered[:, None], words[None], dim=2)
+    assert similarity.argmax(dim=1).tolist() == list(range(16))
+    # x_t p_t^2 has mean square E[p^4] = 1.5 (a sine of amplitude root 2) and each of the other 15
+    # terms adds 1, so the cosine is 1 / sqrt(16.5) = 0.246; off the diagonal it is 0 +- 1/sqrt(512).
+    assert similarity.diagonal().mean().item() == pytest.approx(16.5**-0.5, abs=0.02)
+    others = similarity[~torch.eye(16, dtype=torch.bool)]
+    assert others.mean().abs() < 0.01
+    assert others.std().item() == pytest.approx(512**-0.5, abs=0.01)
+
+
+def test_positions_begin_nearly_orthogonal_with_unit_mean_square():
+    places = PositionBinding(4096, 32)(torch.arange(32))
+    products = places @ places.T / 4096
+    torch.testing.assert_close(products.diagonal(), torch.ones(32), atol=0.06, rtol=0)
+    assert products.fill_diagonal_(0.0).abs().max() < 0.1
+
+
+def test_later_positions_share_the_last_vector():
+    binding = PositionBinding(4, 3)
+    assert torch.equal(binding(torch.tensor([[2, 3], [99, 1]])), binding.weight[[[2, 2], [2, 1]]])
+
+
+# GRU
+
+
+def reference_gru(stack: GRUStack, input_dim: int, hidden_dim: int, layers: int) -> nn.GRU:
+    """torch's own GRU with the weights of a stack."""
+    bidirectional = stack.output_dim == 2 * hidden_dim
+    gru = nn.GRU(input_dim, hidden_dim, layers, batch_first=True, bidirectional=bidirectional)
+    with torch.no_grad():
+        for depth, layer in enumerate(stack.layers):
+            for one, suffix in zip(layer, ("", "_reverse"), strict=False):
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    theirs = getattr(gru, f"{name}_l{depth}{suffix}")
+                    theirs.copy_(getattr(one, f"{name}_l0"))
+    return gru
+
+
+@pytest.mark.parametrize("with_initial", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_gru_stack_equals_torch_on_packed_sequences(layers, bidirectional, with_initial):
+    lengths, hidden_dim = torch.tensor([4, 1, 6, 3]), 5
+    stack = GRUStack(3, hidden_dim, layers, bidirectional)
+    gru = reference_gru(stack, 3, hidden_dim, layers)
+    inputs = torch.randn(4, 6, 3, requires_grad=True)
+    directions = 1 + bidirectional
+    initial = torch.randn(4, layers * directions, hidden_dim) if with_initial else None
+    states, last = stack(inputs, lengths, initial)
+    theirs, their_last = gru(
+        pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False),
+        None if initial is None else initial.transpose(0, 1).contiguous(),
+    )
+    mask = length_mask(lengths, 6)[..., None]
+    expected, _ = pad_packed_sequence(theirs, batch_first=True)
+    torch.testing.assert_close(states * mask, expected)
+    torch.testing.assert_close(last, their_last.transpose(0, 1))
+    # The gradients too, and none in the padding.
+    weights = torch.randn_like(expected)
+    (ours,) = torch.autograd.grad((states * mask * weights).sum() + last.sum(), inputs)
+    (reference,) = torch.autograd.grad((expected * weights).sum() + their_last.sum(), inputs)
+    torch.testing.assert_close(ours, reference)
+    assert not (ours * ~mask).any()
+
+
+def test_gru_stack_drops_only_between_layers():
+    lengths, inputs = torch.tensor([5, 5]), torch.randn(2, 5, 3)
+    one = GRUStack(3, 4, num_layers=1, dropout=0.9)
+    assert torch.equal(one.train()(inputs, lengths)[0], one.eval()(inputs, lengths)[0])
+    two = GRUStack(3, 4, num_layers=2, dropout=0.9)
+    below = [two.train()(inputs, lengths)[1][:, 0] for _ in range(2)]
+    above = [two.train()(inputs, lengths)[1][:, 1] for _ in range(2)]
+    assert torch.equal(*below)
+    assert not torch.equal(*above)
+
+
+def test_reverse_by_hand():
+    rows = torch.tensor([[1, 2, 3, 0], [4, 5, 6, 7], [8, 0, 9, 9]])[..., None]
+    lengths = torch.tensor([3, 4, 1])
+    turned = reverse(rows, lengths)
+    assert turned[..., 0].tolist() == [[3, 2, 1, 0], [7, 6, 5, 4], [8, 0, 9, 9]]
+    assert torch.equal(reverse(turned, lengths), rows)
+
+
+def test_the_last_state_is_that_of_the_last_real_token():
+    stack = GRUStack(3, 4)
+    embedded: Tensor = torch.randn(3, 6, 3)
+    lengths = torch.tensor([2, 6, 4])
+    _, last = stack(embedded, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone, _ = stack(embedded[row : row + 1, :length], torch.tensor([length]))
+        torch.testing.assert_close(last[row, 0], alone[0, -1])
+
+
+def test_layers_build_from_the_seed_alone():
+    contracts.check_build(lambda: GRUStack(3, 4, 2, True))
+    contracts.check_build(lambda: PositionBinding(4, 3))
