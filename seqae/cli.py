@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import seqae
-from seqae.errors import fail
+from seqae.terminal import fail
 
 TRAINING = {
     "fit": "train a model:  seqae fit -c configs/gru.yaml --data.train my.txt",

@@ -129,6 +129,13 @@ def _arguments_from_plain(cls: type[Component], arguments: Any) -> dict[str, Any
             f"but {_shorten(unknown)} is given instead. Remove it, or use the version of seqae "
             f"that wrote this file."
         )
+    required = [n for n, p in inspect.signature(cls).parameters.items() if p.default is p.empty]
+    missing = [name for name in required if name not in arguments]
+    if missing:
+        raise ValueError(
+            f"`init_args` of {cls.__name__} must hold {', '.join(required)}, but "
+            f"{', '.join(missing)} is missing. Add it."
+        )
     hints = get_type_hints(cls.__init__)
     return {
         name: _from_plain(value, hints.get(name, Any), name) for name, value in arguments.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,8 @@ def _hygiene() -> Iterator[None]:
     )
     yield
     torch.set_default_dtype(dtype)
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:
+        torch.use_deterministic_algorithms(deterministic)
     changed = {
         name
         for name in {*variables, *os.environ}
@@ -53,5 +55,6 @@ def _hygiene() -> Iterator[None]:
     assert not moved, f"the test left signal handlers changed: {sorted(moved)}"
 
 
-def _handlers() -> dict[int, object]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+def _handlers() -> dict[signal.Signals, Any]:
+    ours = signal.valid_signals() - {signal.SIGALRM}  # pytest-timeout's
+    return {number: signal.getsignal(number) for number in ours}

@@ -57,7 +57,8 @@ def test_positions_begin_nearly_orthogonal_with_unit_mean_square():
 
 def test_later_positions_share_the_last_vector():
     binding = PositionBinding(4, 3)
-    assert torch.equal(binding(torch.tensor([[2, 3], [99, 1]])), binding.weight[[[2, 2], [2, 1]]])
+    places = binding(torch.tensor([[2, 3], [99, 1]]))
+    assert torch.equal(places, binding.weight[torch.tensor([[2, 2], [2, 1]])])
 
 
 # GRU

@@ -100,6 +100,7 @@ class ReconstructionMetric(Metric):
             [int(n) for n in self.ngrams.tolist()],
             int(self.written_words),
             int(self.reference_words),
+            smooth_method="exp",
         )
         return ReconstructionScores(
             token_accuracy=float(self.token_hits / self.tokens),

@@ -42,7 +42,7 @@ def linear_cross_entropy(
         have the highest logit. Each a scalar sum over the N tokens, losses in nats.
     """
     sums: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        features, weight, bias, target, label_smoothing
+        features, weight, bias, target, label_smoothing, torch.is_grad_enabled()
     )
     return sums
 
@@ -58,10 +58,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         target: Tensor,
         label_smoothing: float,
+        grad_enabled: bool,  # in here it is always off, and needs_input_grad ignores it
     ) -> tuple[Tensor, Tensor, Tensor]:
-        learns = any(ctx.needs_input_grad)
+        learns = grad_enabled and any(ctx.needs_input_grad)
         vocab_size = weight.shape[0]
-        smoothed_sum = torch.zeros((), dtype=torch.float32, device=features.device)
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        smoothed_sum = torch.zeros((), dtype=dtype, device=features.device)
         plain_sum = torch.zeros_like(smoothed_sum)
         correct = torch.zeros((), dtype=torch.int64, device=features.device)
         grad_features = torch.empty_like(features) if learns else None
@@ -111,4 +113,4 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, grad_smoothed: Tensor, grad_plain: Tensor, grad_correct: Tensor
     ) -> tuple[Tensor | None, ...]:
         grads = (None if g is None else g * grad_smoothed for g in ctx.saved_tensors)
-        return (*grads, None, None)
+        return (*grads, None, None, None)

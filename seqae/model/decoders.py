@@ -103,7 +103,7 @@ class DenseDecoder(Decoder):
 
     def _write(self, latent: Tensor) -> Tensor:
         written: Tensor = self.layers(latent)
-        return written.reshape(len(latent), -1, self.output_dim)
+        return written.unflatten(1, (-1, self.output_dim))
 
 
 @final
@@ -168,7 +168,7 @@ class GRUDecoder(Decoder):
 
     def _read(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """First states (B, layers, H), constant context (B, E), bound vector (B, position_dim)."""
-        hidden = torch.tanh(self.initial(latent)).reshape(len(latent), self.num_layers, -1)
+        hidden = torch.tanh(self.initial(latent)).unflatten(1, (self.num_layers, -1))
         bound = self.bound(latent) if self.position_dim else latent[:, :0]
         return hidden, self.context(latent), bound
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from seqae.errors import fail
+from seqae.terminal import fail
 
 
 class OneLineParser(ArgumentParser):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from seqae.bundle.text_autoencoder import load
 from seqae.data.sources import TextSource
+from seqae.terminal import visible
 
 
 def reconstruct(
@@ -161,11 +162,6 @@ def check_output(output: str | None, endings: tuple[str, ...]) -> None:
             f"`output` must lie in a folder that exists, but {Path(output).parent} does not. "
             f"Make it, or choose another one."
         )
-
-
-def visible(text: str) -> str:
-    """Escape control characters, which could take over a terminal, and line ends."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _write_lines(output: str | None, rows: Iterator[dict[str, Any]]) -> None:

@@ -21,7 +21,10 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice, check_range
 from seqae.data.builtin import Split
 from seqae.data.corpus import TokenizedCorpus
+from seqae.terminal import visible
 from seqae.training.module import AutoencoderModule
+
+SHOWN_WIDTH = 60  # characters of a sample sentence on the terminal
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +105,11 @@ class SampleReconstructions(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or not self.count:
             return
         rows = sample_reconstructions(pl_module, self.count)
-        width = max(len(row["text"]) for row in rows)
+        width = min(SHOWN_WIDTH, max(len(row["text"]) for row in rows))
         for row in rows:
             same = "=" if row["text"] == row["reconstruction"] else "≠"
-            log.info(f"  {row['text'][:60]:{min(60, width)}} {same} {row['reconstruction']}")
+            text, written = (visible(row[side], SHOWN_WIDTH) for side in ("text", "reconstruction"))
+            log.info(f"  {text:{width}} {same} {written}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 step = trainer.global_step

@@ -24,7 +24,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.data.datamodule import TextDataModule
-from seqae.errors import fail
+from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
 from seqae.training.checkpointing import LAST, CheckpointWriter
 from seqae.training.metrics_file import MetricsFile
@@ -207,7 +207,9 @@ class TrainingCLI(LightningCLI):
     def after_fit(self) -> None:
         """Measure the last model where it has not been, hand over the bundle, say what is next."""
         bundle = next(c for c in self.trainer.callbacks if isinstance(c, BundleWriter))
-        if bundle.validated_step != self.trainer.global_step and len(self.datamodule.corpora["val"]):
+        if bundle.validated_step != self.trainer.global_step and len(
+            self.datamodule.corpora["val"]
+        ):
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         bundle.hand_over(self.trainer)
         say_what_is_next(self.run_dir)
@@ -283,10 +285,11 @@ def run(command: Command, args: list[str]) -> None:
         args: what follows it on the command line.
     """
     show_log()
-    # Advice of Lightning's that does not fit: workers cost more than they bring here, and files of
-    # a resumed run are meant to be there.
+    # Advice of Lightning's that does not fit: workers cost more than they bring here, the batch
+    # sampler knows where it was, and a short epoch is no mistake.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
         args = resume_arguments(args)

@@ -188,7 +188,9 @@ class AutoencoderModule(LightningModule):
     def _log_scores(self, stage: str) -> None:
         scores = {name: mean.compute() for name, mean in self.means.items()}
         scores |= self.reconstruction.compute()._asdict()
-        self.log_dict({f"{stage}/{name}": float(value) for name, value in scores.items()})
+        # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
+        values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
+        self.log_dict(values, sync_dist=True)
 
 
 class LearningRate:

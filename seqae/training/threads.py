@@ -19,6 +19,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from seqae.batch import Batch
 from seqae.component import check_range
 
+HOPELESS = 0.4  # of the best speed: more than noise, less than any gain from more threads
+
 log = logging.getLogger(__name__)
 
 
@@ -44,6 +46,7 @@ class ThreadTuner(Callback):
         self._speeds: dict[int, list[float]] = {}
         self._started = 0.0
         self._tells = True
+        self._warming_up = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set a number that was given."""
@@ -59,9 +62,10 @@ class ThreadTuner(Callback):
         processes = getattr(trainer.strategy, "num_processes", 1)
         candidates = thread_candidates(max(1, (self.cores or available_cores()) // processes))
         self._speeds = {count: [] for count in candidates}
-        # One after the other, over and over: a slow moment of the machine hits all alike. The first
-        # round warms up and is not counted.
-        self._to_time = candidates * (self.rounds + 1) if len(candidates) > 1 else []
+        # One after the other, over and over: a slow moment of the machine hits all alike. Before
+        # that, a step that warms up and is not counted.
+        self._to_time = candidates[:1] + candidates * self.rounds if len(candidates) > 1 else []
+        self._warming_up = True
         if len(candidates) == 1 and self.chosen is None:
             self._choose(candidates[0])
 
@@ -81,12 +85,23 @@ class ThreadTuner(Callback):
             return
         assert isinstance(batch, Batch)
         count = self._to_time.pop(0)
-        speed = batch.num_targets / (time.perf_counter() - self._started)
-        if len(self._to_time) < self.rounds * len(self._speeds):
-            self._speeds[count].append(speed)
+        if self._warming_up:
+            self._warming_up = False
+            return
+        self._speeds[count].append(batch.num_targets / (time.perf_counter() - self._started))
+        if count == max(self._speeds):
+            self._end_round()
         if not self._to_time:
             medians = {n: statistics.median(speeds) for n, speeds in self._speeds.items()}
             self._choose(max(medians, key=medians.__getitem__), medians)
+
+    def _end_round(self) -> None:
+        """Drop what is hopeless at once: a step with too many threads can take seconds."""
+        best = max(max(speeds) for speeds in self._speeds.values())
+        hopeless = {n for n, speeds in self._speeds.items() if max(speeds) < HOPELESS * best}
+        self._to_time = [count for count in self._to_time if count not in hopeless]
+        if len(set(self._to_time)) == 1:
+            self._to_time = []  # one is left, and it has been timed
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave an epoch that was too short to time everything with what was best before."""
@@ -105,8 +120,8 @@ class ThreadTuner(Callback):
 
 
 def thread_candidates(cores: int) -> list[int]:
-    """All cores, half of them, a quarter ... and one, the most first."""
-    return sorted({max(1, cores >> shift) for shift in range(cores.bit_length())}, reverse=True)
+    """One, ... a quarter of the cores, half of them, all."""
+    return sorted({max(1, cores >> shift) for shift in range(cores.bit_length())})
 
 
 def available_cores() -> int:
