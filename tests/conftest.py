@@ -1,4 +1,4 @@
-"""Hygiene: every test starts from the same seed, on one thread, and leaves the process as it was."""
+"""Hygiene: each test starts from one seed, on one thread, and leaves the process as it was."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ def _hygiene() -> Iterator[None]:
     if torch.are_deterministic_algorithms_enabled() != deterministic:
         torch.use_deterministic_algorithms(deterministic)
     changed = {
-        name
-        for name in {*variables, *os.environ}
-        if os.environ.get(name) != variables.get(name)
+        name for name in {*variables, *os.environ} if os.environ.get(name) != variables.get(name)
     }
     for name in changed:
         os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""The whole model: its heads, its sizes, and that nothing leaks between rows or from the padding."""
+"""The whole model: heads, sizes, and that nothing leaks between rows or from the padding."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder
 from seqae.model.latents import DeterministicLatent, Latent
 
 every_head = pytest.mark.parametrize("head", contracts.HEADS)
-every_part = pytest.mark.parametrize(
-    ("cls", "arguments"), contracts.each(Encoder, Latent, Decoder)
-)
+every_part = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Encoder, Latent, Decoder))
 
 
 def model_with(cls, arguments, **options) -> SequenceAutoencoder:
@@ -117,8 +115,10 @@ def test_tied_uses_the_embedding_itself():
     torch.testing.assert_close(
         model.logits(features), predicted @ model.embedding.weight.T + model.output_bias
     )
-    assert not any("output.weight" in n and v.shape[0] == contracts.VOCABULARY.size
-                   for n, v in model.named_parameters())
+    assert not any(
+        "output.weight" in n and v.shape[0] == contracts.VOCABULARY.size
+        for n, v in model.named_parameters()
+    )
 
 
 def test_linear_is_a_layer_of_its_own():

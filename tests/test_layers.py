@@ -41,7 +41,7 @@ def test_unbinding_recovers_what_was_bound():
     similarity = nn.functional.cosine_similarity(recovered[:, None], words[None], dim=2)
     assert similarity.argmax(dim=1).tolist() == list(range(16))
     # x_t p_t^2 has mean square E[p^4] = 1.5 (a sine of amplitude root 2) and each of the other 15
-    # terms adds 1, so the cosine is 1 / sqrt(16.5) = 0.246; off the diagonal it is 0 +- 1/sqrt(512).
+    # terms adds 1: the cosine is 1 / sqrt(16.5) = 0.246, and off the diagonal 0 +- 1 / sqrt(512).
     assert similarity.diagonal().mean().item() == pytest.approx(16.5**-0.5, abs=0.02)
     others = similarity[~torch.eye(16, dtype=torch.bool)]
     assert others.mean().abs() < 0.01

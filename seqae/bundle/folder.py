@@ -47,6 +47,14 @@ FILES = (
     "README.md",
 )
 MANIFEST = "MANIFEST.sha256"
+CONFIG_KEYS = (
+    "format",
+    "autoencoder",
+    "tokenizer",
+    "tokenizer_sha256",
+    "vocabulary",
+    "max_length",
+)
 MAX_JSON_BYTES = 2**26
 
 
@@ -76,6 +84,7 @@ def write_bundle(
         "format": FORMAT,
         "autoencoder": autoencoder.config(),
         "tokenizer": tokenizer.config(),
+        "tokenizer_sha256": tokenizer.fingerprint,
         "vocabulary": asdict(autoencoder.vocabulary),
         "max_length": autoencoder.max_length,
     }
@@ -117,15 +126,25 @@ def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str,
             f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {found!r} instead. "
             f"Use the version of seqae that wrote it."
         )
-    tokenizer = Tokenizer.load(folder / "tokenizer.json", config.get("tokenizer"))
-    if asdict(tokenizer.vocabulary) != config.get("vocabulary"):
+    if wrong := sorted(set(config) ^ set(CONFIG_KEYS)):
+        raise ValueError(
+            f"`{wrong[0][:80]}` in {folder / 'config.json'} is missing or unknown: it must have "
+            f"{', '.join(CONFIG_KEYS)} and no more. Get the bundle again."
+        )
+    tokenizer = Tokenizer.load(folder / "tokenizer.json", config["tokenizer"])
+    if config["tokenizer_sha256"] != tokenizer.fingerprint:
+        raise ValueError(
+            f"`tokenizer_sha256` in {folder / 'config.json'} must be the hash of tokenizer.json, "
+            f"but it is another. The tokenizer and the weights do not belong together."
+        )
+    if asdict(tokenizer.vocabulary) != config["vocabulary"]:
         raise ValueError(
             f"`vocabulary` in {folder / 'config.json'} must be that of its tokenizer, "
-            f"{asdict(tokenizer.vocabulary)}, but it is {config.get('vocabulary')} instead. The "
-            f"tokenizer and the weights do not belong together."
+            f"{asdict(tokenizer.vocabulary)}, but it is another. The tokenizer and the weights do "
+            f"not belong together."
         )
-    autoencoder = SequenceAutoencoder.from_config(config.get("autoencoder", {}))
-    max_length = config.get("max_length")
+    autoencoder = SequenceAutoencoder.from_config(config["autoencoder"])
+    max_length = config["max_length"]
     if type(max_length) is not int:
         raise ValueError(f"`max_length` must be a whole number, but it is {max_length!r} instead.")
     with torch.device("meta"):  # shapes without memory, whatever sizes the file asks for
@@ -165,7 +184,7 @@ def _check_manifest(folder: Path) -> None:
     expected = {name: _hash_file(folder / name) for name in FILES}
     listed: dict[str, str] = {}
     text = _read_capped(folder / MANIFEST).decode("utf-8", "replace")
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         digest, _, name = line.partition("  ")
         listed[name] = digest
     if set(listed) != set(expected):
@@ -216,7 +235,12 @@ def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
                 os.fsync(file.fileno())
         if folder.exists():
             folder.rename(old)
-        new.rename(folder)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

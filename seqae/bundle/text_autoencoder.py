@@ -86,7 +86,8 @@ class TextAutoencoder:
         Raises:
             ValueError: if the latents are not of this model's size, or not finite.
         """
-        latents = np.asarray(latents, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity: refused below
+            latents = np.asarray(latents, dtype=np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise ValueError(
                 f"`latents` must be of shape (n, {self.latent_dim}), but it is {latents.shape} "

@@ -9,6 +9,7 @@ ranks take its batches in turn, and the only state is how many steps were taken.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,36 +73,43 @@ def _cut(sorted_lengths: NDArray[np.int32], batch_tokens: int) -> NDArray[np.int
     """Walk over ascending lengths and close a batch before rows x longest would pass the budget."""
     starts, start, total = [0], 0, len(sorted_lengths)
     while start < total:
-        end = min(total, start + max(1, batch_tokens // int(sorted_lengths[start])))
-        # The last row is the longest: shrink until all rows fit at its length.
-        while end - start > 1 and (end - start) * int(sorted_lengths[end - 1]) > batch_tokens:
-            end = start + max(1, min(end - start - 1, batch_tokens // int(sorted_lengths[end - 1])))
-        starts.append(end)
-        start = end
+        most = min(total - start, max(1, batch_tokens // int(sorted_lengths[start])))
+        # The last row is the longest, so rows x longest only grows with the rows.
+        rows = bisect_right(
+            range(1, most + 1),
+            batch_tokens,
+            key=lambda rows: rows * int(sorted_lengths[start + rows - 1]),  # noqa: B023
+        )
+        start += max(1, rows)
+        starts.append(start)
     return np.asarray(starts, dtype=np.int64)
 
 
 def share_of_rank(plan: BatchPlan, rank: int, world_size: int) -> list[NDArray[np.int64]]:
     """Take a rank's batches from a plan: as many as any other rank, no sentence lost or doubled.
 
-    Ranks take batches in turn. Where their number does not divide, the sentences of the last,
-    incomplete round are dealt out evenly.
+    Ranks take batches in turn. Where their number does not divide, batches of the last, incomplete
+    round are cut in two until there is one for each rank; where that has too few sentences, the
+    round before is cut too. So no batch is larger than the plan made it.
 
     Raises:
-        ValueError: if the last round has fewer sentences than there are ranks.
+        ValueError: if there are fewer sentences than that takes.
     """
-    rounds, rest = divmod(len(plan), world_size)
-    mine = [plan[step * world_size + rank] for step in range(rounds)]
-    if rest:
-        left_over = plan.order[plan.starts[rounds * world_size] :]
-        if len(left_over) < world_size:
+    steps = -(-len(plan) // world_size)
+    whole = len(plan) // world_size  # rounds that stay as they are
+    while len(plan.order) - plan.starts[whole * world_size] < (steps - whole) * world_size:
+        whole -= 1
+        if whole < 0:
             raise ValueError(
-                f"`trainer.devices` must be at most the number of sentences in every round of "
-                f"batches, but the last round has {len(left_over)} for {world_size} processes. "
-                f"Use fewer processes or another `data.batch_tokens`."
+                f"`trainer.devices` must be at most the number of sentences in each step, but "
+                f"{len(plan.order)} sentences in {len(plan)} batches do not give {world_size} "
+                f"processes the same number of steps. Use fewer processes."
             )
-        mine.append(np.array_split(left_over, world_size)[rank])
-    return mine
+    last = [plan[index] for index in range(whole * world_size, len(plan))]
+    while len(last) < (steps - whole) * world_size:
+        largest = max(range(len(last)), key=lambda index: len(last[index]))
+        last[largest : largest + 1] = np.array_split(last[largest], 2)
+    return [plan[step * world_size + rank] for step in range(whole)] + last[rank::world_size]
 
 
 class TokenBudgetBatchSampler(Sampler[list[int]]):

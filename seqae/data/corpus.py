@@ -159,19 +159,20 @@ class CorpusWriter:
         return (np.concatenate(rows) if rows else ids[:0]), kept
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        self._ids_file.close()
-        self._offsets_file.close()
-        if error is None:
-            meta = {
-                "format": FORMAT,
-                "dtype": self._dtype.name,
-                "pad_id": self.tokenizer.pad_id,
-                "sentences": self.counts["sentences"],
-                "counts": self.counts,
-            }
-            (self._unfinished / "corpus.json").write_text(json.dumps(meta), encoding="utf-8")
-            os.replace(self._unfinished, self.folder)
-        else:
+        try:
+            self._ids_file.close()
+            self._offsets_file.close()
+            if error is None:
+                meta = {
+                    "format": FORMAT,
+                    "dtype": self._dtype.name,
+                    "pad_id": self.tokenizer.pad_id,
+                    "sentences": self.counts["sentences"],
+                    "counts": self.counts,
+                }
+                (self._unfinished / "corpus.json").write_text(json.dumps(meta), encoding="utf-8")
+                os.replace(self._unfinished, self.folder)
+        finally:
             shutil.rmtree(self._unfinished, ignore_errors=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,7 @@ class ByteLevelTokenizer(Tokenizer):
         }
 
 
+@final
 class ByteTokenizer(ByteLevelTokenizer):
     """Every UTF-8 byte is a token: 256 and the four special ones. Needs no training.
 
@@ -89,6 +90,7 @@ class ByteTokenizer(ByteLevelTokenizer):
         return ids, np.array([len(item) for item in data], np.int64)
 
 
+@final
 class BPETokenizer(ByteLevelTokenizer):
     """Byte-pair encoding (Sennrich et al. 2016) over bytes: frequent strings are tokens.
 
@@ -130,6 +132,7 @@ class BPETokenizer(ByteLevelTokenizer):
         return {**super()._layout(), "model": model}
 
 
+@final
 class UnigramTokenizer(ByteLevelTokenizer):
     """Unigram language model (Kudo 2018) over bytes: the likeliest cut into known strings.
 

@@ -27,7 +27,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 
+@final
 class CharacterTokenizer(Tokenizer):
     """A Unicode character (code point) is a token; one not seen in training is unk.
 
@@ -109,6 +110,7 @@ class CharacterTokenizer(Tokenizer):
         return self._id_of[code_points], np.array([len(text) for text in texts], np.int64)
 
 
+@final
 class WordTokenizer(Tokenizer):
     """A word between blanks is a token; one not seen in training is unk.
 

@@ -85,9 +85,9 @@ class DenseDecoder(Decoder):
         self.activation, self.dropout = activation, dropout
 
     def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
-        self.output_dim = embedding_dim
+        self.output_dim, self._positions = embedding_dim, max_length - 1
         sizes = [latent_dim] + [self.hidden_dim] * (self.num_layers - 1)
-        sizes += [(max_length - 1) * embedding_dim]
+        sizes += [self._positions * embedding_dim]
         self.layers = dense_layers(sizes, self.activation, self.dropout)
 
     def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
@@ -103,7 +103,7 @@ class DenseDecoder(Decoder):
 
     def _write(self, latent: Tensor) -> Tensor:
         written: Tensor = self.layers(latent)
-        return written.unflatten(1, (-1, self.output_dim))
+        return written.reshape(len(latent), self._positions, self.output_dim)
 
 
 @final
@@ -168,7 +168,8 @@ class GRUDecoder(Decoder):
 
     def _read(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """First states (B, layers, H), constant context (B, E), bound vector (B, position_dim)."""
-        hidden = torch.tanh(self.initial(latent)).unflatten(1, (self.num_layers, -1))
+        hidden = torch.tanh(self.initial(latent))
+        hidden = hidden.reshape(len(latent), self.num_layers, self.hidden_dim)
         bound = self.bound(latent) if self.position_dim else latent[:, :0]
         return hidden, self.context(latent), bound
 

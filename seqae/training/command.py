@@ -206,7 +206,8 @@ class TrainingCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure the last model where it has not been, hand over the bundle, say what is next."""
-        bundle = next(c for c in self.trainer.callbacks if isinstance(c, BundleWriter))
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        bundle = next(c for c in callbacks if isinstance(c, BundleWriter))
         if bundle.validated_step != self.trainer.global_step and len(
             self.datamodule.corpora["val"]
         ):

@@ -24,8 +24,8 @@ class MetricsFile(Logger):
         path: the file; its folder is made with the first line.
 
     Attributes:
-        trainer: where the number of steps is read. What Lightning hands to a logger as `step` is one
-            less; without a trainer, that is what is written.
+        trainer: where the number of steps is read. What Lightning hands to a logger as `step` is
+            one less; without a trainer, that is what is written.
     """
 
     def __init__(self, path: Path) -> None:
