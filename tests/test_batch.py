@@ -55,4 +55,3 @@ def test_to_moves_both():
     moved = contracts.random_batch().to("meta")
     assert moved.token_ids.is_meta
     assert moved.lengths.is_meta
-    assert moved.mask.is_meta

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqae.data import sources
+from seqae.data import source_files
 from seqae.data.builtin import load_builtin
 from seqae.data.sources import Counts, Sentence, TextSource
 
@@ -220,7 +220,7 @@ def test_packed_files(write, suffix, pack):
 
 
 def test_a_bomb_is_refused_and_the_limit_can_be_lifted(write, monkeypatch):
-    monkeypatch.setattr(sources, "BOMB_FLOOR", 100_000)
+    monkeypatch.setattr(source_files, "BOMB_FLOOR", 100_000)
     name = write(gzip.compress(b"again and again\n" * 100_000), "bomb.gz")  # 1.6 MB in 4 kB
     message = refusal(ValueError, name)
     assert "more than 200 times its size" in message

@@ -15,31 +15,22 @@ The rules of a line, the same everywhere:
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
-import io
 import json
-import lzma
 import os
-import stat
-import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from seqae.component import check_choice, check_range
-from seqae.data.builtin import BUILTIN_CORPORA, builtin_names, open_builtin
+from seqae.data.builtin import BUILTIN_CORPORA
+from seqae.data.source_files import STANDARD_INPUT, find_files, open_file, quote
 
 OnInvalid = Literal["strict", "replace", "skip"]
 
 BLOCK_BYTES = 1 << 18  # larger blocks measured no faster, and this one is still short of a line cap
-BOMB_FLOOR = 1 << 26  # 64 MiB: below it, no ratio of packed to unpacked is a danger
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-STANDARD_INPUT = "standard input"
-ARCHIVES = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".zip", ".7z", ".rar", ".zst", ".lz4")
 READER_VERSION = 1  # part of every fingerprint: raise it when the rules of a line change
 
 
@@ -101,15 +92,6 @@ class Counts:
         return f"{self.kept:,} of {self.read:,} lines kept" + (f" ({told})" if told else "")
 
 
-@dataclass(frozen=True)
-class _File:
-    """One thing to read: `stamp` is (size, mtime_ns) of a regular file, None for the others."""
-
-    kind: Literal["regular", "pipe", "stdin", "builtin"]
-    name: str
-    stamp: tuple[int, int] | None = None
-
-
 class TextSource:
     """Sentences from wherever the user says.
 
@@ -160,7 +142,7 @@ class TextSource:
         self.max_expansion = max_expansion
         self.block_bytes = block_bytes
         self.counts = Counts()
-        self._files = _find_files(source, key)
+        self._files = find_files(source, key)
         self._was_read = False
 
     @property
@@ -211,7 +193,7 @@ class TextSource:
         for file in self._files:
             line = 0
             with ExitStack() as stack:
-                read = self._open(file, stack)
+                read = open_file(file, self.key, self.max_expansion, stack)
                 for lines in _whole_lines(read, self.block_bytes, self.max_line_bytes):
                     before = counts.read
                     block = self._to_block(file.name, lines, line + 1, counts)
@@ -226,7 +208,7 @@ class TextSource:
 
     @property
     def _shown(self) -> str:
-        return STANDARD_INPUT if self.source == "-" else _quote(self.source)
+        return STANDARD_INPUT if self.source == "-" else quote(self.source)
 
     def _to_block(self, file: str, lines: bytes | None, first: int, counts: Counts) -> Block:
         """Decode whole lines, the first of which has the number `first`, and count them."""
@@ -273,54 +255,10 @@ class TextSource:
         utf16 = number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))
         encoding = "UTF-16" if utf16 else "LATIN1"
         return (
-            f"`{self.key}` must be UTF-8 text, but line {number:,} of {_quote(file)} has the "
+            f"`{self.key}` must be UTF-8 text, but line {number:,} of {quote(file)} has the "
             f"invalid byte 0x{raw[index]:02x} at byte {index + 1:,} instead. Convert the file "
             f"(`iconv -f {encoding} -t UTF-8`), or set `{self._errors_key}` to replace or skip."
         )
-
-    def _open(self, file: _File, stack: ExitStack) -> Callable[[int], bytes]:
-        """Open a file for as long as the stack lives; give its read function."""
-        if file.kind == "builtin":
-            return stack.enter_context(open_builtin(file.name)).read
-        if file.kind == "stdin":
-            if sys.stdin is None:  # so it is in a process without a console
-                raise _refusal(self.key, file.name, FileNotFoundError())
-            # read1 gives what is there, so that a slow pipe is not waited for.
-            return cast(io.BufferedReader, sys.stdin.buffer).read1
-        try:
-            raw = stack.enter_context(io.FileIO(file.name))
-        except OSError as error:
-            raise _refusal(self.key, file.name, error) from None
-        unpacked = _unpack(raw, file.name)
-        may_be_bomb = unpacked is not raw and file.stamp is not None and self.max_expansion > 0
-        limit = max(BOMB_FLOOR, (file.stamp or (0, 0))[0] * self.max_expansion)
-        given = 0
-
-        def read(size: int) -> bytes:
-            nonlocal given
-            try:
-                data = unpacked.read(size) or b""
-            except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise _refusal(self.key, file.name, error) from None
-                raise ValueError(
-                    f"`{self.key}` must be whole, but {_quote(file.name)} is damaged or cut off: "
-                    f"{error}. Fetch or pack it again."
-                ) from None
-            if not data and file.stamp not in (None, _stamp(os.fstat(raw.fileno()))):
-                raise ValueError(
-                    f"`{self.key}` must not change while it is in use, but {_quote(file.name)} "
-                    f"did. Start again when it is complete."
-                )
-            given += len(data)
-            if may_be_bomb and given > limit:
-                raise ValueError(
-                    f"`{self.key}` must not unpack to more than {self.max_expansion:,} times its "
-                    f"size, but {_quote(file.name)} does. Unpack it by hand if you trust it."
-                )
-            return data
-
-        return read
 
 
 def _without_blanks(file: str, decoded: list[str], numbers: Sequence[int], counts: Counts) -> Block:
@@ -371,91 +309,3 @@ def _whole_lines(
         data = read(block_bytes)
     if rest:
         yield rest + b"\n"
-
-
-def _find_files(source: str, key: str) -> list[_File]:
-    if source == "-":
-        return [_File("stdin", STANDARD_INPUT)]
-    if source in BUILTIN_CORPORA:
-        return [_File("builtin", source)]
-    path = os.path.expanduser(source)
-    try:
-        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
-        paths = sorted(_text_files_below(path)) if is_folder else [path]
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        shown = isinstance(error, OSError) and error.filename or source
-        raise _refusal(key, shown, error) from None
-    if not paths:
-        raise FileNotFoundError(
-            f"`{key}` must be a folder of .txt files, but there is none in or below "
-            f"{_quote(source)}. Check the path, or name one file."
-        )
-    return [_look_at(path, key) for path in paths]
-
-
-def _text_files_below(path: str) -> Iterator[str]:
-    def stop(error: OSError) -> None:
-        raise error  # os.walk would pass over a folder that it may not read
-
-    # Links to folders are not followed: they can run in circles.
-    for folder, folders, names in os.walk(path, onerror=stop):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if name.endswith(".txt") and not name.startswith("."):
-                yield os.path.join(folder, name)
-
-
-def _look_at(path: str, key: str) -> _File:
-    """Find out what a path is, and refuse what cannot be read as text."""
-    if path.lower().endswith(ARCHIVES):
-        raise ValueError(
-            f"`{key}` must be text, or text packed as .gz, .bz2 or .xz, but {_quote(path)} is an "
-            f"archive of another kind. Unpack it first."
-        )
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise _refusal(key, path, error) from None
-    if not stat.S_ISREG(status.st_mode):
-        return _File("pipe", path)
-    if not os.access(path, os.R_OK):
-        raise _refusal(key, path, PermissionError())
-    return _File("regular", path, _stamp(status))
-
-
-def _stamp(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
-
-
-def _unpack(raw: io.FileIO, path: str) -> io.RawIOBase | io.BufferedIOBase:
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix == ".gz":
-        return gzip.GzipFile(fileobj=io.BufferedReader(raw))
-    if suffix == ".bz2":
-        return bz2.BZ2File(io.BufferedReader(raw))
-    if suffix == ".xz":
-        return lzma.LZMAFile(io.BufferedReader(raw))
-    return raw
-
-
-def _refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
-    """Say in one line why a path cannot be read."""
-    if isinstance(error, PermissionError):
-        return PermissionError(
-            f"`{key}` must be readable, but there is no permission to read {_quote(path)}. "
-            f"Change its mode (chmod) or read a copy."
-        )
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
-        return FileNotFoundError(
-            f"`{key}` must be a text file, a folder of .txt files, - or one of "
-            f"{', '.join(builtin_names())}, but there is no {_quote(path)}. Check the path."
-        )
-    return OSError(
-        f"`{key}` must be readable, but reading {_quote(path)} failed: {error.strerror}. "
-        f"Check the path and the disk."
-    )
-
-
-def _quote(text: str) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= 200 else f"{shown[:150]}...{shown[-47:]}"
