@@ -6,7 +6,7 @@ decoder's input and the target are views of these two, so that they cannot disag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class Batch:
 
     token_ids: Tensor
     lengths: Tensor
+    _num_targets: int | None = field(default=None, repr=False, compare=False)
 
     @property
     def mask(self) -> Tensor:
@@ -58,7 +59,9 @@ class Batch:
     @property
     def num_targets(self) -> int:
         """Tokens that the decoder has to write: what a token-weighted mean divides by."""
-        return int(self.lengths.sum()) - len(self)
+        if self._num_targets is None:
+            self._num_targets = int(self.lengths.sum()) - len(self)
+        return self._num_targets
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
@@ -68,6 +71,7 @@ class Batch:
         return Batch(
             self.token_ids.to(device, non_blocking=non_blocking),
             self.lengths.to(device, non_blocking=non_blocking),
+            self.num_targets,  # counted before: to ask a GPU would wait for it
         )
 
     def pin_memory(self) -> Batch:

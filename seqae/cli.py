@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import seqae
@@ -49,7 +50,10 @@ def main(args: Sequence[str] | None = None) -> int:
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
     if command not in TRAINING and command not in TASKS:
-        fail(f"`command` must be one of {', '.join([*TRAINING, *TASKS])}, but it is {command}", 2)
+        known = [*TRAINING, *TASKS]
+        close = get_close_matches(command, known, n=1)
+        way_out = f"Did you mean `seqae {close[0]}`?" if close else "See `seqae --help`."
+        fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
     try:
         if command in TRAINING:
             import_module("seqae.training.command").run(command, rest)

@@ -7,10 +7,12 @@ person can act on; a message that is not known here is passed on as it is.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from types import FrameType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -54,23 +56,50 @@ def explain(parser: ArgumentParser, message: str) -> str:
     if found := WRONG_VALUE.match(message):
         return _tell_wrong(parser, found["key"], found["reason"])
     if found := NOT_YAML.match(message):
-        return f"`config` must be YAML, but it is not: {found['reason']}. Check that line."
+        reason = found["reason"].replace(' in "<unicode string>",', " at")
+        return f"`config` must be YAML, but {_config_file()} is not: {reason}. Check that line."
     return message
 
 
+def check_output(output: str | None, endings: tuple[str, ...]) -> None:
+    """Refuse an output before any work is done for it.
+
+    Raises:
+        ValueError: if its name does not end as it should, or no file can be written there.
+    """
+    if output is None:
+        return
+    if not output.endswith(endings):
+        raise ValueError(
+            f"`output` must end in {' or '.join(endings)}, but it is {output} instead. "
+            f"Choose a name with one of these endings."
+        )
+    path = Path(output).absolute()
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"`output` must lie in a folder that exists, but {Path(output).parent} does not. "
+            f"Make it, or choose another one."
+        )
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(
+            f"`output` must be a file that can be written, but {output} is a folder or cannot be. "
+            f"Choose another one."
+        )
+
+
 def _tell_unknown(parser: ArgumentParser, key: str) -> str:
-    # Parts may be given with or without `init_args`; what is meant is most like the whole or the
-    # last word of a key that there is.
-    known = sorted({action.dest for action in _actions(parser)})
-    last = {name.rpartition(".")[2]: name for name in reversed(known)}
-    close = get_close_matches(key, known, n=1, cutoff=0.7)
-    if not close:
-        close = [last[word] for word in get_close_matches(key.rpartition(".")[2], last, n=1)]
+    known = sorted({action.dest for action in _actions(parser)} - {"help"})
+    parent, dot, word = key.rpartition(".")
+    beside = [name for name in known if name.rpartition(".")[0] == parent]
+    close = get_close_matches(key, known, n=1, cutoff=0.9)
+    for names in [] if close else [beside, known]:
+        words = {name.rpartition(".")[2]: name for name in reversed(names)}
+        close = close or [words[found] for found in get_close_matches(word, words, n=1)]
     place = _place()
     if close:
         way_out = f"Did you mean `{place}{close[0]}`?"
-    elif place and len(known) <= LISTED:
-        way_out = f"There are {', '.join(name for name in known if name != 'help')}."
+    elif (dot or place) and 0 < len(beside) <= LISTED:
+        way_out = f"There are {', '.join(name for name in beside)}."
     else:
         way_out = "`--help` lists the options."
     return f"`{place}{key}` is not known. {way_out}"
@@ -79,7 +108,9 @@ def _tell_unknown(parser: ArgumentParser, key: str) -> str:
 def _tell_missing(keys: list[str]) -> str:
     names = [f"`{key.partition('.')[2] if key.startswith('fit.') else key}`" for key in keys]
     told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    recipe = "Start from a recipe: `-c configs/gru.yaml`." if "." in told else "Add what is missing."
+    recipe = (
+        "Start from a recipe: `-c configs/gru.yaml`." if "." in told else "Add what is missing."
+    )
     return f"{told} must be given. {recipe}"
 
 
@@ -124,7 +155,8 @@ def _words(hint: Any) -> list[str]:
         return ["null"]
     if get_origin(hint) is list:
         return ["a list"]
-    return [WORDS.get(hint) or f"a {getattr(hint, '__name__', str(hint))}"]
+    name = getattr(hint, "__name__", str(hint))
+    return [WORDS.get(hint) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"]
 
 
 def _actions(parser: ArgumentParser) -> Iterator[Any]:
@@ -140,10 +172,23 @@ def _place() -> str:
 
     A part has a parser of its own, which does not know where the part stands; the call stack does.
     """
-    keys: list[str] = []
+    keys = [
+        f"{frame.f_locals['self'].dest}.init_args."
+        for frame in _stack()
+        if frame.f_code.co_name == "_check_type" and "self" in frame.f_locals
+    ]
+    return "".join(reversed(keys))
+
+
+def _config_file() -> str:
+    for frame in _stack():
+        if frame.f_code.co_name == "apply_config":
+            return str(frame.f_locals.get("value", "it"))
+    return "it"
+
+
+def _stack() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_name == "_check_type" and "self" in frame.f_locals:
-            keys.append(f"{frame.f_locals['self'].dest}.init_args.")
+        yield frame
         frame = frame.f_back
-    return "".join(reversed(keys))

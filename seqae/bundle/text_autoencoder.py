@@ -153,7 +153,14 @@ def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
     if (folder / "bundle").is_dir() and not (folder / "config.json").exists():
         folder = folder / "bundle"
     autoencoder, tokenizer, details = read_bundle(folder)
-    return TextAutoencoder(autoencoder.to(device), tokenizer, details)
+    try:
+        autoencoder.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`device` must be one that this machine has, but it is {device} instead "
+            f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
+        ) from error
+    return TextAutoencoder(autoencoder, tokenizer, details)
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[NDArray[np.int64]]:

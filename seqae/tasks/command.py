@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from seqae.terminal import fail
+from seqae.usage import explain
 
 
 class OneLineParser(ArgumentParser):
@@ -15,7 +16,7 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error and exit."""
-        fail(message, status=2)
+        fail(explain(self, message), status=2)
 
 
 def run(module: str, name: str, args: list[str]) -> None:
@@ -29,10 +30,13 @@ def run(module: str, name: str, args: list[str]) -> None:
     function = getattr(import_module(module), name)
     parser = OneLineParser(prog=f"seqae {name}", description=function.__doc__.splitlines()[0])
     # Texts are words of the command line as they stand, not YAML: "null" and "[a]" are sentences.
-    takes_texts = "texts" in function.__annotations__
-    skip: set[str | int] = {"texts"} if takes_texts else set()
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
-    if takes_texts:
+    by_hand: set[str | int] = {"texts", "file"} & set(function.__annotations__)
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=by_hand)
+    if "file" in by_hand:  # may be left out, and jsonargparse makes an option of such
+        parser.add_argument(
+            "file", nargs="?", type=str, default=None, help="sentences that the model has not seen"
+        )
+    if "texts" in by_hand:
         parser.add_argument(
             "texts", nargs="*", type=str, default=[], help="sentences; - reads them from the input"
         )

@@ -16,8 +16,8 @@ from seqae.data.builtin import split_of
 from seqae.data.sources import TextSource
 from seqae.metrics.reconstruction import ReconstructionMetric, ReconstructionScores
 from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
-from seqae.tasks.transform import check_output
 from seqae.terminal import visible
+from seqae.usage import check_output
 
 EXPLANATIONS = {
     "token accuracy": "share of the sentences' tokens, their end counted, that stand at the same "

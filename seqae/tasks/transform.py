@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from seqae.bundle.text_autoencoder import load
 from seqae.data.sources import TextSource
 from seqae.terminal import visible
+from seqae.usage import check_output
 
 
 def reconstruct(
@@ -142,26 +143,6 @@ def read_latents(source: str) -> NDArray[np.float32]:
             f"`latents` must be .npy, .parquet or JSON lines with `latent`, but {source} is not: "
             f"{type(error).__name__}. Write it with `seqae encode MODEL --output latents.npy`."
         ) from error
-
-
-def check_output(output: str | None, endings: tuple[str, ...]) -> None:
-    """Refuse an output before any work is done for it.
-
-    Raises:
-        ValueError: if its name does not end as it should, or its folder is not there.
-    """
-    if output is None:
-        return
-    if not output.endswith(endings):
-        raise ValueError(
-            f"`output` must end in {' or '.join(endings)}, but it is {output} instead. "
-            f"Choose a name with one of these endings."
-        )
-    if not Path(output).absolute().parent.is_dir():
-        raise ValueError(
-            f"`output` must lie in a folder that exists, but {Path(output).parent} does not. "
-            f"Make it, or choose another one."
-        )
 
 
 def _write_lines(output: str | None, rows: Iterator[dict[str, Any]]) -> None:

@@ -6,12 +6,14 @@ folder, one-line errors, `--resume`, and the callbacks that every training has.
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
 import sys
 import time
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -22,7 +24,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
@@ -31,10 +35,13 @@ from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.progress import TrainingProgress
 from seqae.training.threads import ThreadTuner
+from seqae.usage import check_output, explain
 
 __all__ = ["TrainingCLI", "run"]
 
 Command = Literal["fit", "validate", "test", "predict"]
+
+FIT_ONLY = ("name", "run_dir", "checkpoint", "samples", "monitor", "monitor_mode")
 
 
 @dataclass
@@ -55,7 +62,7 @@ class OneLineParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error and exit."""
-        fail(message, status=2)
+        fail(explain(self, message), status=2)
 
 
 class TrainingCLI(LightningCLI):
@@ -111,7 +118,15 @@ class TrainingCLI(LightningCLI):
                 help="file for the predictions, a JSON object a line",
             )
         if self.command != "fit":
+            for key in FIT_ONLY:  # a run's config.yaml has them; they say nothing here
+                parser.add_argument(f"--{key}", type=Any, default=None, help=argparse.SUPPRESS)
             return
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="the folder of a run to go on with: its configuration, from its newest checkpoint",
+        )
         parser.add_argument(
             "--name", type=str, default="seqae", help="the run's folder is runs/NAME/TIME"
         )
@@ -138,6 +153,15 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the run folder, and send the loggers' own files there."""
         config = self.config[self.command]
+        if self.command != "fit" and config.ckpt_path is None:
+            raise ValueError(
+                f"`ckpt_path` must be given, or an untrained model would be measured. Write "
+                f"`seqae {self.command} -c RUN/config.yaml --ckpt_path RUN/checkpoints/{LAST}`."
+            )
+        if config.ckpt_path is not None:
+            check_checkpoint(Path(config.ckpt_path))
+        if self.command == "predict":
+            check_output(config.output, (".jsonl",))
         if self.command == "fit":
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
@@ -176,6 +200,7 @@ class TrainingCLI(LightningCLI):
             callbacks.append(PredictionWriter(options.output))
         if self.command != "fit":
             return callbacks
+        check_range("samples", options.samples, 0, 1000)
         resolved = self.resolved_config()
         callbacks += [
             RunFolder(self.run_dir, resolved),
@@ -198,7 +223,7 @@ class TrainingCLI(LightningCLI):
         """All options as they are in force, less those that name this one run."""
         text = self.parser.dump(self.config, skip_none=False, skip_check=True)
         resolved: dict[str, Any] = yaml.safe_load(text)[self.command]
-        for key in ("config", "run_dir", "ckpt_path", "weights_only"):
+        for key in ("config", "run_dir", "resume", "ckpt_path", "weights_only"):
             resolved.pop(key, None)
         resolved["trainer"].pop("default_root_dir", None)
         _shorten_class_paths(resolved)
@@ -230,7 +255,13 @@ class RunFolder(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write `config.yaml`; the data is prepared by now."""
         if trainer.is_global_zero and stage == "fit":
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(
+                    f"`run_dir` must be a folder that can be made and written, but {self.folder} "
+                    f"cannot: {error.strerror}. Name another one with `--run_dir`."
+                ) from error
             text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
             (self.folder / "config.yaml").write_text(text, encoding="utf-8")
             print(f"run folder: {self.folder}")
@@ -292,9 +323,18 @@ def run(command: Command, args: list[str]) -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    # What is measured needs nothing of the training's callbacks, and the batches of a prediction
+    # are planned beforehand.
+    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
+    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
         args = resume_arguments(args)
-    TrainingCLI(command, args)
+    try:
+        TrainingCLI(command, args)
+    except MisconfigurationException as error:
+        raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"`config` must be UTF-8 text, but it is not: {error}.") from error
 
 
 def show_log() -> None:
@@ -350,6 +390,20 @@ def resume_arguments(args: list[str]) -> list[str]:
     return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(last), *rest]
 
 
+def check_checkpoint(path: Path) -> None:
+    """Refuse what is no checkpoint; a folder is one of a sharded training.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    if not path.is_dir() and not (path.is_file() and zipfile.is_zipfile(path)):
+        reason = "is damaged or none" if path.exists() else "is not there"
+        raise ValueError(
+            f"`ckpt_path` must be a checkpoint of Lightning's, but {path} {reason}. Choose another "
+            f"one, such as RUN/checkpoints/{LAST}."
+        )
+
+
 def check_run_dir(folder: Path, resuming: bool) -> None:
     """Refuse a folder that is in use or cannot be made, before anything is done.
 
@@ -372,12 +426,7 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
 
 @rank_zero_only
 def say_what_is_next(run_dir: Path) -> None:
-    """Print the three commands to try after a training."""
+    """Say where the bundle is and how to try it."""
     bundle = run_dir / "bundle"
-    print(
-        f"\nbundle: {bundle}\nTry next:\n"
-        f'  seqae reconstruct {bundle} "a sentence of your own"\n'
-        f"  seqae evaluate {bundle}\n"
-        f"  seqae encode {bundle} --input my.txt --output latents.npy"
-    )
+    print(f'bundle: {bundle}\ntry it: seqae reconstruct {bundle} "a sentence of your own"')
     sys.stdout.flush()

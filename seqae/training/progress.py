@@ -6,10 +6,12 @@ import sys
 import time
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from seqae.batch import Batch
 
@@ -30,7 +32,7 @@ class TrainingProgress(ProgressBar):
         self.every_seconds, self.refresh_seconds = every_seconds, refresh_seconds
         self._enabled = True
         self._bar: Progress | None = None
-        self._means: dict[str, float] = {}
+        self._means: dict[str, Tensor] = {}
         self._tokens = 0
         self._mark = self._shown = time.perf_counter()
 
@@ -85,8 +87,9 @@ class TrainingProgress(ProgressBar):
         for name in ("train/loss", "train/teacher_forced_accuracy"):
             value = trainer.callback_metrics.get(name)
             if value is not None and self._enabled:
-                new = float(value)
-                self._means[name] = SMOOTHING * self._means.get(name, new) + (1 - SMOOTHING) * new
+                # Kept where it is: to ask a GPU for a number at every step would wait for it.
+                mean = self._means.get(name, value)
+                self._means[name] = torch.lerp(value.float(), mean.float(), SMOOTHING)
         now = time.perf_counter()
         every = self.refresh_seconds if self._bar is not None else self.every_seconds
         if self._enabled and now - self._shown >= every:
@@ -99,7 +102,8 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show what validation found."""
         self._mark += time.perf_counter() - getattr(self, "_paused", time.perf_counter())
-        if trainer.sanity_checking or not self._enabled:
+        # A checkpoint that is only measured has taken no step here; Lightning shows its table.
+        if trainer.sanity_checking or not self._enabled or not trainer.global_step:
             return
         names = ("val/loss", "val/token_accuracy", "val/exact_match", "val/bleu")
         figures = {name: trainer.callback_metrics[name] for name in names}
@@ -123,9 +127,10 @@ class TrainingProgress(ProgressBar):
 
     def _show(self, trainer: Trainer, now: float) -> None:
         speed = self._tokens / max(now - self._mark, 1e-9)
+        means = {name: float(mean) for name, mean in self._means.items()}
         figures = (
-            f"loss {self._means.get('train/loss', float('nan')):.3f}  token accuracy "
-            f"{self._means.get('train/teacher_forced_accuracy', float('nan')):.1%} (teacher-forced)"
+            f"loss {means.get('train/loss', float('nan')):.3f}  token accuracy "
+            f"{means.get('train/teacher_forced_accuracy', float('nan')):.1%} (teacher-forced)"
             f"  {speed:,.0f} tokens/s"
         )
         if self._bar is not None:

@@ -1,0 +1,174 @@
+"""What the benchmarks share: programs that run in turn, medians of ratios, tables, JSON.
+
+Two runs on a shared machine cannot be compared: it is faster in one minute than in the next. So all
+programs are started once, stay alive, and work in turn for a few seconds each; a ratio is taken
+between two programs of one round, and what is reported is the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+
+
+class Turns:
+    """A program's side of the agreement: it calls `done` after each step, and there it waits.
+
+    Args:
+        connection: to the driver.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.work, self.started, self.seconds = 0.0, 0.0, 0.0
+
+    def done(self, work: float) -> None:
+        """Report a step's work (tokens, FLOPs ...); return when it is this program's turn."""
+        self.work += work
+        elapsed = time.perf_counter() - self.started
+        if elapsed >= self.seconds:
+            self.connection.send(self.work / elapsed)
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the turn; the first call of a program, before its first step."""
+        self.seconds = self.connection.recv()
+        self.work, self.started = 0.0, time.perf_counter()
+
+
+@dataclass(frozen=True)
+class Program:
+    """Something that works in steps.
+
+    Attributes:
+        run: called in a process of its own with `Turns` and the arguments; it never returns.
+        arguments: plain data.
+    """
+
+    run: Callable[..., None]
+    arguments: tuple[Any, ...] = ()
+
+
+def run_in_turn(
+    programs: Mapping[str, Program], seconds: float, rounds: int
+) -> dict[str, list[float]]:
+    """Run programs in turn.
+
+    Args:
+        programs: by name.
+        seconds: of a turn; a step that has begun is finished, and its time counts.
+        rounds: how often each has its turn; one more round goes before, to warm up.
+
+    Returns:
+        For each program its work per second in each round.
+    """
+    context = multiprocessing.get_context("spawn")
+    speeds: dict[str, list[float]] = {name: [] for name in programs}
+    connections, processes = {}, []
+    try:
+        for name, program in programs.items():
+            connections[name], theirs = context.Pipe()
+            process = context.Process(target=_start, args=(theirs, program), daemon=True)
+            process.start()
+            theirs.close()  # so that a program that dies ends our waiting
+            processes.append(process)
+        for number in range(rounds + 1):
+            for name, connection in connections.items():
+                connection.send(seconds)
+                speed = connection.recv()
+                if number:
+                    speeds[name].append(speed)
+            note = ", ".join(f"{n} {s[-1]:,.0f}" for n, s in speeds.items() if s) or "warmed up"
+            print(f"round {number}/{rounds}: {note}; load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+    finally:
+        for process in processes:
+            process.kill()
+    return speeds
+
+
+def _start(connection: Connection, program: Program) -> None:
+    sys.stdout = sys.stderr  # what a training prints does not belong in the report
+    program.run(Turns(connection), *program.arguments)
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
+    """Median, lowest and highest of the rounds' ratios."""
+    found = [a / b for a, b in zip(over, under, strict=True)]
+    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+
+
+def shown(ratio: Mapping[str, float]) -> str:
+    """A ratio for people: `2.91 [2.60, 3.20]`."""
+    return f"{ratio['median']:.2f} [{ratio['min']:.2f}, {ratio['max']:.2f}]"
+
+
+def environment() -> dict[str, Any]:
+    """Hardware, versions, commit and how busy the machine is: what a figure is worth nothing without."""
+    packages = ("torch", "lightning", "tokenizers", "numpy", "jsonargparse")
+    git = ["git", "-C", str(ROOT)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+    )
+    return {
+        "command": " ".join(["python", *sys.argv]),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit.stdout.strip() + (" with changes" if changed.stdout.strip() else ""),
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Start a benchmark's options: its description, and `--output`."""
+    options = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--output", type=Path, help="write the result to this file, as JSON")
+    return options
+
+
+def report(rows: Sequence[Mapping[str, Any]], result: Any, output: Path | None) -> None:
+    """Print rows as a table; write the result and the environment as JSON.
+
+    Args:
+        rows: with the same keys each, which are the columns' names.
+        result: plain data, with all that was measured.
+        output: the file, if any.
+    """
+    cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        first, *rest = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join([first, *rest]).rstrip())
+    if output is not None:
+        text = json.dumps({"environment": environment(), "result": result}, indent=2)
+        output.write_text(text + "\n", encoding="utf-8")
