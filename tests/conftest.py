@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from small import SENTENCES, run_seqae, write_recipe, write_text
 
 pytest.register_assert_rewrite("contracts")
 
@@ -56,3 +58,16 @@ def _hygiene() -> Iterator[None]:
 def _handlers() -> dict[signal.Signals, Any]:
     ours = signal.valid_signals() - {signal.SIGALRM}  # pytest-timeout's
     return {number: signal.getsignal(number) for number in ours}
+
+
+@pytest.fixture(scope="session")
+def overfit_run(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> Path:
+    """A run of the small GRU recipe on 32 sentences, which are its validation and test too."""
+    folder = tmp_path_factory.mktemp("overfit")
+    text = write_text(folder / "text.txt", SENTENCES)
+    options = ["--data.train", text, "--data.val", text, "--data.test", text]
+    options += ["--trainer.max_epochs", 40, "--trainer.check_val_every_n_epoch", 20]
+    options += ["--checkpoint.every_n_steps", 10, "--run_dir", folder / "run"]
+    torch.set_num_threads(1)
+    assert run_seqae("fit", "-c", write_recipe(folder), *options) == 0
+    return folder / "run"

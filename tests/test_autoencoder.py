@@ -127,7 +127,7 @@ def test_linear_is_a_layer_of_its_own():
     assert model.output.out_features == contracts.VOCABULARY.size
     torch.testing.assert_close(model.logits(features), model.output(features))
     message = contracts.refusal(model.predict_embedding, features)
-    assert message.startswith("`head` must be nearest or tied")
+    assert message.startswith("`head` must be nearest for")
 
 
 # Build
@@ -175,6 +175,8 @@ def test_embedding_dropout_works_in_training_only():
     assert not torch.equal(model(batch), model(batch))
     first = model.encode(batch).latent
     assert not torch.equal(model.encode(batch).latent, first)
+    read = batch.decoder_input
+    assert not torch.equal(model.decode(read, first), model.decode(read, first))
     # A step of generation never drops.
     state = model.init_state(first)
     token = torch.full((4,), contracts.VOCABULARY.bos_id)

@@ -134,27 +134,33 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         world_size: int = 1,
     ) -> None:
         check_range("data.batch_tokens", batch_tokens, 1, 2**31)
-        self.lengths, self.batch_tokens, self.seed, self.shuffle = (
-            lengths,
-            batch_tokens,
-            seed,
-            shuffle,
-        )
+        self.lengths, self.batch_tokens = lengths, batch_tokens
+        self.seed, self.shuffle = seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
-        self._skip = 0
+        self._skip = 0  # steps that were taken before a resume
+        self._taken = 0  # batches that other numbers of ranks took in these steps
         self._planned: tuple[int, list[NDArray[np.int64]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to plan; Lightning calls this at its start."""
         if epoch != self.epoch:
-            self.epoch, self._skip = epoch, 0
+            self.epoch, self._skip, self._taken = epoch, 0, 0
 
-    def resume(self, epoch: int, consumed: int) -> None:
-        """Leave out the first `consumed` steps of an epoch, once: the optimizer has seen them."""
-        self.epoch, self._skip = epoch, consumed
-        if consumed >= len(self):
-            self.epoch, self._skip = epoch + 1, 0
+    def resume(self, epoch: int, steps: int, world_size: int | None = None) -> None:
+        """Go on within an epoch, after what the optimizer has seen of it.
+
+        Args:
+            epoch: the epoch.
+            steps: steps that were taken in it; those are left out, once.
+            world_size: how many processes took them, by default as many as now. If they were
+                others, what is left of the plan is dealt out anew.
+        """
+        self.epoch, self._skip = epoch, steps
+        self._taken = 0 if world_size in (None, self.world_size) else steps * (world_size or 1)
+        self._planned = None
+        if steps >= len(self):
+            self.set_epoch(epoch + 1)
 
     @property
     def sampler(self) -> TokenBudgetBatchSampler:
@@ -165,7 +171,8 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         batches, first = self._batches(), self._skip
         self._skip = 0
         for batch in batches[first:]:
-            yield batch.tolist()
+            if len(batch):  # an empty one stands for a step of other ranks, before a resume
+                yield batch.tolist()
 
     def __len__(self) -> int:
         return len(self._batches())
@@ -174,5 +181,11 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         epoch = self.epoch if self.shuffle else 0
         if self._planned is None or self._planned[0] != epoch:
             plan = plan_batches(self.lengths, self.batch_tokens, self.seed, epoch, self.shuffle)
-            self._planned = (epoch, share_of_rank(plan, self.rank, self.world_size))
+            gone: list[NDArray[np.int64]] = []
+            if self._taken:
+                gone = [plan.order[:0]] * self._skip
+                first = min(self._taken, len(plan))
+                rest = plan.starts[first:]
+                plan = BatchPlan(plan.order[rest[0] :], rest - rest[0])
+            self._planned = (epoch, gone + share_of_rank(plan, self.rank, self.world_size))
         return self._planned[1]

@@ -102,7 +102,7 @@ class TextDataModule(LightningDataModule):
         self._untrained = tokenizer
         self._folder: Path | None = None
         self._prepared: PreparedData | None = None
-        self._resume: tuple[int, int] | None = None
+        self._resume: tuple[int, int, int] | None = None
 
     @property
     def train_sources(self) -> tuple[str, ...]:
@@ -204,17 +204,26 @@ class TextDataModule(LightningDataModule):
         return share_of_rank(plan, *self._place())
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, and how many of its batches have been trained on."""
+        """The epoch, the steps taken in it, and by how many processes."""
         assert self.trainer is not None
-        consumed = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        return {"epoch": self.trainer.current_epoch, "consumed": consumed}
+        steps = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        return {
+            "epoch": self.trainer.current_epoch,
+            "steps": steps,
+            "world_size": self.trainer.world_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after those batches, on any number of workers."""
-        self._resume = (state_dict["epoch"], state_dict["consumed"])
+        """Go on after those steps, on any number of workers and processes."""
+        self._resume = (state_dict["epoch"], state_dict["steps"], state_dict["world_size"])
 
     def _eval_loader(self, split: Split) -> DataLoader[Batch] | list[Any]:
         if not len(self.corpora[split]):
+            if self.trainer is not None and self.trainer.state.fn in ("validate", "test"):
+                raise ValueError(
+                    f"`data.{split}` must have sentences to measure, but it has none. Name a file, "
+                    f"or set `data.{split}_percent` above 0."
+                )
             return []
         return self._loader(split, self._sampler(split, self.eval_batch_tokens, shuffle=False))
 

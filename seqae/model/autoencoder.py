@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from seqae.batch import Batch, Vocabulary
-from seqae.component import Component, check_range
+from seqae.component import Component, check_choice, check_range
 from seqae.model.decoders import Decoder, State
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
@@ -59,6 +59,7 @@ class SequenceAutoencoder(Component, nn.Module):
     ) -> None:
         super().__init__()
         check_range("embedding_dim", embedding_dim, 1, 2**16)
+        check_choice("head", head, ("tied", "linear", "nearest"))
         check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
         self.embedding_dim, self.head = embedding_dim, head
@@ -158,12 +159,12 @@ class SequenceAutoencoder(Component, nn.Module):
         """Features (..., F) to the embedding (..., E) that the decoder would write.
 
         Raises:
-            ValueError: if the head is `linear`, which predicts no embedding.
+            ValueError: if the head is not `nearest`: the others predict no embedding.
         """
-        if self.head == "linear":
+        if self.head != "nearest":
             raise ValueError(
-                "`head` must be nearest or tied for an objective on embeddings, but it is linear "
-                "instead. Set `model.autoencoder.head: nearest`."
+                f"`head` must be nearest for an objective on embeddings, but it is {self.head} "
+                f"instead. Set `model.autoencoder.head: nearest`."
             )
         predicted: Tensor = self.output(features)
         return predicted

@@ -13,8 +13,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from seqae.component import Component, check_range
-from seqae.model.layers import Activation, GRUStack, PositionBinding, dense_layers
+from seqae.component import Component, check_choice, check_range
+from seqae.model.layers import ACTIVATIONS, Activation, GRUStack, PositionBinding, dense_layers
 
 State = tuple[Tensor, ...]
 
@@ -81,6 +81,7 @@ class DenseDecoder(Decoder):
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         check_range("num_layers", num_layers, 1, 64)
         check_range("dropout", dropout, 0.0, 0.99)
+        check_choice("activation", activation, tuple(ACTIVATIONS))
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.activation, self.dropout = activation, dropout
 

@@ -73,6 +73,7 @@ class DenseEncoder(Encoder):
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         check_range("num_layers", num_layers, 1, 64)
         check_range("dropout", dropout, 0.0, 0.99)
+        check_choice("activation", activation, tuple(ACTIVATIONS))
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.activation, self.dropout = activation, dropout
 

@@ -28,9 +28,13 @@ def run(module: str, name: str, args: list[str]) -> None:
         args: what follows the command.
     """
     function = getattr(import_module(module), name)
-    parser = OneLineParser(prog=f"seqae {name}", description=function.__doc__.splitlines()[0])
+    parser = OneLineParser(
+        prog=f"seqae {name}", description=function.__doc__.splitlines()[0], allow_abbrev=False
+    )
     # Texts are words of the command line as they stand, not YAML: "null" and "[a]" are sentences.
-    by_hand: set[str | int] = {"texts", "file"} & set(function.__annotations__)
+    by_hand: set[str | int] = {
+        name for name in ("texts", "file") if name in function.__annotations__
+    }
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=by_hand)
     if "file" in by_hand:  # may be left out, and jsonargparse makes an option of such
         parser.add_argument(

@@ -20,11 +20,11 @@ from typing import Any, Literal, NoReturn
 
 import yaml
 from jsonargparse._actions import ActionConfigFile
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
@@ -93,7 +93,8 @@ class TrainingCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Parse with one-line errors."""
-        parser = OneLineParser(**kwargs)
+        # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
+        parser = OneLineParser(allow_abbrev=False, **kwargs)
         parser.add_argument(
             "-c",
             "--config",
@@ -133,7 +134,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="the run's folder, instead of that"
         )
-        parser.add_dataclass_arguments(Checkpoints, "checkpoint")
+        parser.add_class_arguments(Checkpoints, "checkpoint")
         parser.add_argument(
             "--samples", type=int, default=4, help="sentences shown after each validation"
         )
@@ -150,16 +151,21 @@ class TrainingCLI(LightningCLI):
             help="whether the figure is best when it is highest or lowest",
         )
 
-    def before_instantiate_classes(self) -> None:
-        """Choose the run folder, and send the loggers' own files there."""
-        config = self.config[self.command]
-        if self.command != "fit" and config.ckpt_path is None:
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; refuse a bad checkpoint before LightningCLI looks for settings in it."""
+        super().parse_arguments(parser, args)
+        path = self.config[self.command].ckpt_path
+        if path is not None:
+            check_checkpoint(Path(path))
+        elif self.command != "fit":
             raise ValueError(
                 f"`ckpt_path` must be given, or an untrained model would be measured. Write "
                 f"`seqae {self.command} -c RUN/config.yaml --ckpt_path RUN/checkpoints/{LAST}`."
             )
-        if config.ckpt_path is not None:
-            check_checkpoint(Path(config.ckpt_path))
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder, and send the loggers' own files there."""
+        config = self.config[self.command]
         if self.command == "predict":
             check_output(config.output, (".jsonl",))
         if self.command == "fit":
@@ -327,6 +333,8 @@ def run(command: Command, args: list[str]) -> None:
     # are planned beforehand.
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
+    # Training without a validation split is what the user asked for.
+    warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
         args = resume_arguments(args)
     try:

@@ -92,7 +92,8 @@ class AutoencoderModule(LightningModule):
             ],
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
-            fused=True,
+            # Lightning refuses to clip under mixed precision what a fused optimizer may unscale.
+            fused="mixed" not in str(self.trainer.precision),
         )
         steps = self.trainer.estimated_stepping_batches
         if self.schedule != "constant" and not math.isfinite(steps):

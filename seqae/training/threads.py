@@ -47,6 +47,7 @@ class ThreadTuner(Callback):
         self._started = 0.0
         self._tells = True
         self._warming_up = False
+        self._before = torch.get_num_threads()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set a number that was given."""
@@ -66,6 +67,7 @@ class ThreadTuner(Callback):
         # that, a step that warms up and is not counted.
         self._to_time = candidates[:1] + candidates * self.rounds if len(candidates) > 1 else []
         self._warming_up = True
+        self._before = self.chosen or torch.get_num_threads()
         if len(candidates) == 1 and self.chosen is None:
             self._choose(candidates[0])
 
@@ -107,7 +109,7 @@ class ThreadTuner(Callback):
         """Leave an epoch that was too short to time everything with what was best before."""
         if self._to_time:
             self._to_time = []
-            torch.set_num_threads(self.chosen or torch.get_num_threads())
+            torch.set_num_threads(self._before)
 
     def _choose(self, count: int, medians: dict[int, float] | None = None) -> None:
         torch.set_num_threads(count)
