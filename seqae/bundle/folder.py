@@ -55,7 +55,8 @@ CONFIG_KEYS = (
     "vocabulary",
     "max_length",
 )
-MAX_JSON_BYTES = 2**26
+# Parsed JSON takes some 30 times its size. tokenizer.json has caps of its own.
+MAX_JSON_BYTES = 2**22
 
 
 def write_bundle(
@@ -154,6 +155,7 @@ def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str,
     details = {
         name: _read_json(folder / f"{name}.json") for name in ("metrics", "training", "selftest")
     }
+    _check_details(folder, details)
     return autoencoder.eval(), tokenizer, details
 
 
@@ -166,6 +168,26 @@ def environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def _check_details(folder: Path, details: dict[str, Any]) -> None:
+    selftest = details["selftest"]
+    is_selftest = isinstance(selftest, list) and all(
+        isinstance(row, dict)
+        and set(row) == {"text", "reconstruction"}
+        and all(isinstance(text, str) for text in row.values())
+        for row in selftest
+    )
+    for name, is_right in (
+        ("selftest", is_selftest),
+        ("training", isinstance(details["training"], dict)),
+        ("metrics", isinstance(details["metrics"], dict)),
+    ):
+        if not is_right:
+            raise ValueError(
+                f"`{name}.json` in {folder} is not of the form that seqae writes. "
+                f"Get the bundle again."
+            )
 
 
 def _check_manifest(folder: Path) -> None:
@@ -224,8 +246,12 @@ def _to_json(value: Any) -> bytes:
 
 
 def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    new = folder.with_name(f".{folder.name}.new")
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():  # a process was killed between the two renames
+        old.rename(folder)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
     try:
         new.mkdir()
         for name, data in contents.items():
