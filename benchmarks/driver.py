@@ -26,21 +26,25 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
 class Turns:
     """A program's side of the agreement: it calls `done` after each step, and there it waits.
 
     Args:
         connection: to the driver.
+        clock: a key of CLOCKS.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, clock: str = "wall") -> None:
+        self.connection, self.clock = connection, CLOCKS[clock]
         self.work, self.started, self.seconds = 0.0, 0.0, 0.0
 
     def done(self, work: float) -> None:
         """Report a step's work (tokens, FLOPs ...); return when it is this program's turn."""
         self.work += work
-        elapsed = time.perf_counter() - self.started
+        elapsed = self.clock() - self.started
         if elapsed >= self.seconds:
             self.connection.send(self.work / elapsed)
             self.wait()
@@ -48,7 +52,7 @@ class Turns:
     def wait(self) -> None:
         """Wait for the turn; the first call of a program, before its first step."""
         self.seconds = self.connection.recv()
-        self.work, self.started = 0.0, time.perf_counter()
+        self.work, self.started = 0.0, self.clock()
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Program:
 
 
 def run_in_turn(
-    programs: Mapping[str, Program], seconds: float, rounds: int
+    programs: Mapping[str, Program], seconds: float, rounds: int, clock: str = "wall"
 ) -> dict[str, list[float]]:
     """Run programs in turn.
 
@@ -73,6 +77,8 @@ def run_in_turn(
         programs: by name.
         seconds: of a turn; a step that has begun is finished, and its time counts.
         rounds: how often each has its turn; one more round goes before, to warm up.
+        clock: `wall`, or `cpu` for seconds of processor time, which other work on the machine
+            disturbs less; it tells the speed of programs with one thread only.
 
     Returns:
         For each program its work per second in each round.
@@ -83,7 +89,7 @@ def run_in_turn(
     try:
         for name, program in programs.items():
             connections[name], theirs = context.Pipe()
-            process = context.Process(target=_start, args=(theirs, program), daemon=True)
+            process = context.Process(target=_start, args=(theirs, program, clock), daemon=True)
             process.start()
             theirs.close()  # so that a program that dies ends our waiting
             processes.append(process)
@@ -94,16 +100,17 @@ def run_in_turn(
                 if number:
                     speeds[name].append(speed)
             note = ", ".join(f"{n} {s[-1]:,.0f}" for n, s in speeds.items() if s) or "warmed up"
-            print(f"round {number}/{rounds}: {note}; load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+            note += f"; load {os.getloadavg()[0]:.1f}"
+            print(f"round {number}/{rounds}: {note}", file=sys.stderr)
     finally:
         for process in processes:
             process.kill()
     return speeds
 
 
-def _start(connection: Connection, program: Program) -> None:
+def _start(connection: Connection, program: Program, clock: str) -> None:
     sys.stdout = sys.stderr  # what a training prints does not belong in the report
-    program.run(Turns(connection), *program.arguments)
+    program.run(Turns(connection, clock), *program.arguments)
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
@@ -118,7 +125,7 @@ def shown(ratio: Mapping[str, float]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions, commit and how busy the machine is: what a figure is worth nothing without."""
+    """Hardware, versions, commit, and how busy the machine is."""
     packages = ("torch", "lightning", "tokenizers", "numpy", "jsonargparse")
     git = ["git", "-C", str(ROOT)]
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)

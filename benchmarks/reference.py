@@ -14,9 +14,9 @@ from typing import Any, final
 
 import torch
 import yaml
+from driver import Turns
 from torch import Tensor, nn
 
-from driver import Turns
 from seqae.component import check_range
 from seqae.model.decoders import Decoder, State
 from seqae.model.layers import GRUStack
@@ -156,7 +156,8 @@ def bare_loop(turns: Turns, config: str, threads: int) -> None:
     datamodule.setup("fit")
     parts = options["model"]["autoencoder"]
     parts["decoder"]["class_path"] = parts["decoder"]["class_path"].rpartition(".")[2]
-    model = SequenceAutoencoder.from_config({"class_path": "SequenceAutoencoder", "init_args": parts})
+    whole = {"class_path": "SequenceAutoencoder", "init_args": parts}
+    model = SequenceAutoencoder.from_config(whole)
     model.build(datamodule.vocabulary, datamodule.max_length)
     objective = Objective.from_config(options["model"]["objective"])
     module = AutoencoderModule(model, objective)

@@ -1,10 +1,11 @@
 """The benchmarks' sentences: any number of them, made from the built-in corpora alone.
 
-The built-in corpora hold 74 thousand sentences; the reference setting (docs/log.md) has 200 thousand
-real ones with 10.4 words on average and 59 at most, whose random batches of 128, padded to the
-longest, hold 2.6 times as many positions as tokens. So each sentence here is real text, cut or
-joined, with shares that give the same three figures: an example of WordNet, two of them in a row,
-half of a sentence of the speeches, a whole one, or one with an example behind it.
+The built-in corpora hold 74 thousand sentences; the reference setting (docs/log.md) has 200
+thousand real ones with 10.4 words on average and 59 at most, whose random batches of 128, padded
+to the longest, hold 2.6 times as many positions as tokens. So each sentence here is real text, cut
+or joined, with shares that give the same figures (10.4 words, 57, 2.6 times): an example of
+WordNet, two of them in a row, half of a sentence of the speeches, a whole one, or one with an
+example behind it.
 """
 
 from __future__ import annotations

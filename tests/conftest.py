@@ -56,7 +56,8 @@ def _hygiene() -> Iterator[None]:
 
 
 def _handlers() -> dict[signal.Signals, Any]:
-    ours = signal.valid_signals() - {signal.SIGALRM}  # pytest-timeout's
+    # The alarm is pytest-timeout's; torch watches its loader workers by SIGCHLD.
+    ours = signal.valid_signals() - {signal.SIGALRM, signal.SIGCHLD}
     return {number: signal.getsignal(number) for number in ours}
 
 

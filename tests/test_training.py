@@ -80,7 +80,8 @@ def test_the_rate_is_scheduled_over_all_steps(tmp_path: Path, text: Path) -> Non
     found = [row["lr-AdamW/pg1"] for row in rows if "lr-AdamW/pg1" in row]
     assert max(found) == pytest.approx(1e-2)
     assert found.index(max(found)) == 10  # warm-up steps
-    assert found[-1] < 0.01 * max(found)
+    # The last of 21 steps is 10 steps into the 11 over which the rate falls as a cosine.
+    assert found[-1] == pytest.approx(1e-2 * (0.5 + 0.5 * math.cos(math.pi * 10 / 11)))
 
 
 # Overfitting
@@ -137,9 +138,7 @@ def test_two_processes_share_the_sentences_of_one(two_processes: Path, tmp_path:
     recorder = ["--trainer.callbacks", "small.Recorder", "--trainer.callbacks.folder", tmp_path]
     options = ["--data.val_percent", 20, "--data.test_percent", 0, "--trainer.max_epochs", 2]
     fit(tmp_path, two_processes / "text.txt", *recorder, *options)
-    together = [
-        row for rank in (0, 1) for row in read_rows(two_processes / f"rank{rank}.jsonl")
-    ]
+    together = [row for rank in (0, 1) for row in read_rows(two_processes / f"rank{rank}.jsonl")]
     alone = read_rows(tmp_path / "rank0.jsonl")
     for epoch in (0, 1):
         shared = Counter(s for row in together if row["epoch"] == epoch for s in row["sentences"])
@@ -148,6 +147,8 @@ def test_two_processes_share_the_sentences_of_one(two_processes: Path, tmp_path:
         assert set(single.values()) == {1}
 
 
+# The command turns off such advice of Lightning's; here its class is used without the command.
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_two_processes_measure_what_one_measures(two_processes: Path) -> None:
     from seqae.training.command import TrainingCLI
 
@@ -183,6 +184,8 @@ WAYS = {
         *("--data.num_workers", 2, "--trainer.accumulate_grad_batches", 2)
     ],
     "validating within the epoch": ["--trainer.val_check_interval", 2],
+    "without validation": ["--data.val_percent", 0],
+    "validating at every second epoch": ["--trainer.check_val_every_n_epoch", 2],
 }
 
 
@@ -233,7 +236,9 @@ def test_resume_equals_uninterrupted(uninterrupted: Path, tmp_path: Path, moment
     last = run / "checkpoints" / "last.ckpt"
     last.unlink()
     last.symlink_to(f"step={step}.ckpt")
-    callback = json.dumps([{"class_path": "small.Recorder", "init_args": {"folder": f"{tmp_path}"}}])
+    callback = json.dumps(
+        [{"class_path": "small.Recorder", "init_args": {"folder": f"{tmp_path}"}}]
+    )
 
     assert run_seqae("fit", "--resume", run, "--trainer.callbacks", callback) == 0
 
@@ -248,7 +253,7 @@ def test_resume_equals_uninterrupted(uninterrupted: Path, tmp_path: Path, moment
 
 def test_a_run_killed_in_mid_air_goes_on(tmp_path: Path, text: Path) -> None:
     """A real kill -9, once the run has saved; nothing but what the disk holds is left of it."""
-    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 40]
+    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 20]
     arguments += ["--checkpoint.every_n_steps", 5]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     command = [str(part) for part in (COMMAND, "fit", *arguments, "--run_dir", tmp_path / "killed")]
@@ -257,7 +262,7 @@ def test_a_run_killed_in_mid_air_goes_on(tmp_path: Path, text: Path) -> None:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("step 20"):
+            if line.startswith("step 21:"):
                 break
         process.kill()
     assert (tmp_path / "killed" / "checkpoints" / "last.ckpt").exists()

@@ -26,6 +26,8 @@ from seqae.data.corpus import FORMAT, CorpusWriter, TokenizedCorpus, TooLong
 from seqae.data.sources import Block, OnInvalid, TextSource
 from seqae.data.tokenizers import Tokenizer
 
+SPOOL = "seqae-pipe-"  # begins the names of the folders that copies of pipes lie in
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -90,7 +92,7 @@ def prepare(settings: DataSettings, tokenizer: Tokenizer, cache_dir: Path) -> Pa
     """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        spool = tempfile.TemporaryDirectory(dir=cache_dir, prefix="pipe-")
+        spool = tempfile.TemporaryDirectory(dir=cache_dir, prefix=SPOOL)
     except OSError as error:
         raise OSError(
             f"`data.cache_dir` must be a folder that can be written, but {cache_dir} cannot: "
@@ -215,11 +217,17 @@ def _cache_key(
         "format": FORMAT,
         "settings": asdict(settings),
         "sources": {
-            split: [source.fingerprint for source in some] for split, some in sources.items()
+            split: [_fingerprint(source) for source in some] for split, some in sources.items()
         },
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _fingerprint(source: TextSource) -> str | None:
+    """Of a copy its name, which says what it holds; where it lies differs from time to time."""
+    path = Path(source.source)
+    return path.stem if path.parent.name.startswith(SPOOL) else source.fingerprint
 
 
 def _rereadable(source: TextSource, folder: str) -> TextSource:
@@ -235,5 +243,4 @@ def _rereadable(source: TextSource, folder: str) -> TextSource:
             file.write(lines)
     named = copy.with_name(f"{digest.hexdigest()}.txt")
     copy.rename(named)
-    os.utime(named, (0, 0))  # the same text has the same fingerprint, whenever it came
     return TextSource(str(named), key=source.key, errors=source.errors)

@@ -68,6 +68,8 @@ class DenseDecoder(Decoder):
         num_layers: how many layers; 1 is the classic `x = W h + b`.
         activation: the function between layers.
         dropout: chance that a unit between layers is zeroed in training.
+        normalize: whether the features of each position get layer normalisation, which keeps the
+            scale of tied logits steady; not for an objective on embeddings.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class DenseDecoder(Decoder):
         num_layers: int = 1,
         activation: Activation = "relu",
         dropout: float = 0.0,
+        normalize: bool = False,
     ) -> None:
         super().__init__()
         check_range("hidden_dim", hidden_dim, 1, 2**16)
@@ -83,13 +86,14 @@ class DenseDecoder(Decoder):
         check_range("dropout", dropout, 0.0, 0.99)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
-        self.activation, self.dropout = activation, dropout
+        self.activation, self.dropout, self.normalize = activation, dropout, normalize
 
     def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
         self.output_dim, self._positions = embedding_dim, max_length - 1
         sizes = [latent_dim] + [self.hidden_dim] * (self.num_layers - 1)
         sizes += [self._positions * embedding_dim]
         self.layers = dense_layers(sizes, self.activation, self.dropout)
+        self.norm = nn.LayerNorm(embedding_dim) if self.normalize else nn.Identity()
 
     def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
         return self._write(latent)[:, : embedded.shape[1]]
@@ -103,8 +107,9 @@ class DenseDecoder(Decoder):
         return written[rows, position], (written, position + 1)
 
     def _write(self, latent: Tensor) -> Tensor:
-        written: Tensor = self.layers(latent)
-        return written.reshape(len(latent), self._positions, self.output_dim)
+        written = self.layers(latent).reshape(len(latent), self._positions, self.output_dim)
+        features: Tensor = self.norm(written)
+        return features
 
 
 @final

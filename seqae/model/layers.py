@@ -58,6 +58,8 @@ class PositionBinding(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw the waves."""
+        if self.weight.is_meta:  # the weights of a bundle are read; see seqae.bundle.folder
+            return
         with torch.no_grad():
             frequency = torch.rand(self.dim) * math.pi
             phase = torch.rand(self.dim) * 2 * math.pi

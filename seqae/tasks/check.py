@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seqae.bundle.text_autoencoder import load
+import seqae
 
 
 def check(model: str) -> None:
@@ -15,7 +15,7 @@ def check(model: str) -> None:
         ValueError: if a file is missing, changed or not what it should be, or a sentence of the
             self-test comes out in another way.
     """
-    loaded = load(model)
+    loaded = seqae.load(model)
     rows = loaded.details["selftest"]
     written = loaded.reconstruct([row["text"] for row in rows], too_long="truncate")
     for row, now in zip(rows, written, strict=True):

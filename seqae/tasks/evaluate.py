@@ -101,6 +101,11 @@ def read_split(model: TextAutoencoder, split: Literal["train", "val", "test"]) -
     """
     data = _data_settings(model)
     names = _sources(model, split)
+    if "-" in names:
+        raise ValueError(
+            "`file` and `train_file` must be given, because the model was trained on standard "
+            "input. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
+        )
     held_out = {side: 0 if data.get(side) else data[f"{side}_percent"] for side in ("val", "test")}
     divided = split == "train" or not data.get(split)
     texts = [

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from seqae.bundle.text_autoencoder import load
+import seqae
 from seqae.data.sources import TextSource
 from seqae.terminal import visible
 from seqae.usage import check_output
@@ -40,7 +40,7 @@ def reconstruct(
     """
     sentences = gather(texts, input)
     check_output(output, (".jsonl",))
-    written = load(model, device).reconstruct(sentences, too_long)
+    written = seqae.load(model, device).reconstruct(sentences, too_long)
     if output is None:
         for text in written:
             print(visible(text))
@@ -70,7 +70,7 @@ def encode(
     """
     sentences = gather(texts, input)
     check_output(output, (".npy", ".parquet", ".jsonl"))
-    latents = load(model, device).encode(sentences, too_long)
+    latents = seqae.load(model, device).encode(sentences, too_long)
     if output is not None and output.endswith(".npy"):
         with Path(output).open("wb") as file:
             np.save(file, latents)
@@ -93,7 +93,7 @@ def decode(model: str, latents: str, output: str | None = None, device: str = "c
         device: where to compute: cpu, cuda, cuda:1 ...
     """
     check_output(output, (".jsonl",))
-    texts = load(model, device).decode(read_latents(latents))
+    texts = seqae.load(model, device).decode(read_latents(latents))
     if output is None:
         for text in texts:
             print(visible(text))

@@ -2,8 +2,7 @@
 
 A checkpoint is written beside its place and takes it when it is whole; `last.ckpt` points to the
 newest, and moves only after that. What is due at the last batch of an epoch is saved after the
-epoch's validation, with Lightning's counters set to the beginning of the next epoch: from the
-counters as it leaves them there, Lightning 2.6.6 skips an epoch.
+epoch's validation: a resume from between the two would leave that validation out.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class CheckpointWriter(Checkpoint):
         check_range("checkpoint.keep", keep, 1, 10**6)
         self.folder, self.every_n_steps, self.keep = folder, every_n_steps, keep
         self._saved_step = 0
-        self._is_due = self._at_epoch_end = False
+        self._is_due = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -52,23 +51,8 @@ class CheckpointWriter(Checkpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what was due at the epoch's last batch."""
         if self._is_due:
-            self._is_due, self._at_epoch_end = False, True
+            self._is_due = False
             self._save(trainer)
-            self._at_epoch_end = False
-
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """At the end of an epoch, say that it is over and the next one has no batch yet."""
-        if self._at_epoch_end:
-            loops = checkpoint["loops"]["fit_loop"]
-            for scope in loops["epoch_progress"].values():
-                scope.update(dict.fromkeys(scope, scope["processed"]))
-            for name in ("epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress"):
-                loops[name]["current"] = dict.fromkeys(loops[name]["current"], 0)
-                loops[name]["is_last_batch"] = False
-            total = loops["epoch_loop.batch_progress"]["total"]
-            total.update(dict.fromkeys(total, total["processed"]))
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step

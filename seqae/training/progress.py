@@ -49,7 +49,7 @@ class TrainingProgress(ProgressBar):
         if self._bar is not None:
             self._bar.console.print(*args, markup=False, highlight=False)
         elif self._enabled:
-            print(*args)
+            print(*args, flush=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the bar, at the step that a resumed run stands at."""

@@ -1,0 +1,155 @@
+"""Weights & Biases, offline for real: what the run's own file holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import COMMAND, CONFIGS, SENTENCES, figures, write_recipe, write_text
+
+pytest.importorskip("wandb")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that logged to W&B offline, in a process and a home of its own."""
+    folder = tmp_path_factory.mktemp("wandb")
+    (folder / "home").mkdir()
+    text = write_text(folder / "text.txt")
+    arguments = ["-c", write_recipe(folder), "-c", CONFIGS / "overlays" / "wandb.yaml"]
+    arguments += ["--data.train", text, "--data.val", text, "--run_dir", folder / "run"]
+    arguments += ["--samples", 4]
+    # Nothing of the person's own: no settings, no key, no folder outside of this one.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home" / "cache")}
+    done = subprocess.run(
+        [str(part) for part in (COMMAND, "fit", *arguments)],
+        env=kept | home | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr.txt").write_text(done.stderr)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def records(run: Path) -> list[dict[str, Any]]:
+    """The records of the run's file, read back by W&B's own tool."""
+    (file,) = run.glob("wandb/offline-run-*/run-*.wandb")
+    tool = Path(sys.executable).with_name("wandb")
+    environment = dict(os.environ, HOME=str(run.parent / "home"))
+    done = subprocess.run(
+        [tool, "leet", "inspect", "--json", file],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def of_kind(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [record[kind] for record in records if record["type"] == kind]
+
+
+def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record["item"] for record in of_kind(records, "history")]
+
+
+def test_figures(records: list[dict[str, Any]], run: Path) -> None:
+    """Those of metrics.jsonl, in the same order: losses, metrics."""
+    expected = figures(run)
+    for name in ("train/loss", "train/teacher_forced_accuracy", "val/loss", "val/exact_match"):
+        logged = [row[name] for row in history(records) if name in row]
+        assert logged == pytest.approx([row[name] for row in expected if name in row]), name
+        assert logged
+
+
+def test_throughput(records: list[dict[str, Any]]) -> None:
+    speeds = [
+        row["train/tokens_per_second"]
+        for row in history(records)
+        if "train/tokens_per_second" in row
+    ]
+    assert speeds
+    assert min(speeds) > 0
+
+
+def test_config(records: list[dict[str, Any]], run: Path) -> None:
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for record in of_kind(records, "config"):
+        merged |= record["update"]
+    resolved = yaml.safe_load((run / "config.yaml").read_text())
+    assert merged["model"] == resolved["model"]
+    assert merged["data"] == resolved["data"]
+
+
+def test_project(records: list[dict[str, Any]]) -> None:
+    assert of_kind(records, "run")[0]["project"] == "seqae"
+
+
+def test_reconstruction_table(records: list[dict[str, Any]], run: Path) -> None:
+    files = sorted(run.glob("wandb/offline-run-*/files/media/table/reconstructions*.table.json"))
+    assert len(files) == 3  # one for each validation
+    table = json.loads(files[-1].read_text())
+    assert table["columns"] == ["step", "text", "reconstruction"]
+    assert len(table["data"]) == 4
+    assert {row[1] for row in table["data"]} <= set(SENTENCES)
+
+
+def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
+    from seqae.bundle.folder import FILES, MANIFEST
+
+    (artifact,) = [a for a in of_kind(records, "artifact") if a["type"] == "bundle"]
+    contents = artifact["manifest"]["contents"]
+    assert {entry["path"] for entry in contents} == {*FILES, MANIFEST}
+    assert {entry["path"]: int(entry["size"]) for entry in contents} == {
+        path.name: path.stat().st_size for path in (run / "bundle").iterdir()
+    }
+
+
+def test_everything_lies_in_the_run(run: Path) -> None:
+    assert {path.name for path in run.parent.iterdir()} == {
+        *("home", "run", "small.yaml", "text.txt", "stderr.txt")
+    }
+
+
+def test_no_warning_that_can_be_helped(run: Path) -> None:
+    said = (run.parent / "stderr.txt").read_text()
+    # Lightning 2.6.6 hands W&B a setting that W&B no longer knows; and it starts W&B before any
+    # callback could make the run's folder, in which W&B looks for a git repository.
+    said = said.replace("WARNING The anonymous setting has no effect", "")
+    said = said.replace(f"WARNING git root {run} does not exist", "")
+    assert "WARNING" not in said
+    assert "Warning" not in said
+
+
+WITHOUT = """
+import sys
+from seqae.cli import main
+assert main(sys.argv[1:]) == 0
+assert "wandb" not in sys.modules
+assert "datasets" not in sys.modules
+"""
+
+
+def test_not_imported_without_the_overlay(tmp_path: Path) -> None:
+    text = write_text(tmp_path / "text.txt")
+    arguments = ["fit", "-c", write_recipe(tmp_path), "--data.train", text, "--data.val", text]
+    arguments += ["--trainer.max_epochs", 1, "--run_dir", tmp_path / "run"]
+    command = [str(part) for part in (sys.executable, "-c", WITHOUT, *arguments)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "wandb").exists()
+    assert not (tmp_path / "wandb").exists()
