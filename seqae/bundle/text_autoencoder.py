@@ -86,6 +86,20 @@ class TextAutoencoder:
         Raises:
             ValueError: if the latents are not of this model's size, or not finite.
         """
+        return self.tokenizer.decode(self.write(latents))
+
+    def write(self, latents: NDArray[Any]) -> list[list[int]]:
+        """Latents to token ids, greedily: what `decode` turns into text.
+
+        Args:
+            latents: (n, Z).
+
+        Returns:
+            n rows of ids, without bos, up to and without eos.
+
+        Raises:
+            ValueError: if the latents are not of this model's size, or not finite.
+        """
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity: refused below
             latents = np.asarray(latents, dtype=np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
@@ -100,7 +114,7 @@ class TextAutoencoder:
             chunk = torch.from_numpy(latents[start : start + 256]).to(self.device)
             with evaluating(self.autoencoder):
                 written += greedy(self.autoencoder, chunk)
-        return self.tokenizer.decode(written)
+        return written
 
     def reconstruct(
         self, texts: Sequence[str], too_long: Literal["error", "truncate"] = "error"

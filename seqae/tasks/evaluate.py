@@ -63,13 +63,15 @@ def evaluate(
     texts = read_split(loaded, split) if file is None else _read(file, "file")
     if limit and len(texts) > limit:
         texts = random.Random(seed).sample(texts, limit)
-    written = {
-        "model": loaded.reconstruct(texts, too_long="truncate"),
+    written = loaded.write(loaded.encode(texts, too_long="truncate"))
+    baselines = {
         "nearest by TF-IDF": nearest_by_tfidf(train, texts),
         "most frequent sentence": most_frequent_sentence(train, texts),
     }
-    scores = {name: score(loaded, answers, texts) for name, answers in written.items()}
-    shown = list(zip(texts, written["model"], strict=True))[:examples]
+    scores = {"model": score(loaded, written, texts)}
+    for name, answers in baselines.items():
+        scores[name] = score(loaded, _token_ids(loaded, answers), texts)
+    shown = list(zip(texts, loaded.tokenizer.decode(written), strict=True))[:examples]
     where = file or f"{split} split of {', '.join(_sources(loaded, split))}"
     _show(f"{len(texts):,} unseen sentences: {where}", scores, shown, explain)
     if output is not None:
@@ -85,12 +87,24 @@ def evaluate(
         Path(output).write_text(text, encoding="utf-8")
 
 
-def score(model: TextAutoencoder, written: list[str], texts: list[str]) -> ReconstructionScores:
-    """Count the tokens of the model's tokenizer; see ReconstructionScores."""
+def score(
+    model: TextAutoencoder, written: list[list[int]], texts: list[str]
+) -> ReconstructionScores:
+    """Score what was written in place of some texts, in tokens of the model.
+
+    Args:
+        model: whose tokenizer counts.
+        written: for each text token ids, without bos and eos. The ids themselves: a text may have
+            several spellings in tokens, and encoding it anew would find another one.
+        texts: what should have been written.
+    """
     metric = ReconstructionMetric()
-    ids = [[row[1:-1] for row in model.tokenizer.encode(side)] for side in (written, texts)]
-    metric.update(ids[0], ids[1], written, texts)
+    metric.update(written, _token_ids(model, texts), model.tokenizer.decode(written), texts)
     return metric.compute()
+
+
+def _token_ids(model: TextAutoencoder, texts: list[str]) -> list[list[int]]:
+    return [row[1:-1] for row in model.tokenizer.encode(texts)]
 
 
 def read_split(model: TextAutoencoder, split: Literal["train", "val", "test"]) -> list[str]:

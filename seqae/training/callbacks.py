@@ -19,8 +19,6 @@ from seqae.batch import Batch
 from seqae.bundle.folder import write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice, check_range
-from seqae.data.builtin import Split
-from seqae.data.corpus import TokenizedCorpus
 from seqae.terminal import visible
 from seqae.training.module import AutoencoderModule
 
@@ -172,8 +170,8 @@ class BundleWriter(Callback):
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the last model where there is no validation to choose by."""
-        if self.best is None and not len(_corpora(pl_module)["val"]):
+        """Write the last model where no validation has chosen one."""
+        if self.best is None:
             self._write(trainer, pl_module)
 
     def hand_over(self, trainer: Trainer) -> None:
@@ -281,11 +279,6 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
     model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
     written = model.reconstruct(texts, too_long="truncate")
     return [{"text": t, "reconstruction": w} for t, w in zip(texts, written, strict=True)]
-
-
-def _corpora(pl_module: LightningModule) -> dict[Split, TokenizedCorpus]:
-    assert isinstance(pl_module, AutoencoderModule)
-    return pl_module.datamodule.corpora
 
 
 def _as_tuple(value: Any) -> Any:

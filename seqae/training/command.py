@@ -7,7 +7,6 @@ folder, one-line errors, `--resume`, and the callbacks that every training has.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -21,8 +20,8 @@ from typing import Any, Literal, NoReturn
 import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint, ProgressBar
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -34,6 +33,7 @@ from seqae.training.checkpointing import LAST, CheckpointWriter
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.progress import TrainingProgress
+from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
@@ -172,6 +172,11 @@ class TrainingCLI(LightningCLI):
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
             check_run_dir(self.run_dir, resuming=config.ckpt_path is not None)
+            if config.trainer.default_root_dir is not None:
+                raise ValueError(
+                    f"`trainer.default_root_dir` must not be given, but it is "
+                    f"{config.trainer.default_root_dir}. Name the run's folder with `--run_dir`."
+                )
             config.trainer.default_root_dir = str(self.run_dir)
             loggers = config.trainer.logger
             for logger in loggers if isinstance(loggers, list) else [loggers]:
@@ -188,10 +193,11 @@ class TrainingCLI(LightningCLI):
             loggers = config.get("logger") or []
             loggers = loggers if isinstance(loggers, list) else [loggers]
             config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *loggers]
-            # Ours is among the callbacks; Lightning's own default would be a second one.
-            config["enable_checkpointing"] = any(
-                isinstance(callback, Checkpoint) for callback in [*callbacks, *given]
-            )
+            if config.get("enable_checkpointing") is None:
+                # Ours is among the callbacks; Lightning's own default would be a second one.
+                config["enable_checkpointing"] = any(
+                    isinstance(callback, Checkpoint) for callback in [*callbacks, *given]
+                )
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
 
@@ -215,7 +221,7 @@ class TrainingCLI(LightningCLI):
             BundleWriter(self.run_dir / "bundle", resolved, options.monitor, options.monitor_mode),
             RandomState(),
         ]
-        if options.checkpoint.every_n_steps:
+        if options.checkpoint.every_n_steps and options.trainer.enable_checkpointing is not False:
             callbacks.append(
                 CheckpointWriter(
                     self.run_dir / "checkpoints",
@@ -235,6 +241,15 @@ class TrainingCLI(LightningCLI):
         _shorten_class_paths(resolved)
         return resolved
 
+    def before_fit(self) -> None:
+        """Refuse, before other processes are started, what only one of them could read."""
+        settings = self.datamodule.settings
+        if self.trainer.world_size > 1 and "-" in (*settings.train, *settings.val, *settings.test):
+            raise ValueError(
+                f"`data` must be in files where {self.trainer.world_size} processes read it, but "
+                f"it is standard input instead. Save it to a file and name that."
+            )
+
     def after_fit(self) -> None:
         """Measure the last model where it has not been, hand over the bundle, say what is next."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
@@ -245,74 +260,6 @@ class TrainingCLI(LightningCLI):
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         bundle.hand_over(self.trainer)
         say_what_is_next(self.run_dir)
-
-
-class RunFolder(Callback):
-    """Make the run's folder once the data has been found good, and keep its records in order.
-
-    Args:
-        folder: the run's folder.
-        config: the resolved configuration.
-    """
-
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.folder, self.config = folder, config
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write `config.yaml`; the data is prepared by now."""
-        if trainer.is_global_zero and stage == "fit":
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OSError(
-                    f"`run_dir` must be a folder that can be made and written, but {self.folder} "
-                    f"cannot: {error.strerror}. Name another one with `--run_dir`."
-                ) from error
-            text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
-            print(f"run folder: {self.folder}")
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsFile):
-                logger.trainer = trainer
-                logger.forget_after(trainer.global_step)
-            else:
-                logger.log_hyperparams(self.config)
-
-
-class PredictionWriter(BasePredictionWriter):
-    """Write predictions as JSON lines, in the order of the corpus.
-
-    Args:
-        path: the file; on several processes each writes its own, `NAME.RANK`.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__("epoch")
-        self.path = Path(path)
-
-    def write_on_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
-    ) -> None:
-        """Write them all."""
-        assert isinstance(pl_module, AutoencoderModule)
-        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
-        rows = [
-            {"index": int(index), **row}
-            for indices, batch in batches
-            for index, row in zip(indices, batch, strict=True)
-        ]
-        rows.sort(key=lambda row: row["index"])
-        ranks = trainer.world_size > 1
-        path = (
-            self.path.with_name(f"{self.path.name}.{trainer.global_rank}") if ranks else self.path
-        )
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        if trainer.is_global_zero:
-            print(f"{len(rows):,} predictions: {path}")
 
 
 def run(command: Command, args: list[str]) -> None:
@@ -409,26 +356,6 @@ def check_checkpoint(path: Path) -> None:
         raise ValueError(
             f"`ckpt_path` must be a checkpoint of Lightning's, but {path} {reason}. Choose another "
             f"one, such as RUN/checkpoints/{LAST}."
-        )
-
-
-def check_run_dir(folder: Path, resuming: bool) -> None:
-    """Refuse a folder that is in use or cannot be made, before anything is done.
-
-    Raises:
-        ValueError: in one line, with the way out.
-    """
-    if not resuming and (folder / "metrics.jsonl").exists():
-        raise ValueError(
-            f"`run_dir` must be a new folder, but {folder} holds a run. Name another one, or go on "
-            f"with that run: `seqae fit --resume {folder}`."
-        )
-    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "is not a folder" if not existing.is_dir() else "cannot be written"
-        raise ValueError(
-            f"`run_dir` must be a folder that can be made and written, but {existing} {reason} "
-            f"(for {folder}). Name another one with `--run_dir`."
         )
 
 

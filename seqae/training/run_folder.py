@@ -1,0 +1,103 @@
+"""The folder of a run: made once the data has been found good, and what is written into it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from seqae.training.metrics_file import MetricsFile
+from seqae.training.module import AutoencoderModule
+
+
+class RunFolder(Callback):
+    """Make the run's folder once the data has been found good, and keep its records in order.
+
+    Args:
+        folder: the run's folder.
+        config: the resolved configuration.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder, self.config = folder, config
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write `config.yaml`; the data is prepared by now."""
+        if trainer.is_global_zero and stage == "fit":
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OSError(
+                    f"`run_dir` must be a folder that can be made and written, but {self.folder} "
+                    f"cannot: {error.strerror}. Name another one with `--run_dir`."
+                ) from error
+            text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+            print(f"run folder: {self.folder}")
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.trainer = trainer
+                logger.forget_after(trainer.global_step)
+            else:
+                logger.log_hyperparams(self.config)
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Write predictions as JSON lines, in the order of the corpus.
+
+    Args:
+        path: the file; on several processes each writes its own, `NAME.RANK`.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__("epoch")
+        self.path = Path(path)
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
+    ) -> None:
+        """Write them all."""
+        assert isinstance(pl_module, AutoencoderModule)
+        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
+        rows = [
+            {"index": int(index), **row}
+            for indices, batch in batches
+            for index, row in zip(indices, batch, strict=True)
+        ]
+        rows.sort(key=lambda row: row["index"])
+        ranks = trainer.world_size > 1
+        path = (
+            self.path.with_name(f"{self.path.name}.{trainer.global_rank}") if ranks else self.path
+        )
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        if trainer.is_global_zero:
+            print(f"{len(rows):,} predictions: {path}")
+
+
+def check_run_dir(folder: Path, resuming: bool) -> None:
+    """Refuse a folder that is in use or cannot be made, before anything is done.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    if not resuming and (folder / "metrics.jsonl").exists():
+        raise ValueError(
+            f"`run_dir` must be a new folder, but {folder} holds a run. Name another one, or go on "
+            f"with that run: `seqae fit --resume {folder}`."
+        )
+    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "is not a folder" if not existing.is_dir() else "cannot be written"
+        raise ValueError(
+            f"`run_dir` must be a folder that can be made and written, but {existing} {reason} "
+            f"(for {folder}). Name another one with `--run_dir`."
+        )
