@@ -142,7 +142,8 @@ class TextDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Train the tokenizer and tokenise, in one process per machine; the others wait."""
-        self._folder = prepare(self.settings, self._untrained, self.cache_dir)
+        if self._folder is None:
+            self._folder = prepare(self.settings, self._untrained, self.cache_dir)
 
     def setup(self, stage: str) -> None:
         """Open the tokenised corpora, in every process."""

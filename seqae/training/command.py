@@ -242,13 +242,17 @@ class TrainingCLI(LightningCLI):
         return resolved
 
     def before_fit(self) -> None:
-        """Refuse, before other processes are started, what only one of them could read."""
+        """Prepare the data before other processes start: what is wrong with it is told once."""
         settings = self.datamodule.settings
         if self.trainer.world_size > 1 and "-" in (*settings.train, *settings.val, *settings.test):
             raise ValueError(
                 f"`data` must be in files where {self.trainer.world_size} processes read it, but "
                 f"it is standard input instead. Save it to a file and name that."
             )
+        if self.trainer.local_rank == 0:
+            self.datamodule.prepare_data()
+
+    before_validate = before_test = before_predict = before_fit
 
     def after_fit(self) -> None:
         """Measure the last model where it has not been, hand over the bundle, say what is next."""
