@@ -9,9 +9,14 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 13):
 CHECK
 stamp=$(cat pyproject.toml constraints.txt <("$python" --version) | cksum)
 if [ "$(cat .venv/.stamp 2>/dev/null)" != "$stamp" ]; then
+    if [ -e .venv ] && [ ! -e .venv/.stamp ] && [ ! -e .venv/.unfinished ]; then
+        echo ".venv must be one that this script made, but it is not. Move it away." >&2
+        exit 1
+    fi
     echo "setting up .venv (once; a few minutes, mostly downloading PyTorch) ..."
     rm -rf .venv
     "$python" -m venv .venv
+    touch .venv/.unfinished
     .venv/bin/python -m pip install --quiet --upgrade pip --constraint constraints.txt
     .venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
     echo "$stamp" > .venv/.stamp

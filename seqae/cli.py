@@ -17,9 +17,9 @@ from seqae.terminal import fail
 
 TRAINING = {
     "fit": "train a model:  seqae fit -c configs/gru.yaml --data.train my.txt",
-    "validate": "measure a checkpoint on the validation split",
-    "test": "measure a checkpoint on the test split",
-    "predict": "write a checkpoint's reconstructions of the test split to a file",
+    "validate": "measure a run's newest checkpoint on its validation split:  seqae validate RUN",
+    "test": "the same on its test split",
+    "predict": "write what it makes of its test split to a file",
 }
 TASKS = {
     "reconstruct": ("seqae.tasks.transform", "texts to latents and back"),

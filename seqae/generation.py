@@ -1,7 +1,7 @@
 """Generation: latents to token ids, for every decoder, through `init_state` and `step`.
 
 Rows that have written eos leave the batch at once, so that a step costs what the unfinished rows
-cost: 3.4 times faster on real lengths than running all rows to the end (docs/log.md).
+cost.
 """
 
 from __future__ import annotations

@@ -229,24 +229,3 @@ def test_without_shuffling_every_epoch_is_the_same(real_lengths):
 def test_an_impossible_budget_is_refused(budget):
     message = contracts.refusal(TokenBudgetBatchSampler, np.ones(3, np.int32), budget)
     assert message.startswith("`data.batch_tokens` must be between 1 and")
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 3), (3, 2)])
-def test_a_resume_on_other_ranks_goes_on_with_what_is_left(before, after):
-    lengths = np.random.default_rng(0).integers(2, 30, 700).astype(np.int32)
-
-    def samplers(world_size):
-        return [
-            TokenBudgetBatchSampler(lengths, 200, seed=1, rank=rank, world_size=world_size)
-            for rank in range(world_size)
-        ]
-
-    steps = 9
-    seen = [i for s in samplers(before) for batch in list(s)[:steps] for i in batch]
-    resumed = samplers(after)
-    for sampler in resumed:
-        sampler.resume(0, steps, before)
-    left = [list(sampler) for sampler in resumed]
-    assert sorted(seen + [i for mine in left for batch in mine for i in batch]) == list(range(700))
-    assert len({len(mine) for mine in left}) == 1
-    assert len(resumed[0]) == steps + len(left[0])

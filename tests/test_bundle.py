@@ -27,6 +27,7 @@ from seqae.bundle.folder import FILES, MANIFEST, environment, read_bundle, write
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
+from seqae.model import autoencoder
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import DenseDecoder, GRUDecoder
 from seqae.model.encoders import DenseEncoder, GRUEncoder
@@ -325,7 +326,7 @@ def test_a_config_that_is_no_object_is_refused(bundle, content):
 
 def test_huge_sizes_are_refused_before_memory_is_given_to_them(bundle):
     def grow(config: dict[str, Any]) -> None:
-        config["max_length"] = 2**20
+        config["max_length"] = autoencoder.MAX_LENGTH
         config["autoencoder"]["init_args"]["embedding_dim"] = 2**16
         encoder(config)["init_args"].update(hidden_dim=2**16, num_layers=64, position_dim=2**16)
 

@@ -117,7 +117,7 @@ def test_a_figure_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixtur
     recipe = write_recipe(tmp_path)
     assert run_seqae("fit", "-c", recipe, *options, "--run_dir", tmp_path / "run") == 1
     said = capsys.readouterr().err
-    assert said.startswith("seqae: error: `monitor` must be a figure that validation logs")
+    assert said.startswith("seqae: error: `monitor` must be one of val/token_accuracy")
     assert said.count("\n") == 1
 
 

@@ -283,8 +283,8 @@ def test_run_dir_that_holds_a_run(
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
     capsys.readouterr()
     said = refused(*recipe, "--run_dir", "run", status=1)
-    assert said.startswith("`run_dir` must be a new folder, but run holds a run.")
-    assert said.endswith("go on with that run: `seqae fit --resume run`.")
+    assert said.startswith("`run_dir` must be a new or empty folder, but run holds something.")
+    assert said.endswith("go on with it: `seqae fit --resume run`.")
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
 
 

@@ -55,7 +55,7 @@ def test_a_bar_on_a_terminal(
     assert run_seqae(*arguments) == 0
     said = capsys.readouterr().out
     assert "\x1b[" in said
-    assert re.search(r"training.*\d+/\d+.*loss \d+\.\d{3}.*tokens/s.*left", said)
+    assert re.search(r"\d+/\d+.*loss \d+\.\d\d accuracy \d+%.*tokens/s.*left", said)
     assert "validation loss" in said
     assert said.rstrip().count("\x1b[?25l") == said.count("\x1b[?25h")  # the cursor comes back
 

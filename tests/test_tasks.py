@@ -52,7 +52,9 @@ def test_reconstruct_standard_input(
 ) -> None:
     give_input(monkeypatch, "the cat sees the mat\n\r\na dog has the red ball")
     assert run_seqae("reconstruct", overfit_run, "-") == 0
-    assert printed(capsys) == ["the cat sees the mat", "a dog has the red ball"]
+    said = capsys.readouterr()
+    assert said.out.splitlines() == ["the cat sees the mat", "a dog has the red ball"]
+    assert said.err.startswith("seqae: 2 of 3 lines kept (1 blank)")
 
 
 def test_reconstruct_file_to_file(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:

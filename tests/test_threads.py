@@ -16,6 +16,11 @@ CALM = {1: 1000.0, 2: 1500.0, 4: 2500.0}
 BUSY = {1: 1000.0, 2: 90.0, 4: 300.0}  # as measured with one core kept busy
 
 
+@pytest.fixture(autouse=True)
+def no_choice_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
 class Machine:
     """A clock, and how fast a step goes with each number of threads."""
 
@@ -119,3 +124,9 @@ def test_candidates(cores: int, expected: list[int]) -> None:
 def test_refuses_no_threads() -> None:
     with pytest.raises(ValueError, match="`threads` must be between 1 and"):
         ThreadTuner(0)
+
+
+def test_the_environment_is_a_choice_of_the_user(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert ThreadTuner().threads == 2
+    assert ThreadTuner(3).threads == 3

@@ -273,3 +273,47 @@ def test_a_run_killed_in_mid_air_goes_on(tmp_path: Path, text: Path) -> None:
     assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
     names = {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()}
     assert not [name for name in names if "unfinished" in name]
+
+
+def test_a_finished_run_goes_on_with_more_epochs(tmp_path: Path, text: Path) -> None:
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--model.schedule", "constant"]
+    short, whole = tmp_path / "short", tmp_path / "whole"
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 2, "--run_dir", short) == 0
+    assert run_seqae("fit", "--resume", short, "--trainer.max_epochs", 4) == 0
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 4, "--run_dir", whole) == 0
+    assert figures(short) == figures(whole)
+
+
+def test_a_checkpoint_of_another_tokenizer_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    run = tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", run]
+    assert run_seqae("fit", *options, "--data.tokenizer.vocab_size", 265) == 0
+    with text.open("a", encoding="utf-8") as file:
+        file.write("quite other words zzyzx zzyzx zzyzx zzyzx zzyzx\n" * 9)
+    capsys.readouterr()
+    assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 5) == 1
+    assert "its tokenizer comes out another one" in capsys.readouterr().err
+
+
+def test_an_unknown_word_is_never_an_exact_match(tmp_path: Path) -> None:
+    text = write_text(tmp_path / "text.txt", ["one two", "one three"] * 8)
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--data.val", text]
+    options += ["--data.tokenizer", "CharacterTokenizer", "--data.tokenizer.min_frequency", 17]
+    options += ["--trainer.max_epochs", 60, "--trainer.check_val_every_n_epoch", 60]
+    assert run_seqae("fit", *options, "--run_dir", tmp_path / "run") == 0
+    last = figures(tmp_path / "run")[-1]
+    assert last["val/teacher_forced_accuracy"] > 0.9
+    assert last["val/exact_match"] == 0
+
+
+def test_a_prediction_says_which_is_which(tmp_path: Path, text: Path) -> None:
+    run = tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--data.test", text]
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 1, "--run_dir", run) == 0
+    assert run_seqae("predict", run, "--output", tmp_path / "predictions.jsonl") == 0
+    rows = read_rows(tmp_path / "predictions.jsonl")
+    assert [row["text"] for row in rows] == text.read_text(encoding="utf-8").splitlines()
+    assert any(row["text"] != row["reconstruction"] for row in rows)

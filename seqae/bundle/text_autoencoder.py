@@ -19,6 +19,7 @@ from seqae.generation import greedy
 from seqae.model.autoencoder import SequenceAutoencoder
 
 BATCH_TOKENS = 8192
+DECODED_TOKENS = 2**17  # rows times max_length that are decoded at once
 
 
 class TextAutoencoder:
@@ -110,8 +111,9 @@ class TextAutoencoder:
         if not np.isfinite(latents).all():
             raise ValueError("`latents` must be finite, but it holds NaN or infinity instead.")
         written: list[list[int]] = []
-        for start in range(0, len(latents), 256):
-            chunk = torch.from_numpy(latents[start : start + 256]).to(self.device)
+        rows = max(1, min(256, DECODED_TOKENS // self.autoencoder.max_length))
+        for start in range(0, len(latents), rows):
+            chunk = torch.from_numpy(latents[start : start + rows]).to(self.device)
             with evaluating(self.autoencoder):
                 written += greedy(self.autoencoder, chunk)
         return written

@@ -1,7 +1,7 @@
 """Batching: sentences of like length, filled to a token budget; one plan for any number of ranks.
 
-Random batches padded to their longest sentence spend most of their work on padding (2.6 times the
-real tokens at the reference setting; docs/log.md). Here a batch holds sentences of (nearly) one
+Random batches padded to their longest sentence spend two thirds of their work on padding
+(benchmarks/planning.py). Here a batch holds sentences of (nearly) one
 length, as many as fit the budget, so that a step costs about the same whatever its length and a
 rare length never makes a tiny batch. The plan is a pure function of (lengths, budget, seed, epoch);
 ranks take its batches in turn, and the only state is how many steps were taken.
@@ -119,7 +119,8 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         lengths: (N,) tokens of each sentence, bos and eos counted.
         batch_tokens: budget of a batch, rows times the longest row.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own.
+        shuffle: whether each epoch has an order of its own; otherwise all have that of epoch 0,
+            in which long and short batches are mixed, so that a part of it is a fair sample.
         rank: this process's number.
         world_size: how many processes share the plan.
     """
@@ -139,28 +140,16 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self._skip = 0  # steps that were taken before a resume
-        self._taken = 0  # batches that other numbers of ranks took in these steps
         self._planned: tuple[int, list[NDArray[np.int64]]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch to plan; Lightning calls this at its start."""
         if epoch != self.epoch:
-            self.epoch, self._skip, self._taken = epoch, 0, 0
+            self.epoch, self._skip = epoch, 0
 
-    def resume(self, epoch: int, steps: int, world_size: int | None = None) -> None:
-        """Go on within an epoch, after what the optimizer has seen of it.
-
-        Args:
-            epoch: the epoch.
-            steps: steps that were taken in it; those are left out, once.
-            world_size: how many processes took them, by default as many as now. If they were
-                others, what is left of the plan is dealt out anew.
-        """
+    def resume(self, epoch: int, steps: int) -> None:
+        """Go on within an epoch: leave out the steps that were taken in it, once."""
         self.epoch, self._skip = epoch, steps
-        self._taken = 0 if world_size in (None, self.world_size) else steps * (world_size or 1)
-        self._planned = None
-        if steps >= len(self):
-            self.set_epoch(epoch + 1)
 
     @property
     def sampler(self) -> TokenBudgetBatchSampler:
@@ -171,8 +160,7 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         batches, first = self._batches(), self._skip
         self._skip = 0
         for batch in batches[first:]:
-            if len(batch):  # an empty one stands for a step of other ranks, before a resume
-                yield batch.tolist()
+            yield batch.tolist()
 
     def __len__(self) -> int:
         return len(self._batches())
@@ -180,12 +168,6 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
     def _batches(self) -> list[NDArray[np.int64]]:
         epoch = self.epoch if self.shuffle else 0
         if self._planned is None or self._planned[0] != epoch:
-            plan = plan_batches(self.lengths, self.batch_tokens, self.seed, epoch, self.shuffle)
-            gone: list[NDArray[np.int64]] = []
-            if self._taken:
-                gone = [plan.order[:0]] * self._skip
-                first = min(self._taken, len(plan))
-                rest = plan.starts[first:]
-                plan = BatchPlan(plan.order[rest[0] :], rest - rest[0])
-            self._planned = (epoch, gone + share_of_rank(plan, self.rank, self.world_size))
+            plan = plan_batches(self.lengths, self.batch_tokens, self.seed, epoch)
+            self._planned = (epoch, share_of_rank(plan, self.rank, self.world_size))
         return self._planned[1]

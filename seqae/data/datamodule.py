@@ -25,6 +25,7 @@ from seqae.data.prepare import (
 )
 from seqae.data.sources import OnInvalid
 from seqae.data.tokenizers import Tokenizer
+from seqae.model.autoencoder import MAX_LENGTH
 
 UNKNOWN_SHARE_WARNED = 0.05
 
@@ -80,7 +81,7 @@ class TextDataModule(LightningDataModule):
         super().__init__()
         check_range("data.batch_tokens", batch_tokens, 1, 2**31)
         check_range("data.eval_batch_tokens", eval_batch_tokens, 1, 2**31)
-        check_range("data.max_length", max_length, 3, 2**20)
+        check_range("data.max_length", max_length, 3, MAX_LENGTH)
         check_choice("data.too_long", too_long, ("error", "truncate", "drop"))
         check_range("data.val_percent", val_percent, 0, 99)
         check_range("data.test_percent", test_percent, 0, 99 - val_percent)
@@ -102,7 +103,7 @@ class TextDataModule(LightningDataModule):
         self._untrained = tokenizer
         self._folder: Path | None = None
         self._prepared: PreparedData | None = None
-        self._resume: tuple[int, int, int] | None = None
+        self._resume: tuple[int, int] | None = None
 
     @property
     def train_sources(self) -> tuple[str, ...]:
@@ -161,6 +162,11 @@ class TextDataModule(LightningDataModule):
             f"data: {sizes} sentences; {counts['train']['tokens']:,} training tokens; "
             f"vocabulary of {self.vocabulary.size:,}"
         )
+        if not counts["val"]["sentences"]:
+            log.warning(
+                "There are no sentences for validation, so nothing will be measured and the last "
+                "model is kept. Set `data.val`, or `data.val_percent` above 0."
+            )
         for split, count in counts.items():
             if count["truncated"] or count["too_long"]:
                 log.info(
@@ -207,16 +213,29 @@ class TextDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """The epoch, the steps taken in it, and by how many processes."""
         assert self.trainer is not None
-        steps = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        return {
-            "epoch": self.trainer.current_epoch,
-            "steps": steps,
-            "world_size": self.trainer.world_size,
-        }
+        loop = self.trainer.fit_loop
+        epoch = loop.epoch_progress.current.started - 1  # type: ignore[attr-defined]
+        steps = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
+        if steps >= self.trainer.num_training_batches:
+            epoch, steps = epoch + 1, 0
+        return {"epoch": epoch, "steps": steps, "world_size": self.trainer.world_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after those steps, on any number of workers and processes."""
-        self._resume = (state_dict["epoch"], state_dict["steps"], state_dict["world_size"])
+        """Go on after those steps, on any number of workers.
+
+        Raises:
+            ValueError: if an epoch was begun by another number of processes: Lightning fixes the
+                number of its steps once.
+        """
+        assert self.trainer is not None
+        before, now = state_dict["world_size"], self.trainer.world_size
+        if state_dict["steps"] and before != now:
+            raise ValueError(
+                f"`trainer.devices` must give {before} processes, as before, to go on within an "
+                f"epoch, but it gives {now} instead. Resume from the end of an epoch, or with as "
+                f"many."
+            )
+        self._resume = (state_dict["epoch"], state_dict["steps"])
 
     def _eval_loader(self, split: Split) -> DataLoader[Batch] | list[Any]:
         if not len(self.corpora[split]):

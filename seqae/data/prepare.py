@@ -201,13 +201,16 @@ def _deal(
 
 def _side(text: str, split: Split, settings: DataSettings) -> Split:
     """Where a sentence of a `split` source goes: there, or from train to what it has to supply."""
-    val_percent = 0 if settings.val else settings.val_percent
-    test_percent = 0 if settings.test else settings.test_percent
-    if split != "train" or not (val_percent or test_percent):
+    if split != "train" or not (settings.val_percent or settings.test_percent):
         return split
-    return split_of(
-        text, val_percent=val_percent, test_percent=test_percent, seed=settings.split_seed
+    side = split_of(
+        text,
+        val_percent=settings.val_percent,
+        test_percent=settings.test_percent,
+        seed=settings.split_seed,
     )
+    # What has sources of its own takes nothing, and the other share stays what it was.
+    return "train" if _named(settings)[side] else side
 
 
 def _cache_key(

@@ -70,6 +70,7 @@ class ReconstructionMetric(Metric):
         reference: Sequence[Sequence[int]],
         written_text: Sequence[str],
         reference_text: Sequence[str],
+        is_whole: Sequence[bool] | None = None,
     ) -> None:
         """Count some sentences.
 
@@ -78,11 +79,15 @@ class ReconstructionMetric(Metric):
             reference: the ids that it should have written.
             written_text: the same as text.
             reference_text: the sentences themselves.
+            is_whole: for each sentence, whether `reference_text` is all of it; what lacks an
+                unknown word is never an exact match. By default all are.
         """
         for hypothesis, truth in zip(written, reference, strict=True):
             self.token_hits += token_hits(hypothesis, truth)
             self.tokens += len(truth) + 1
-        self.exact += sum(w == r for w, r in zip(written_text, reference_text, strict=True))
+        whole = [True] * len(reference_text) if is_whole is None else is_whole
+        sides = zip(written_text, reference_text, whole, strict=True)
+        self.exact += sum(w == r and all_of_it for w, r, all_of_it in sides)
         self.sentences += len(reference_text)
         if reference_text:
             bleu = self._bleu.corpus_score(list(written_text), [list(reference_text)])

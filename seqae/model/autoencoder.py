@@ -23,6 +23,9 @@ from seqae.model.decoders import Decoder, State
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
 
+# Longer than any sentence; it bounds the time and memory that a stranger's bundle can ask for.
+MAX_LENGTH = 2**13
+
 Head = Literal["tied", "linear", "nearest"]
 
 
@@ -77,7 +80,7 @@ class SequenceAutoencoder(Component, nn.Module):
         Returns:
             The model itself.
         """
-        check_range("max_length", max_length, 3, 2**20)
+        check_range("max_length", max_length, 3, MAX_LENGTH)
         self.vocabulary, self.max_length = vocabulary, max_length
         self.embedding = nn.Embedding(vocabulary.size, self.embedding_dim)
         self.embedding.weight.requires_grad_(self.train_embedding)

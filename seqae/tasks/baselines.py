@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-BLOCK = 256
+SIMILARITIES = 2**24  # held at a time: 128 MiB
 
 
 def most_frequent_sentence(train: Sequence[str], texts: Sequence[str]) -> list[str]:
@@ -38,7 +38,8 @@ def nearest_by_tfidf(train: Sequence[str], texts: Sequence[str]) -> list[str]:
     vectors = vectorizer.fit_transform(train).T.tocsc()
     asked = vectorizer.transform(texts)
     nearest: list[int] = []
-    for start in range(0, len(texts), BLOCK):
-        similarity = (asked[start : start + BLOCK] @ vectors).toarray()
+    rows = max(1, SIMILARITIES // len(train))
+    for start in range(0, len(texts), rows):
+        similarity = (asked[start : start + rows] @ vectors).toarray()
         nearest += np.asarray(similarity).argmax(axis=1).tolist()
     return [train[index] for index in nearest]

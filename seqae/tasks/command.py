@@ -16,7 +16,10 @@ class OneLineParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error and exit."""
-        fail(explain(self, message), status=2)
+        line = explain(self, message)
+        if line.endswith("`--help` lists the options."):
+            line += " Options stand before MODEL or after the sentences."
+        fail(line, status=2)
 
 
 def run(module: str, name: str, args: list[str]) -> None:

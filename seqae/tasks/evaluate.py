@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
-from seqae.data.builtin import split_of
+from seqae.component import check_range
+from seqae.data.builtin import builtin_names, split_of
 from seqae.data.sources import TextSource
 from seqae.metrics.reconstruction import ReconstructionMetric, ReconstructionScores
 from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
@@ -59,8 +61,13 @@ def evaluate(
     """
     check_output(output, (".json",))
     loaded = load(model, device)
-    train = read_split(loaded, "train") if train_file is None else _read(train_file, "train_file")
-    texts = read_split(loaded, split) if file is None else _read(file, "file")
+    check_range("limit", limit, 0, 10**9)
+    folder = Path(model)
+    if train_file is None:
+        train = read_split(loaded, folder, "train")
+    else:
+        train = _read(train_file, "train_file")
+    texts = read_split(loaded, folder, split) if file is None else _read(file, "file")
     if limit and len(texts) > limit:
         texts = random.Random(seed).sample(texts, limit)
     written = loaded.write(loaded.encode(texts, too_long="truncate"))
@@ -72,8 +79,8 @@ def evaluate(
     for name, answers in baselines.items():
         scores[name] = score(loaded, _token_ids(loaded, answers), texts)
     shown = list(zip(texts, loaded.tokenizer.decode(written), strict=True))[:examples]
-    where = file or f"{split} split of {', '.join(_sources(loaded, split))}"
-    _show(f"{len(texts):,} unseen sentences: {where}", scores, shown, explain)
+    where = file or f"unseen, from the {split} split"
+    _show(f"{len(texts):,} sentences: {where}", scores, shown, explain)
     if output is not None:
         result = {
             "model": model,
@@ -107,56 +114,69 @@ def _token_ids(model: TextAutoencoder, texts: list[str]) -> list[list[int]]:
     return [row[1:-1] for row in model.tokenizer.encode(texts)]
 
 
-def read_split(model: TextAutoencoder, split: Literal["train", "val", "test"]) -> list[str]:
-    """Read a split of the data that a bundle was trained on, as its `training.json` says.
+def read_split(
+    model: TextAutoencoder, where: Path, split: Literal["train", "val", "test"]
+) -> list[str]:
+    """Read a split of the data that a model was trained on.
+
+    From a bundle alone only built-in corpora are read: it may come from a stranger, who must not
+    say which files of this machine are opened. The `config.yaml` of one's own run names others.
+
+    Args:
+        model: loaded from `where`.
+        where: a bundle, or the folder of a run.
+        split: which one.
 
     Raises:
-        ValueError: if the bundle does not say, or the data is no longer there.
+        ValueError: if it is not known, or not to be read from here.
     """
-    data = _data_settings(model)
-    names = _sources(model, split)
-    if "-" in names:
-        raise ValueError(
-            "`file` and `train_file` must be given, because the model was trained on standard "
-            "input. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
-        )
-    held_out = {side: 0 if data.get(side) else data[f"{side}_percent"] for side in ("val", "test")}
-    divided = split == "train" or not data.get(split)
-    texts = [
-        sentence.text
-        for name in names
-        for sentence in TextSource(name, key="file", errors=data["errors"])
-        if not divided
-        or split
-        == split_of(
-            sentence.text,
-            val_percent=held_out["val"],
-            test_percent=held_out["test"],
-            seed=data["split_seed"],
-        )
-    ]
+    data = _data_settings(model, where)
+    own = data[split] if split != "train" else None
+    texts: list[str] = []
+    for name in own or data["train"]:
+        for sentence in TextSource(name, key="file", errors=data["errors"]):
+            side = split_of(
+                sentence.text,
+                val_percent=data["val_percent"],
+                test_percent=data["test_percent"],
+                seed=data["split_seed"],
+            )
+            if own or split == ("train" if side != "train" and data[side] else side):
+                texts.append(sentence.text)
     if not texts:
         raise ValueError(
-            f"`split` must have sentences, but no {split} was held out of {', '.join(names)}. "
-            f"Name a file: `seqae evaluate MODEL FILE`."
+            f"`split` must have sentences, but no {split} was held out of "
+            f"{', '.join(data['train'])}. Name a file: `seqae evaluate MODEL FILE`."
         )
     return texts
 
 
-def _data_settings(model: TextAutoencoder) -> dict[str, Any]:
-    data = model.details.get("training", {}).get("config", {}).get("data")
-    if not isinstance(data, dict):
+def _data_settings(model: TextAutoencoder, where: Path) -> dict[str, Any]:
+    """What the run's own configuration says of the data, or else the bundle."""
+    run = next((f for f in (where, where.parent) if (f / "config.yaml").is_file()), None)
+    config = model.details.get("training", {}).get("config", {})
+    if run is not None:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    given = config.get("data") if isinstance(config, dict) else None
+    data = dict(given) if isinstance(given, dict) else {}
+    for split in ("train", "val", "test"):
+        names = data.get(split) or []
+        data[split] = [names] if isinstance(names, str) else list(names)
+    numbers = [data.get(key) for key in ("val_percent", "test_percent", "split_seed")]
+    named = [*data["train"], *data["val"], *data["test"]]
+    if not data["train"] or not all(type(number) is int for number in numbers):
         raise ValueError(
             "`file` and `train_file` must be given, because the bundle does not say what data it "
             "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
         )
+    if "-" in named or (run is None and not set(named) <= set(builtin_names())):
+        raise ValueError(
+            f"`file` and `train_file` must be given, because the model was trained on "
+            f"{', '.join(map(str, data['train']))}, which cannot be read from here. Write "
+            f"`seqae evaluate MODEL FILE --train_file TRAIN`."
+        )
+    data.setdefault("errors", "strict")
     return data
-
-
-def _sources(model: TextAutoencoder, split: str) -> list[str]:
-    data = _data_settings(model)
-    sources = data.get(split) or data["train"]
-    return [sources] if isinstance(sources, str) else list(sources)
 
 
 def _read(source: str, key: str) -> list[str]:
@@ -171,9 +191,7 @@ def _show(
 ) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
     if shown:
-        table = Table(
-            "sentence", "written back", "", title="unseen sentences", title_justify="left"
-        )
+        table = Table("sentence", "written back", "", title_justify="left")
         for text, reconstruction in shown:
             mark = "=" if text == reconstruction else "≠"
             table.add_row(visible(text), visible(reconstruction), mark)

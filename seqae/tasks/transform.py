@@ -114,7 +114,11 @@ def gather(texts: Sequence[str], source: str | None) -> list[str]:
         )
     if source is None and list(texts) != ["-"]:
         return list(texts)
-    return [sentence.text for sentence in TextSource(source or "-", key="input")]
+    lines = TextSource(source or "-", key="input")
+    sentences = [sentence.text for sentence in lines]
+    if lines.counts.dropped:
+        print(f"seqae: {lines.counts}: rows of the output are not line numbers", file=sys.stderr)
+    return sentences
 
 
 def read_latents(source: str) -> NDArray[np.float32]:

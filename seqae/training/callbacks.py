@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import random
 import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 class Throughput(Callback):
     """Log `train/tokens_per_second`: target tokens of all ranks over time spent in training.
 
-    Time spent in validation and saving between steps is not counted; waiting for data is.
+    Time spent in validation is not counted; waiting for data and saving checkpoints is.
     """
 
     def __init__(self) -> None:
@@ -212,8 +214,8 @@ class BundleWriter(Callback):
             "processes": trainer.world_size,
             "device": pl_module.device.type,
             "threads": torch.get_num_threads(),
-            "data": ", ".join(pl_module.datamodule.train_sources),
-            "config": self.config or {},
+            "data": ", ".join(Path(name).name for name in pl_module.datamodule.train_sources),
+            "config": shareable(self.config or {}),
         }
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_bundle(
@@ -267,6 +269,26 @@ class RandomState(Callback):
             if state["cuda"] and torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["cuda"])
         self._restored = []
+
+
+def shareable(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a run's configuration that others can use: no paths, nothing of this machine."""
+    kept: dict[str, Any] = deepcopy(
+        {key: config[key] for key in ("seed_everything", "model") if key in config}
+    )
+    if "trainer" in config:
+        plain = (bool, int, float, str)
+        told = {key: v for key, v in config["trainer"].items() if isinstance(v, plain)}
+        kept["trainer"] = {key: v for key, v in told.items() if os.sep not in str(v)}
+    if "data" in config:
+        kept["data"] = {key: v for key, v in config["data"].items() if key != "cache_dir"}
+        for split in ("train", "val", "test"):
+            names = kept["data"].get(split)
+            if isinstance(names, str):
+                kept["data"][split] = Path(names).name
+            elif names:
+                kept["data"][split] = [Path(name).name for name in names]
+    return kept
 
 
 def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[str, str]]:

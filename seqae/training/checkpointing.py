@@ -54,6 +54,11 @@ class CheckpointWriter(Checkpoint):
             self._is_due = False
             self._save(trainer)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the end, so that training can go on with more epochs or steps."""
+        if trainer.global_step != self._saved_step:
+            self._save(trainer)
+
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
         path = self.folder / f"step={trainer.global_step}.ckpt"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import pickle
 import sys
 import time
 import warnings
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import torch
 import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -25,7 +27,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-from seqae.component import check_range
+from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
@@ -40,6 +42,21 @@ from seqae.usage import check_output, explain
 __all__ = ["TrainingCLI", "run"]
 
 Command = Literal["fit", "validate", "test", "predict"]
+
+# Weights stay in float32; a bundle holds no others.
+PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed")
+
+# How torch begins when a file is no checkpoint, or one of another model.
+UNLOADABLE = ("Error(s) in loading state_dict", "PytorchStreamReader", "Weights only load failed")
+
+MONITORED = (
+    "val/token_accuracy",
+    "val/exact_match",
+    "val/bleu",
+    "val/loss",
+    "val/reconstruction",
+    "val/teacher_forced_accuracy",
+)
 
 FIT_ONLY = ("name", "run_dir", "checkpoint", "samples", "monitor", "monitor_mode")
 
@@ -82,6 +99,8 @@ class TrainingCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={
+                # Apple's GPUs have no float64, which sums over a validation are kept in.
+                "accelerator": "cpu" if torch.backends.mps.is_available() else "auto",
                 "num_sanity_val_steps": 0,
                 "use_distributed_sampler": False,
                 "enable_model_summary": False,
@@ -160,18 +179,31 @@ class TrainingCLI(LightningCLI):
         elif self.command != "fit":
             raise ValueError(
                 f"`ckpt_path` must be given, or an untrained model would be measured. Write "
-                f"`seqae {self.command} -c RUN/config.yaml --ckpt_path RUN/checkpoints/{LAST}`."
+                f"`seqae {self.command} RUN`, or name one with `-c` and `--ckpt_path`."
             )
 
     def before_instantiate_classes(self) -> None:
         """Choose the run folder, and send the loggers' own files there."""
         config = self.config[self.command]
+        check_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
+        if config.trainer.logger is True:
+            raise ValueError(
+                "`trainer.logger` must be a logger's class or false, but it is true instead. "
+                "metrics.jsonl is always written; `-c configs/overlays/wandb.yaml` adds W&B."
+            )
         if self.command == "predict":
             check_output(config.output, (".jsonl",))
         if self.command == "fit":
+            self.resolved = self.resolved_config()  # before the run's own paths are put in
+            check_choice("monitor", config.monitor, MONITORED)
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
-            check_run_dir(self.run_dir, resuming=config.ckpt_path is not None)
+            self.is_resumed = config.ckpt_path is not None and (
+                Path(config.ckpt_path).resolve().is_relative_to(self.run_dir.resolve())
+            )
+            # The other ranks start when the folder has been made.
+            if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+                check_run_dir(self.run_dir, self.is_resumed)
             if config.trainer.default_root_dir is not None:
                 raise ValueError(
                     f"`trainer.default_root_dir` must not be given, but it is "
@@ -213,12 +245,14 @@ class TrainingCLI(LightningCLI):
         if self.command != "fit":
             return callbacks
         check_range("samples", options.samples, 0, 1000)
-        resolved = self.resolved_config()
+        self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
         callbacks += [
-            RunFolder(self.run_dir, resolved),
+            self.run_folder,
             Throughput(),
             SampleReconstructions(options.samples),
-            BundleWriter(self.run_dir / "bundle", resolved, options.monitor, options.monitor_mode),
+            BundleWriter(
+                self.run_dir / "bundle", self.resolved, options.monitor, options.monitor_mode
+            ),
             RandomState(),
         ]
         if options.checkpoint.every_n_steps and options.trainer.enable_checkpointing is not False:
@@ -251,6 +285,8 @@ class TrainingCLI(LightningCLI):
             )
         if self.trainer.local_rank == 0:
             self.datamodule.prepare_data()
+        if self.command == "fit" and self.trainer.is_global_zero:
+            self.run_folder.make()
 
     before_validate = before_test = before_predict = before_fit
 
@@ -288,10 +324,21 @@ def run(command: Command, args: list[str]) -> None:
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
         args = resume_arguments(args)
+    if command != "fit" and args and (Path(args[0]) / "config.yaml").is_file():
+        run_dir = Path(args[0])  # `seqae test RUN`
+        last = str(run_dir / "checkpoints" / LAST)
+        args = ["-c", str(run_dir / "config.yaml"), "--ckpt_path", last, *args[1:]]
     try:
         TrainingCLI(command, args)
     except MisconfigurationException as error:
         raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        if not str(error).startswith(UNLOADABLE):
+            raise
+        raise ValueError(
+            f"`ckpt_path` must be a checkpoint of the model that is configured, but it is not: "
+            f"{str(error)[:300]}. Give it the configuration that it was trained with."
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"`config` must be UTF-8 text, but it is not: {error}.") from error
 

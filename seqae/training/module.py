@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Generator, Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 
 from seqae.batch import Batch
 from seqae.component import check_choice, check_range
@@ -19,6 +21,10 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 
 Schedule = Literal["cosine", "linear", "constant"]
+
+TOKENS = "number of target tokens"  # beside the objective's keys
+
+log = logging.getLogger(__name__)
 
 
 class AutoencoderModule(LightningModule):
@@ -61,7 +67,7 @@ class AutoencoderModule(LightningModule):
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed = beta1, beta2, seed
-        self.means: dict[str, MeanMetric] = {}
+        self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
     @property
@@ -79,6 +85,19 @@ class AutoencoderModule(LightningModule):
         """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
         if self.autoencoder.vocabulary is None:
             self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Say which tokenizer the weights belong to."""
+        checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that were trained with another tokenizer: their ids mean other tokens."""
+        if checkpoint.get("tokenizer_sha256") != self.datamodule.tokenizer.fingerprint:
+            raise ValueError(
+                "`data` must be what the checkpoint was trained on, but its tokenizer comes out "
+                "another one: the training text, the split or `data.tokenizer` has changed. Put "
+                "it back, or train anew."
+            )
 
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per optimizer step."""
@@ -101,6 +120,11 @@ class AutoencoderModule(LightningModule):
                 f"`model.schedule` must be constant when training has no last step, but it is "
                 f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
             )
+        if self.warmup_steps > steps / 2:
+            log.warning(
+                f"`model.warmup_steps` is {self.warmup_steps:,} of {steps:,} steps in all, so that "
+                f"the learning rate hardly gets up. Lower it, or train longer."
+            )
         factor = LearningRate(self.schedule, self.warmup_steps, steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -110,7 +134,7 @@ class AutoencoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective's loss, weighted so that every token counts the same on all ranks."""
-        values = self._objective(batch)
+        values = self._objective(batch, batch_idx)
         for name, value in values.items():
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
         return values["loss"] * self._rank_weight(batch)
@@ -126,11 +150,11 @@ class AutoencoderModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objective's values and the free-running reconstruction."""
-        self._evaluate(batch, "val")
+        self._evaluate(batch, batch_idx)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """As validation, under the name `test`."""
-        self._evaluate(batch, "test")
+        self._evaluate(batch, batch_idx)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew."""
@@ -150,44 +174,55 @@ class AutoencoderModule(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
         """The text of each sentence and what the model writes back."""
-        _, _, texts, reconstructions = self._reconstruct(batch)
+        texts = map(self.datamodule.tokenizer.decode, reversed(self._reconstruct(batch)))
         return [
             {"text": text, "reconstruction": reconstruction}
-            for text, reconstruction in zip(texts, reconstructions, strict=True)
+            for text, reconstruction in zip(*texts, strict=True)
         ]
 
-    def _objective(self, batch: Batch) -> dict[str, Tensor]:
-        # One seed per step and rank: nothing of the objective's randomness needs saving.
-        entropy = (self.seed << 40) + (self.global_step << 10) + self.global_rank
-        generator = Generator().manual_seed(entropy % 2**63)
+    def _objective(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        # A seed for each step, batch of its accumulation and rank: no state of it needs saving.
+        place = [self.seed, self.global_step, batch_idx, self.global_rank]
+        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+        generator = Generator().manual_seed(seed % 2**63)
         return self.objective(self.autoencoder, batch, self.global_step, generator)
 
-    def _evaluate(self, batch: Batch, stage: str) -> None:
-        for name, value in self._objective(batch).items():
-            if name not in self.means:
-                self.means[name] = MeanMetric().to(self.device)
-                self.means[name].set_dtype(torch.float64)
-            self.means[name].update(value.double(), batch.num_targets)
-        self.reconstruction.update(*self._reconstruct(batch))
-
-    def _reconstruct(
-        self, batch: Batch
-    ) -> tuple[list[list[int]], list[list[int]], list[str], list[str]]:
+    def _evaluate(self, batch: Batch, batch_idx: int) -> None:
+        for name, value in self._objective(batch, batch_idx).items():
+            self._sum(name).update(value.double() * batch.num_targets)
+        self._sum(TOKENS).update(batch.num_targets)
+        written, reference = self._reconstruct(batch)
         tokenizer = self.datamodule.tokenizer
+        self.reconstruction.update(
+            written,
+            reference,
+            tokenizer.decode(written),
+            tokenizer.decode(reference),
+            is_whole=[tokenizer.unk_id not in row for row in reference],
+        )
+
+    def _sum(self, name: str) -> SumMetric:
+        # Sums, because MeanMetric drops a NaN, or with nan_strategy="disable" the weights.
+        if name not in self.sums:
+            self.sums[name] = SumMetric(nan_strategy="disable").to(self.device)
+            self.sums[name].set_dtype(torch.float64)
+        return self.sums[name]
+
+    def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
+        """What the model writes for each sentence, and what it should: ids without bos and eos."""
         written = greedy(self.autoencoder, self.autoencoder.encode(batch).latent)
-        reference = [
-            row[1 : length - 1]
-            for row, length in zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
-        ]
-        return written, reference, tokenizer.decode(written), tokenizer.decode(reference)
+        rows = zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
+        return written, [row[1 : length - 1] for row, length in rows]
 
     def _reset(self) -> None:
         self.reconstruction.reset()
-        for mean in self.means.values():
-            mean.reset()
+        for total in self.sums.values():
+            total.reset()
 
     def _log_scores(self, stage: str) -> None:
-        scores = {name: mean.compute() for name, mean in self.means.items()}
+        sums = {name: total.compute() for name, total in self.sums.items()}
+        tokens = sums.pop(TOKENS)
+        scores = {name: total / tokens for name, total in sums.items()}
         scores |= self.reconstruction.compute()._asdict()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}

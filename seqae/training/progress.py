@@ -33,7 +33,7 @@ class TrainingProgress(ProgressBar):
         self._enabled = True
         self._bar: Progress | None = None
         self._means: dict[str, Tensor] = {}
-        self._tokens = 0
+        self._tokens = self._steps = 0
         self._mark = self._shown = time.perf_counter()
 
     def disable(self) -> None:
@@ -58,13 +58,13 @@ class TrainingProgress(ProgressBar):
         self._total = None if total == float("inf") else int(total)
         if self._enabled and sys.stdout.isatty():
             self._bar = Progress(
-                TextColumn("training"),
-                BarColumn(),
+                BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[figures]}"),
                 TimeRemainingColumn(),
                 TextColumn("left"),
                 console=Console(file=sys.stdout),
+                expand=True,
                 refresh_per_second=1 / self.refresh_seconds,
                 transient=False,
                 speed_estimate_period=60.0,
@@ -84,11 +84,12 @@ class TrainingProgress(ProgressBar):
     ) -> None:
         """Take the step's figures in; show them when it is time."""
         self._tokens += batch.num_targets * trainer.world_size
+        self._steps += 1
         for name in ("train/loss", "train/teacher_forced_accuracy"):
             value = trainer.callback_metrics.get(name)
             if value is not None and self._enabled:
                 # Kept where it is: to ask a GPU for a number at every step would wait for it.
-                mean = self._means.get(name, value)
+                mean = self._means.get(name, torch.zeros_like(value))
                 self._means[name] = torch.lerp(value.float(), mean.float(), SMOOTHING)
         now = time.perf_counter()
         every = self.refresh_seconds if self._bar is not None else self.every_seconds
@@ -127,17 +128,20 @@ class TrainingProgress(ProgressBar):
 
     def _show(self, trainer: Trainer, now: float) -> None:
         speed = self._tokens / max(now - self._mark, 1e-9)
-        means = {name: float(mean) for name, mean in self._means.items()}
-        figures = (
-            f"loss {means.get('train/loss', float('nan')):.3f}  token accuracy "
-            f"{means.get('train/teacher_forced_accuracy', float('nan')):.1%} (teacher-forced)"
-            f"  {speed:,.0f} tokens/s"
-        )
-        if self._bar is not None:
-            self._bar.update(self._task, completed=trainer.global_step, figures=figures)
+        # A mean that begins at zero is too small by what the zero still weighs.
+        weight = 1.0 - SMOOTHING**self._steps or 1.0
+        means = {name: float(mean) / weight for name, mean in self._means.items()}
+        loss = means.get("train/loss", float("nan"))
+        accuracy = means.get("train/teacher_forced_accuracy", float("nan"))
+        figures = f"loss {loss:.3f}  token accuracy {accuracy:.1%} (teacher-forced)"
+        if self._bar is not None:  # 80 columns hold the short form
+            short = f"loss {loss:.2f} accuracy {accuracy:.0%} {speed:,.0f} tokens/s"
+            self._bar.update(self._task, completed=trainer.global_step, figures=short)
         else:
             total = f"/{self._total:,}" if self._total else ""
-            print(f"step {trainer.global_step:,}{total}  {figures}", flush=True)
+            print(
+                f"step {trainer.global_step:,}{total}  {figures}  {speed:,.0f} tokens/s", flush=True
+            )
         self._tokens, self._mark, self._shown = 0, now, now
 
     def _stop(self) -> None:

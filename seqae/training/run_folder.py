@@ -11,34 +11,50 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
+from seqae.training.checkpointing import LAST
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 
 
 class RunFolder(Callback):
-    """Make the run's folder once the data has been found good, and keep its records in order.
+    """The run's folder, made once the data has been found good, with its records in order.
 
     Args:
         folder: the run's folder.
         config: the resolved configuration.
+        is_resumed: whether the folder is that of the run that goes on.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
+        self.folder, self.config, self.is_resumed = folder, config, is_resumed
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write `config.yaml`; the data is prepared by now."""
-        if trainer.is_global_zero and stage == "fit":
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OSError(
-                    f"`run_dir` must be a folder that can be made and written, but {self.folder} "
-                    f"cannot: {error.strerror}. Name another one with `--run_dir`."
-                ) from error
-            text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-            (self.folder / "config.yaml").write_text(text, encoding="utf-8")
-            print(f"run folder: {self.folder}")
+    def make(self) -> None:
+        """Make the folder and write `config.yaml`, before loggers put their files there.
+
+        Raises:
+            OSError: if it cannot be made, or another run has just made it.
+        """
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            # Two runs of the same second must not share a folder: only one can make it.
+            self.folder.mkdir(exist_ok=self.is_resumed or is_empty(self.folder))
+        except OSError as error:
+            raise OSError(
+                f"`run_dir` must be a folder that can be made and written, but {self.folder} "
+                f"cannot: {error.strerror}. Name another one with `--run_dir`."
+            ) from error
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        print(f"run folder: {self.folder}")
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Say how to go on after Ctrl-C."""
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            saved = (self.folder / "checkpoints" / LAST).exists()
+            way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
+            print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
@@ -89,10 +105,10 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
     Raises:
         ValueError: in one line, with the way out.
     """
-    if not resuming and (folder / "metrics.jsonl").exists():
+    if not resuming and folder.is_dir() and not is_empty(folder):
         raise ValueError(
-            f"`run_dir` must be a new folder, but {folder} holds a run. Name another one, or go on "
-            f"with that run: `seqae fit --resume {folder}`."
+            f"`run_dir` must be a new or empty folder, but {folder} holds something. Name another "
+            f"one; if it is a run, go on with it: `seqae fit --resume {folder}`."
         )
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -101,3 +117,8 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
             f"`run_dir` must be a folder that can be made and written, but {existing} {reason} "
             f"(for {folder}). Name another one with `--run_dir`."
         )
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether it is a folder with nothing in it."""
+    return folder.is_dir() and not any(folder.iterdir())

@@ -30,7 +30,8 @@ class ThreadTuner(Callback):
     Args:
         threads: how many; `auto` times a few steps with each candidate at the start of every
             epoch and takes the fastest. Sums are added up in another order with another number
-            of threads, so bit-for-bit repeatable training needs a number here.
+            of threads, so bit-for-bit repeatable training needs a number here, or in
+            OMP_NUM_THREADS, which `auto` heeds.
         rounds: steps timed for each candidate.
         cores: how many CPU cores there are to use; by default those that this process may use.
     """
@@ -38,6 +39,8 @@ class ThreadTuner(Callback):
     def __init__(
         self, threads: int | Literal["auto"] = "auto", rounds: int = 4, cores: int | None = None
     ) -> None:
+        if threads == "auto" and os.environ.get("OMP_NUM_THREADS", "").isdigit():
+            threads = int(os.environ["OMP_NUM_THREADS"])  # the user has chosen
         if threads != "auto":
             check_range("threads", threads, 1, 4096)
         self.threads, self.rounds, self.cores = threads, rounds, cores
@@ -55,6 +58,13 @@ class ThreadTuner(Callback):
         if self.threads != "auto":
             torch.set_num_threads(self.threads)
             self.chosen = self.threads
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set a number that was given, where nothing is trained."""
+        if self.threads != "auto":
+            torch.set_num_threads(self.threads)
+
+    on_test_start = on_predict_start = on_validation_start
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Plan which candidate serves which of the next steps."""
