@@ -30,10 +30,10 @@ def test_lines_without_a_terminal(arguments: list[Any], capsys: pytest.CaptureFi
     steps = [line for line in lines if LINE.fullmatch(line)]
     total = int(steps[0].split()[1].split("/")[1])
     assert [int(line.split()[1].split("/")[0]) for line in steps[:total]] == [*range(1, total + 1)]
-    validated = [line for line in lines if "validation loss" in line]
+    validated = [line for line in lines if ": val loss" in line]
     assert len(validated) == 3
     assert re.fullmatch(
-        r"step \d+: validation loss \d\.\d{3}, token accuracy \d+\.\d%, exact match \d+\.\d%, "
+        r"step \d+: val loss \d\.\d{3}, token accuracy \d+\.\d%, exact match \d+\.\d%, "
         r"BLEU \d+\.\d",
         validated[-1],
     )
@@ -56,7 +56,7 @@ def test_a_bar_on_a_terminal(
     said = capsys.readouterr().out
     assert "\x1b[" in said
     assert re.search(r"\d+/\d+.*loss \d+\.\d\d accuracy \d+%.*tokens/s.*left", said)
-    assert "validation loss" in said
+    assert ": val loss" in said
     assert said.rstrip().count("\x1b[?25l") == said.count("\x1b[?25h")  # the cursor comes back
 
 
@@ -64,4 +64,4 @@ def test_silent_if_asked(arguments: list[Any], capsys: pytest.CaptureFixture[str
     assert run_seqae(*arguments, "--trainer.enable_progress_bar", "false") == 0
     said = capsys.readouterr().out
     assert "tokens/s" not in said
-    assert "validation loss" not in said
+    assert ": val loss" not in said

@@ -109,7 +109,7 @@ class TrainingProgress(ProgressBar):
         names = ("val/loss", "val/token_accuracy", "val/exact_match", "val/bleu")
         figures = {name: trainer.callback_metrics[name] for name in names}
         self.print(
-            f"step {trainer.global_step:,}: validation loss {figures['val/loss']:.3f}, "
+            f"step {trainer.global_step:,}: val loss {figures['val/loss']:.3f}, "
             f"token accuracy {figures['val/token_accuracy']:.1%}, "
             f"exact match {figures['val/exact_match']:.1%}, BLEU {figures['val/bleu']:.1f}"
         )
