@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -186,3 +187,12 @@ def test_random_state_of_another_number_of_ranks_is_left_alone() -> None:
     trainer: Any = SimpleNamespace(world_size=2, global_rank=1)
     again.on_train_batch_start(trainer, MODULE, None, 0)
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+def test_a_bundle_says_how_many_epochs_were_trained(tmp_path: Path) -> None:
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 2]
+    options += ["--trainer.check_val_every_n_epoch", 5, "--run_dir", tmp_path / "run"]
+    assert run_seqae("fit", *options) == 0
+    training = json.loads((tmp_path / "run" / "bundle" / "training.json").read_text())
+    assert training["epochs"] == 2

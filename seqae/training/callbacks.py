@@ -205,9 +205,11 @@ class BundleWriter(Callback):
             if not name.startswith("train/")
         }
         throughput = [c for c in trainer.callbacks if isinstance(c, Throughput)]  # type: ignore[attr-defined]
+        # Begun ones: the last may be a part, and the count stands still once training has ended.
+        epochs = trainer.fit_loop.epoch_progress.current.started  # type: ignore[attr-defined]
         training = {
             "optimizer_steps": trainer.global_step,
-            "epochs": trainer.current_epoch + 1,
+            "epochs": epochs,
             "tokens": sum(c.tokens for c in throughput) * trainer.world_size,
             "seconds": round(time.perf_counter() - self._started, 1),
             "precision": str(trainer.precision),
