@@ -12,9 +12,9 @@ is `false` in every forked child; the parent's own environment stays as it was.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
+import re
 import reprlib
 import sys
 from abc import abstractmethod
@@ -32,13 +32,14 @@ from seqae.batch import Vocabulary
 from seqae.component import Component
 from seqae.data import tokenizer_file
 from seqae.data.tokenizer_file import SPECIAL_TOKENS
+from seqae.data.tokenizer_pieces import CUT, Lengths, PieceTable
 
 T = TypeVar("T", bound="Tokenizer")
 Ids = npt.NDArray[np.uint16 | np.int32]
-Lengths = npt.NDArray[np.int64]
 
-# Texts handed to the library at a time: its result takes about 1 kB per text until it is an array.
-CHUNK = 8192
+# Texts encoded at a time. Their pieces stay in the processor's cache: with 8192, BPE of `speeches`
+# took 1.6 times as long where all pieces were known, 1.2 times where none was (measured).
+CHUNK = 1024
 
 
 class Tokenizer(Component):
@@ -53,6 +54,8 @@ class Tokenizer(Component):
     unk_text: ClassVar[str] = "\ufffd"
     # The keys of `model` in tokenizer.json that hold what was learnt.
     learned_keys: ClassVar[tuple[str, ...]] = ("vocab",)
+    # The blanks in text at which a word begins, whatever stands before and behind them.
+    _cut_at: ClassVar[re.Pattern[str]] = CUT
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._arguments = arguments
@@ -60,6 +63,7 @@ class Tokenizer(Component):
         self._tokens: list[str] = []
         self._vocabulary: Vocabulary | None = None
         self._hf: hf.Tokenizer | None = None
+        self._tables: list[PieceTable] = []  # none or one
 
     def config(self) -> dict[str, Any]:
         """Say how this tokenizer was built: its arguments, not what it has learnt.
@@ -278,15 +282,27 @@ class Tokenizer(Component):
 
     def _encode_bodies(self, texts: Sequence[str]) -> tuple[npt.NDArray[Any], Lengths]:
         """Encode texts without bos and eos: flat ids of any integer type, and lengths."""
-        assert self._hf is not None
+        # Taken out and put back: a second thread, or a process forked meanwhile, makes its own, and
+        # one that an exception left half-done is lost.
+        try:
+            table = self._tables.pop()
+        except IndexError:
+            table = PieceTable(self._encode_apart, self._id_type(), self._cut_at)
         lengths, bodies = np.empty(len(texts), np.int64), [np.empty(0, self._id_type())]
         for start in range(0, len(texts), CHUNK):
-            chunk = list(texts[start : start + CHUNK])
-            found = self._hf.encode_batch_fast(chunk, add_special_tokens=False)
-            ids = [encoding.ids for encoding in found]
-            lengths[start : start + CHUNK] = [len(row) for row in ids]
-            bodies.append(np.array([*itertools.chain.from_iterable(ids)], self._id_type()))
+            chunk = slice(start, start + CHUNK)
+            ids, lengths[chunk] = table.encode(texts[chunk])
+            bodies.append(ids)
+        self._tables[:] = [table]
         return np.concatenate(bodies), lengths
+
+    def _encode_apart(self, texts: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
+        """Encode texts, each by itself, with the library: flat ids, and lengths."""
+        assert self._hf is not None
+        # As the words of one text, because an object for each would take longer than the encoding.
+        found = self._hf.encode(texts, is_pretokenized=True, add_special_tokens=False)
+        lengths = np.bincount(np.array(found.word_ids, np.int64), minlength=len(texts))
+        return np.array(found.ids, self._id_type()), lengths
 
     # Inside
 
@@ -294,6 +310,7 @@ class Tokenizer(Component):
         self._tokens, self._learned = self._check(learned)
         pad, unk, bos, eos = (self._tokens.index(token) for token in SPECIAL_TOKENS)
         self._vocabulary = Vocabulary(len(self._tokens), pad, unk, bos, eos)
+        self._tables = []
         self._prepare()
 
     def _document(self, component: dict[str, Any] | None) -> dict[str, Any]:

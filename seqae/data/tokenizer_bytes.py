@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, final
 
@@ -13,14 +14,20 @@ from tokenizers import models, trainers
 from seqae.component import check_range
 from seqae.data import tokenizer_file
 from seqae.data.tokenizer_base import (
-    Lengths,
     Tokenizer,
     train_model,
 )
 from seqae.data.tokenizer_file import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
+from seqae.data.tokenizer_pieces import Lengths
 
 # Characters; longer than any sentence.
 TRAINING_LENGTH = 4096
+
+# In lines: one that is empty, ends with white space, or begins with more of it than a blank.
+ODD_END = re.compile(r"\s(?:\n|\Z)|(?:\n|\A)(?! ?\S)")
+
+# Words encoded as one text; 16 take 1.2 times as long, 40,000 1.5 times (measured, BPE).
+JOINED = 256
 
 
 class ByteLevelTokenizer(Tokenizer):
@@ -33,9 +40,32 @@ class ByteLevelTokenizer(Tokenizer):
     def _prepare(self) -> None:
         super()._prepare()
         self._pieces = [_token_bytes(token, self.unk_text) for token in self._tokens]
+        self._widths = np.array([len(piece) for piece in self._pieces], np.int64)
 
     def _join(self, ids: list[int]) -> str:
         return b"".join([self._pieces[i] for i in ids]).decode("utf-8", "replace")
+
+    def _encode_apart(self, texts: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
+        """Encode texts as parts of long ones, in less than half the time, if their ends allow.
+
+        Between other characters a blank goes to the word behind it, and a new line is a token of
+        its own: so a text that has no blank in front gets a new line, which is deleted again. The
+        tokens' bytes say where a text ends.
+        """
+        assert self._hf is not None
+        if ODD_END.search("\n".join(texts)):
+            return super()._encode_apart(texts)
+        has_line = np.array([not text.startswith(" ") for text in texts])
+        parts = [f"\n{t}" if line else t for t, line in zip(texts, has_line, strict=True)]
+        joined = ["".join(parts[i : i + JOINED]) for i in range(0, len(parts), JOINED)]
+        found = self._hf.encode_batch_fast(joined, add_special_tokens=False)
+        ids = np.fromiter(itertools.chain.from_iterable(f.ids for f in found), self._id_type())
+        ends_of_tokens = self._widths[ids].cumsum()
+        ends_of_parts = np.array([len(part.encode()) for part in parts], np.int64).cumsum()
+        stops = np.searchsorted(ends_of_tokens, ends_of_parts) + 1
+        assert (ends_of_tokens[stops - 1] == ends_of_parts).all(), "a token crosses a part's end"
+        lengths = np.diff(stops, prepend=0)
+        return np.delete(ids, (stops - lengths)[has_line]), lengths - has_line
 
     def _check_bytes(self, tokens: list[str]) -> None:
         tokenizer_file.check_special_first(tokens)

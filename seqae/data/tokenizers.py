@@ -9,15 +9,17 @@
 | UnigramTokenizer | a likely string of bytes | none | always |
 
 The file format, and what BPE, Unigram and words do, are those of the Hugging Face `tokenizers`
-library; the tokenizer.json of any kind opens in it and gives the same ids. The trade-off: bytes and
-characters are encoded by numpy instead, because the library takes 50 to 80 times as long for them
-(2.5 MB/s, one thread).
+library; the tokenizer.json of any kind opens in it and gives the same ids. The trade-off: text goes
+round the library where that is faster. Bytes and characters are encoded by numpy, because the
+library takes 50 to 80 times as long for them (2.5 MB/s, one thread); of the other kinds it sees
+each different piece once, and numpy puts the known ones together (tokenizer_pieces.py).
 
 Every kind adds bos and eos, and none ever reads a control token out of text: a literal `<eos>` is
 five characters like any others.
 
 tokenizer_base.py has the contract, tokenizer_bytes.py the three byte-level kinds, tokenizer_file.py
-the safe reading of the file. This one has characters and words.
+the safe reading of the file, tokenizer_pieces.py what is known of pieces. This one has characters
+and words.
 """
 
 from __future__ import annotations
@@ -36,13 +38,13 @@ from tokenizers import models, trainers
 from seqae.component import check_choice, check_range
 from seqae.data import tokenizer_file
 from seqae.data.tokenizer_base import (
-    Lengths,
     Tokenizer,
     check_text,
     train_model,
 )
 from seqae.data.tokenizer_bytes import BPETokenizer, ByteTokenizer, UnigramTokenizer
 from seqae.data.tokenizer_file import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
+from seqae.data.tokenizer_pieces import Lengths
 
 __all__ = [
     "BPETokenizer",
@@ -128,6 +130,8 @@ class WordTokenizer(Tokenizer):
     """
 
     unk_text: ClassVar[str] = "<unk>"
+    # But for those that basic_english can see inside of `<br />`, once it has dropped every ".
+    _cut_at: ClassVar[re.Pattern[str]] = re.compile(r' (?=\S)(?!"*/)')
 
     def __init__(
         self,
