@@ -89,7 +89,8 @@ def run_in_turn(
     try:
         for name, program in programs.items():
             connections[name], theirs = context.Pipe()
-            process = context.Process(target=_start, args=(theirs, program, clock), daemon=True)
+            # No daemon, which could not have processes of its own, as preparation does.
+            process = context.Process(target=_start, args=(theirs, program, clock))
             process.start()
             theirs.close()  # so that a program that dies ends our waiting
             processes.append(process)

@@ -1,27 +1,33 @@
-"""What planning an epoch's batches costs, and how much padding it leaves.
+"""What planning an epoch's batches costs, how much padding it leaves, and how many shapes it has.
 
     python benchmarks/planning.py [--output benchmarks/results/planning.json]
 
 Lengths are drawn, with replacement, from those of the built-in English corpora in words, bos and
-eos counted. The padding of random batches with the same number of sentences stands beside.
+eos counted. Memory is the highest that numpy held while planning, the lengths not counted, in a
+second run, because counting slows it down. A shape is a batch's rows and padded length; rounding
+8/8 makes both multiples of 8. The padding of random batches with as many sentences stands beside.
 """
 
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 from driver import parser, report
 from numpy.typing import NDArray
 
-from seqae.data.batching import BatchPlan, plan_batches
+from seqae.data.batching import BatchPlan, Rounding, plan_batches
 from seqae.data.builtin import load_builtin
+
+MEGABYTE = 10**6
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--sentences", type=int, nargs="+", default=[1_000_000, 10_000_000])
     options.add_argument("--batch_tokens", type=int, nargs="+", default=[1024, 3072, 16384])
+    options.add_argument("--rounding", type=int, nargs="+", default=[1, 8])
     given = options.parse_args()
     texts = load_builtin("wordnet-examples") + load_builtin("speeches")
     known = np.asarray([len(text.split()) + 2 for text in texts], dtype=np.int32)
@@ -29,39 +35,61 @@ def main() -> None:
     rows, result = [], []
     for sentences in given.sentences:
         lengths = rng.choice(known, sentences)
+        random_order = rng.permutation(sentences)
         for batch_tokens in given.batch_tokens:
-            started = time.perf_counter()
-            plan = plan_batches(lengths, batch_tokens, seed=0, epoch=0)
-            seconds = time.perf_counter() - started
-            random = BatchPlan(rng.permutation(sentences), plan.starts)
-            found = {
-                "sentences": sentences,
-                "batch_tokens": batch_tokens,
-                "batches": len(plan),
-                "seconds": seconds,
-                "padding_share": padding_share(lengths, plan),
-                "padding_share_of_random_batches": padding_share(lengths, random),
-            }
-            result.append(found)
-            rows.append(
-                {
-                    "sentences": f"{sentences:,}",
-                    "batch_tokens": f"{batch_tokens:,}",
-                    "batches": f"{len(plan):,}",
-                    "planning, s": f"{seconds:.2f}",
-                    "padding": f"{found['padding_share']:.2%}",
-                    "of random batches": f"{found['padding_share_of_random_batches']:.0%}",
+            for multiple in given.rounding:
+                rounding = Rounding(multiple, multiple, int(known.max()))
+                started = time.perf_counter()
+                plan = plan_batches(lengths, batch_tokens, seed=0, epoch=0, rounding=rounding)
+                seconds = time.perf_counter() - started
+                tracemalloc.start()
+                plan_batches(lengths, batch_tokens, seed=0, epoch=0, rounding=rounding)
+                peak = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+                random = BatchPlan(random_order, plan.begins, plan.ends)
+                shapes = shapes_of(lengths, plan, rounding)
+                found = {
+                    "sentences": sentences,
+                    "batch_tokens": batch_tokens,
+                    "round_length": multiple,
+                    "round_rows": multiple,
+                    "batches": len(plan),
+                    "seconds": seconds,
+                    "peak_bytes": peak,
+                    "shapes": len(np.unique(shapes, axis=0)),
+                    "padding_share": padding_share(lengths, shapes),
+                    "padding_share_of_random_batches": padding_share(
+                        lengths, shapes_of(lengths, random, rounding)
+                    ),
                 }
-            )
+                result.append(found)
+                rows.append(
+                    {
+                        "sentences": f"{sentences:,}",
+                        "batch_tokens": f"{batch_tokens:,}",
+                        "rounding": f"{multiple}/{multiple}",
+                        "batches": f"{len(plan):,}",
+                        "planning, s": f"{seconds:.2f}",
+                        "peak, MB": f"{peak / MEGABYTE:.0f}",
+                        "shapes": found["shapes"],
+                        "padding": f"{found['padding_share']:.2%}",
+                        "of random batches": f"{found['padding_share_of_random_batches']:.0%}",
+                    }
+                )
     report(rows, result, given.output)
 
 
-def padding_share(lengths: NDArray[np.int32], plan: BatchPlan) -> float:
-    """Share of a plan's positions that hold no token."""
-    ordered = lengths[plan.order]
-    longest = np.maximum.reduceat(ordered, plan.starts[:-1])
-    positions = int((longest.astype(np.int64) * np.diff(plan.starts)).sum())
-    return 1.0 - int(ordered.sum(dtype=np.int64)) / positions
+def shapes_of(lengths: NDArray[np.int32], plan: BatchPlan, rounding: Rounding) -> NDArray[np.int64]:
+    """(batches, 2): rows and padded length of each batch, in the order of its sentences."""
+    begins = np.sort(plan.begins)
+    longest = np.maximum.reduceat(lengths[plan.order], begins).astype(np.int64)
+    rows = np.diff(begins, append=len(plan.order))
+    return np.stack([rows, rounding.padded(longest)], axis=1)
+
+
+def padding_share(lengths: NDArray[np.int32], shapes: NDArray[np.int64]) -> float:
+    """Share of all positions that hold no token."""
+    return 1.0 - int(lengths.sum(dtype=np.int64)) / int(shapes.prod(axis=1).sum())
 
 
 if __name__ == "__main__":

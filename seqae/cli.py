@@ -17,6 +17,7 @@ from seqae.terminal import fail
 
 TRAINING = {
     "fit": "train a model:  seqae fit -c configs/gru.yaml --data.train my.txt",
+    "prepare": "tokenise what `fit` with the same options would train on, and report on it",
     "validate": "measure a run's newest checkpoint on its validation split:  seqae validate RUN",
     "test": "the same on its test split",
     "predict": "write what it makes of its test split to a file",
@@ -26,6 +27,7 @@ TASKS = {
     "encode": ("seqae.tasks.transform", "texts to latents, as .npy, .parquet or JSON lines"),
     "decode": ("seqae.tasks.transform", "latents to texts"),
     "evaluate": ("seqae.tasks.evaluate", "a table of figures on unseen sentences, with baselines"),
+    "data report": ("seqae.tasks.data", "what a corpus holds, before training on it"),
     "check": ("seqae.tasks.check", "whether a bundle is whole, and writes what it wrote before"),
 }
 
@@ -47,10 +49,15 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"seqae {seqae.__version__}")
         return 0
     command, rest = arguments[0], arguments[1:]
+    if below := [name for name in TASKS if name.startswith(f"{command} ")]:
+        if not rest or rest[0] in ("-h", "--help"):
+            print(overview(below))
+            return 0 if rest else 2
+        command, rest = f"{command} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
     if command not in TRAINING and command not in TASKS:
-        known = [*TRAINING, *TASKS]
+        known = below or [*TRAINING, *TASKS]
         close = get_close_matches(command, known, n=1)
         way_out = f"Did you mean `seqae {close[0]}`?" if close else "See `seqae --help`."
         fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
@@ -73,16 +80,21 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
-def overview() -> str:
-    """The text of `seqae --help`."""
-    tasks = {name: text for name, (_, text) in TASKS.items()}
-    width = max(map(len, [*TRAINING, *tasks]))
+def overview(commands: Sequence[str] | None = None) -> str:
+    """The text of `seqae --help`.
+
+    Args:
+        commands: those to tell of; by default all.
+    """
+    told = {**TRAINING, **{name: text for name, (_, text) in TASKS.items()}}
+    shown = told if commands is None else {name: told[name] for name in commands}
+    width = max(map(len, shown))
     lines = [
         "usage: seqae COMMAND ...",
         "",
         "Squeeze sentences into vectors and write them back.",
         "",
-        *(f"  {name:{width}}  {text}" for name, text in {**TRAINING, **tasks}.items()),
+        *(f"  {name:{width}}  {text}" for name, text in shown.items()),
         "",
         "seqae COMMAND --help lists its options; --version prints the version.",
         "Every command takes --debug, which shows the traceback of an error.",

@@ -9,10 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
+
+from seqae.data.corpus import CorpusWriter, TokenizedCorpus
+from seqae.data.pipeline import Encoded, Pipeline
+from seqae.data.settings import DataSettings
+from seqae.data.sources.records import Block, Counts
+from seqae.data.tokenizers import Tokenizer
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -85,6 +92,30 @@ def write_text(path: Path, sentences: Iterable[str] = SENTENCES) -> Path:
 def numbered(count: int) -> list[str]:
     """Different sentences of different lengths."""
     return [f"number {i}{' and more' * (i % 5)}" for i in range(count)]
+
+
+def block_of(sentences: Iterable[str], targets: Iterable[str] | None = None) -> Block:
+    """Sentences as if they had been read from a file of that many lines."""
+    texts = list(sentences)
+    counts = Counts(read=len(texts))
+    aims = None if targets is None else list(targets)
+    return Block("a.txt", texts, range(1, len(texts) + 1), counts, {}, aims)
+
+
+def encode_block(block: Block, tokenizer: Tokenizer, **options: Any) -> Encoded:
+    """Tokenise a block of training sentences, none of them held out."""
+    settings = DataSettings(("a.txt",), **{"val_percent": 0, "test_percent": 0, **options})
+    return Pipeline(settings, tokenizer)(block, "train")
+
+
+def write_corpus(
+    folder: Path, sentences: Iterable[str], tokenizer: Tokenizer, **options: Any
+) -> TokenizedCorpus:
+    """A tokenised corpus of a few sentences."""
+    dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+    writer = CorpusWriter(folder, dtype, tokenizer.pad_id)
+    writer.append(encode_block(block_of(sentences), tokenizer, **options).rows["train"])
+    return writer.finish()
 
 
 def run_seqae(*arguments: object) -> int:

@@ -26,6 +26,7 @@ from seqae.bundle.card import model_card
 from seqae.bundle.folder import FILES, MANIFEST, environment, read_bundle, write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
+from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from seqae.model import autoencoder
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -528,7 +529,7 @@ def test_the_card_says_what_was_measured_and_stays_a_table():
 
 
 def test_read_bundle_gives_the_parts(saved):
-    autoencoder, tokenizer, details = read_bundle(saved)
+    autoencoder, tokenizer, normalization, details = read_bundle(saved)
     assert autoencoder.max_length == MAX_LENGTH
     assert autoencoder.vocabulary == tokenizer.vocabulary == ByteTokenizer().vocabulary
     assert set(details) == {"metrics", "training", "selftest"}
@@ -599,3 +600,37 @@ def test_the_mode_of_the_model_is_put_back():
     model.autoencoder.eval()
     assert model.reconstruct(["a cat"]) == texts
     assert not model.autoencoder.training
+
+
+# Normalization
+
+
+def test_text_is_written_as_in_training(tmp_path):
+    model = make()
+    folder = tmp_path / "bundle"
+    rules = Normalization("NFKC", lowercase=True, collapse_whitespace=True)
+    write_bundle(folder, model.autoencoder, model.tokenizer, METRICS, TRAINING, [], rules)
+    loaded = seqae.load(folder)
+    assert loaded.normalization == rules
+    odd, plain = loaded.encode(["Ｔhe \n CAT", "the cat"])
+    np.testing.assert_allclose(odd, plain, atol=1e-6)
+    np.testing.assert_allclose(odd, model.encode(["the cat"])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        {},
+        {"unicode_form": "NFX", "lowercase": False, "collapse_whitespace": False},
+        {"unicode_form": None, "lowercase": 1, "collapse_whitespace": False},
+        {"unicode_form": [], "lowercase": False, "collapse_whitespace": False},
+        {"unicode_form": None, "lowercase": False, "collapse_whitespace": False, "x": 1},
+    ],
+)
+def test_another_normalization_is_refused(bundle, told):
+    config = json.loads((bundle / "config.json").read_text())
+    config["normalization"] = told
+    (bundle / "config.json").write_text(json.dumps(config))
+    reseal(bundle)
+    assert contracts.refusal(seqae.load, bundle).startswith("`normalization`")

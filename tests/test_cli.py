@@ -12,6 +12,8 @@ import pytest
 import torch
 from small import COMMAND, CONFIGS, read_rows, run_seqae, write_recipe, write_text
 
+from seqae.data.preparation import Preparation
+
 Fit = Callable[..., str]
 
 
@@ -196,7 +198,7 @@ def test_what_must_be_given(refused: Fit) -> None:
 # Files
 
 TEXTS = {
-    "missing": (None, "`data.train` must be a text file, a folder of .txt files, - or one of "),
+    "missing": (None, "`data.train` must be a file, a folder, a pattern such as "),
     "empty": (b"", "`data.train` must hold text, but there are no usable sentences in "),
     "blank": (b"\n \n\t\n", "`data.train` must hold text, but there are no usable sentences in "),
     "not UTF-8": (b"fine\ncaf\xe9\n", "`data.train` must be UTF-8 text, but line 2 of "),
@@ -296,6 +298,33 @@ def test_resume_of_nothing(refused: Fit, arguments: list[str]) -> None:
 # Commands
 
 
+# Preparing
+
+
+def test_prepare_does_what_fit_then_finds_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("SEQAE_CACHE", str(cache))
+    options = ["-c", write_recipe(tmp_path), "--data.train", write_text(tmp_path / "text.txt")]
+    assert run_seqae("prepare", *options) == 0
+    said = capsys.readouterr().out
+    (folder,) = (path for path in cache.iterdir() if path.is_dir())
+    assert said.endswith(f"prepared: {folder}\n")
+    assert said.startswith("What was read\n")
+    monkeypatch.setattr(Preparation, "run", None)  # a second time would fail
+    assert run_seqae("prepare", *options) == 0
+    fit = ["fit", *options, "--run_dir", tmp_path / "run", "--trainer.max_steps", 1]
+    assert run_seqae(*fit, "--data.val_percent", 5, "--trainer.limit_val_batches", 1) == 0
+    report = (tmp_path / "run" / "data_report.txt").read_text()
+    assert report == (folder / "report.txt").read_text()
+
+
+def test_prepare_knows_the_options_of_fit(refused: Fit, recipe: list[object]) -> None:
+    said = refused("prepare", *recipe[1:], "--data.reading.format", "csx", status=2)
+    assert said.startswith("`data.reading.format` must be one of auto, text,")
+
+
 def test_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_seqae() == 2
     assert "usage: seqae COMMAND" in capsys.readouterr().out
@@ -303,7 +332,7 @@ def test_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_command(refused: Fit) -> None:
     said = refused("recontruct", status=2)
-    assert said.startswith("`command` must be one of fit, validate, ")
+    assert said.startswith("`command` must be one of fit, prepare, validate, ")
     assert said.endswith("Did you mean `seqae reconstruct`?")
 
 

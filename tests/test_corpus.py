@@ -1,9 +1,11 @@
-"""A tokenised corpus gives back what was written, and is there whole or not at all."""
+"""A tokenised corpus gives back what was written, also after an interruption, and over shards."""
 
 from __future__ import annotations
 
 import os
 import pickle
+import shutil
+from pathlib import Path
 
 import contracts
 import numpy as np
@@ -11,13 +13,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small import block_of, encode_block, write_corpus
 
 from seqae.batch import Batch
-from seqae.data.corpus import CorpusWriter, TokenizedCorpus, collate, write_corpus
-from seqae.data.tokenizers import ByteTokenizer, WordTokenizer
+from seqae.data import corpus as corpus_module
+from seqae.data.corpus import CorpusWriter, TokenizedCorpus, collate
+from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
 SENTENCES = ["abc", "", "a much longer sentence", "é", "ab"]
 LENGTHS = [5, 2, 24, 4, 4]  # bytes, bos and eos
+UINT16 = np.dtype(np.uint16)
 
 
 @pytest.fixture
@@ -26,41 +31,43 @@ def tokenizer() -> ByteTokenizer:
 
 
 @pytest.fixture
-def corpus(tmp_path, tokenizer) -> TokenizedCorpus:
+def corpus(tmp_path: Path, tokenizer: Tokenizer) -> TokenizedCorpus:
     return write_corpus(tmp_path / "corpus", SENTENCES, tokenizer)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "SHARD_TOKENS", 6)
+
+
+def texts(corpus: TokenizedCorpus, tokenizer: Tokenizer) -> list[str]:
+    return tokenizer.decode([corpus[index] for index in range(len(corpus))])
+
+
+def rows_of(tokenizer: Tokenizer, *sentences: str):
+    return encode_block(block_of(sentences), tokenizer).rows["train"]
 
 
 def test_round_trip(corpus, tokenizer):
     assert len(corpus) == 5
-    assert corpus.lengths.tolist() == LENGTHS
+    assert corpus.lengths.tolist() == corpus.batch_lengths.tolist() == LENGTHS
     assert corpus.lengths.dtype == np.int32
     assert corpus.num_tokens == sum(LENGTHS)
     assert [corpus[index].tolist() for index in range(5)] == tokenizer.encode(SENTENCES)
-    assert tokenizer.decode([corpus[index] for index in range(5)]) == SENTENCES
-    assert corpus.counts == {
-        "sentences": 5,
-        "tokens": sum(LENGTHS),
-        "truncated": 0,
-        "too_long": 0,
-        "unk": 0,
-    }
+    assert texts(corpus, tokenizer) == SENTENCES
     assert list(corpus)[4].tolist() == corpus[4].tolist()  # iteration ends by IndexError
     for index in (5, -1):
         with pytest.raises(IndexError):
             corpus[index]
 
 
-def test_batches_written_one_after_the_other(tmp_path, tokenizer):
-    with CorpusWriter(tmp_path / "c", tokenizer, 128, "error", "data.train") as writer:
-        for part in (SENTENCES[:2], [], SENTENCES[2:]):
-            writer.append(part, ["x"] * len(part))
-    corpus = TokenizedCorpus(tmp_path / "c")
-    assert [corpus[index].tolist() for index in range(5)] == tokenizer.encode(SENTENCES)
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9))
 def test_rows_are_padded_as_by_hand(corpus, indices):
+    check_padding(corpus, indices)
+
+
+def check_padding(corpus: TokenizedCorpus, indices: list[int]) -> None:
     batch = corpus.__getitems__(indices)
     rows = [corpus[index].tolist() for index in indices]
     width = max(len(row) for row in rows)
@@ -85,7 +92,7 @@ def test_ids_take_two_bytes_up_to_65536_tokens_and_four_above(tmp_path):
         assert tokenizer.vocab_size == vocab_size
         folder = tmp_path / str(width)
         corpus = write_corpus(folder, [f"{words[0]} {words[-1]}", words[-1]], tokenizer)
-        assert (folder / "token_ids.bin").stat().st_size == 7 * width
+        assert (folder / "token_ids-00000.bin").stat().st_size == 7 * width
         # The special tokens are appended, so eos is the highest id.
         eos = vocab_size - 1
         assert tokenizer.eos_id == eos
@@ -95,85 +102,96 @@ def test_ids_take_two_bytes_up_to_65536_tokens_and_four_above(tmp_path):
         assert corpus.__getitems__([0, 1]).token_ids[1, 3] == corpus.pad_id
 
 
-# Long sentences
+# Shards
 
 
-def test_truncation_keeps_the_first_tokens_and_eos(tmp_path, tokenizer):
-    corpus = write_corpus(tmp_path / "c", SENTENCES, tokenizer, 5, "truncate")
-    assert corpus.lengths.tolist() == [5, 2, 5, 4, 4]
-    assert corpus[2].tolist() == [*tokenizer.encode(["a m"])[0]]
-    assert corpus.counts["truncated"] == 1
-    assert corpus.counts["tokens"] == corpus.num_tokens == 20
+@pytest.mark.usefixtures("small_shards")
+def test_sentences_never_cross_shards(tmp_path, tokenizer):
+    writer = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id)
+    for sentence in SENTENCES:
+        writer.append(rows_of(tokenizer, sentence))
+    corpus = writer.finish()
+    assert [len(shard) for shard in corpus.shards] == [7, 24, 8]
+    assert texts(corpus, tokenizer) == SENTENCES
+    check_padding(corpus, [4, 0, 2, 2, 1, 3])
 
 
-def test_dropping(tmp_path, tokenizer):
-    corpus = write_corpus(tmp_path / "c", SENTENCES, tokenizer, 4, "drop")
-    assert tokenizer.decode([corpus[index] for index in range(3)]) == ["", "é", "ab"]
-    assert len(corpus) == 3
-    assert corpus.counts == {
-        "sentences": 3,
-        "tokens": 10,
-        "truncated": 0,
-        "too_long": 2,
-        "unk": 0,
-    }
+# Going on
 
 
-def test_everything_dropped(tmp_path, tokenizer):
-    corpus = write_corpus(tmp_path / "c", ["too long"], tokenizer, 4, "drop")
-    assert (len(corpus), corpus.num_tokens, corpus.lengths.tolist()) == (0, 0, [])
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("committed", range(6))
+def test_what_was_not_committed_is_forgotten(tmp_path, tokenizer, committed):
+    writer = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id)
+    state = writer.commit()
+    for number, sentence in enumerate(SENTENCES, start=1):
+        writer.append(rows_of(tokenizer, sentence))
+        if number == committed:
+            state = writer.commit()
+    writer.close()
+    writer = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id, state=state)
+    for sentence in SENTENCES[committed:]:
+        writer.append(rows_of(tokenizer, sentence))
+    corpus = writer.finish()
+    assert texts(corpus, tokenizer) == SENTENCES
+    assert [len(shard) for shard in corpus.shards] == [7, 24, 8]
 
 
-def test_a_long_sentence_is_an_error_that_names_its_place(tmp_path, tokenizer):
-    def write() -> None:
-        with CorpusWriter(tmp_path / "c", tokenizer, 4, "error", "data.val") as writer:
-            writer.append(["ab"], ["a.txt:1"])
-            writer.append(["ab", "abc", "abcdefgh"], ["a.txt:2", "a.txt:3", "a.txt:4"])
-
-    message = contracts.refusal(write)
-    assert "a.txt:3 (data.val) has 5 tokens" in message
-    assert "Set `data.max_length: 10` or more" in message
-    assert os.listdir(tmp_path) == []
+def test_a_writer_without_state_begins_anew(tmp_path, tokenizer):
+    write_corpus(tmp_path / "c", SENTENCES, tokenizer)
+    assert texts(write_corpus(tmp_path / "c", ["x"], tokenizer), tokenizer) == ["x"]
 
 
-def test_unknown_tokens_are_counted_after_the_cut(tmp_path):
-    tokenizer = WordTokenizer.from_token_list(["a", "b"])
-    corpus = write_corpus(tmp_path / "c", ["a x b y", "x x"], tokenizer, 4, "truncate")
-    assert corpus.counts["unk"] == 3
+# Leaving out, and pairs
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_sentences_left_out_of_the_index(tmp_path, tokenizer):
+    writer = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id)
+    for sentence in SENTENCES:
+        writer.append(rows_of(tokenizer, sentence))
+    corpus = writer.finish(np.asarray([True, False, False, True, True]))
+    assert texts(corpus, tokenizer) == ["abc", "é", "ab"]
+    assert corpus.num_tokens == 5 + 4 + 4
+    check_padding(corpus, [2, 1, 0])
+
+
+def test_pairs(tmp_path, tokenizer):
+    block = block_of(["a document", "b"], ["sum", "longer than b"])
+    writer = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id, is_paired=True)
+    writer.append(encode_block(block, tokenizer).rows["train"])
+    corpus = writer.finish()
+    assert corpus.target is not None
+    assert texts(corpus, tokenizer) == ["a document", "b"]
+    assert texts(corpus.target, tokenizer) == ["sum", "longer than b"]
+    assert corpus.batch_lengths.tolist() == [12, 15]
+    batch = corpus.__getitems__([1, 0])
+    assert tokenizer.decode(batch.token_ids) == ["b", "a document"]
+    assert tokenizer.decode(batch.written.token_ids) == ["longer than b", "sum"]
+    left = CorpusWriter(tmp_path / "d", UINT16, tokenizer.pad_id, is_paired=True)
+    left.append(encode_block(block, tokenizer).rows["train"])
+    corpus = left.finish(np.asarray([False, True]))
+    assert corpus.target is not None
+    assert texts(corpus.target, tokenizer) == ["longer than b"]
+
+
+def test_the_hash_of_a_pair_has_both_sides(tmp_path, tokenizer):
+    writer = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id, is_paired=True)
+    block = block_of(["a", "a", "b", "a"], ["x", "y", "x", "x"])
+    writer.append(encode_block(block, tokenizer).rows["train"])
+    hashes = writer.read_hashes().tolist()
+    assert len(set(hashes)) == 3
+    assert hashes[0] == hashes[3]
+    writer.close()
 
 
 # Files
 
 
-def test_nothing_is_left_after_an_error(tmp_path, tokenizer, monkeypatch):
-    with pytest.raises(KeyboardInterrupt):
-        write_interrupted(tmp_path / "c", tokenizer)
-    assert os.listdir(tmp_path) == []
-    # Nor when the last step fails: a folder of that name has meanwhile been made.
-    write_corpus(tmp_path / "c", SENTENCES, tokenizer)
-    with pytest.raises(OSError, match="not empty"):
-        write_corpus(tmp_path / "c", ["other"], tokenizer)
-    assert os.listdir(tmp_path) == ["c"]
-    assert len(TokenizedCorpus(tmp_path / "c")) == 5
-
-
-def write_interrupted(folder, tokenizer) -> None:
-    with CorpusWriter(folder, tokenizer, 128, "error", "data.train") as writer:
-        writer.append(SENTENCES, SENTENCES)
-        raise KeyboardInterrupt
-
-
-def test_the_folder_appears_whole(tmp_path, tokenizer):
-    with CorpusWriter(tmp_path / "c", tokenizer, 128, "error", "data.train") as writer:
-        writer.append(SENTENCES, SENTENCES)
-        assert not (tmp_path / "c").exists()
-    assert sorted(os.listdir(tmp_path / "c")) == ["corpus.json", "offsets.bin", "token_ids.bin"]
-
-
-@pytest.mark.parametrize("name", ["offsets.bin", "token_ids.bin"])
+@pytest.mark.parametrize("name", ["starts", "lengths", "hashes", "token_ids-00000"])
 @pytest.mark.parametrize("keep", [-8, 0])
 def test_a_damaged_corpus_is_refused(corpus, name, keep):
-    path = corpus.folder / name
+    path = corpus.folder / f"{name}.bin"
     data = path.read_bytes()
     path.write_bytes(data[:keep])
     message = contracts.refusal(TokenizedCorpus, corpus.folder)
@@ -187,7 +205,7 @@ def test_it_is_pickled_by_its_path(corpus):
     assert [again[index].tolist() for index in range(5)] == [
         corpus[index].tolist() for index in range(5)
     ]
-    assert isinstance(again._token_ids, np.memmap)
+    assert isinstance(again.shards[0], np.memmap)
 
 
 def test_a_batch_does_not_share_memory_with_the_file(corpus):
@@ -195,3 +213,14 @@ def test_a_batch_does_not_share_memory_with_the_file(corpus):
     batch = corpus.__getitems__([0, 1])
     batch.token_ids.zero_()
     assert corpus[0].tolist() == before.tolist()
+
+
+def test_an_empty_corpus(tmp_path, tokenizer):
+    corpus = CorpusWriter(tmp_path / "c", UINT16, tokenizer.pad_id).finish()
+    assert (len(corpus), corpus.num_tokens, corpus.lengths.tolist()) == (0, 0, [])
+
+
+def test_a_folder_can_be_moved(corpus, tokenizer, tmp_path):
+    shutil.move(corpus.folder, tmp_path / "elsewhere")
+    assert texts(TokenizedCorpus(tmp_path / "elsewhere"), tokenizer) == SENTENCES
+    assert os.listdir(tmp_path) == ["elsewhere"]

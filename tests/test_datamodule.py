@@ -52,6 +52,31 @@ def test_batches_keep_the_budget(text: Path) -> None:
         assert batch.token_ids.shape[1] == batch.lengths.max()
 
 
+def shapes(loader: Any) -> set[tuple[int, ...]]:
+    return {tuple(batch.token_ids.shape) for batch in loader}
+
+
+def test_rounded_batches_have_few_shapes(text: Path) -> None:
+    plain, rounded = prepared(text), prepared(text, round_length=8, round_rows=4, max_length=60)
+    few = shapes(rounded.train_dataloader())
+    assert len(few) <= 0.5 * len(shapes(plain.train_dataloader()))
+    assert all(rows * length <= 128 for rows, length in few)
+    assert all(length % 8 == 0 or length == 60 for _, length in few)
+    assert all(rows % 4 == 0 or rows < 4 for rows, _ in few)
+    loaders: list[Any] = [rounded.val_dataloader(), rounded.predict_dataloader()]
+    for loader in loaders:
+        assert all(length % 8 == 0 for _, length in shapes(loader))
+
+
+def test_rounding_changes_the_padding_only(text: Path) -> None:
+    plain, rounded = prepared(text), prepared(text, round_length=8, round_rows=4)
+    for batch in rounded.train_dataloader():
+        beyond = torch.arange(batch.token_ids.shape[1]) >= batch.lengths[:, None]
+        assert (batch.token_ids[beyond] == rounded.vocabulary.pad_id).all()
+    both = [sorted(sentences(data, data.train_dataloader())) for data in (plain, rounded)]
+    assert both[0] == both[1]
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_workers_give_the_same_batches(text: Path) -> None:
     alone, helped = (list(prepared(text, num_workers=n).train_dataloader()) for n in (0, 2))
@@ -114,7 +139,8 @@ def test_tells_what_there_is(text: Path, caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level(logging.INFO, "seqae"):
         prepared(text, max_length=12, too_long="truncate")
     assert "training tokens; vocabulary of" in caplog.messages[0]
-    assert "sentences were truncated" in caplog.messages[1]
+    assert "of the sentences" in caplog.text
+    assert "truncated to 12 tokens" in caplog.text
 
 
 def test_warns_of_unknown_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,7 +149,7 @@ def test_warns_of_unknown_words(tmp_path: Path, caplog: pytest.LogCaptureFixture
         TextDataModule(
             WordTokenizer(min_frequency=2), train=str(text), val_percent=0, test_percent=0
         ).setup("fit")
-    assert "tokens are unknown to the tokenizer. Use a larger vocabulary" in caplog.text
+    assert "tokens of train are unknown to the tokenizer" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -131,6 +157,8 @@ def test_warns_of_unknown_words(tmp_path: Path, caplog: pytest.LogCaptureFixture
     [
         ("batch_tokens", 0),
         ("eval_batch_tokens", 0),
+        ("round_length", 0),
+        ("round_rows", 9000),
         ("max_length", 2),
         ("val_percent", 100),
         ("test_percent", 95),

@@ -6,33 +6,29 @@ import io
 import os
 import subprocess
 import sys
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small import numbered, write_text
+from small import SENTENCES, numbered, write_text
 
-from seqae.data import prepare as prepare_module
+from seqae.data import preparation
+from seqae.data.cleaning import CleanOptions
 from seqae.data.corpus import CorpusWriter
-from seqae.data.prepare import DataSettings, default_cache_dir, open_prepared, prepare
+from seqae.data.preparation import Encode, Preparation
+from seqae.data.prepare import open_prepared, prepare
+from seqae.data.settings import DataSettings, default_cache_dir
+from seqae.data.sources.reader import Reader
+from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, WordTokenizer
 
 TOKENIZER = ByteTokenizer()
 
 
 def settings(*train: object, **changes: Any) -> DataSettings:
-    values: dict[str, Any] = {
-        "train": tuple(map(str, train)),
-        "val": (),
-        "test": (),
-        "errors": "strict",
-        "max_length": 64,
-        "too_long": "error",
-        "val_percent": 0,
-        "test_percent": 0,
-        "split_seed": 0,
-    }
-    return DataSettings(**(values | changes))
+    values: dict[str, Any] = {"max_length": 64, "val_percent": 0, "test_percent": 0}
+    return DataSettings(tuple(map(str, train)), **(values | changes))
 
 
 def texts(folder: Path, split: str = "train") -> list[str]:
@@ -61,7 +57,7 @@ def test_sentences_in_order(text: Path, cache: Path) -> None:
 
 def test_prepared_once(text: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(settings(text), TOKENIZER, cache)
-    monkeypatch.setattr(prepare_module, "_write", None)  # a second time would fail
+    monkeypatch.setattr(Preparation, "run", None)  # a second time would fail
     assert prepare(settings(text), TOKENIZER, cache) == first
 
 
@@ -72,7 +68,8 @@ def test_prepared_once(text: Path, cache: Path, monkeypatch: pytest.MonkeyPatch)
         {"val_percent": 10},
         {"split_seed": 1},
         {"too_long": "drop"},
-        {"errors": "skip"},
+        {"reading": ReadOptions(errors="skip")},
+        {"cleaning": CleanOptions(lowercase=True)},
     ],
 )
 def test_other_settings_other_data(text: Path, cache: Path, other: dict[str, Any]) -> None:
@@ -124,7 +121,7 @@ def give_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_standard_input(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read twice, for the tokenizer and for the ids; and the same text is prepared once."""
     folders = []
-    for text in ("one\ntwo\n", "one\n\ntwo", "one\nthree\n"):
+    for text in ("one\ntwo\n", "one\ntwo\n", "one\nthree\n"):
         give_input(monkeypatch, text)
         folders.append(prepare(settings("-"), TOKENIZER, cache))
     assert texts(folders[0]) == ["one", "two"]
@@ -166,48 +163,162 @@ def test_files_for_each_split(text: Path, cache: Path, tmp_path: Path) -> None:
 def test_report(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"one\n\n" + b"x" * 100 + b"\ntwo\xff\n")
-    folder = prepare(settings(path, too_long="truncate", errors="skip"), TOKENIZER, cache)
+    reading = ReadOptions(errors="skip")
+    folder = prepare(settings(path, too_long="truncate", reading=reading), TOKENIZER, cache)
     report = open_prepared(folder, TOKENIZER.config()).report
-    told = report["sources"][str(path)]
-    assert (told["read"], told["kept"], told["blank"], told["invalid"]) == (4, 2, 1, 1)
+    (told,) = report["sources"]
+    assert (told["name"], told["split"]) == (str(path), "train")
+    assert told["records"]["dropped"] == {"blank": 1, "not UTF-8": 1}
+    assert told["sentences"] == {"read": 2, "kept": 2, "dropped": {}, "repaired": 0}
+    assert told["altered"] == {"truncated": 1}
     assert report["splits"]["train"]["sentences"] == 2
-    assert report["splits"]["train"]["truncated"] == 1
+    assert "truncated" in (folder / "report.txt").read_text()
 
 
-# What goes wrong leaves nothing
+def test_repetitions_are_left_out(cache: Path, tmp_path: Path) -> None:
+    """The first one stays; in training none does that is measured on."""
+    train = write_text(tmp_path / "train.txt", ["one", "two", "one", "three"])
+    val = write_text(tmp_path / "val.txt", ["two", "four", "four", "five"])
+    test = write_text(tmp_path / "test.txt", ["five", "six"])
+    asked = settings(
+        train, val=(str(val),), test=(str(test),), cleaning=CleanOptions(deduplicate=True)
+    )
+    folder = prepare(asked, TOKENIZER, cache)
+    assert texts(folder) == ["one", "three"]
+    assert texts(folder, "val") == ["two", "four"]
+    assert texts(folder, "test") == ["five", "six"]
+    report = open_prepared(folder, TOKENIZER.config()).report
+    assert report["repetitions_left_out"] == {"train": 2, "val": 2, "test": 0}
+
+
+def test_the_tokenizer_sees_only_so_many_sentences(cache: Path, tmp_path: Path) -> None:
+    path = write_text(tmp_path / "text.txt", ["one two", "three", "four five"])
+    folder = prepare(settings(path, tokenizer_sentences=2), WordTokenizer(), cache)
+    tokenizer = open_prepared(folder, WordTokenizer().config()).tokenizer
+    assert tokenizer.decode(tokenizer.encode(["one two three four"])) == ["one two three <unk>"]
+
+
+def test_a_stream_prepares_what_is_held_out_of_its_head(cache: Path, tmp_path: Path) -> None:
+    first = write_text(tmp_path / "first.txt", numbered(300))
+    second = write_text(tmp_path / "second.txt", ["never read"])
+    asked = settings(first, second, val_percent=30, streaming=True, tokenizer_sentences=200)
+    folder = prepare(asked, TOKENIZER, cache)
+    assert texts(folder) == []
+    assert 0.2 < len(texts(folder, "val")) / 300 < 0.4
+
+
+# Interrupted
+
+
+def sentences_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a prepared folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("report.json", "report.txt")
+    }
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataSettings:
+    """Three files, read in small blocks, each of which is committed."""
+    monkeypatch.setattr(Reader, "__init__", partialmethod(Reader.__init__, block_bytes=1000))
+    monkeypatch.setattr(preparation, "SECONDS_BETWEEN_COMMITS", 0.0)
+    names = [tmp_path / f"{number}.txt" for number in range(3)]
+    for number, path in enumerate(names):
+        write_text(path, [f"{number} {text}" for text in numbered(200)] + [""])
+    return settings(*names, val_percent=10, test_percent=10)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
-@pytest.mark.parametrize("moment", ["train", "append", "write"])
-def test_an_interruption_leaves_nothing(
-    text: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, moment: str
+@pytest.mark.parametrize("after", [0, 1, 7, 20])
+def test_an_interrupted_preparation_goes_on(
+    many: DataSettings,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    after: int,
 ) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise error
+    whole = prepare(many, BPETokenizer(300), tmp_path / "other")
+    encoded = 0
+    encode = Encode.__call__
+
+    def interrupted(self: Encode, item: Any) -> Any:
+        nonlocal encoded
+        if encoded == after:
+            raise error
+        encoded += 1
+        return encode(self, item)
 
     with monkeypatch.context() as patch:
-        if moment == "train":
-            patch.setattr(BPETokenizer, "train", interrupt)
-        elif moment == "append":
-            patch.setattr(CorpusWriter, "append", interrupt)
-        else:
-            patch.setattr(prepare_module, "asdict", interrupt, raising=True)
-            patch.setattr(prepare_module, "_cache_key", lambda *_: "key")
+        patch.setattr(Encode, "__call__", interrupted)
         with pytest.raises((KeyboardInterrupt, MemoryError, OSError)):
-            prepare(settings(text), BPETokenizer(300), cache)
-    assert left_in(cache) == set()
-    prepare(settings(text), BPETokenizer(300), cache)
-    assert len(left_in(cache)) == 1
+            prepare(many, BPETokenizer(300), cache, 1)
+    total, encoded = encoded, 0
 
+    def counted(self: Encode, item: Any) -> Any:
+        nonlocal encoded
+        encoded += 1
+        return encode(self, item)
 
-def test_a_killed_process_leaves_what_the_next_one_clears(text: Path, cache: Path) -> None:
-    folder = prepare(settings(text), TOKENIZER, cache)
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    folder.rename(unfinished)
-    (unfinished / "report.json").unlink()
-    (unfinished / "train" / "token_ids.bin").write_bytes(b"half")
-    assert texts(prepare(settings(text), TOKENIZER, cache)) == ["one", "two", "three"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Encode, "__call__", counted)
+        patch.setattr(BPETokenizer, "train", None)  # it is trained already
+        folder = prepare(many, BPETokenizer(300), cache, 1)
+    assert sentences_of(folder) == sentences_of(whole)
+    assert (folder / "report.json").read_text() == (whole / "report.json").read_text()
     assert left_in(cache) == {folder.name}
+    assert total + encoded == 21  # nothing is done twice: 3 files of 7 blocks
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from seqae.data import preparation
+from seqae.data.prepare import prepare
+from seqae.data.settings import DataSettings
+from seqae.data.tokenizers import BPETokenizer
+preparation.SECONDS_BETWEEN_COMMITS = 0.0
+write = preparation.Progress.write
+def told(self, path):
+    write(self, path)
+    print("committed", flush=True)
+    time.sleep(0.2)
+preparation.Progress.write = told
+prepare(DataSettings((sys.argv[1],), max_length=8192), BPETokenizer(300), Path(sys.argv[2]), 2)
+"""
+
+
+def test_a_killed_preparation_goes_on(cache: Path, tmp_path: Path) -> None:
+    path = write_text(
+        tmp_path / "text.txt", [f"{i} {text}" for i in range(900) for text in SENTENCES]
+    )
+    asked = DataSettings((str(path),), max_length=8192)
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), str(cache)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["committed\n"] * 2
+        process.kill()
+    folder = prepare(asked, BPETokenizer(300), cache)
+    whole = prepare(asked, BPETokenizer(300), tmp_path / "other")
+    assert sentences_of(folder) == sentences_of(whole)
+
+
+def test_one_process_or_several_give_the_same(many: DataSettings, tmp_path: Path) -> None:
+    folders = [prepare(many, BPETokenizer(300), tmp_path / str(n), n) for n in (1, 3)]
+    assert sentences_of(folders[0]) == sentences_of(folders[1])
+
+
+def test_a_full_disk(many: DataSettings, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28), "x")
+
+    monkeypatch.setattr(CorpusWriter, "append", full)
+    message = r"`data.cache_dir` must be a folder with room.*: No space left.*MiB are free.*again"
+    with pytest.raises(OSError, match=message):
+        prepare(many, TOKENIZER, cache)
 
 
 def test_a_sentence_too_long_leaves_nothing(cache: Path, tmp_path: Path) -> None:
@@ -233,19 +344,21 @@ def test_a_cache_that_cannot_be_made(text: Path) -> None:
 PREPARE = """
 import sys, time
 from pathlib import Path
-from seqae.data import prepare
+from seqae.data.preparation import Encode, Preparation
+from seqae.data.prepare import open_prepared, prepare
+from seqae.data.settings import DataSettings
 from seqae.data.tokenizers import ByteTokenizer
 text, cache, log = map(Path, sys.argv[1:])
-write = prepare._write
+run = Preparation.run
 def slowly(*arguments):
     with log.open("a") as file:
         file.write("prepared\\n")
     time.sleep(0.5)
-    write(*arguments)
-prepare._write = slowly
-settings = prepare.DataSettings((str(text),), (), (), "strict", 64, "error", 0, 0, 0)
-folder = prepare.prepare(settings, ByteTokenizer(), cache)
-print(prepare.open_prepared(folder, ByteTokenizer().config()).corpora["train"].num_tokens)
+    run(*arguments)
+Preparation.run = slowly
+settings = DataSettings((str(text),), max_length=64, val_percent=0, test_percent=0)
+folder = prepare(settings, ByteTokenizer(), cache)
+print(open_prepared(folder, ByteTokenizer().config()).corpora["train"].num_tokens)
 """
 
 

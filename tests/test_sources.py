@@ -1,26 +1,32 @@
-"""Every line of a source is either kept, with its place, or counted under the reason why not."""
+"""Every record of a source is either kept, with its place, or counted under the reason why not."""
 
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import io
+import json
 import lzma
 import os
+import pickle
 import subprocess
 import sys
 import threading
 import tracemalloc
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqae.data import source_files
 from seqae.data.builtin import load_builtin
-from seqae.data.sources import Counts, Sentence, TextSource
+from seqae.data.sources import opening
+from seqae.data.sources.reader import SMALLEST_SPAN
+from seqae.data.sources.records import BLANK, NOT_UTF8, TOO_LONG, Block, Counts, ReadOptions
+from seqae.data.sources.source import FileSource, Part, Source, open_source
 
 BOM = b"\xef\xbb\xbf"
 
@@ -38,32 +44,61 @@ def write(tmp_path, monkeypatch):
     return write
 
 
+def zstd(data: bytes) -> bytes:
+    return pa.compress(data, "zstd", asbytes=True)
+
+
 def use_standard_input(monkeypatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
-def read_bytes(data: bytes, **options) -> tuple[list[Sentence], Counts]:
+def open_one(name: str, **options) -> Source:
+    return open_source(name, "data.train", ReadOptions(**options), "data.reading.")
+
+
+def texts(name: str, **options) -> list[str]:
+    return list(open_one(name, **options).texts())
+
+
+def gather(parts: list[Part]) -> tuple[list[tuple[str, int]], Counts]:
+    """The kept texts of some parts with their numbers, and what became of all records."""
+    counts, kept = Counts(), []
+    for part in parts:
+        for block in part.blocks():
+            counts.add(block.counts)
+            kept += zip(block.texts, block.numbers, strict=True)
+    return kept, counts
+
+
+def places(name: str, **options) -> list[tuple[str, str]]:
+    blocks = open_one(name, **options).blocks()
+    return [(text, block.where(i)) for block in blocks for i, text in enumerate(block.texts)]
+
+
+def counts_of(name: str, **options) -> Counts:
+    return gather(open_one(name, **options).parts())[1]
+
+
+def with_block_bytes(source: Source, block_bytes: int) -> Source:
+    assert isinstance(source, FileSource)
+    source.readers = [replace(reader, block_bytes=block_bytes) for reader in source.readers]
+    return source
+
+
+def read_bytes(data: bytes, block_bytes: int = 1000, **options):
     """Read bytes as if they came from standard input (no file, so hypothesis stays fast)."""
     with pytest.MonkeyPatch.context() as patch:
         use_standard_input(patch, data)
-        source = TextSource("-", **options)
-        sentences = []
-        with contextlib.suppress(ValueError):  # no usable sentences; test_no_usable_sentence
-            sentences.extend(source)
-        return sentences, source.counts
+        return gather(with_block_bytes(open_one("-", **options), block_bytes).parts())
 
 
-def texts(source: TextSource) -> list[str]:
-    return [sentence.text for sentence in source]
-
-
-def refusal(kind: type[Exception], source: str, **options) -> str:
-    """Give the one line with which a source is refused, when it is made or when it is read."""
+def refusal(kind: type[Exception], source: str, start: str = "`data.train` must ", **options):
+    """Give the one line with which a source is refused, when it is opened or when it is read."""
     with pytest.raises(kind) as caught:
-        list(TextSource(source, **options))
+        list(open_one(source, **options).texts())
     message = str(caught.value)
     assert "\n" not in message
-    assert message.startswith("`data.train` must ")
+    assert message.startswith(start)
     return message
 
 
@@ -74,38 +109,36 @@ def test_lines_by_hand(write):
     data = (
         BOM + b"one\r\n\r\n  two\t\nthree\rfour\x00\x0b4\xc2\x85\xe2\x80\xa8four\n\xe3\x80\x80\nend"
     )
-    source = TextSource(write(data))
-    assert list(source) == [
-        Sentence("one", "a.txt", 1),
-        Sentence("two", "a.txt", 3),
-        Sentence("three", "a.txt", 4),
-        Sentence("four\x00\x0b4\x85\u2028four", "a.txt", 5),
-        Sentence("end", "a.txt", 7),
+    name = write(data)
+    assert places(name) == [
+        ("one", "a.txt:1"),
+        ("two", "a.txt:3"),
+        ("three", "a.txt:4"),
+        ("four\x00\x0b4\x85\u2028four", "a.txt:5"),
+        ("end", "a.txt:7"),
     ]
-    assert source.counts == Counts(read=7, kept=5, blank=2)
-    assert str(source.counts) == "5 of 7 lines kept (2 blank)"
+    assert counts_of(name) == Counts(read=7, dropped=Counter({BLANK: 2}))
+    assert str(counts_of(name)) == "5 of 7 kept (2 blank)"
 
 
 def test_blocks_say_where_a_sentence_stands(write):
-    source = TextSource(write(b"one\n\ntwo\n"))
-    (block,) = source.blocks()
+    (block,) = open_one(write(b"one\n\ntwo\n")).blocks()
     assert block.texts == ["one", "two"]
     assert block.where(1) == "a.txt:3"
+    assert block.weight == 9
 
 
 def test_only_the_first_byte_order_mark_goes():
-    assert [s.text for s in read_bytes(BOM + BOM + b"a\n" + BOM + b"b")[0]] == [
-        "\ufeffa",
-        "\ufeffb",
-    ]
+    kept, _ = read_bytes(BOM + BOM + b"a\n" + BOM + b"b")
+    assert [text for text, _ in kept] == ["\ufeffa", "\ufeffb"]
 
 
 @pytest.mark.parametrize("data", [b"", BOM, b"\n", b"\r\n\r", BOM + b"\n"])
 @pytest.mark.parametrize("block_bytes", [1, 2, 100])
 def test_nothing_but_line_ends(data, block_bytes):
-    sentences, counts = read_bytes(data, block_bytes=block_bytes)
-    assert sentences == []
-    assert counts.read == counts.blank == len(data.removeprefix(BOM).splitlines())
+    kept, counts = read_bytes(data, block_bytes=block_bytes)
+    assert kept == []
+    assert counts.read == counts.dropped[BLANK] == len(data.removeprefix(BOM).splitlines())
 
 
 # Pieces that a reader of blocks gets wrong when a block ends inside of one.
@@ -127,19 +160,18 @@ def test_any_bytes_against_a_plain_reading(data, max_line_bytes, block_bytes, er
         is_valid = raw.decode("utf-8", "replace").encode() == raw
         text = raw.decode("utf-8", "replace").strip()
         if len(raw) > max_line_bytes:
-            counts.too_long += 1
+            counts.dropped[TOO_LONG] += 1
         elif not is_valid and errors == "skip":
-            counts.invalid += 1
+            counts.dropped[NOT_UTF8] += 1
         elif not text:
-            counts.blank += 1
+            counts.dropped[BLANK] += 1
         else:
-            counts.kept += 1
             counts.repaired += not is_valid
-            expected.append(Sentence(text, "standard input", number))
+            expected.append((text, number))
     for size in (block_bytes, 1000):
-        read = read_bytes(data, errors=errors, max_line_bytes=max_line_bytes, block_bytes=size)
-        assert read == (expected, counts)
-    assert counts.kept + counts.dropped == counts.read
+        options = {"errors": errors, "max_line_bytes": max_line_bytes}
+        assert read_bytes(data, block_bytes=size, **options) == (expected, counts)
+    assert len(expected) == counts.kept
 
 
 LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=8)
@@ -149,33 +181,41 @@ LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"
 @settings(deadline=None)
 def test_any_text_and_any_line_end(lines, line_end, block_bytes):
     data = "".join(line + line_end for line in ["first", *lines]).encode("utf-8")
-    sentences, counts = read_bytes(data, block_bytes=block_bytes)
-    kept = [(text, n) for n, line in enumerate(lines, start=2) if (text := line.strip())]
-    assert [(text, line) for text, _, line in sentences] == [("first", 1), *kept]
-    assert counts.kept + counts.dropped == counts.read == len(lines) + 1
+    kept, counts = read_bytes(data, block_bytes=block_bytes)
+    real = [(text, n) for n, line in enumerate(lines, start=2) if (text := line.strip())]
+    assert kept == [("first", 1), *real]
+    assert counts.read == len(lines) + 1
+    assert counts.kept == len(kept)
 
 
 def test_a_line_of_exactly_the_cap_is_kept():
-    sentences, counts = read_bytes(b"abcd\nabcde\n\xc3\xa9\xc3\xa9", max_line_bytes=4)
-    assert [(s.text, s.line) for s in sentences] == [("abcd", 1), ("éé", 3)]
-    assert counts == Counts(read=3, kept=2, too_long=1)
+    kept, counts = read_bytes(b"abcd\nabcde\n\xc3\xa9\xc3\xa9", max_line_bytes=4)
+    assert kept == [("abcd", 1), ("éé", 3)]
+    assert counts == Counts(read=3, dropped=Counter({TOO_LONG: 1}))
 
 
-def test_a_huge_line_in_bounded_memory(tmp_path):
-    path = tmp_path / "huge.txt"
+@pytest.mark.parametrize("format", ["text", "jsonl", "csv"])
+def test_a_huge_line_in_bounded_memory(tmp_path, format):
+    lines = {
+        "text": (b"before\n", b"\nafter\n"),
+        "jsonl": (b'{"text": "before"}\n', b'\n{"text": "after"}\n'),
+        "csv": (b"text\nbefore\n", b"\nafter\n"),
+    }
+    path = tmp_path / "huge"
     with open(path, "wb") as file:
-        file.write(b"before\n")
-        file.truncate(100_000_000)  # a hole: 100 MB of NUL without a line end
+        file.write(lines[format][0])
+        file.truncate(1_000_000_000 if format == "text" else 100_000_000)  # a hole: NULs, no line
         file.seek(0, os.SEEK_END)
-        file.write(b"\nafter\n")
+        file.write(lines[format][1])
     tracemalloc.start()
     try:
-        source = TextSource(str(path))
-        assert [(s.text, s.line) for s in source] == [("before", 1), ("after", 3)]
-        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        kept, counts = gather(open_one(str(path), format=format).parts())
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
     finally:
         tracemalloc.stop()
-    assert source.counts == Counts(read=3, kept=2, too_long=1)
+    first = 1 + (format == "csv")
+    assert kept == [("before", first), ("after", first + 2)]
+    assert counts == Counts(read=3, dropped=Counter({TOO_LONG: 1}))
 
 
 # --- what is not UTF-8 -------------------------------------------------------------------------
@@ -185,7 +225,7 @@ def test_strict_names_file_line_and_byte(write):
     message = refusal(ValueError, write(b"one\n\ncaf\xe9 noir\n"))
     assert "line 3 of 'a.txt' has the invalid byte 0xe9 at byte 4 instead" in message
     assert "iconv -f LATIN1" in message
-    assert "`data.errors` to replace or skip" in message
+    assert "`data.reading.errors` to replace or skip" in message
 
 
 def test_utf_16_is_recognised(write):
@@ -194,10 +234,10 @@ def test_utf_16_is_recognised(write):
 
 def test_replace_and_skip(write):
     name = write(b"one\ncaf\xe9\n\xed\xa0\x80\n")
-    assert texts(TextSource(name, errors="replace")) == ["one", "caf\ufffd", "\ufffd" * 3]
-    source = TextSource(name, errors="skip")
-    assert texts(source) == ["one"]
-    assert str(source.counts) == "1 of 3 lines kept (2 not UTF-8)"
+    assert texts(name, errors="replace") == ["one", "caf\ufffd", "\ufffd" * 3]
+    assert texts(name, errors="skip") == ["one"]
+    assert str(counts_of(name, errors="skip")) == "1 of 3 kept (2 not UTF-8)"
+    assert counts_of(name, errors="replace").repaired == 2
 
 
 # --- kinds of sources --------------------------------------------------------------------------
@@ -209,70 +249,112 @@ def test_replace_and_skip(write):
         (".gz", gzip.compress),
         (".bz2", bz2.compress),
         (".xz", lzma.compress),
+        (".zst", zstd),
         (".GZ", gzip.compress),
     ],
 )
 def test_packed_files(write, suffix, pack):
     packed = pack(b"one\ntwo\n") + pack(b"three\n")  # two members, as `cat a.gz b.gz` makes them
-    assert texts(TextSource(write(packed, f"a.txt{suffix}"))) == ["one", "two", "three"]
+    assert texts(write(packed, f"a.txt{suffix}")) == ["one", "two", "three"]
     for damaged in (packed[:-4], b"no such header" + packed):
         assert "is damaged or cut off" in refusal(ValueError, write(damaged, f"b.txt{suffix}"))
 
 
-def test_a_bomb_is_refused_and_the_limit_can_be_lifted(write, monkeypatch):
-    monkeypatch.setattr(source_files, "BOMB_FLOOR", 100_000)
-    name = write(gzip.compress(b"again and again\n" * 100_000), "bomb.gz")  # 1.6 MB in 4 kB
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [
+        (".gz", gzip.compress),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+        (".zst", zstd),
+    ],
+)
+def test_a_bomb_is_refused_and_the_limit_can_be_lifted(write, monkeypatch, suffix, pack):
+    monkeypatch.setattr(opening, "BOMB_FLOOR", 100_000)
+    name = write(pack(b"again and again\n" * 100_000), f"bomb{suffix}")  # 1.6 MB in 4 kB
     message = refusal(ValueError, name)
     assert "more than 200 times its size" in message
-    assert len(texts(TextSource(name, max_expansion=0))) == 100_000
+    assert "`max_expansion: 0`" in message
+    assert len(texts(name, max_expansion=0)) == 100_000
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.txt.zst"])
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.TGZ", "a.tar.zst", "a.txt.lz4", "a.7z"])
 def test_archives_of_another_kind_are_refused(write, name):
-    assert f"'{name}' is an archive of another kind" in refusal(ValueError, write(b"PK", name))
+    message = refusal(ValueError, write(b"PK", name))
+    assert f"'{name}' is an archive of another kind" in message
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths(write):
     write(b"B", "text/b.txt")
     write(b"C", "text/deep/er/c.txt")
     write(b"A\nA2", "text/a.txt")
-    write(b"no", "text/readme.md")
-    write(b"no", "text/.hidden.txt")
-    write(b"no", "text/.git/a.txt")
-    source = TextSource("text")
-    assert list(source) == [
-        Sentence("A", "text/a.txt", 1),
-        Sentence("A2", "text/a.txt", 2),
-        Sentence("B", "text/b.txt", 1),
-        Sentence("C", "text/deep/er/c.txt", 1),
+    write(gzip.compress(b"Z"), "text/z.txt.gz")
+    write(b'{"text": "J"}', "text/j.jsonl")
+    write(b"id,text\n1,T", "text/t.csv")
+    for ignored in ("readme.md", ".hidden.txt", ".git/a.txt", "info.json", "z.tar.gz"):
+        write(b"no", f"text/{ignored}")
+    os.symlink(".", "text/circle")
+    assert places("text") == [
+        ("A", "text/a.txt:1"),
+        ("A2", "text/a.txt:2"),
+        ("B", "text/b.txt:1"),
+        ("C", "text/deep/er/c.txt:1"),
+        ("J", "text/j.jsonl:1"),
+        ("T", "text/t.csv:2"),
+        ("Z", "text/z.txt.gz:1"),
     ]
-    assert source.counts == Counts(read=4, kept=4)
+    assert texts("text", format="text") == ["A", "A2", "B", "C", "Z"]
 
 
 def test_a_folder_without_text_is_named(write):
     write(b"no", "text/readme.md")
     message = refusal(FileNotFoundError, "text")
-    assert "a folder of .txt files, but there is none in or below 'text'" in message
+    assert "a folder with .txt, .jsonl, .ndjson, .csv" in message
+    assert "but there is none in or below 'text'" in message
+    assert "with .parquet files" in refusal(FileNotFoundError, "text", format="parquet")
+
+
+def test_patterns(write):
+    for name in ("a.txt", "b.txt", "c.md", "deep/d.txt", "deep/er/e.txt", ".f.txt", ".g/g.txt"):
+        write(name.encode(), f"text/{name}")
+    os.symlink(".", "text/deep/circle")
+    assert texts("text/*.txt") == ["a.txt", "b.txt"]
+    assert texts("text/[ac].*") == ["a.txt", "c.md"]
+    assert texts("text/*") == ["a.txt", "b.txt", "c.md"]  # folders are not files
+    assert texts("text/*/d.txt") == ["deep/d.txt"]
+    assert texts("t*t/**/*.txt") == ["a.txt", "b.txt", "deep/d.txt", "deep/er/e.txt"]
+    assert len(texts("**")) == 5
+    assert texts(os.path.abspath("text") + "/?.txt") == ["a.txt", "b.txt"]
+    assert texts("text/.*") == [".f.txt"]
+    message = refusal(FileNotFoundError, "text/*.jsonl")
+    assert "be a pattern that fits a file, but none fits 'text/*.jsonl'" in message
+    write(b"mine", "text/[ac].txt")
+    assert texts("text/[ac].txt") == ["mine"]
 
 
 def test_a_builtin_name_means_the_corpus_and_a_path_means_the_file(write):
     write(b"mine", "hsk")
-    assert texts(TextSource("hsk")) == load_builtin("hsk")
-    assert texts(TextSource("./hsk")) == ["mine"]
+    assert texts("hsk") == load_builtin("hsk")
+    assert texts("hsk", format="jsonl") == load_builtin("hsk")
+    assert texts("./hsk") == ["mine"]
 
 
-def test_standard_input_is_read_once(monkeypatch):
+def test_standard_input(monkeypatch):
     use_standard_input(monkeypatch, b"one\ntwo")
-    source = TextSource("-")
+    source = open_one("-")
     assert not source.can_reread
     assert source.fingerprint is None
-    assert list(source)[1] == Sentence("two", "standard input", 2)
-    with pytest.raises(ValueError, match="must be a file where it is read more than once"):
-        next(source.blocks())
+    assert source.size is None
+    assert places("-")[1] == ("two", "standard input:2")
+    use_standard_input(monkeypatch, b'{"text": "one"}\n')
+    assert texts("-", format="jsonl") == ["one"]
 
 
 def test_standard_input_of_a_process():
-    program = "from seqae.data.sources import TextSource; print([s.text for s in TextSource('-')])"
+    program = (
+        "from seqae.data.sources.source import open_source;"
+        "print(list(open_source('-', 'data.train').texts()))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], input=b"one\r\ntwo", stdout=subprocess.PIPE, check=True
     )
@@ -292,11 +374,68 @@ def test_a_pipe_gives_what_it_has_without_waiting_for_more(tmp_path):
 
     producer = threading.Thread(target=produce)
     producer.start()
-    sentences = iter(TextSource(str(path)))
-    assert next(sentences).text == "one"  # the producer still waits for us
+    source = open_one(str(path))
+    assert not source.can_reread
+    sentences = source.texts()
+    assert next(sentences) == "one"  # the producer still waits for us
     may_go_on.set()
-    assert [sentence.text for sentence in sentences] == ["two"]
+    assert list(sentences) == ["two"]
     producer.join()
+
+
+# --- parts and positions -----------------------------------------------------------------------
+
+
+def test_parts_of_a_large_file_are_byte_ranges(write):
+    lines = [f"line {number}" for number in range(SMALLEST_SPAN // 2)]
+    name = write("\r\n".join(lines).encode())
+    parts = open_one(name).parts(3)
+    assert [part.turns for part in parts] == [1, 1, 1]
+    assert [text for text, _ in gather(parts)[0]] == lines
+    second = next(parts[1].blocks())
+    size = os.path.getsize(name)
+    assert second.where(0) == f"a.txt after byte {size // 3:,}:1"
+    assert sum(block.weight for part in parts for block in part.blocks()) == size
+
+
+def test_parts_of_a_packed_file_take_turns(write):
+    lines = [f"line {number}" for number in range(1000)]
+    source = open_one(write(gzip.compress("\n".join(lines).encode()), "a.gz"))
+    parts = with_block_bytes(source, 100).parts(3)
+    assert [(part.turns, part.turn) for part in parts] == [(3, 0), (3, 1), (3, 2)]
+    kept, counts = gather(parts)
+    assert sorted(kept) == sorted((line, n) for n, line in enumerate(lines, start=1))
+    assert counts.read == 1000
+
+
+def test_parts_for_one_are_the_files(write):
+    write(b"one", "text/a.txt")
+    write(b"two", "text/b.txt")
+    assert [gather([part])[0] for part in open_one("text").parts()] == [[("one", 1)], [("two", 1)]]
+    assert len(open_one("text").parts(2)) == 2
+    assert len(open_one("text").parts(3)) == 4
+
+
+LINES = st.lists(st.sampled_from([b"one", b"two three", b"", b" ", b"\xff", b"x" * 30]))
+
+
+@given(
+    LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.integers(1, 40), st.sampled_from([1, 2, 3])
+)
+@settings(deadline=None)
+def test_each_part_goes_on_behind_any_block(tmp_path_factory, lines, line_end, block_bytes, wanted):
+    path = tmp_path_factory.getbasetemp() / "resumed.txt"
+    path.write_bytes(line_end.join(lines))
+    source = with_block_bytes(open_one(str(path), errors="skip", max_line_bytes=20), block_bytes)
+    (reader,) = source.readers
+    turns = [Part(reader, wanted, turn) for turn in range(wanted)]
+    assert sorted(gather(turns)[0]) == sorted(gather(source.parts())[0])
+    for part in [*turns, *source.parts()]:
+        part = pickle.loads(pickle.dumps(part))
+        blocks = list(part.blocks())
+        for index, block in enumerate(blocks):
+            position = json.loads(json.dumps(block.end))
+            assert list(part.blocks(position)) == blocks[index + 1 :]
 
 
 # --- refusals ----------------------------------------------------------------------------------
@@ -306,8 +445,9 @@ def test_a_pipe_gives_what_it_has_without_waiting_for_more(tmp_path):
 def test_what_is_not_there(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refusal(FileNotFoundError, name) == (
-        "`data.train` must be a text file, a folder of .txt files, - or one of wordnet-examples, "
-        f"speeches, hsk, but there is no {name!r}. Check the path."
+        "`data.train` must be a file, a folder, a pattern such as 'data/*.txt', - for standard "
+        "input, hf:OWNER/NAME, nltk:CORPUS or one of wordnet-examples, speeches, hsk, but there is "
+        f"no {name!r}. Check the path."
     )
 
 
@@ -321,7 +461,8 @@ def test_no_permission(write, monkeypatch):
     assert "no permission to read 'a.txt'" in refusal(PermissionError, name)
 
 
-def test_no_permission_below_a_folder(write, monkeypatch):
+@pytest.mark.parametrize("source", ["text", "text/**/*.txt", "text/*/*.txt"])
+def test_no_permission_below_a_folder(write, monkeypatch, source):
     write(b"one", "text/deep/a.txt")
     scandir = os.scandir
 
@@ -331,52 +472,102 @@ def test_no_permission_below_a_folder(write, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert "no permission to read 'text/deep'" in refusal(PermissionError, "text")
+    assert "no permission to read 'text/deep'" in refusal(PermissionError, source)
 
 
 def test_a_file_that_goes_or_changes_is_named(write):
-    source = TextSource(write(b"one\n"))
-    assert texts(source) == ["one"]
+    source = open_one(write(b"one\n"))
+    assert list(source.texts()) == ["one"]
     write(b"one\ntwo\n")
     with pytest.raises(ValueError, match=r"must not change while it is in use, but 'a\.txt' did"):
-        list(source)
+        list(source.texts())
     os.remove("a.txt")
     with pytest.raises(FileNotFoundError, match=r"there is no 'a\.txt'"):
-        list(source)
+        list(source.texts())
+
+
+def test_a_file_that_changes_while_it_is_read_is_named(write):
+    source = with_block_bytes(open_one(write(b"one\ntwo\n")), 4)
+    blocks = source.blocks()
+    assert next(blocks).texts == ["one"]
+    with open("a.txt", "ab") as file:
+        file.write(b"three\n")
+    with pytest.raises(ValueError, match=r"must not change while it is in use, but 'a\.txt' did"):
+        list(blocks)
 
 
 def test_no_usable_sentence(write):
     message = refusal(ValueError, write(b"\n \n" + b"x" * 20), max_line_bytes=10)
-    assert "no usable sentences in 'a.txt': 0 of 3 lines kept (2 blank, 1 too long)." in message
-    assert "'b.txt': 0 of 0 lines kept." in refusal(ValueError, write(b"", "b.txt"))
+    assert "no usable sentences in 'a.txt': 0 of 3 kept (2 blank, 1 too long)." in message
+    assert "'b.txt': 0 of 0 kept." in refusal(ValueError, write(b"", "b.txt"))
 
 
 def test_messages_begin_with_the_key_of_the_caller(write):
     with pytest.raises(FileNotFoundError, match=r"^`data\.val` must be"):
-        TextSource("none.txt", key="data.val")
-    with pytest.raises(ValueError, match=r"^`data\.errors` must be one of strict, replace, skip"):
-        TextSource(write(b"a"), errors="ignore")
+        open_source("none.txt", "data.val")
+    with pytest.raises(ValueError, match=r"^`errors` must be one of strict, replace, skip"):
+        open_source(write(b"a"), "source", ReadOptions(errors="ignore"))
+    assert "one of auto, text, jsonl" in refusal(ValueError, "a.txt", "`data.", format="xml")
+    for name, value in (("max_line_bytes", 0), ("max_expansion", -1)):
+        refusal(ValueError, "a.txt", f"`data.reading.{name}` must ", **{name: value})
+
+
+def test_text_has_no_columns(write):
+    write(b"one")
+    assert "where its column is given, but 'a.txt' is read as text" in refusal(
+        ValueError, "a.txt#body"
+    )
+    assert "where `data.reading.target_column` is given, but 'a.txt'" in refusal(
+        ValueError, "a.txt", target_column="summary"
+    )
+    refusal(ValueError, "a.txt", "`data.reading.target_column`", target_column="x", format="text")
+    refusal(ValueError, "hsk", target_column="summary", format="jsonl")
+    write(b"two", "a.txt#body")
+    assert texts("a.txt#body") == ["two"]
 
 
 # --- fingerprints ------------------------------------------------------------------------------
 
 
 def test_fingerprint_follows_the_files_and_the_options(write):
+    def fingerprint(name: str = "text", **options) -> str | None:
+        return open_one(name, **options).fingerprint
+
     write(b"one\n", "text/a.txt")
-    first = TextSource("text").fingerprint
-    assert first == TextSource("text").fingerprint
-    assert first == TextSource("./text/../text").fingerprint
-    assert first != TextSource("text", errors="skip").fingerprint
-    assert first != TextSource("text", max_line_bytes=100).fingerprint
-    assert first == TextSource("text", block_bytes=1).fingerprint
+    first = fingerprint()
+    assert first == fingerprint()
+    assert first == fingerprint("./text/../text")
+    assert first == with_block_bytes(open_one("text"), 1).fingerprint
+    others = [
+        fingerprint(errors="skip"),
+        fingerprint(max_line_bytes=100),
+        fingerprint("text/a.txt", format="jsonl"),
+        fingerprint("text/a.txt#body", format="jsonl"),
+    ]
+    assert len({first, *others}) == 5
     os.utime("text/a.txt", ns=(0, 0))
-    touched = TextSource("text").fingerprint
+    touched = fingerprint()
     assert touched != first
     write(b"two\n", "text/b.txt")
-    assert TextSource("text").fingerprint not in (first, touched)
+    assert fingerprint() not in (first, touched)
 
 
 def test_fingerprint_of_a_builtin_needs_no_file():
-    fingerprints = {TextSource(name).fingerprint for name in ("hsk", "speeches")}
+    fingerprints = {open_one(name).fingerprint for name in ("hsk", "speeches")}
     assert len(fingerprints) == 2
     assert None not in fingerprints
+
+
+def test_size_is_the_unit_of_the_weights(write):
+    write(b"one\r\n\r\n", "text/a.txt")
+    write(b"two", "text/b.txt")
+    source = open_one("text")
+    assert source.size == sum(block.weight for block in source.blocks()) == 10
+
+
+def test_a_block_knows_its_targets():
+    block = Block("a", [" one", "two", "three"], range(1, 4), Counts(3), {}, ["1 ", " ", "3"])
+    stripped = block.stripped()
+    assert (stripped.texts, stripped.targets) == (["one", "three"], ["1", "3"])
+    assert stripped.numbers == [1, 3]
+    assert stripped.counts.dropped == {BLANK: 1}

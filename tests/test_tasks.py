@@ -54,7 +54,7 @@ def test_reconstruct_standard_input(
     assert run_seqae("reconstruct", overfit_run, "-") == 0
     said = capsys.readouterr()
     assert said.out.splitlines() == ["the cat sees the mat", "a dog has the red ball"]
-    assert said.err.startswith("seqae: 2 of 3 lines kept (1 blank)")
+    assert said.err.startswith("seqae: of the input, 2 of 3 kept (1 blank)")
 
 
 def test_reconstruct_file_to_file(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:

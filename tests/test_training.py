@@ -1,11 +1,9 @@
-"""Training as a person starts it: the ladder, overfitting, two processes, exact resume."""
+"""Training as a person starts it: the ladder, overfitting, two processes."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -23,9 +21,6 @@ from small import (
     write_recipe,
     write_text,
 )
-
-# A loader worker is forked while gloo or OpenMP threads may exist; Python 3.12 tells of it.
-FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -174,128 +169,7 @@ def test_two_processes_leave_one_run_folder(two_processes: Path) -> None:
     assert run_seqae("check", two_processes / "run") == 0
 
 
-# Resume equals uninterrupted
-
-WAYS = {
-    "plain": [],
-    "accumulating": ["--trainer.accumulate_grad_batches", 2],
-    "two workers": ["--data.num_workers", 2],
-    "two workers, accumulating": [
-        *("--data.num_workers", 2, "--trainer.accumulate_grad_batches", 2)
-    ],
-    "validating within the epoch": ["--trainer.val_check_interval", 2],
-    "without validation": ["--data.val_percent", 0],
-    "validating at every second epoch": ["--trainer.check_val_every_n_epoch", 2],
-}
-
-
-@pytest.fixture(scope="module", params=WAYS)
-def uninterrupted(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, text: Path
-) -> Path:
-    """A folder with an uninterrupted run, and what it saw."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    options = ["--trainer.callbacks", "small.Recorder", "--trainer.callbacks.folder", folder]
-    options += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100, *WAYS[request.param]]
-    options += ["--model.autoencoder.encoder.dropout", 0.2]
-    options += ["--model.objective.word_dropout", 0.2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("warnings.filters", [("ignore", None, Warning, None, 0)])
-        fit(folder, text, *options)
-    return folder
-
-
-def steps_to_resume_from(batches: list[dict[str, Any]]) -> dict[str, int]:
-    """Steps taken when the run stops: the kinds of moments that there are."""
-    ends = {batch["epoch"]: batch["step"] + 1 for batch in batches}
-    return {
-        "first step": 1,
-        "mid-epoch": ends[0] + 2,
-        "last batch of an epoch": ends[0],
-        "first step of an epoch": ends[0] + 1,
-        "before the last step": ends[2] - 1,
-    }
-
-
-@FORKS
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "first step",
-        "mid-epoch",
-        "last batch of an epoch",
-        "first step of an epoch",
-        "before the last step",
-    ],
-)
-def test_resume_equals_uninterrupted(uninterrupted: Path, tmp_path: Path, moment: str) -> None:
-    whole = read_rows(uninterrupted / "rank0.jsonl")
-    step = steps_to_resume_from(whole)[moment]
-    run = tmp_path / "run"
-    shutil.copytree(uninterrupted / "run", run, symlinks=True)
-    last = run / "checkpoints" / "last.ckpt"
-    last.unlink()
-    last.symlink_to(f"step={step}.ckpt")
-    callback = json.dumps(
-        [{"class_path": "small.Recorder", "init_args": {"folder": f"{tmp_path}"}}]
-    )
-
-    assert run_seqae("fit", "--resume", run, "--trainer.callbacks", callback) == 0
-
-    assert figures(run) == figures(uninterrupted / "run")
-    before = [batch for batch in whole if batch["step"] < step]
-    seen = [s for batch in before + read_rows(tmp_path / "rank0.jsonl") for s in batch["sentences"]]
-    expected = [s for batch in whole for s in batch["sentences"]]
-    assert not Counter(expected) - Counter(seen), "a sentence is missing"
-    assert not Counter(seen) - Counter(expected), "a sentence came twice"
-    assert seen == expected, "the order is another"
-
-
-def test_a_run_killed_in_mid_air_goes_on(tmp_path: Path, text: Path) -> None:
-    """A real kill -9, once the run has saved; nothing but what the disk holds is left of it."""
-    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 20]
-    arguments += ["--checkpoint.every_n_steps", 5]
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    command = [str(part) for part in (COMMAND, "fit", *arguments, "--run_dir", tmp_path / "killed")]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("step 21:"):
-                break
-        process.kill()
-    assert (tmp_path / "killed" / "checkpoints" / "last.ckpt").exists()
-
-    assert run_seqae("fit", "--resume", tmp_path / "killed") == 0
-    assert run_seqae("fit", *arguments, "--run_dir", tmp_path / "whole") == 0
-
-    assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
-    names = {path.name for path in (tmp_path / "killed" / "checkpoints").iterdir()}
-    assert not [name for name in names if "unfinished" in name]
-
-
-def test_a_finished_run_goes_on_with_more_epochs(tmp_path: Path, text: Path) -> None:
-    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--model.schedule", "constant"]
-    short, whole = tmp_path / "short", tmp_path / "whole"
-    assert run_seqae("fit", *options, "--trainer.max_epochs", 2, "--run_dir", short) == 0
-    assert run_seqae("fit", "--resume", short, "--trainer.max_epochs", 4) == 0
-    assert run_seqae("fit", *options, "--trainer.max_epochs", 4, "--run_dir", whole) == 0
-    assert figures(short) == figures(whole)
-
-
-def test_a_checkpoint_of_another_tokenizer_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = write_text(tmp_path / "text.txt", numbered(60))
-    run = tmp_path / "run"
-    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", run]
-    assert run_seqae("fit", *options, "--data.tokenizer.vocab_size", 265) == 0
-    with text.open("a", encoding="utf-8") as file:
-        file.write("quite other words zzyzx zzyzx zzyzx zzyzx zzyzx\n" * 9)
-    capsys.readouterr()
-    assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 5) == 1
-    assert "its tokenizer comes out another one" in capsys.readouterr().err
+# What is measured and predicted
 
 
 def test_an_unknown_word_is_never_an_exact_match(tmp_path: Path) -> None:

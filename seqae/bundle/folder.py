@@ -22,7 +22,7 @@ import platform
 import shutil
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from torch.overrides import TorchFunctionMode
 import seqae
 from seqae.bundle.card import model_card
 from seqae.bundle.weights import read_weights, weights_to_bytes
+from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 
@@ -55,6 +56,7 @@ CONFIG_KEYS = (
     "tokenizer_sha256",
     "vocabulary",
     "max_length",
+    "normalization",
 )
 # Parsed JSON takes some 30 times its size. tokenizer.json has caps of its own.
 MAX_JSON_BYTES = 2**22
@@ -68,6 +70,7 @@ def write_bundle(
     metrics: Mapping[str, float],
     training: Mapping[str, Any],
     selftest: list[dict[str, str]],
+    normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
 ) -> None:
     """Write a bundle, in place of the one that may be there.
 
@@ -78,6 +81,7 @@ def write_bundle(
         metrics: what was measured, by log key.
         training: how it was trained; plain data.
         selftest: `{"text": ..., "reconstruction": ...}` of a few sentences.
+        normalization: how the text was written that it was trained on.
 
     Raises:
         ValueError: if a weight is not finite.
@@ -90,6 +94,7 @@ def write_bundle(
         "tokenizer_sha256": tokenizer.fingerprint,
         "vocabulary": asdict(autoencoder.vocabulary),
         "max_length": autoencoder.max_length,
+        "normalization": asdict(normalization),
     }
     contents = {
         "config.json": _to_json(config),
@@ -106,7 +111,9 @@ def write_bundle(
     _replace_folder(folder, contents)
 
 
-def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str, Any]]:
+def read_bundle(
+    folder: Path,
+) -> tuple[SequenceAutoencoder, Tokenizer, Normalization, dict[str, Any]]:
     """Read a bundle that anybody may have written.
 
     Nothing in it is run or imported; every file is checked before it is used.
@@ -115,8 +122,8 @@ def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str,
         folder: the bundle.
 
     Returns:
-        The model, in evaluation mode; its tokenizer; and the other JSON files by name without
-        ending (`metrics`, `training`, `selftest`).
+        The model, in evaluation mode; its tokenizer; how text is written for it; and the other
+        JSON files by name without ending (`metrics`, `training`, `selftest`).
 
     Raises:
         ValueError: if it is not a bundle, or not whole, or its parts do not belong together.
@@ -146,6 +153,7 @@ def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str,
             f"{asdict(tokenizer.vocabulary)}, but it is another. The tokenizer and the weights do "
             f"not belong together."
         )
+    normalization = _read_normalization(config["normalization"])
     autoencoder = SequenceAutoencoder.from_config(config["autoencoder"])
     max_length = config["max_length"]
     if type(max_length) is not int:
@@ -159,7 +167,23 @@ def read_bundle(folder: Path) -> tuple[SequenceAutoencoder, Tokenizer, dict[str,
         name: _read_json(folder / f"{name}.json") for name in ("metrics", "training", "selftest")
     }
     _check_details(folder, details)
-    return autoencoder.eval(), tokenizer, details
+    return autoencoder.eval(), tokenizer, normalization, details
+
+
+def _read_normalization(told: Any) -> Normalization:
+    names = {field.name for field in fields(Normalization)}
+    forms = (None, "NFC", "NFD", "NFKC", "NFKD")
+    if (
+        not isinstance(told, dict)
+        or set(told) != names
+        or told["unicode_form"] not in forms
+        or not {type(told[name]) for name in names - {"unicode_form"}} == {bool}
+    ):
+        raise ValueError(
+            f"`normalization` in config.json must be {asdict(Normalization())} or the like, but it "
+            f"is {str(told)[:200]} instead. Get the bundle again."
+        )
+    return Normalization(**told)
 
 
 class _WithoutInit(TorchFunctionMode):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from seqae.bundle.folder import read_bundle
 from seqae.component import check_choice
 from seqae.data.batching import plan_batches
+from seqae.data.cleaning import Normalization
 from seqae.data.corpus import collate
 from seqae.data.tokenizers import Tokenizer
 from seqae.generation import greedy
@@ -29,6 +30,7 @@ class TextAutoencoder:
         autoencoder: a built model.
         tokenizer: the tokenizer that it was trained with.
         details: the bundle's other JSON files, by name.
+        normalization: how text was written in training; what is to be encoded is written so, too.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class TextAutoencoder:
         autoencoder: SequenceAutoencoder,
         tokenizer: Tokenizer,
         details: dict[str, Any] | None = None,
+        normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
     ) -> None:
         self.autoencoder, self.tokenizer = autoencoder, tokenizer
         self.details = details or {}
+        self.normalization = normalization
 
     @property
     def latent_dim(self) -> int:
@@ -126,7 +130,7 @@ class TextAutoencoder:
 
     def _tokenize(self, texts: Sequence[str], too_long: str) -> list[list[int]]:
         check_choice("too_long", too_long, ("error", "truncate"))
-        rows = self.tokenizer.encode(texts)
+        rows = self.tokenizer.encode([self.normalization(text) for text in texts])
         limit = self.autoencoder.max_length
         for index, row in enumerate(rows):
             if len(row) <= limit:
@@ -168,7 +172,7 @@ def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
     folder = Path(where)
     if (folder / "bundle").is_dir() and not (folder / "config.json").exists():
         folder = folder / "bundle"
-    autoencoder, tokenizer, details = read_bundle(folder)
+    autoencoder, tokenizer, normalization, details = read_bundle(folder)
     try:
         autoencoder.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -176,7 +180,7 @@ def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
             f"`device` must be one that this machine has, but it is {device} instead "
             f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
         ) from error
-    return TextAutoencoder(autoencoder, tokenizer, details)
+    return TextAutoencoder(autoencoder, tokenizer, details, normalization)
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[NDArray[np.int64]]:

@@ -1,173 +1,268 @@
 """Batching: sentences of like length, filled to a token budget; one plan for any number of ranks.
 
 Random batches padded to their longest sentence spend two thirds of their work on padding
-(benchmarks/planning.py). Here a batch holds sentences of (nearly) one
-length, as many as fit the budget, so that a step costs about the same whatever its length and a
-rare length never makes a tiny batch. The plan is a pure function of (lengths, budget, seed, epoch);
-ranks take its batches in turn, and the only state is how many steps were taken.
+(benchmarks/planning.py). Here a batch holds sentences of (nearly) one length, as many as fit the
+budget, so that a step costs about the same whatever its length and a rare length never makes a tiny
+batch. The plan is a pure function of (lengths, budget, rounding, seed, epoch); ranks take its
+batches in turn, so that its state is one number: how many of its sentences were consumed.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 from seqae.component import check_range
+
+CHUNK = 2**18  # sentences sorted at a time: some 10 MB of intermediate arrays
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """Few sizes of batches, for kernels that are compiled or tuned for each size.
+
+    Args:
+        length: a batch is padded to a multiple of it.
+        rows: the number of rows is a multiple of it, wherever the sentences and the budget suffice.
+        max_length: what no batch is padded beyond.
+    """
+
+    length: int = 1
+    rows: int = 1
+    max_length: int = 2**31 - 1
+
+    def __post_init__(self) -> None:
+        check_range("data.round_length", self.length, 1, 2**13)
+        check_range("data.round_rows", self.rows, 1, 2**13)
+
+    def padded(self, lengths: Any) -> Any:
+        """What batches whose longest sentences have these lengths (an int or an array) are wide."""
+        multiple = -(-lengths // self.length) * self.length
+        return np.maximum(lengths, np.minimum(multiple, self.max_length))
+
+    def fewer(self, rows: int) -> int:
+        """The next multiple that is not more than these rows; if there is none, these rows."""
+        return rows - rows % self.rows if rows >= self.rows else rows
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One epoch's batches.
+    """Batches in the order in which they are consumed.
 
     Attributes:
-        order: (N,) sentence indices, batch after batch.
-        starts: (batches + 1,) where each batch begins in `order`.
+        order: (N,) sentence indices; those of a batch stand together.
+        begins: (batches,) where each batch begins in `order`.
+        ends: (batches,) where it ends.
     """
 
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    order: NDArray[np.signedinteger]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.begins)
 
     def __getitem__(self, index: int) -> NDArray[np.int64]:
-        return self.order[self.starts[index] : self.starts[index + 1]]
+        return self.order[self.begins[index] : self.ends[index]].astype(np.int64)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def consumed(self) -> NDArray[np.int64]:
+        """(batches + 1,): how many sentences have been consumed before each batch, and at last."""
+        return np.concatenate([[0], np.cumsum(self.ends - self.begins)])
+
+    def after(self, consumed: int) -> BatchPlan:
+        """What is left when so many sentences are consumed; a batch that was begun is a part."""
+        until = self.consumed
+        first = int(np.searchsorted(until, consumed, side="right")) - 1
+        begins = self.begins[first:].copy()
+        if len(begins):
+            begins[0] += consumed - until[first]
+        return BatchPlan(self.order, begins, self.ends[first:])
 
 
 def plan_batches(
-    lengths: NDArray[np.int32], batch_tokens: int, seed: int, epoch: int, shuffle: bool = True
+    lengths: NDArray[np.int32],
+    batch_tokens: int,
+    seed: int,
+    epoch: int,
+    shuffle: bool = True,
+    rounding: Rounding = Rounding(),  # noqa: B008 - it is frozen
 ) -> BatchPlan:
     """Cut a corpus into batches of like length.
 
+    It takes under ten bytes for each sentence, four of them for what it returns.
+
     Args:
         lengths: (N,) tokens of each sentence, bos and eos counted.
-        batch_tokens: budget of a batch, rows times the longest row; a longer sentence stands alone.
+        batch_tokens: budget of a batch, rows times the padded length; a longer sentence stands
+            alone.
         seed: of the order.
         epoch: gives each epoch an order of its own.
         shuffle: False keeps sentences of one length in corpus order and batches by length.
+        rounding: of rows and padded lengths.
     """
     rng = np.random.default_rng([seed, epoch])
+    order = np.arange(len(lengths), dtype=np.int32 if len(lengths) < 2**31 else np.int64)
     if shuffle:
         # Shuffle, then sort stably: sentences of one length stand in random order.
-        order = rng.permutation(len(lengths))
-        order = order[np.argsort(lengths[order], kind="stable")]
-    else:
-        order = np.argsort(lengths, kind="stable")
-    starts = _cut(lengths[order], batch_tokens)
-    if not shuffle:
-        return BatchPlan(order, starts)
-    shuffled = rng.permutation(len(starts) - 1)
-    sizes = np.diff(starts)[shuffled]
-    new_starts = np.concatenate([[0], np.cumsum(sizes)])
-    # Position i of the new order is position i - its batch's new start + its batch's old start.
-    moved = np.arange(len(order)) + np.repeat(starts[:-1][shuffled] - new_starts[:-1], sizes)
-    return BatchPlan(order[moved], new_starts)
+        rng.shuffle(order)
+    counts = _count(lengths)
+    order = _sort_by_length(order, np.asarray(lengths), counts)
+    starts = _cut(counts, batch_tokens, rounding)
+    begins, ends = starts[:-1], starts[1:]
+    if shuffle:
+        shuffled = rng.permutation(len(begins))
+        begins, ends = begins[shuffled], ends[shuffled]
+    return BatchPlan(order, begins, ends)
 
 
-def _cut(sorted_lengths: NDArray[np.int32], batch_tokens: int) -> NDArray[np.int64]:
-    """Walk over ascending lengths and close a batch before rows x longest would pass the budget."""
-    starts, start, total = [0], 0, len(sorted_lengths)
-    while start < total:
-        most = min(total - start, max(1, batch_tokens // int(sorted_lengths[start])))
-        # The last row is the longest, so rows x longest only grows with the rows.
-        rows = bisect_right(
-            range(1, most + 1),
-            batch_tokens,
-            key=lambda rows: rows * int(sorted_lengths[start + rows - 1]),  # noqa: B023
+def count_batches(lengths: NDArray[np.int32], batch_tokens: int, rounding: Rounding) -> int:
+    """How many batches every epoch's plan has: they differ in who stands with whom only."""
+    return len(_cut(_count(lengths), batch_tokens, rounding)) - 1
+
+
+def _count(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(longest + 1,): how many sentences there are of each length."""
+    counts = np.zeros(int(lengths.max(initial=0)) + 1, dtype=np.int64)
+    for start in range(0, len(lengths), CHUNK):
+        counts += np.bincount(lengths[start : start + CHUNK], minlength=len(counts))
+    return counts
+
+
+def _sort_by_length(
+    order: NDArray[np.signedinteger], lengths: NDArray[np.int32], counts: NDArray[np.int64]
+) -> NDArray[np.signedinteger]:
+    """Sort sentences by length, stably; part by part, as an argsort takes 16 bytes for each."""
+    placed = np.empty_like(order)
+    free = np.cumsum(counts) - counts  # where the next sentence of each length goes
+    small = np.min_scalar_type(len(counts))  # numpy sorts 16 bits by radix
+    for start in range(0, len(order), CHUNK):
+        part = order[start : start + CHUNK]
+        own = lengths[part]
+        own_counts = np.bincount(own, minlength=len(counts))
+        shift = free - (np.cumsum(own_counts) - own_counts)
+        sorted_part = part[np.argsort(own.astype(small), kind="stable")]
+        placed[np.arange(len(part)) + np.repeat(shift, own_counts)] = sorted_part
+        free += own_counts
+    return placed
+
+
+def _cut(counts: NDArray[np.int64], batch_tokens: int, rounding: Rounding) -> NDArray[np.int64]:
+    """Walk over ascending lengths and close a batch before rows x longest would pass the budget.
+
+    Args:
+        counts: how many sentences there are of each length.
+        batch_tokens: the budget.
+        rounding: of rows and padded lengths.
+
+    Returns:
+        (batches + 1,) where each batch begins among the sentences sorted by length.
+    """
+    lengths = np.flatnonzero(counts)
+    wide = rounding.padded(lengths)
+    last = np.append(wide[1:] != wide[:-1], True)[: len(wide)]  # lengths that pad to one are one
+    widths: list[int] = wide[last].tolist()
+    ends: list[int] = np.cumsum(counts[lengths])[last].tolist()
+    starts, start = [np.zeros(1, dtype=np.int64)], 0
+    for index, end in enumerate(ends):
+        full = rounding.fewer(max(1, batch_tokens // widths[index]))
+        alone = max(0, end - start) // full  # batches of this width alone
+        starts.append(start + full * np.arange(1, alone + 1))
+        start += alone * full
+        while start < end:
+            # What is left of this width goes with wider ones, as far as the budget allows.
+            rows = end - start
+            for wider in range(index + 1, len(widths)):
+                if batch_tokens // widths[wider] <= rows:
+                    break
+                rows = min(ends[wider] - start, batch_tokens // widths[wider])
+            start += rounding.fewer(rows)
+            starts.append(np.asarray([start]))
+    return np.concatenate(starts)
+
+
+def count_steps(batches: int, sentences: int, world_size: int) -> int:
+    """How many steps so many batches are.
+
+    Raises:
+        ValueError: if there are fewer sentences than ranks in them.
+    """
+    steps = -(-batches // world_size)
+    if sentences < steps * world_size:
+        raise ValueError(
+            f"`trainer.devices` must be at most the number of sentences in each step, but "
+            f"{sentences} sentences in {batches} batches do not give {world_size} "
+            f"processes the same number of steps. Use fewer processes."
         )
-        start += max(1, rows)
-        starts.append(start)
-    return np.asarray(starts, dtype=np.int64)
+    return steps
 
 
-def share_of_rank(plan: BatchPlan, rank: int, world_size: int) -> list[NDArray[np.int64]]:
-    """Take a rank's batches from a plan: as many as any other rank, no sentence lost or doubled.
+def deal(plan: BatchPlan, world_size: int) -> BatchPlan:
+    """Give each step a batch for every rank: no sentence lost or doubled, no batch larger.
 
-    Ranks take batches in turn. Where their number does not divide, batches of the last, incomplete
-    round are cut in two until there is one for each rank; where that has too few sentences, the
-    round before is cut too. So no batch is larger than the plan made it.
+    Step by step the ranks take the plan's next batches. Where their number does not divide, the
+    batches that are too many are a step of their own, cut until there is one for each rank; that is
+    the last step, or an earlier one where the last has too few sentences. Each step depends on what
+    is left only, so that whoever goes on from there deals alike.
+
+    Returns:
+        Batches in the plan's order; their number is a multiple of `world_size`.
 
     Raises:
         ValueError: if there are fewer sentences than that takes.
     """
-    steps = -(-len(plan) // world_size)
-    whole = len(plan) // world_size  # rounds that stay as they are
-    while len(plan.order) - plan.starts[whole * world_size] < (steps - whole) * world_size:
-        whole -= 1
-        if whole < 0:
-            raise ValueError(
-                f"`trainer.devices` must be at most the number of sentences in each step, but "
-                f"{len(plan.order)} sentences in {len(plan)} batches do not give {world_size} "
-                f"processes the same number of steps. Use fewer processes."
-            )
-    last = [plan[index] for index in range(whole * world_size, len(plan))]
-    while len(last) < (steps - whole) * world_size:
-        largest = max(range(len(last)), key=lambda index: len(last[index]))
-        last[largest : largest + 1] = np.array_split(last[largest], 2)
-    return [plan[step * world_size + rank] for step in range(whole)] + last[rank::world_size]
+    begins: list[NDArray[np.int64]] = []
+    ends: list[NDArray[np.int64]] = []
+    while True:
+        consumed = plan.consumed
+        total = int(consumed[-1])
+        steps = count_steps(len(plan), total, world_size)
+        whole, following = 0, np.arange(steps)[::-1]  # steps after each
+        if steps:
+            # A round of whole batches must leave a sentence for each rank in each later step.
+            until = consumed[np.minimum(np.arange(1, steps + 1) * world_size, len(plan))]
+            fits = total - until >= following * world_size
+            fits[-1] = len(plan) == steps * world_size
+            whole = steps if fits.all() else int(np.argmin(fits))
+        begins.append(plan.begins[: whole * world_size])
+        ends.append(plan.ends[: whole * world_size])
+        if whole == steps:
+            return BatchPlan(plan.order, np.concatenate(begins), np.concatenate(ends))
+        plan = plan.after(int(consumed[whole * world_size]))
+        pieces = _too_many(plan, int(following[whole]), world_size)
+        begins.append(np.asarray([begin for begin, _ in pieces], dtype=np.int64))
+        ends.append(np.asarray([end for _, end in pieces], dtype=np.int64))
+        plan = plan.after(sum(end - begin for begin, end in pieces))
 
 
-class TokenBudgetBatchSampler(Sampler[list[int]]):
-    """Give a DataLoader the batches of one rank; see `plan_batches`.
+def _too_many(plan: BatchPlan, following: int, world_size: int) -> list[tuple[int, int]]:
+    """The batches that do not fit into so many following steps, cut to one for each rank."""
+    surplus = len(plan) - following * world_size
+    spare = int(plan.consumed[-1]) - following * world_size
+    pieces: list[tuple[int, int]] = []
+    taken = 0
+    # Where they have too few sentences, some of the next batches are with them.
+    while len(pieces) < surplus or taken < world_size:
+        begin, end = int(plan.begins[len(pieces)]), int(plan.ends[len(pieces)])
+        end = min(end, begin + spare - taken)
+        pieces.append((begin, end))
+        taken += end - begin
+    while len(pieces) < world_size:
+        largest = max(range(len(pieces)), key=lambda index: pieces[index][1] - pieces[index][0])
+        begin, end = pieces[largest]
+        middle = begin + (end - begin + 1) // 2
+        pieces[largest : largest + 1] = [(begin, middle), (middle, end)]
+    return pieces
 
-    Args:
-        lengths: (N,) tokens of each sentence, bos and eos counted.
-        batch_tokens: budget of a batch, rows times the longest row.
-        seed: of the order.
-        shuffle: whether each epoch has an order of its own; otherwise all have that of epoch 0,
-            in which long and short batches are mixed, so that a part of it is a fair sample.
-        rank: this process's number.
-        world_size: how many processes share the plan.
-    """
 
-    def __init__(
-        self,
-        lengths: NDArray[np.int32],
-        batch_tokens: int,
-        seed: int = 0,
-        shuffle: bool = True,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        check_range("data.batch_tokens", batch_tokens, 1, 2**31)
-        self.lengths, self.batch_tokens = lengths, batch_tokens
-        self.seed, self.shuffle = seed, shuffle
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self._skip = 0  # steps that were taken before a resume
-        self._planned: tuple[int, list[NDArray[np.int64]]] | None = None
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to plan; Lightning calls this at its start."""
-        if epoch != self.epoch:
-            self.epoch, self._skip = epoch, 0
-
-    def resume(self, epoch: int, steps: int) -> None:
-        """Go on within an epoch: leave out the steps that were taken in it, once."""
-        self.epoch, self._skip = epoch, steps
-
-    @property
-    def sampler(self) -> TokenBudgetBatchSampler:
-        """This sampler: Lightning sets the epoch of `batch_sampler.sampler` only."""
-        return self
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batches, first = self._batches(), self._skip
-        self._skip = 0
-        for batch in batches[first:]:
-            yield batch.tolist()
-
-    def __len__(self) -> int:
-        return len(self._batches())
-
-    def _batches(self) -> list[NDArray[np.int64]]:
-        epoch = self.epoch if self.shuffle else 0
-        if self._planned is None or self._planned[0] != epoch:
-            plan = plan_batches(self.lengths, self.batch_tokens, self.seed, epoch)
-            self._planned = (epoch, share_of_rank(plan, self.rank, self.world_size))
-        return self._planned[1]
+def share_of_rank(plan: BatchPlan, rank: int, world_size: int) -> BatchPlan:
+    """Take a rank's batches from a plan: as many as any other rank; see `deal`."""
+    dealt = deal(plan, world_size)
+    return BatchPlan(dealt.order, dealt.begins[rank::world_size], dealt.ends[rank::world_size])

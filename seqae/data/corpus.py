@@ -1,79 +1,176 @@
-"""TokenizedCorpus: sentences as one flat, memory-mapped array of token ids and an array of offsets.
+"""TokenizedCorpus: sentences as flat, memory-mapped arrays of token ids, with an index.
 
 Tokenised once, read by any number of processes: the operating system shares the pages, a loader
-worker holds no Python object per sentence, and resident memory does not grow with the corpus. Ids
-take two bytes where the vocabulary allows. A corpus is a folder that appears whole or not at all.
+worker holds no Python object per sentence, and resident memory does not grow with the corpus.
+
+| file | what it holds |
+|---|---|
+| token_ids-00000.bin ... | the ids, one sentence after the other; two bytes each where V allows |
+| starts.bin | (N,) int64, where each sentence begins, counted over all shards |
+| lengths.bin | (N,) int32, its tokens, bos and eos counted |
+| hashes.bin | (N,) uint64, the first 8 bytes of its SHA-256: finds repetitions |
+| corpus.json | the index: number type, sizes of the shards |
+| target/ | for paired text, the same again for what is to be written |
+
+A shard ends at a sentence. Sentences that were dropped after they were written (repetitions) are
+missing from the index only.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch, Vocabulary
-from seqae.data.tokenizers import Tokenizer
+from seqae.data.repetitions import PairHashes
 
-FORMAT = 1
-TooLong = Literal["error", "truncate", "drop"]
+FORMAT = 2
+SHARD_TOKENS = 1 << 30  # a shard is closed when it has as many: 2 GiB of two-byte ids
+
+INDEX: dict[str, np.dtype[Any]] = {
+    "starts": np.dtype(np.int64),
+    "lengths": np.dtype(np.int32),
+    "hashes": np.dtype(np.uint64),
+}
+
+
+@dataclass
+class Rows:
+    """Tokenised sentences.
+
+    Attributes:
+        ids: (sum of lengths,) uint16 or int32, `bos ... eos` of one sentence after the other.
+        lengths: (n,) int64, tokens of each, bos and eos counted.
+        hashes: (n,) uint64, the first 8 bytes of the SHA-256 of each one's text.
+        target: what is to be written for each, for paired text.
+    """
+
+    ids: NDArray[np.integer]
+    lengths: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+    target: Rows | None = None
+
+    def select(self, keep: NDArray[np.bool_]) -> Rows:
+        """Those sentences for which `keep`, (n,), is True."""
+        if keep.all():
+            return self
+        ids = self.ids[np.repeat(keep, self.lengths)]
+        target = None if self.target is None else self.target.select(keep)
+        return Rows(ids, self.lengths[keep], self.hashes[keep], target)
 
 
 class TokenizedCorpus:
     """A tokenised corpus on disk, opened for reading.
 
     Args:
-        folder: what `CorpusWriter` wrote.
+        folder: what a CorpusWriter wrote.
+
+    Attributes:
+        lengths: (N,) int32, tokens of each sentence, bos and eos counted; memory-mapped.
+        hashes: (N,) uint64, the first 8 bytes of the SHA-256 of each sentence; memory-mapped.
+        target: for paired text, what is to be written for each sentence.
+
+    Raises:
+        ValueError: if the files do not fit together.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        meta = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-        self.counts: dict[str, int] = meta["counts"]
-        self.pad_id: int = meta["pad_id"]
-        self._dtype = np.dtype(meta["dtype"])
-        self._offsets = _map_array(folder / "offsets.bin", np.dtype(np.int64))
-        self._token_ids = _map_array(folder / "token_ids.bin", self._dtype)
-        if len(self._offsets) - 1 != meta["sentences"] or self._offsets[-1] != len(self._token_ids):
+        index = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        self.pad_id: int = index["pad_id"]
+        self._starts: NDArray[np.int64]
+        self.lengths: NDArray[np.int32]
+        self.hashes: NDArray[np.uint64]
+        self._starts, self.lengths, self.hashes = (
+            _map_array(folder / f"{name}.bin", dtype) for name, dtype in INDEX.items()
+        )
+        dtype = np.dtype(index["dtype"])
+        self.shards = [
+            _map_array(folder / shard_name(number), dtype) for number in range(len(index["shards"]))
+        ]
+        # (shards + 1,) int64, the tokens before each shard
+        self._bounds = np.cumsum([0, *index["shards"]])
+        sizes = {len(array) for array in (self._starts, self.lengths, self.hashes)}
+        if sizes != {index["sentences"]} or [*map(len, self.shards)] != index["shards"]:
             raise ValueError(f"the tokenised corpus in {folder} is damaged. Delete that folder.")
+        self.target = TokenizedCorpus(folder / "target") if index["is_paired"] else None
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    @property
-    def lengths(self) -> NDArray[np.int32]:
-        """(N,) int32, tokens of each sentence, bos and eos counted."""
-        return np.diff(self._offsets).astype(np.int32)
+        return len(self._starts)
 
     @property
     def num_tokens(self) -> int:
         """Tokens in all, bos and eos counted."""
-        return len(self._token_ids)
+        return int(self.lengths.sum(dtype=np.int64))
+
+    @property
+    def batch_lengths(self) -> NDArray[np.int32]:
+        """(N,) int32: what batches are planned by; of a pair, the longer side."""
+        if self.target is None:
+            return self.lengths
+        longer: NDArray[np.int32] = np.maximum(self.lengths, self.target.lengths)
+        return longer
 
     def __getitem__(self, index: int) -> NDArray[np.int64]:
         """(length,) int64: one sentence's ids, bos and eos included."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        ids = self._token_ids[self._offsets[index] : self._offsets[index + 1]]
+        start = int(self._starts[index])
+        shard = self._shard_of(start)
+        start -= int(self._bounds[shard])
+        ids = self.shards[shard][start : start + int(self.lengths[index])]
         return np.asarray(ids, dtype=np.int64)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Gather rows into a padded batch; a DataLoader calls this with what its sampler gave."""
         rows = np.asarray(indices, dtype=np.int64)
-        starts = self._offsets[rows]
-        lengths = self._offsets[rows + 1] - starts
+        starts, lengths = self._starts[rows], self.lengths[rows].astype(np.int64)
         columns = np.arange(lengths.max())
         real = columns < lengths[:, None]
         # A padded position reads the row's first token, so that no index leaves the array.
-        token_ids = self._token_ids[starts[:, None] + np.where(real, columns, 0)].astype(np.int64)
+        token_ids = self._gather(starts, np.where(real, columns, 0))
         token_ids[~real] = self.pad_id
-        return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths))
+        target = None if self.target is None else self.target.__getitems__(indices)
+        return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths), target)
+
+    def flat_ids(self, start: int, stop: int) -> NDArray[Any]:
+        """The ids of the sentences `start` to (without) `stop`, one after the other."""
+        starts, lengths = self._starts[start:stop], self.lengths[start:stop].astype(np.int64)
+        pieces = []
+        shards = np.searchsorted(self._bounds, starts, side="right") - 1
+        for shard in np.unique(shards):
+            mine = shards == shard
+            begins, sizes = starts[mine] - self._bounds[shard], lengths[mine]
+            ids = self.shards[shard]
+            if begins[-1] + sizes[-1] - begins[0] == sizes.sum():  # none was left out between them
+                pieces.append(ids[begins[0] : begins[-1] + sizes[-1]])
+            else:
+                before = sizes.cumsum() - sizes
+                pieces.append(ids[np.repeat(begins - before, sizes) + np.arange(sizes.sum())])
+        return np.concatenate(pieces)
+
+    def _gather(self, starts: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) starts and (B, T) places behind them to (B, T) ids."""
+        if len(self.shards) == 1:
+            return np.asarray(self.shards[0][starts[:, None] + columns], dtype=np.int64)
+        token_ids = np.empty(columns.shape, dtype=np.int64)
+        shards = np.searchsorted(self._bounds, starts, side="right") - 1
+        for shard in np.unique(shards):
+            mine = shards == shard
+            places = (starts[mine] - self._bounds[shard])[:, None] + columns[mine]
+            token_ids[mine] = self.shards[shard][places]
+        return token_ids
+
+    def _shard_of(self, start: int) -> int:
+        return int(np.searchsorted(self._bounds, start, side="right")) - 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}  # a spawned worker maps the files again, copying nothing
@@ -83,111 +180,121 @@ class TokenizedCorpus:
 
 
 class CorpusWriter:
-    """Tokenise sentences into a folder that `TokenizedCorpus` reads.
+    """Write a tokenised corpus, in a way that an interrupted one can be gone on with.
 
-    Use as a context manager: the folder takes its name when the block ends without an error, and
-    nothing is left of it otherwise.
+    What was written counts only once `commit` has said so: its state, given to another writer
+    later, makes that one forget everything after it.
 
     Args:
-        folder: the folder to make; it must not exist.
-        tokenizer: a trained tokenizer.
-        max_length: most tokens a sentence may have, bos and eos counted.
-        too_long: what happens to a longer one: `error`, `truncate` (its last token becomes eos) or
-            `drop`; the last two are counted.
-        key: the option that named the source, for the error message.
+        folder: where; made if it is not there.
+        dtype: the ids' number type.
+        pad_id: what fills a row of a batch.
+        is_paired: whether there are targets.
+        state: what `commit` gave, to go on from there; None begins anew.
     """
 
     def __init__(
-        self, folder: Path, tokenizer: Tokenizer, max_length: int, too_long: TooLong, key: str
+        self,
+        folder: Path,
+        dtype: np.dtype[Any],
+        pad_id: int,
+        is_paired: bool = False,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.tokenizer, self.key = folder, tokenizer, key
-        self.max_length, self.too_long = max_length, too_long
-        self.counts = {"sentences": 0, "tokens": 0, "truncated": 0, "too_long": 0, "unk": 0}
-        self._unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
-        self._dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+        self.folder, self.dtype, self.pad_id = folder, dtype, pad_id
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sentences: int = state["sentences"] if state else 0
+        self.shards: list[int] = list(state["shards"]) if state else [0]
+        self._index = {
+            name: _open_at(folder / f"{name}.bin", self.sentences * dtype.itemsize)
+            for name, dtype in INDEX.items()
+        }
+        self._ids = self._open_shard()
+        self.target: CorpusWriter | None = None
+        if is_paired:
+            before = state["target"] if state else None
+            self.target = CorpusWriter(folder / "target", dtype, pad_id, state=before)
 
-    def __enter__(self) -> CorpusWriter:
-        self._unfinished.mkdir(parents=True)
-        self._ids_file = (self._unfinished / "token_ids.bin").open("wb")
-        self._offsets_file = (self._unfinished / "offsets.bin").open("wb")
-        self._offsets_file.write(np.zeros(1, dtype=np.int64).tobytes())
-        return self
+    def append(self, rows: Rows) -> None:
+        """Write some sentences."""
+        if self.shards[-1] >= SHARD_TOKENS:
+            self._ids.close()
+            self.shards.append(0)
+            self._ids = self._open_shard()
+        starts = sum(self.shards) + rows.lengths.cumsum() - rows.lengths
+        arrays = {"starts": starts, "lengths": rows.lengths, "hashes": rows.hashes}
+        for name, array in arrays.items():
+            self._index[name].write(array.astype(INDEX[name], copy=False).tobytes())
+        self._ids.write(rows.ids.astype(self.dtype, copy=False).tobytes())
+        self.sentences += len(rows.lengths)
+        self.shards[-1] += len(rows.ids)
+        if self.target is not None and rows.target is not None:
+            self.target.append(rows.target)
 
-    def append(self, sentences: Sequence[str], places: Sequence[str]) -> None:
-        """Tokenise some sentences and write them.
+    def commit(self) -> dict[str, Any]:
+        """Make sure that all of it is on the disk; say where that was, as plain data."""
+        for file in self._files():
+            file.flush()
+            os.fsync(file.fileno())
+        state: dict[str, Any] = {"sentences": self.sentences, "shards": self.shards.copy()}
+        return state | {"target": self.target.commit() if self.target else None}
+
+    def finish(self, keep: NDArray[np.bool_] | None = None) -> TokenizedCorpus:
+        """Close it, and open it for reading.
 
         Args:
-            sentences: the text.
-            places: where each came from (`file:line`), for the error message.
-
-        Raises:
-            ValueError: a sentence is longer than `max_length` and `too_long` is `error`.
+            keep: (N,) bool, False for sentences that are to be left out of the index.
         """
-        ids, lengths = self.tokenizer.encode_to_arrays(sentences)
-        if len(lengths) and int(lengths.max()) > self.max_length:
-            ids, lengths = self._shorten(ids, lengths, places)
-        self.counts["unk"] += int((ids == self.tokenizer.unk_id).sum())
-        ends = self.counts["tokens"] + np.cumsum(lengths, dtype=np.int64)
-        self._ids_file.write(ids.astype(self._dtype, copy=False).tobytes())
-        self._offsets_file.write(ends.tobytes())
-        self.counts["sentences"] += len(lengths)
-        self.counts["tokens"] += int(lengths.sum())
+        self.commit()
+        if self.target is not None:
+            self.target.finish(keep)
+        self.close()
+        if keep is not None:
+            self._keep_only(keep)
+        told = {
+            "format": FORMAT,
+            "dtype": self.dtype.name,
+            "pad_id": self.pad_id,
+            "sentences": self.sentences,
+            "shards": self.shards,
+            "is_paired": self.target is not None,
+        }
+        (self.folder / "corpus.json").write_text(json.dumps(told), encoding="utf-8")
+        return TokenizedCorpus(self.folder)
 
-    def _shorten(
-        self, ids: NDArray[Any], lengths: NDArray[Any], places: Sequence[str]
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        first = int(np.argmax(lengths > self.max_length))
-        if self.too_long == "error":
-            raise ValueError(
-                f"`data.max_length` must be at least the length of every sentence, but it is "
-                f"{self.max_length} and the sentence at {places[first]} ({self.key}) has "
-                f"{int(lengths[first])} tokens. Set `data.max_length: {int(lengths.max())}` or "
-                f"more, or `data.too_long: truncate` or `drop`."
-            )
-        rows = np.split(ids, np.cumsum(lengths)[:-1])
-        if self.too_long == "drop":
-            rows = [row for row in rows if len(row) <= self.max_length]
-            self.counts["too_long"] += len(lengths) - len(rows)
-        else:
-            eos = np.asarray([self.tokenizer.eos_id], dtype=ids.dtype)
-            self.counts["truncated"] += int((lengths > self.max_length).sum())
-            rows = [
-                row if len(row) <= self.max_length else np.append(row[: self.max_length - 1], eos)
-                for row in rows
-            ]
-        kept = np.asarray([len(row) for row in rows], dtype=np.int64)
-        return (np.concatenate(rows) if rows else ids[:0]), kept
+    def read_hashes(self) -> NDArray[np.uint64]:
+        """(N,) uint64, those of all sentences written so far; of a pair, both sides' in one."""
+        self._index["hashes"].flush()
+        hashes: NDArray[np.uint64] = np.fromfile(self.folder / "hashes.bin", np.uint64)
+        if self.target is None:
+            return hashes
+        return PairHashes(hashes, self.target.read_hashes())[:]
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        try:
-            self._ids_file.close()
-            self._offsets_file.close()
-            if error is None:
-                meta = {
-                    "format": FORMAT,
-                    "dtype": self._dtype.name,
-                    "pad_id": self.tokenizer.pad_id,
-                    "sentences": self.counts["sentences"],
-                    "counts": self.counts,
-                }
-                (self._unfinished / "corpus.json").write_text(json.dumps(meta), encoding="utf-8")
-                os.replace(self._unfinished, self.folder)
-        finally:
-            shutil.rmtree(self._unfinished, ignore_errors=True)
+    def close(self) -> None:
+        """Close the files; without `finish`, what is in them is for a later writer."""
+        for file in self._files():
+            file.close()
+        if self.target is not None:
+            self.target.close()
+
+    def _files(self) -> Iterator[IO[bytes]]:
+        yield self._ids  # first, so that no index says more than there is
+        yield from self._index.values()
+
+    def _open_shard(self) -> IO[bytes]:
+        path = self.folder / shard_name(len(self.shards) - 1)
+        return _open_at(path, self.shards[-1] * self.dtype.itemsize)
+
+    def _keep_only(self, keep: NDArray[np.bool_]) -> None:
+        for name, dtype in INDEX.items():
+            path = self.folder / f"{name}.bin"
+            np.fromfile(path, dtype)[keep].tofile(path)
+        self.sentences = int(keep.sum())
 
 
-def write_corpus(
-    folder: Path,
-    sentences: Iterable[str],
-    tokenizer: Tokenizer,
-    max_length: int = 128,
-    too_long: TooLong = "error",
-) -> TokenizedCorpus:
-    """Tokenise sentences that are already in hand; the data module does the same from files."""
-    with CorpusWriter(folder, tokenizer, max_length, too_long, "sentences") as writer:
-        texts = list(sentences)
-        writer.append(texts, [f"index {index}" for index in range(len(texts))])
-    return TokenizedCorpus(folder)
+def shard_name(number: int) -> str:
+    """The file name of a shard."""
+    return f"token_ids-{number:05}.bin"
 
 
 def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:
@@ -197,6 +304,14 @@ def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch
     for row, ids in zip(token_ids, sentences, strict=True):
         row[: len(ids)] = torch.as_tensor(ids)
     return Batch(token_ids, lengths)
+
+
+def _open_at(path: Path, size: int) -> IO[bytes]:
+    """Open a file for writing behind its first `size` bytes; what is after them goes."""
+    file = path.open("r+b" if path.exists() else "w+b")
+    file.truncate(size)
+    file.seek(size)
+    return file
 
 
 def _map_array(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:

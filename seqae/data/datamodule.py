@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from lightning.pytorch import LightningDataModule, Trainer
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 from seqae.batch import Batch, Vocabulary
-from seqae.component import check_choice, check_range
-from seqae.data.batching import TokenBudgetBatchSampler, plan_batches, share_of_rank
+from seqae.component import check_range
+from seqae.data.batching import Rounding, plan_batches, share_of_rank
 from seqae.data.builtin import Split
-from seqae.data.corpus import TokenizedCorpus, TooLong
-from seqae.data.prepare import (
-    DataSettings,
-    PreparedData,
-    default_cache_dir,
-    open_prepared,
-    prepare,
+from seqae.data.cleaning import CleanOptions
+from seqae.data.corpus import TokenizedCorpus
+from seqae.data.lanes import StreamOptions
+from seqae.data.loading import PlannedBatches, RoundedPadding, TokenBudgetBatchSampler
+from seqae.data.pipeline import Pipeline
+from seqae.data.preparation import REPORT, REPORT_TEXT
+from seqae.data.prepare import PreparedData, open_prepared, prepare
+from seqae.data.report_findings import find
+from seqae.data.resuming import ResumedOrder, order_state
+from seqae.data.settings import DataSettings, TooLong, default_cache_dir
+from seqae.data.sources.records import ReadOptions
+from seqae.data.stream import (
+    StreamBatch,
+    StreamLoader,
+    TokenStream,
+    check_division,
+    check_streamable,
+    merge_states,
+    summarize,
 )
-from seqae.data.sources import OnInvalid
 from seqae.data.tokenizers import Tokenizer
-from seqae.model.autoencoder import MAX_LENGTH
-
-UNKNOWN_SHARE_WARNED = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +51,37 @@ class TextDataModule(LightningDataModule):
 
     Args:
         tokenizer: text to token ids; trained on the training sentences.
-        train: a text file (.gz, .bz2, .xz too), a folder of .txt files, `-` for standard input, or
-            a built-in corpus (wordnet-examples, speeches, hsk); or a list of these.
+        train: a file of text, JSON lines, CSV, TSV, Parquet or Arrow (packed as .gz, .bz2, .xz or
+            .zst too), a folder or a pattern (`*.txt`) of these, `-` for standard input,
+            `hf:OWNER/NAME` for a data set of the Hugging Face hub, `nltk:CORPUS`, or a built-in
+            corpus (wordnet-examples, speeches, hsk); or a list of these. docs/data.md has more.
         val: the same for validation; by default `val_percent` of the training sentences.
         test: the same for the test; by default `test_percent` of the training sentences.
+        reading: formats, columns, and what happens to what cannot be read.
+        cleaning: normalisation, sentence splitting, what is left out.
         batch_tokens: tokens of a training batch, padding counted, on each process.
         eval_batch_tokens: the same for validation, test and prediction.
+        round_length: a batch is padded to a multiple of this many tokens, never beyond
+            `max_length`; with 8 and `round_rows` 8 batches come in few sizes, for kernels that are
+            compiled or tuned for each. It costs padding: 19 % on sentences of 10 words.
+        round_rows: a batch has a multiple of this many sentences, wherever there are enough of them
+            and the budget allows.
         max_length: most tokens of a sentence, bos and eos counted.
-        too_long: what to do with a longer one: `error`, `truncate` or `drop`.
-        errors: what to do with a line that is not UTF-8: `strict` stops, `replace` writes U+FFFD,
-            `skip` drops it.
+        too_long: what to do with a longer one: `error`, `truncate`, `drop`, or `split` it into
+            pieces that are sentences of their own.
         val_percent: share of the training sources held out for validation, in percent.
         test_percent: share held out for the test, in percent.
         split_seed: another number, another split.
+        tokenizer_sentences: how many training sentences train the tokenizer, at most.
+        streaming: tokenise while training, for text that does not fit a disk, in place of once
+            before; the tokenizer, and what is held out, are made of the first
+            `tokenizer_sentences`. A stream has no end: `trainer.max_steps` says when to stop.
+        stream_lanes: streams that a stream is made of; a multiple of processes times workers.
+        shuffle_buffer: sentences that each lane of a stream shuffles together.
         seed: of the order of batches.
         num_workers: processes that gather batches beside the training; 0 gathers in between,
             which costs under one percent of the time on a CPU.
+        prepare_workers: processes that tokenise; by default one for each core.
         cache_dir: where tokenised text is kept; by default $SEQAE_CACHE or ~/.cache/seqae.
     """
 
@@ -66,44 +91,62 @@ class TextDataModule(LightningDataModule):
         train: str | list[str] = "wordnet-examples",
         val: str | list[str] | None = None,
         test: str | list[str] | None = None,
+        reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
+        cleaning: CleanOptions = CleanOptions(),  # noqa: B008 - it is frozen
         batch_tokens: int = 1024,
         eval_batch_tokens: int = 8192,
+        round_length: int = 1,
+        round_rows: int = 1,
         max_length: int = 128,
         too_long: TooLong = "error",
-        errors: OnInvalid = "strict",
         val_percent: int = 5,
         test_percent: int = 5,
         split_seed: int = 0,
+        tokenizer_sentences: int = 1_000_000,
+        streaming: bool = False,
+        stream_lanes: int = 16,
+        shuffle_buffer: int = 10_000,
         seed: int = 0,
         num_workers: int = 0,
+        prepare_workers: int | None = None,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
         check_range("data.batch_tokens", batch_tokens, 1, 2**31)
         check_range("data.eval_batch_tokens", eval_batch_tokens, 1, 2**31)
-        check_range("data.max_length", max_length, 3, MAX_LENGTH)
-        check_choice("data.too_long", too_long, ("error", "truncate", "drop"))
-        check_range("data.val_percent", val_percent, 0, 99)
-        check_range("data.test_percent", test_percent, 0, 99 - val_percent)
         check_range("data.num_workers", num_workers, 0, 1024)
+        if prepare_workers is not None:
+            check_range("data.prepare_workers", prepare_workers, 1, 1024)
         self.settings = DataSettings(
             train=_as_tuple(train),
             val=_as_tuple(val),
             test=_as_tuple(test),
-            errors=errors,
+            reading=reading,
+            cleaning=cleaning,
             max_length=max_length,
             too_long=too_long,
             val_percent=val_percent,
             test_percent=test_percent,
             split_seed=split_seed,
+            tokenizer_sentences=tokenizer_sentences,
+            streaming=streaming,
         )
+        self.settings.check()
         self.batch_tokens, self.eval_batch_tokens = batch_tokens, eval_batch_tokens
+        self.rounding = Rounding(round_length, round_rows, max_length)
         self.seed, self.num_workers = seed, num_workers
+        self.stream_options = StreamOptions(
+            batch_tokens, seed, stream_lanes, shuffle_buffer, self.rounding
+        )
+        self.prepare_workers = prepare_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
         self._untrained = tokenizer
         self._folder: Path | None = None
         self._prepared: PreparedData | None = None
-        self._resume: tuple[int, int] | None = None
+        self._resumed: ResumedOrder | None = None
+        self._train_sampler: TokenBudgetBatchSampler | None = None
+        self._stream: TokenStream | None = None
+        self._stream_state: dict[str, Any] | None = None  # of the run that goes on
 
     @property
     def train_sources(self) -> tuple[str, ...]:
@@ -132,8 +175,14 @@ class TextDataModule(LightningDataModule):
 
     @property
     def report(self) -> dict[str, Any]:
-        """Lines read, kept and dropped by source, and counts by split; `setup` has run."""
+        """What was read, kept and dropped, and what is in the corpora; `setup` has run."""
         return self._ready.report
+
+    @property
+    def report_files(self) -> tuple[Path, Path]:
+        """The report as JSON and as text; `prepare_data` has run."""
+        assert self._folder is not None
+        return self._folder / REPORT, self._folder / REPORT_TEXT
 
     @property
     def _ready(self) -> PreparedData:
@@ -144,48 +193,103 @@ class TextDataModule(LightningDataModule):
     def prepare_data(self) -> None:
         """Train the tokenizer and tokenise, in one process per machine; the others wait."""
         if self._folder is None:
-            self._folder = prepare(self.settings, self._untrained, self.cache_dir)
+            self._folder = prepare(
+                self.settings, self._untrained, self.cache_dir, self.prepare_workers
+            )
 
     def setup(self, stage: str) -> None:
         """Open the tokenised corpora, in every process."""
         if self._prepared is not None:
             return
         # A process that did not prepare finds the folder by the same key; nothing is read again.
-        folder = self._folder or prepare(self.settings, self._untrained, self.cache_dir)
-        self._prepared = open_prepared(folder, self._untrained.config())
+        self.prepare_data()
+        assert self._folder is not None
+        self._prepared = open_prepared(self._folder, self._untrained.config())
         if self.trainer is None or self.trainer.is_global_zero:
-            self._tell(self._prepared.report["splits"])
+            self._tell()
 
-    def _tell(self, counts: dict[str, dict[str, int]]) -> None:
-        sizes = ", ".join(f"{counts[split]['sentences']:,} {split}" for split in counts)
-        log.info(
-            f"data: {sizes} sentences; {counts['train']['tokens']:,} training tokens; "
-            f"vocabulary of {self.vocabulary.size:,}"
-        )
-        if not counts["val"]["sentences"]:
+    def _tell(self) -> None:
+        """Say how much data there is, and what stands out in it."""
+        sizes = ", ".join(f"{len(corpus):,} {split}" for split, corpus in self.corpora.items())
+        tokens = f"{self.corpora['train'].num_tokens:,} training tokens"
+        if self.settings.streaming:
+            sizes = ", ".join(f"{len(self.corpora[split]):,} {split}" for split in ("val", "test"))
+            tokens = f"a stream of {', '.join(self.settings.train)} to train on"
+        log.info(f"data: {sizes} sentences; {tokens}; vocabulary of {self.vocabulary.size:,}")
+        if not len(self.corpora["val"]):
             log.warning(
                 "There are no sentences for validation, so nothing will be measured and the last "
                 "model is kept. Set `data.val`, or `data.val_percent` above 0."
             )
-        for split, count in counts.items():
-            if count["truncated"] or count["too_long"]:
-                log.info(
-                    f"data: of {split}, {count['truncated']:,} sentences were truncated and "
-                    f"{count['too_long']:,} dropped (`data.max_length`: {self.max_length})"
-                )
-            if count["unk"] > UNKNOWN_SHARE_WARNED * count["tokens"]:
-                log.warning(
-                    f"{count['unk'] / count['tokens']:.0%} of the {split} tokens are unknown to "
-                    f"the tokenizer. Use a larger vocabulary, or a byte-level tokenizer "
-                    f"(`data.tokenizer: BPETokenizer`), which knows every text."
-                )
+        for finding, _ in find(self.report):
+            log.warning(f"data: {finding}")
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of this process, in the order of the epoch."""
+    def check_trainer(self, trainer: Trainer) -> None:
+        """Refuse a stream that this trainer cannot read, or would read without an end.
+
+        Raises:
+            ValueError: in one line, with the way out.
+            OSError: if a source cannot be read.
+        """
+        if not self.settings.streaming:
+            return
+        if trainer.max_steps < 0:
+            raise ValueError(
+                "`trainer.max_steps` must be given for a stream, which has no end, but it is -1 "
+                "instead. Set it, and `trainer.val_check_interval` to the steps between "
+                "validations; or leave out `data.streaming`."
+            )
+        if trainer.val_check_interval == 1.0 and not isinstance(trainer.limit_train_batches, int):
+            log.warning(
+                "data: a stream has no epochs, so that only the last model will be measured. Set "
+                "`trainer.val_check_interval` to a number of steps."
+            )
+        check_division(self.stream_options.lanes, trainer.world_size, self.num_workers)
+        for source in self.settings.open_sources()["train"]:
+            check_streamable(source)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of this process, in the order of the epoch or of the stream."""
+        if self.settings.streaming:
+            return self._open_stream()
         sampler = self._sampler("train", self.batch_tokens, shuffle=True)
-        if self._resume is not None:
-            sampler.resume(*self._resume)
+        if self.trainer is not None:
+            sampler.set_epoch(self.trainer.current_epoch)
+            if self._resumed is not None:
+                self._resumed.apply(sampler, self.trainer)
+        self._train_sampler = sampler
         return self._loader("train", sampler)
+
+    def _open_stream(self) -> StreamLoader:
+        if self._stream is None:
+            sources = self.settings.open_sources()["train"]
+            pipeline = Pipeline(self.settings, self.tokenizer)
+            self._stream = TokenStream(sources, pipeline, self.stream_options)
+            if self._stream_state is not None:
+                self._stream.load_state_dict(self._stream_state)
+        return self._stream.loader(*self._place(), self.num_workers, self._pins_memory)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Take note of a stream's batch when it is about to be trained, not when it is fetched."""
+        if isinstance(batch, StreamBatch):
+            assert self._stream is not None
+            return self._stream.consumed(batch)
+        return batch
+
+    def stream_summary(self) -> dict[str, Any] | None:
+        """What a stream has read by now, and in how many passes; every process must call this."""
+        return None if self._stream is None else summarize(self._gather_stream(self._stream))
+
+    def _gather_stream(self, stream: TokenStream) -> dict[str, Any]:
+        """The state of all processes, without a batch whose training is not complete."""
+        assert self.trainer is not None
+        loop: Any = self.trainer.fit_loop
+        progress = loop.epoch_loop.batch_progress.current
+        states: list[Any] = [stream.rank_state(progress.ready > progress.processed)]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            states *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(states, states[0])
+        return merge_states(states)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Batches of this process; none where nothing is held out."""
@@ -198,44 +302,45 @@ class TextDataModule(LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test sentences; `predict_rows` says which ones a batch holds."""
         # Lightning insists on rebuilding a batch sampler for prediction, so there is none here.
-        return DataLoader(
-            _PlannedBatches(self.corpora["test"], self.predict_rows()), batch_size=None
-        )
+        corpus = self.corpora["test"]
+        batches = PlannedBatches(corpus, self.predict_rows(), self._padding(corpus))
+        return DataLoader(batches, batch_size=None)
 
-    def predict_rows(self) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    def predict_rows(self) -> Sequence[NDArray[np.int64]]:
         """For each prediction batch of this process, where its sentences stand in the corpus."""
         corpus = self.corpora["test"]
         if not len(corpus):
             raise ValueError("`data.test` must have sentences to predict, but it has none.")
-        plan = plan_batches(corpus.lengths, self.eval_batch_tokens, 0, 0, shuffle=False)
-        return share_of_rank(plan, *self._place())
+        plan = plan_batches(
+            corpus.batch_lengths, self.eval_batch_tokens, 0, 0, False, self.rounding
+        )
+        return list(share_of_rank(plan, *self._place()))
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, the steps taken in it, and by how many processes."""
-        assert self.trainer is not None
-        loop = self.trainer.fit_loop
-        epoch = loop.epoch_progress.current.started - 1  # type: ignore[attr-defined]
-        steps = loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
-        if steps >= self.trainer.num_training_batches:
-            epoch, steps = epoch + 1, 0
-        return {"epoch": epoch, "steps": steps, "world_size": self.trainer.world_size}
+        """Where the order of the training data stands; see `order_state` and `merge_states`.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after those steps, on any number of workers.
-
-        Raises:
-            ValueError: if an epoch was begun by another number of processes: Lightning fixes the
-                number of its steps once.
+        Every process must call this, as Lightning does.
         """
         assert self.trainer is not None
-        before, now = state_dict["world_size"], self.trainer.world_size
-        if state_dict["steps"] and before != now:
+        if self._stream is not None:
+            return {"stream": self._gather_stream(self._stream)}
+        if self.settings.streaming:  # saved before the first step; an empty state is not stored
+            return {"stream": self._stream_state} if self._stream_state else {}
+        return order_state(self.trainer, self._train_sampler)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on there, on any number of processes and workers."""
+        assert self.trainer is not None
+        if self.settings.streaming != ("stream" in state_dict):
             raise ValueError(
-                f"`trainer.devices` must give {before} processes, as before, to go on within an "
-                f"epoch, but it gives {now} instead. Resume from the end of an epoch, or with as "
-                f"many."
+                f"`data.streaming` must be {not self.settings.streaming}, as in the run that goes "
+                f"on, but it is {self.settings.streaming} instead. Put it back, or train anew."
             )
-        self._resume = (state_dict["epoch"], state_dict["steps"])
+        if self.settings.streaming:
+            self._stream_state = state_dict["stream"]
+            return
+        self._resumed = ResumedOrder(**state_dict)
+        self.trainer.callbacks.append(self._resumed)  # type: ignore[attr-defined]
 
     def _eval_loader(self, split: Split) -> DataLoader[Batch] | list[Any]:
         if not len(self.corpora[split]):
@@ -249,8 +354,16 @@ class TextDataModule(LightningDataModule):
 
     def _sampler(self, split: Split, batch_tokens: int, shuffle: bool) -> TokenBudgetBatchSampler:
         return TokenBudgetBatchSampler(
-            self.corpora[split].lengths, batch_tokens, self.seed, shuffle, *self._place()
+            self.corpora[split].batch_lengths,
+            batch_tokens,
+            self.seed,
+            shuffle,
+            *self._place(),
+            self.rounding,
         )
+
+    def _padding(self, corpus: TokenizedCorpus) -> RoundedPadding:
+        return RoundedPadding(self.rounding, corpus.pad_id)
 
     def _place(self) -> tuple[int, int]:
         if self.trainer is None:
@@ -261,31 +374,17 @@ class TextDataModule(LightningDataModule):
         return DataLoader(
             self.corpora[split],  # type: ignore[arg-type]
             batch_sampler=sampler,
-            collate_fn=_already_a_batch,  # type: ignore[arg-type]
+            collate_fn=self._padding(self.corpora[split]),  # type: ignore[arg-type]
             # Its own, so that starting an epoch draws nothing from the generator of dropout.
             generator=torch.Generator(),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=self.trainer is not None
-            and self.trainer.strategy.root_device.type == "cuda",
+            pin_memory=self._pins_memory,
         )
 
-
-class _PlannedBatches(Dataset[Batch]):
-    """A corpus cut into batches beforehand."""
-
-    def __init__(self, corpus: TokenizedCorpus, rows: list[np.ndarray[Any, Any]]) -> None:
-        self.corpus, self.rows = corpus, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.corpus.__getitems__(self.rows[index].tolist())
-
-
-def _already_a_batch(batch: Batch) -> Batch:
-    return batch
+    @property
+    def _pins_memory(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
 
 def _as_tuple(sources: str | list[str] | None) -> tuple[str, ...]:

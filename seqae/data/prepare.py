@@ -1,56 +1,38 @@
 """From named sources to a trained tokenizer and three tokenised corpora, once, in a cache.
 
 The cache's key is a hash of everything that the result depends on: the sources' fingerprints, the
-split, the tokenizer's settings, the length policy. A folder of the cache appears whole or not at
-all, and processes that want the same one at the same time wait for the first.
+tokenizer's settings, every setting of reading, cleaning, splitting and length, and the versions of
+what does it. A folder of the cache appears whole or not at all, and processes that want the same
+one at the same time wait for the first.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from copy import deepcopy
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from seqae.data.builtin import SPLITS, Split, split_of
-from seqae.data.corpus import FORMAT, CorpusWriter, TokenizedCorpus, TooLong
-from seqae.data.sources import Block, OnInvalid, TextSource
+from seqae.data.builtin import SPLITS, Split
+from seqae.data.corpus import FORMAT, TokenizedCorpus
+from seqae.data.preparation import REPORT, Preparation
+from seqae.data.settings import DataSettings
+from seqae.data.sources.source import Source
+from seqae.data.sources.spool import spool
 from seqae.data.tokenizers import Tokenizer
+from seqae.data.workers import num_cores
 
-SPOOL = "seqae-pipe-"  # begins the names of the folders that copies of pipes lie in
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """Everything that decides what stands in the tokenised corpora.
-
-    Attributes:
-        train, val, test: sources, as the user names them; where val or test is empty, its share of
-            the training sources is held out instead.
-        errors: what to do with a line that is not UTF-8.
-        max_length: most tokens of a sentence, bos and eos counted.
-        too_long: what to do with a longer one.
-        val_percent, test_percent, split_seed: of the split of the training sources.
-    """
-
-    train: tuple[str, ...]
-    val: tuple[str, ...]
-    test: tuple[str, ...]
-    errors: OnInvalid
-    max_length: int
-    too_long: TooLong
-    val_percent: int
-    test_percent: int
-    split_seed: int
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -60,7 +42,7 @@ class PreparedData:
     Attributes:
         tokenizer: trained.
         corpora: by split; an empty one where nothing is held out.
-        report: lines read, kept and dropped by source, and counts by split.
+        report: what was read, kept and dropped, and what is in the corpora; see report.py.
     """
 
     tokenizer: Tokenizer
@@ -68,20 +50,16 @@ class PreparedData:
     report: dict[str, Any]
 
 
-def default_cache_dir() -> Path:
-    """`$SEQAE_CACHE`, or `seqae` below `$XDG_CACHE_HOME` or `~/.cache`."""
-    if "SEQAE_CACHE" in os.environ:
-        return Path(os.environ["SEQAE_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "seqae"
-
-
-def prepare(settings: DataSettings, tokenizer: Tokenizer, cache_dir: Path) -> Path:
+def prepare(
+    settings: DataSettings, tokenizer: Tokenizer, cache_dir: Path, processes: int | None = None
+) -> Path:
     """Train the tokenizer and tokenise the corpora, unless the cache has them.
 
     Args:
         settings: what to read and how.
         tokenizer: trained here, on the training split, if it is not yet.
         cache_dir: where the result is kept.
+        processes: how many may tokenise at the same time; by default one a core.
 
     Returns:
         The cache folder, for `open_prepared`.
@@ -90,35 +68,25 @@ def prepare(settings: DataSettings, tokenizer: Tokenizer, cache_dir: Path) -> Pa
         ValueError: if a source is unusable, or a sentence too long.
         OSError: if a source or the cache cannot be read or written.
     """
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        spool = tempfile.TemporaryDirectory(dir=cache_dir, prefix=SPOOL)
-    except OSError as error:
-        raise OSError(
-            f"`data.cache_dir` must be a folder that can be written, but {cache_dir} cannot: "
-            f"{error.strerror}. Set another one."
-        ) from error
-    with spool:
+    with _temporary_folder(cache_dir) as temporary:
         sources = {
-            split: [
-                _rereadable(
-                    TextSource(name, key=f"data.{split}", errors=settings.errors), spool.name
-                )
-                for name in names
-            ]
-            for split, names in _named(settings).items()
+            split: [spool(source, temporary) for source in some]
+            for split, some in settings.open_sources().items()
         }
         folder = cache_dir / _cache_key(settings, tokenizer, sources)
-        with FileLock(cache_dir / f"{folder.name}.lock"):
-            if not (folder / "report.json").exists():
+        with _alone(cache_dir / f"{folder.name}.lock"):
+            if not (folder / REPORT).exists():
                 unfinished = folder.with_name(f"{folder.name}.unfinished")
-                shutil.rmtree(unfinished, ignore_errors=True)
                 try:
-                    _write(unfinished, settings, tokenizer, sources)
-                    shutil.rmtree(folder, ignore_errors=True)
-                    os.replace(unfinished, folder)
-                finally:
+                    work = Preparation(unfinished, settings, sources, processes or num_cores())
+                    work.run(tokenizer)
+                except ValueError:  # what is wrong will not come right by going on
                     shutil.rmtree(unfinished, ignore_errors=True)
+                    raise
+                except OSError as error:
+                    raise _tell_full(error, cache_dir) from error
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(unfinished, folder)
     return folder
 
 
@@ -132,118 +100,62 @@ def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
     return PreparedData(
         Tokenizer.load(folder / "tokenizer.json", config),
         {split: TokenizedCorpus(folder / split) for split in SPLITS},
-        json.loads((folder / "report.json").read_text(encoding="utf-8")),
+        json.loads((folder / REPORT).read_text(encoding="utf-8")),
     )
 
 
-def _named(settings: DataSettings) -> dict[Split, tuple[str, ...]]:
-    return {"train": settings.train, "val": settings.val, "test": settings.test}
+@contextmanager
+def _temporary_folder(cache_dir: Path) -> Iterator[Path]:
+    """A folder below the cache for copies of what can be read only once."""
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=cache_dir, prefix="seqae-pipe-")
+    except OSError as error:
+        raise OSError(
+            f"`data.cache_dir` must be a folder that can be written, but {cache_dir} cannot: "
+            f"{error.strerror}. Set another one."
+        ) from error
+    with folder as name:
+        yield Path(name)
 
 
-def _write(
-    folder: Path,
-    settings: DataSettings,
-    tokenizer: Tokenizer,
-    sources: Mapping[Split, Sequence[TextSource]],
-) -> None:
-    folder.mkdir(parents=True)
-    if not tokenizer.is_trained:
-        tokenizer = deepcopy(tokenizer)  # the caller's stays as it was, and with it the cache's key
-        tokenizer.train(
-            text
-            for source in sources["train"]
-            for block in source.blocks()
-            for text in block.texts
-            if _side(text, "train", settings) == "train"
-        )
-    tokenizer.save(folder / "tokenizer.json")
-    report: dict[str, Any] = {"sources": {}, "splits": {}}
-    with ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(_writer(folder, split, tokenizer, settings))
-            for split in SPLITS
-        }
-        for split in SPLITS:
-            for source in sources[split]:
-                for block in source.blocks():
-                    for side, texts, places in _deal(block, split, settings):
-                        writers[side].append(texts, places)
-                report["sources"][source.source] = asdict(source.counts)
-    report["splits"] = {split: writer.counts for split, writer in writers.items()}
-    if not writers["train"].counts["sentences"]:
-        raise ValueError(
-            f"`data.train` must have sentences for training, but none of "
-            f"{', '.join(settings.train)} is left after the split and `data.too_long`. Give more "
-            f"text, or set `data.val_percent` and `data.test_percent` to 0."
-        )
-    (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-
-
-def _writer(
-    folder: Path, split: Split, tokenizer: Tokenizer, settings: DataSettings
-) -> CorpusWriter:
-    key = f"data.{split if _named(settings)[split] else 'train'}"
-    return CorpusWriter(folder / split, tokenizer, settings.max_length, settings.too_long, key)
-
-
-def _deal(
-    block: Block, split: Split, settings: DataSettings
-) -> Iterator[tuple[Split, list[str], list[str]]]:
-    """Deal the sentences of a block, and where they came from, to the splits they belong to."""
-    dealt: dict[Split, tuple[list[str], list[str]]] = {}
-    for index, text in enumerate(block.texts):
-        texts, places = dealt.setdefault(_side(text, split, settings), ([], []))
-        texts.append(text)
-        places.append(block.where(index))
-    for side, (texts, places) in dealt.items():
-        yield side, texts, places
-
-
-def _side(text: str, split: Split, settings: DataSettings) -> Split:
-    """Where a sentence of a `split` source goes: there, or from train to what it has to supply."""
-    if split != "train" or not (settings.val_percent or settings.test_percent):
-        return split
-    side = split_of(
-        text,
-        val_percent=settings.val_percent,
-        test_percent=settings.test_percent,
-        seed=settings.split_seed,
-    )
-    # What has sources of its own takes nothing, and the other share stays what it was.
-    return "train" if _named(settings)[side] else side
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock; say so if that means to wait."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=2)
+    except Timeout:
+        log.info(f"data: waiting for another process, which is preparing the same ({path.stem})")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _cache_key(
-    settings: DataSettings, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[TextSource]]
+    settings: DataSettings, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
 ) -> str:
     told = {
         "format": FORMAT,
+        "versions": {name: version(name) for name in ("tokenizers", "sentencex")},
         "settings": asdict(settings),
         "sources": {
-            split: [_fingerprint(source) for source in some] for split, some in sources.items()
+            split: [source.fingerprint for source in some] for split, some in sources.items()
         },
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _fingerprint(source: TextSource) -> str | None:
-    """Of a copy its name, which says what it holds; where it lies differs from time to time."""
-    path = Path(source.source)
-    return path.stem if path.parent.name.startswith(SPOOL) else source.fingerprint
-
-
-def _rereadable(source: TextSource, folder: str) -> TextSource:
-    """Copy what can be read only once (standard input, a pipe) to a file named by its content."""
-    if source.can_reread:
-        return source
-    digest = hashlib.sha256()
-    copy = Path(folder) / "unfinished.txt"
-    with copy.open("wb") as file:
-        for block in source.blocks():
-            lines = "".join(f"{text}\n" for text in block.texts).encode()
-            digest.update(lines)
-            file.write(lines)
-    named = copy.with_name(f"{digest.hexdigest()}.txt")
-    copy.rename(named)
-    return TextSource(str(named), key=source.key, errors=source.errors)
+def _tell_full(error: OSError, cache_dir: Path) -> OSError:
+    """Say how much room there is where a disk is full; other errors stay as they are."""
+    if error.errno is None or os.strerror(error.errno) != error.strerror:
+        return error  # it has words of its own
+    free = shutil.disk_usage(cache_dir).free
+    return OSError(
+        f"`data.cache_dir` must be a folder with room, but writing to {cache_dir} failed: "
+        f"{error.strerror} ({free / 2**20:,.0f} MiB are free). What was done is kept: make room "
+        f"and run the same command again, or set another folder."
+    )

@@ -10,6 +10,14 @@ from jsonargparse import ArgumentParser
 from seqae.terminal import fail
 from seqae.usage import explain
 
+# Arguments that jsonargparse would not make of a signature what is wanted. Texts are words as they
+# stand, not YAML ("null" and "[a]" are sentences); what may be left out would become an option.
+WORDS: dict[str, dict[str, Any]] = {
+    "file": {"nargs": "?", "default": None, "help": "sentences that the model has not seen"},
+    "files": {"nargs": "+", "help": "what to train on: anything that `data.train` may name"},
+    "texts": {"nargs": "*", "default": [], "help": "sentences; - reads them from the input"},
+}
+
 
 class OneLineParser(ArgumentParser):
     """A parser that says what is wrong in one line, and ends with status 2."""
@@ -18,7 +26,7 @@ class OneLineParser(ArgumentParser):
         """Print the error and exit."""
         line = explain(self, message)
         if line.endswith("`--help` lists the options."):
-            line += " Options stand before MODEL or after the sentences."
+            line += " Options stand before the other arguments or after them."
         fail(line, status=2)
 
 
@@ -27,25 +35,16 @@ def run(module: str, name: str, args: list[str]) -> None:
 
     Args:
         module: where the task's function is.
-        name: the function, and the command.
+        name: the command; its last word is the function.
         args: what follows the command.
     """
-    function = getattr(import_module(module), name)
+    function = getattr(import_module(module), name.split()[-1])
     parser = OneLineParser(
         prog=f"seqae {name}", description=function.__doc__.splitlines()[0], allow_abbrev=False
     )
-    # Texts are words of the command line as they stand, not YAML: "null" and "[a]" are sentences.
-    by_hand: set[str | int] = {
-        name for name in ("texts", "file") if name in function.__annotations__
-    }
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=by_hand)
-    if "file" in by_hand:  # may be left out, and jsonargparse makes an option of such
-        parser.add_argument(
-            "file", nargs="?", type=str, default=None, help="sentences that the model has not seen"
-        )
-    if "texts" in by_hand:
-        parser.add_argument(
-            "texts", nargs="*", type=str, default=[], help="sentences; - reads them from the input"
-        )
-    values: dict[str, Any] = parser.parse_args(args).as_dict()
+    by_hand = [argument for argument in WORDS if argument in function.__annotations__]
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip={*by_hand})
+    for argument in by_hand:
+        parser.add_argument(argument, type=str, **WORDS[argument])
+    values: dict[str, Any] = parser.instantiate_classes(parser.parse_args(args)).as_dict()
     function(**values)

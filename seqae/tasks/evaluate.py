@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from rich.console import Console
@@ -14,8 +17,12 @@ from rich.table import Table
 
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
-from seqae.data.builtin import builtin_names, split_of
-from seqae.data.sources import TextSource
+from seqae.data.builtin import Split, builtin_names
+from seqae.data.cleaning import clean
+from seqae.data.pipeline import hash_texts, split_by_hash
+from seqae.data.settings import DataSettings
+from seqae.data.sources.records import Block, ReadOptions
+from seqae.data.sources.source import open_source
 from seqae.metrics.reconstruction import ReconstructionMetric, ReconstructionScores
 from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
 from seqae.terminal import visible
@@ -42,13 +49,14 @@ def evaluate(
     output: str | None = None,
     explain: bool = False,
     device: str = "cpu",
+    reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
 ) -> None:
     """Measure how well sentences are written back, beside trivial baselines.
 
     Args:
         model: a bundle, or the folder of a run.
-        file: sentences that the model has not seen, one a line; by default the held-out split of
-            the data that it was trained on.
+        file: sentences that the model has not seen, in a file or whatever `data.train` may name; by
+            default the held-out split of the data that it was trained on.
         train_file: its training sentences, for the baselines; by default the data that it was
             trained on.
         split: which held-out split, where no file is given.
@@ -58,6 +66,8 @@ def evaluate(
         output: a .json file for the figures and the examples.
         explain: say what each row and column means.
         device: where to compute: cpu, cuda, cuda:1 ...
+        reading: how the files are read; with `target_column`, what was written is held against that
+            column.
     """
     check_output(output, (".json",))
     loaded = load(model, device)
@@ -66,25 +76,26 @@ def evaluate(
     if train_file is None:
         train = read_split(loaded, folder, "train")
     else:
-        train = _read(train_file, "train_file")
-    texts = read_split(loaded, folder, split) if file is None else _read(file, "file")
-    if limit and len(texts) > limit:
-        texts = random.Random(seed).sample(texts, limit)
-    written = loaded.write(loaded.encode(texts, too_long="truncate"))
+        train = _read(train_file, "train_file", reading)
+    texts = read_split(loaded, folder, split) if file is None else _read(file, "file", reading)
+    texts.due = [loaded.normalization(text) for text in texts.due]
+    if limit and len(texts.read) > limit:
+        texts = texts.sample(limit, seed)
+    written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
     baselines = {
-        "nearest by TF-IDF": nearest_by_tfidf(train, texts),
-        "most frequent sentence": most_frequent_sentence(train, texts),
+        "nearest by TF-IDF": nearest_by_tfidf(train.read, texts.read, train.due),
+        "most frequent sentence": most_frequent_sentence(train.due, texts.read),
     }
-    scores = {"model": score(loaded, written, texts)}
+    scores = {"model": score(loaded, written, texts.due)}
     for name, answers in baselines.items():
-        scores[name] = score(loaded, _token_ids(loaded, answers), texts)
-    shown = list(zip(texts, loaded.tokenizer.decode(written), strict=True))[:examples]
+        scores[name] = score(loaded, _token_ids(loaded, answers), texts.due)
+    shown = list(zip(texts.due, loaded.tokenizer.decode(written), strict=True))[:examples]
     where = file or f"unseen, from the {split} split"
-    _show(f"{len(texts):,} sentences: {where}", scores, shown, explain)
+    _show(f"{len(texts.read):,} sentences: {where}", scores, shown, explain)
     if output is not None:
         result = {
             "model": model,
-            "sentences": len(texts),
+            "sentences": len(texts.read),
             "from": where,
             "seed": seed,
             "scores": {name: value._asdict() for name, value in scores.items()},
@@ -114,9 +125,31 @@ def _token_ids(model: TextAutoencoder, texts: list[str]) -> list[list[int]]:
     return [row[1:-1] for row in model.tokenizer.encode(texts)]
 
 
-def read_split(
-    model: TextAutoencoder, where: Path, split: Literal["train", "val", "test"]
-) -> list[str]:
+@dataclass
+class Texts:
+    """Sentences, and for paired text what is to be written for each.
+
+    Attributes:
+        read: what the model reads.
+        due: what it should write: the same, or the other side of each pair.
+    """
+
+    read: list[str] = field(default_factory=list)
+    due: list[str] = field(default_factory=list)
+
+    def add(self, block: Block, keep: Iterable[bool]) -> None:
+        """Add sentences of a block."""
+        keep = list(keep)
+        self.read += itertools.compress(block.texts, keep)
+        self.due += itertools.compress(block.targets or block.texts, keep)
+
+    def sample(self, count: int, seed: int) -> Texts:
+        """Draw some of them at random."""
+        chosen = random.Random(seed).sample(range(len(self.read)), count)
+        return Texts([self.read[i] for i in chosen], [self.due[i] for i in chosen])
+
+
+def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
     """Read a split of the data that a model was trained on.
 
     From a bundle alone only built-in corpora are read: it may come from a stranger, who must not
@@ -130,57 +163,52 @@ def read_split(
     Raises:
         ValueError: if it is not known, or not to be read from here.
     """
-    data = _data_settings(model, where)
-    own = data[split] if split != "train" else None
-    texts: list[str] = []
-    for name in own or data["train"]:
-        for sentence in TextSource(name, key="file", errors=data["errors"]):
-            side = split_of(
-                sentence.text,
-                val_percent=data["val_percent"],
-                test_percent=data["test_percent"],
-                seed=data["split_seed"],
-            )
-            if own or split == ("train" if side != "train" and data[side] else side):
-                texts.append(sentence.text)
-    if not texts:
+    settings = _data_settings(model, where)
+    own = split if settings.named[split] else "train"
+    texts = Texts()
+    for source in settings.open_sources()[own]:
+        for block in source.blocks():
+            cleaned, _ = clean(block, settings.cleaning)
+            hashes = hash_texts(cleaned.texts)
+            sides = split_by_hash(cleaned.texts, hashes, own, settings)
+            if split in sides:
+                texts.add(cleaned, sides[split].tolist())
+    if not texts.read:
         raise ValueError(
             f"`split` must have sentences, but no {split} was held out of "
-            f"{', '.join(data['train'])}. Name a file: `seqae evaluate MODEL FILE`."
+            f"{', '.join(settings.train)}. Name a file: `seqae evaluate MODEL FILE`."
         )
     return texts
 
 
-def _data_settings(model: TextAutoencoder, where: Path) -> dict[str, Any]:
+def _data_settings(model: TextAutoencoder, where: Path) -> DataSettings:
     """What the run's own configuration says of the data, or else the bundle."""
     run = next((f for f in (where, where.parent) if (f / "config.yaml").is_file()), None)
     config = model.details.get("training", {}).get("config", {})
     if run is not None:
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    given = config.get("data") if isinstance(config, dict) else None
-    data = dict(given) if isinstance(given, dict) else {}
-    for split in ("train", "val", "test"):
-        names = data.get(split) or []
-        data[split] = [names] if isinstance(names, str) else list(names)
-    numbers = [data.get(key) for key in ("val_percent", "test_percent", "split_seed")]
-    named = [*data["train"], *data["val"], *data["test"]]
-    if not data["train"] or not all(type(number) is int for number in numbers):
+    data = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(data, dict) or not data.get("train"):
         raise ValueError(
             "`file` and `train_file` must be given, because the bundle does not say what data it "
             "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
         )
-    if "-" in named or (run is None and not set(named) <= set(builtin_names())):
+    settings = DataSettings.from_config(data)
+    named = {name for names in settings.named.values() for name in names}
+    if "-" in named or (run is None and not named <= set(builtin_names())):
         raise ValueError(
             f"`file` and `train_file` must be given, because the model was trained on "
-            f"{', '.join(map(str, data['train']))}, which cannot be read from here. Write "
+            f"{', '.join(settings.train)}, which cannot be read from here. Write "
             f"`seqae evaluate MODEL FILE --train_file TRAIN`."
         )
-    data.setdefault("errors", "strict")
-    return data
+    return settings
 
 
-def _read(source: str, key: str) -> list[str]:
-    return [sentence.text for sentence in TextSource(source, key=key)]
+def _read(source: str, key: str, reading: ReadOptions) -> Texts:
+    texts = Texts()
+    for block in open_source(source, key, reading, "reading.").blocks():
+        texts.add(block, itertools.repeat(True, len(block.texts)))
+    return texts
 
 
 def _show(

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import seqae
-from seqae.data.sources import TextSource
+from seqae.data.sources.records import Counts
+from seqae.data.sources.source import open_source
 from seqae.terminal import visible
 from seqae.usage import check_output
 
@@ -32,7 +33,7 @@ def reconstruct(
     Args:
         model: a bundle, or the folder of a run.
         texts: sentences; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, one a line (.gz, .bz2, .xz too).
+        input: a file of sentences instead, or anything else that `data.train` may name.
         output: a file for JSON lines with text and reconstruction; by default the reconstructions
             are printed, one a line.
         too_long: what to do with a sentence of more tokens than the model takes.
@@ -62,7 +63,7 @@ def encode(
     Args:
         model: a bundle, or the folder of a run.
         texts: sentences; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, one a line (.gz, .bz2, .xz too).
+        input: a file of sentences instead, or anything else that `data.train` may name.
         output: a file: .npy for an array (sentences, Z) of float32, .parquet for columns text and
             latent, .jsonl for JSON lines; by default JSON lines are printed.
         too_long: what to do with a sentence of more tokens than the model takes.
@@ -114,10 +115,15 @@ def gather(texts: Sequence[str], source: str | None) -> list[str]:
         )
     if source is None and list(texts) != ["-"]:
         return list(texts)
-    lines = TextSource(source or "-", key="input")
-    sentences = [sentence.text for sentence in lines]
-    if lines.counts.dropped:
-        print(f"seqae: {lines.counts}: rows of the output are not line numbers", file=sys.stderr)
+    sentences, counts = [], Counts()
+    for block in open_source(source or "-", "input").blocks():
+        sentences += block.texts
+        counts.add(block.counts)
+    if counts.kept < counts.read:
+        print(
+            f"seqae: of the input, {counts}; rows of the output are not line numbers",
+            file=sys.stderr,
+        )
     return sentences
 
 

@@ -105,16 +105,17 @@ class SampleReconstructions(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or not self.count:
             return
         rows = sample_reconstructions(pl_module, self.count)
-        width = min(SHOWN_WIDTH, max(len(row["text"]) for row in rows))
+        width = min(SHOWN_WIDTH, max(len(row["expected"]) for row in rows))
         for row in rows:
-            same = "=" if row["text"] == row["reconstruction"] else "≠"
-            text, written = (visible(row[side], SHOWN_WIDTH) for side in ("text", "reconstruction"))
+            same = "=" if row["expected"] == row["reconstruction"] else "≠"
+            sides = ("expected", "reconstruction")
+            text, written = (visible(row[side], SHOWN_WIDTH) for side in sides)
             log.info(f"  {text:{width}} {same} {written}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 step = trainer.global_step
-                cells = [[step, row["text"], row["reconstruction"]] for row in rows]
-                logger.log_table("reconstructions", ["step", "text", "reconstruction"], cells)
+                cells = [[step, *row.values()] for row in rows]
+                logger.log_table("reconstructions", ["step", *rows[0]], cells)
 
 
 class BundleWriter(Callback):
@@ -216,7 +217,7 @@ class BundleWriter(Callback):
             "processes": trainer.world_size,
             "device": pl_module.device.type,
             "threads": torch.get_num_threads(),
-            "data": ", ".join(Path(name).name for name in pl_module.datamodule.train_sources),
+            "data": ", ".join(map(without_path, pl_module.datamodule.train_sources)),
             "config": shareable(self.config or {}),
         }
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -226,7 +227,11 @@ class BundleWriter(Callback):
             pl_module.datamodule.tokenizer,
             metrics,
             training,
-            sample_reconstructions(pl_module, self.samples),
+            [
+                {"text": row["text"], "reconstruction": row["reconstruction"]}
+                for row in sample_reconstructions(pl_module, self.samples)
+            ],
+            pl_module.datamodule.settings.cleaning.normalization,
         )
 
 
@@ -287,22 +292,34 @@ def shareable(config: dict[str, Any]) -> dict[str, Any]:
         for split in ("train", "val", "test"):
             names = kept["data"].get(split)
             if isinstance(names, str):
-                kept["data"][split] = Path(names).name
+                kept["data"][split] = without_path(names)
             elif names:
-                kept["data"][split] = [Path(name).name for name in names]
+                kept["data"][split] = [without_path(name) for name in names]
     return kept
 
 
+def without_path(source: str) -> str:
+    """The name of a source as others may see it: of a file only the last part."""
+    return source if source.startswith(("hf:", "nltk:")) else Path(source).name
+
+
 def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[str, str]]:
-    """Sentences spread over the validation set (or the training set), and what is written back."""
+    """Sentences spread over the validation set (or the training set), and what is written back.
+
+    `expected` is the text itself, or for paired text what is to be written for it.
+    """
     assert isinstance(pl_module, AutoencoderModule)
     datamodule = pl_module.datamodule
     corpus = datamodule.corpora["val" if len(datamodule.corpora["val"]) else "train"]
     chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
-    texts = datamodule.tokenizer.decode([corpus[int(index)][1:-1].tolist() for index in chosen])
+    sides = [
+        datamodule.tokenizer.decode([side[int(index)].tolist() for index in chosen])
+        for side in (corpus, corpus.target or corpus)
+    ]
     model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
-    written = model.reconstruct(texts, too_long="truncate")
-    return [{"text": t, "reconstruction": w} for t, w in zip(texts, written, strict=True)]
+    written = model.reconstruct(sides[0], too_long="truncate")
+    names = ("text", "expected", "reconstruction")
+    return [dict(zip(names, row, strict=True)) for row in zip(*sides, written, strict=True)]
 
 
 def _as_tuple(value: Any) -> Any:

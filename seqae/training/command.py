@@ -283,10 +283,12 @@ class TrainingCLI(LightningCLI):
                 f"`data` must be in files where {self.trainer.world_size} processes read it, but "
                 f"it is standard input instead. Save it to a file and name that."
             )
+        if self.command == "fit":
+            self.datamodule.check_trainer(self.trainer)
         if self.trainer.local_rank == 0:
             self.datamodule.prepare_data()
         if self.command == "fit" and self.trainer.is_global_zero:
-            self.run_folder.make()
+            self.run_folder.make(self.datamodule.report_files)
 
     before_validate = before_test = before_predict = before_fit
 
@@ -299,14 +301,37 @@ class TrainingCLI(LightningCLI):
         ):
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         bundle.hand_over(self.trainer)
+        if (read := self.datamodule.stream_summary()) is not None:
+            self.run_folder.write_stream(read)
         say_what_is_next(self.run_dir)
 
 
-def run(command: Command, args: list[str]) -> None:
-    """Run one of Lightning's subcommands.
+class PrepareCLI(TrainingCLI):
+    """What `fit` does before it trains, with the same options: the data, and no more.
 
     Args:
-        command: fit, validate, test or predict.
+        args: as of `fit`.
+    """
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__("fit", args)
+
+    def instantiate_classes(self) -> None:
+        """Make the data module only."""
+        self.datamodule = self.parser.instantiate_classes(self.config)["fit"].data
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.datamodule.prepare_data()
+        data, text = self.datamodule.report_files
+        print(text.read_text(encoding="utf-8"))
+        print(f"prepared: {data.parent}")
+
+
+def run(command: Command | Literal["prepare"], args: list[str]) -> None:
+    """Run one of Lightning's subcommands, or prepare the data of one.
+
+    Args:
+        command: fit, validate, test, predict or prepare.
         args: what follows it on the command line.
     """
     show_log()
@@ -324,12 +349,15 @@ def run(command: Command, args: list[str]) -> None:
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
         args = resume_arguments(args)
-    if command != "fit" and args and (Path(args[0]) / "config.yaml").is_file():
+    if command not in ("fit", "prepare") and args and (Path(args[0]) / "config.yaml").is_file():
         run_dir = Path(args[0])  # `seqae test RUN`
         last = str(run_dir / "checkpoints" / LAST)
         args = ["-c", str(run_dir / "config.yaml"), "--ckpt_path", last, *args[1:]]
     try:
-        TrainingCLI(command, args)
+        if command == "prepare":
+            PrepareCLI(args)
+        else:
+            TrainingCLI(command, args)
     except MisconfigurationException as error:
         raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
     except (RuntimeError, pickle.UnpicklingError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -125,7 +126,7 @@ class AutoencoderModule(LightningModule):
                 f"`model.warmup_steps` is {self.warmup_steps:,} of {steps:,} steps in all, so that "
                 f"the learning rate hardly gets up. Lower it, or train longer."
             )
-        factor = LearningRate(self.schedule, self.warmup_steps, steps)
+        factor = learning_rate_factor(self.schedule, self.warmup_steps, steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
@@ -211,7 +212,8 @@ class AutoencoderModule(LightningModule):
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
         written = greedy(self.autoencoder, self.autoencoder.encode(batch).latent)
-        rows = zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
+        due = batch.written
+        rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
         return written, [row[1 : length - 1] for row, length in rows]
 
     def _reset(self) -> None:
@@ -229,21 +231,21 @@ class AutoencoderModule(LightningModule):
         self.log_dict(values, sync_dist=True)
 
 
-class LearningRate:
-    """The factor on the learning rate at each optimizer step: up in a line, then down to zero."""
+def learning_rate_factor(
+    schedule: Schedule, warmup_steps: int, total_steps: float
+) -> Callable[[int], float]:
+    """The factor on the learning rate at each optimizer step: up in a line, then down to zero.
 
-    def __init__(self, schedule: Schedule, warmup_steps: int, total_steps: float) -> None:
-        self.schedule, self.warmup_steps, self.total_steps = schedule, warmup_steps, total_steps
+    A function, not an object: LambdaLR would save an object's numbers and bring them back on a
+    resume, where the number of steps may be another one (more epochs, other processes).
+    """
 
-    def __call__(self, step: int) -> float:  # noqa: D102
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        if self.schedule == "constant":
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        if schedule == "constant":
             return 1.0
-        progress = (step - self.warmup_steps) / max(1.0, self.total_steps - self.warmup_steps)
-        progress = min(1.0, progress)
-        return (
-            1.0 - progress
-            if self.schedule == "linear"
-            else 0.5 + 0.5 * math.cos(math.pi * progress)
-        )
+        progress = min(1.0, (step - warmup_steps) / max(1.0, total_steps - warmup_steps))
+        return 1.0 - progress if schedule == "linear" else 0.5 + 0.5 * math.cos(math.pi * progress)
+
+    return factor

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.training.checkpointing import LAST
 from seqae.training.metrics_file import MetricsFile
@@ -28,8 +31,11 @@ class RunFolder(Callback):
     def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
         self.folder, self.config, self.is_resumed = folder, config, is_resumed
 
-    def make(self) -> None:
+    def make(self, data_reports: Iterable[Path] = ()) -> None:
         """Make the folder and write `config.yaml`, before loggers put their files there.
+
+        Args:
+            data_reports: files that are copied, each as `data_` and its name.
 
         Raises:
             OSError: if it cannot be made, or another run has just made it.
@@ -45,7 +51,15 @@ class RunFolder(Callback):
             ) from error
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        for report in data_reports:
+            shutil.copyfile(report, self.folder / f"data_{report.name}")
         print(f"run folder: {self.folder}")
+
+    @rank_zero_only
+    def write_stream(self, read: dict[str, Any]) -> None:
+        """Write what a stream has read, which no report before the training could say."""
+        path = self.folder / "data_stream.json"
+        path.write_text(json.dumps(read, indent=2) + "\n", encoding="utf-8")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

@@ -1,72 +1,126 @@
-"""Finding and opening the files of a source: folders, pipes, standard input, packed files.
+"""Finding the files of a source: one, those of a folder or a pattern, a pipe, standard input.
 
-What cannot be found or read is refused in one line before anything is done; what turns out to be
-damaged, to change or to be a decompression bomb is refused while it is read.
+What cannot be found or read is refused in one line before anything is done.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import lzma
 import os
+import re
 import stat
-import sys
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from fnmatch import fnmatchcase
+from typing import Literal
 
-from seqae.data.builtin import BUILTIN_CORPORA, builtin_names, open_builtin
+from seqae.data.builtin import BUILTIN_CORPORA, builtin_names
+from seqae.data.sources.records import Format
 
-BOMB_FLOOR = 1 << 26  # 64 MiB: below it, no ratio of packed to unpacked is a danger
 STANDARD_INPUT = "standard input"
-ARCHIVES = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".zip", ".7z", ".rar", ".zst", ".lz4")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+ARCHIVES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".zip", ".7z", ".rar", ".lz4", ".z")
+
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "text": (".txt",),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "csv": (".csv",),
+    "tsv": (".tsv",),
+    "parquet": (".parquet",),
+    "arrow": (".arrow", ".feather"),
+}
+
+PATTERN = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One thing to read: `stamp` is (size, mtime_ns) of a regular file, None for the others."""
+    """One thing to read.
+
+    Attributes:
+        kind: what it is.
+        name: its path, or the name of the built-in corpus.
+        stamp: (size, mtime_ns) of a regular file, None for the others.
+        title: what people know it as, where that is not its name.
+    """
 
     kind: Literal["regular", "pipe", "stdin", "builtin"]
     name: str
     stamp: tuple[int, int] | None = None
+    title: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its name for people."""
+        return self.title or self.name
+
+    @property
+    def packing(self) -> str:
+        """The suffix that says how it is packed, or nothing."""
+        suffix = os.path.splitext(self.name)[1].lower()
+        return suffix if suffix in PACKED and self.kind in ("regular", "pipe") else ""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is unpacked on the way, so that no byte can be reached but in order."""
+        return self.kind == "builtin" or bool(self.packing)
+
+    @property
+    def format(self) -> Format:
+        """What its name says that it holds; text where that says nothing."""
+        if self.kind in ("regular", "pipe"):
+            suffix = _suffix(self.name)
+            for known, suffixes in SUFFIXES.items():
+                if suffix in suffixes:
+                    return known
+        return "text"
 
 
-def find_files(source: str, key: str) -> list[SourceFile]:
+def find_files(source: str, key: str, wanted: Format = "auto") -> list[SourceFile]:
     """List what a source consists of, in the order of reading.
 
     Args:
-        source: a file, a folder, `-`, or the name of a built-in corpus.
+        source: a file, a folder, a pattern, `-`, or the name of a built-in corpus.
         key: the configuration key that holds it, for the error message.
+        wanted: the format, which says what is read of a folder.
 
     Raises:
         ValueError: if it is an archive.
-        FileNotFoundError: if there is no such source, or no .txt file in the folder.
+        FileNotFoundError: if there is no such source, or nothing to read in the folder.
         PermissionError: if it may not be read.
     """
     if source == "-":
         return [SourceFile("stdin", STANDARD_INPUT)]
     if source in BUILTIN_CORPORA:
         return [SourceFile("builtin", source)]
-    path = os.path.expanduser(source)
     try:
-        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
-        paths = sorted(_text_files_below(path)) if is_folder else [path]
+        paths, must = _list_paths(os.path.expanduser(source), wanted)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         shown = isinstance(error, OSError) and error.filename or source
-        raise _refusal(key, shown, error) from None
+        raise refusal(key, shown, error) from None
     if not paths:
-        raise FileNotFoundError(
-            f"`{key}` must be a folder of .txt files, but there is none in or below "
-            f"{quote(source)}. Check the path, or name one file."
-        )
+        raise FileNotFoundError(f"`{key}` must {must} {quote(source)}. Check it, or name one file.")
     return [_look_at(path, key) for path in paths]
 
 
-def _text_files_below(path: str) -> Iterator[str]:
+def _list_paths(path: str, wanted: Format) -> tuple[list[str], str]:
+    """List the files that a path stands for; and what to say if there are none."""
+    if PATTERN.search(path) and not os.path.lexists(path):
+        return sorted(set(_matching(path))), "be a pattern that fits a file, but none fits"
+    if not stat.S_ISDIR(os.stat(path).st_mode):
+        return [path], ""
+    suffixes = _folder_suffixes(wanted)
+    must = f"be a folder with {', '.join(suffixes)} files, but there is none in or below"
+    return sorted(_files_below(path, suffixes)), must
+
+
+def _folder_suffixes(wanted: Format) -> tuple[str, ...]:
+    if wanted != "auto":
+        return SUFFIXES[wanted]
+    # What lies about as .json beside data is what tools say of it.
+    return tuple(suffix for some in SUFFIXES.values() for suffix in some if suffix != ".json")
+
+
+def _files_below(path: str, suffixes: Sequence[str]) -> Iterator[str]:
     def stop(error: OSError) -> None:
         raise error  # os.walk would pass over a folder that it may not read
 
@@ -74,44 +128,72 @@ def _text_files_below(path: str) -> Iterator[str]:
     for folder, folders, names in os.walk(path, onerror=stop):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if name.endswith(".txt") and not name.startswith("."):
+            if _suffix(name) in suffixes and not name.startswith("."):
                 yield os.path.join(folder, name)
 
 
+def _matching(pattern: str) -> Iterator[str]:
+    """Files that fit a pattern; unlike glob.glob, it fails at a folder that it may not read."""
+    root = os.path.abspath(os.sep) if os.path.isabs(pattern) else ""
+    return _matching_below(root, [part for part in pattern.split(os.sep) if part])
+
+
+def _matching_below(folder: str, parts: list[str]) -> Iterator[str]:
+    first, *rest = parts
+    if first == "**":
+        yield from _matching_below(folder, rest or ["*"])
+    elif not PATTERN.search(first):
+        path = os.path.join(folder, first)
+        if rest and os.path.isdir(path):
+            yield from _matching_below(path, rest)
+        elif not rest and os.path.exists(path) and not os.path.isdir(path):
+            yield path
+        return
+    with os.scandir(folder or ".") as entries:
+        for entry in entries:
+            path = os.path.join(folder, entry.name)
+            if entry.name.startswith(".") and not first.startswith("."):
+                continue
+            if first == "**":
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _matching_below(path, parts)
+            elif fnmatchcase(entry.name, first):
+                if rest and entry.is_dir():
+                    yield from _matching_below(path, rest)
+                elif not rest and not entry.is_dir():
+                    yield path
+
+
 def _look_at(path: str, key: str) -> SourceFile:
-    """Find out what a path is, and refuse what cannot be read as text."""
-    if path.lower().endswith(ARCHIVES):
+    """Find out what a path is, and refuse what cannot be read."""
+    if _suffix(path) in ARCHIVES:
         raise ValueError(
-            f"`{key}` must be text, or text packed as .gz, .bz2 or .xz, but {quote(path)} is an "
-            f"archive of another kind. Unpack it first."
+            f"`{key}` must be a file that is not packed, or packed as .gz, .bz2, .xz or .zst, but "
+            f"{quote(path)} is an archive of another kind. Unpack it first."
         )
     try:
         status = os.stat(path)
     except OSError as error:
-        raise _refusal(key, path, error) from None
+        raise refusal(key, path, error) from None
     if not stat.S_ISREG(status.st_mode):
         return SourceFile("pipe", path)
     if not os.access(path, os.R_OK):
-        raise _refusal(key, path, PermissionError())
-    return SourceFile("regular", path, _stamp(status))
+        raise refusal(key, path, PermissionError())
+    return SourceFile("regular", path, stamp_of(status))
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int]:
+def stamp_of(status: os.stat_result) -> tuple[int, int]:
+    """What changes when a file changes."""
     return status.st_size, status.st_mtime_ns
 
 
-def _unpack(raw: io.FileIO, path: str) -> io.RawIOBase | io.BufferedIOBase:
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix == ".gz":
-        return gzip.GzipFile(fileobj=io.BufferedReader(raw))
-    if suffix == ".bz2":
-        return bz2.BZ2File(io.BufferedReader(raw))
-    if suffix == ".xz":
-        return lzma.LZMAFile(io.BufferedReader(raw))
-    return raw
+def _suffix(path: str) -> str:
+    """The suffix that tells the format: the last, or the one before that of a packing."""
+    stem, suffix = os.path.splitext(path.lower())
+    return os.path.splitext(stem)[1] if suffix in PACKED else suffix
 
 
-def _refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
+def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
     """Say in one line why a path cannot be read."""
     if isinstance(error, PermissionError):
         return PermissionError(
@@ -120,8 +202,9 @@ def _refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
         )
     if isinstance(error, (FileNotFoundError, NotADirectoryError, ValueError)):
         return FileNotFoundError(
-            f"`{key}` must be a text file, a folder of .txt files, - or one of "
-            f"{', '.join(builtin_names())}, but there is no {quote(path)}. Check the path."
+            f"`{key}` must be a file, a folder, a pattern such as 'data/*.txt', - for standard "
+            f"input, hf:OWNER/NAME, nltk:CORPUS or one of {', '.join(builtin_names())}, but there "
+            f"is no {quote(path)}. Check the path."
         )
     return OSError(
         f"`{key}` must be readable, but reading {quote(path)} failed: {error.strerror}. "
@@ -135,62 +218,7 @@ def quote(text: str) -> str:
     return shown if len(shown) <= 200 else f"{shown[:150]}...{shown[-47:]}"
 
 
-def open_file(
-    file: SourceFile, key: str, max_expansion: int, stack: ExitStack
-) -> Callable[[int], bytes]:
-    """Open a file and unpack it on the way.
-
-    Args:
-        file: from `find_files`.
-        key: the configuration key that named it, for the error message.
-        max_expansion: how many times its packed size it may unpack to; 0 lifts the limit.
-        stack: closes the file.
-
-    Returns:
-        A function that reads up to so many bytes, and none at the end.
-
-    Raises:
-        ValueError: on reading, if the file is damaged, changed or unpacks too far.
-        OSError: if it cannot be read.
-    """
-    if file.kind == "builtin":
-        return stack.enter_context(open_builtin(file.name)).read
-    if file.kind == "stdin":
-        if sys.stdin is None:  # so it is in a process without a console
-            raise _refusal(key, file.name, FileNotFoundError())
-        # read1 gives what is there, so that a slow pipe is not waited for.
-        return cast(io.BufferedReader, sys.stdin.buffer).read1
-    try:
-        raw = stack.enter_context(io.FileIO(file.name))
-    except OSError as error:
-        raise _refusal(key, file.name, error) from None
-    unpacked = _unpack(raw, file.name)
-    may_be_bomb = unpacked is not raw and file.stamp is not None and max_expansion > 0
-    limit = max(BOMB_FLOOR, (file.stamp or (0, 0))[0] * max_expansion)
-    given = 0
-
-    def read(size: int) -> bytes:
-        nonlocal given
-        try:
-            data = unpacked.read(size) or b""
-        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise _refusal(key, file.name, error) from None
-            raise ValueError(
-                f"`{key}` must be whole, but {quote(file.name)} is damaged or cut off: "
-                f"{error}. Fetch or pack it again."
-            ) from None
-        if not data and file.stamp not in (None, _stamp(os.fstat(raw.fileno()))):
-            raise ValueError(
-                f"`{key}` must not change while it is in use, but {quote(file.name)} "
-                f"did. Start again when it is complete."
-            )
-        given += len(data)
-        if may_be_bomb and given > limit:
-            raise ValueError(
-                f"`{key}` must not unpack to more than {max_expansion:,} times its "
-                f"size, but {quote(file.name)} does. Unpack it by hand if you trust it."
-            )
-        return data
-
-    return read
+def one_line(text: str) -> str:
+    """What a library says, in one line, not too long, and without control characters."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    return shown if len(shown) <= 200 else f"{shown[:197]}..."

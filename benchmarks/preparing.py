@@ -1,0 +1,102 @@
+"""How fast `prepare` is from a text file to tokenised shards, against the `tokenizers` library.
+
+    python benchmarks/preparing.py [--output benchmarks/results/preparing.json]
+
+`library` is what the library alone reaches on as many cores: `encode_batch_fast` of the same
+tokenizer on the same sentences, already in memory, 8,192 at a time; its result is thrown away.
+`prepare` finds nothing in the cache: it reads and decodes the file, cleans, hashes, splits,
+tokenises, writes the shards with their index, and measures them for the data report.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+
+import tokenizers as hf
+from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
+from text import sentences, write_sentences
+
+from seqae.data.prepare import prepare
+from seqae.data.settings import DataSettings
+from seqae.data.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordTokenizer
+
+CHUNK = 8192
+KINDS = {
+    "BPE 2,000": lambda: BPETokenizer(2000),
+    "BPE 16,000": lambda: BPETokenizer(16_000),
+    "words": WordTokenizer,
+    "Unigram 2,000": lambda: UnigramTokenizer(2000),
+}
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    options.add_argument("--sentences", type=int, default=500_000)
+    options.add_argument("--seconds", type=float, default=3.0, help="of a turn")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--cores", type=int, default=2)
+    given = options.parse_args()
+    rows, result = [], []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = write_sentences(folder / "text.txt", given.sentences)
+        for kind in given.kinds:
+            path = folder / "tokenizer.json"
+            tokenizer = KINDS[kind]()
+            tokenizer.train(sentences(100_000))
+            tokenizer.save(path)
+            programs = {
+                "library": Program(library, (str(text), str(path), given.cores)),
+                "prepare": Program(whole, (str(text), str(path), given.cores, str(folder))),
+            }
+            speeds = run_in_turn(programs, given.seconds, given.rounds)
+            found = ratios(speeds["prepare"], speeds["library"])
+            size = text.stat().st_size / given.sentences / 1e6
+            rows.append(
+                {
+                    "tokenizer": kind,
+                    **{
+                        f"{program}, MB/s": f"{size * statistics.median(some):.1f}"
+                        for program, some in speeds.items()
+                    },
+                    "prepare over library": shown(found),
+                }
+            )
+            result.append({"kind": kind, "sentences_per_second": speeds, "ratio": found})
+    report(rows, result, given.output)
+
+
+def library(turns: Turns, text: str, path: str, cores: int) -> None:
+    """The library alone, on sentences in memory."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    os.environ["RAYON_NUM_THREADS"] = str(cores)
+    tokenizer = hf.Tokenizer.from_file(path)
+    texts = Path(text).read_text(encoding="utf-8").splitlines()
+    turns.wait()
+    while True:
+        for start in range(0, len(texts), CHUNK):
+            chunk = texts[start : start + CHUNK]
+            tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
+            turns.done(len(chunk))
+
+
+def whole(turns: Turns, text: str, path: str, cores: int, folder: str) -> None:
+    """All of the preparation, each time anew."""
+    tokenizer = Tokenizer.load(path)
+    cache = Path(folder) / "cache"
+    settings = DataSettings((text,), max_length=512)
+    count = len(Path(text).read_bytes().splitlines())
+    turns.wait()
+    while True:
+        shutil.rmtree(cache, ignore_errors=True)
+        prepare(settings, tokenizer, cache, cores)
+        turns.done(count)
+
+
+if __name__ == "__main__":
+    main()

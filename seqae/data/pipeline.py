@@ -1,0 +1,176 @@
+"""Pipeline: from a block of records to rows of token ids, by split. The same for every way to read.
+
+    Block ─► clean ─► split by hash ─► tokenise ─► length policy ─► Encoded
+
+A pure function of the block, so that any process may do it: `prepare` spreads it over the cores, a
+stream calls it in its loader workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from seqae.data.builtin import Split
+from seqae.data.cleaning import clean
+from seqae.data.corpus import Rows
+from seqae.data.settings import DataSettings
+from seqae.data.sources.records import TOO_LONG, Block, Counts, Position
+from seqae.data.tokenizer_base import Tokenizer
+
+TRUNCATED = "truncated"
+CUT = "cut into pieces"
+
+
+@dataclass
+class Encoded:
+    """What became of a block.
+
+    Attributes:
+        rows: its sentences, by split.
+        records: what became of its records; the block's own counts.
+        sentences: what became of the sentences that its records held.
+        altered: sentences that were kept, but changed by the length policy, by what it did.
+        end: the block's end.
+        weight: the block's weight.
+    """
+
+    rows: dict[Split, Rows]
+    records: Counts
+    sentences: Counts
+    altered: dict[str, int]
+    end: Position
+    weight: int
+
+
+class Pipeline:
+    """From blocks of records to rows of token ids.
+
+    Args:
+        settings: what to do with them.
+        tokenizer: trained.
+    """
+
+    def __init__(self, settings: DataSettings, tokenizer: Tokenizer) -> None:
+        self.settings, self.tokenizer = settings, tokenizer
+
+    def __call__(self, block: Block, split: Split) -> Encoded:
+        """Clean, split and tokenise.
+
+        Args:
+            block: of a source of ...
+            split: ... this split.
+
+        Raises:
+            ValueError: if a sentence is longer than `max_length` and `too_long` is `error`.
+        """
+        cleaned, sentences = clean(block, self.settings.cleaning)
+        encoded = Encoded({}, block.counts, sentences, {}, block.end, block.weight)
+        hashes = hash_texts(cleaned.texts)
+        sides = split_by_hash(cleaned.texts, hashes, split, self.settings)
+        for side in sides:
+            chosen = np.flatnonzero(sides[side])
+            rows = self._rows(cleaned.texts, hashes, chosen)
+            if cleaned.targets is not None:
+                target_hashes = hash_texts(cleaned.targets)
+                rows.target = self._rows(cleaned.targets, target_hashes, chosen)
+            key = f"data.{side if self.settings.named[side] else 'train'}"
+            rows = self._shorten(rows, cleaned, chosen, key, encoded)
+            encoded.rows[side] = rows
+        return encoded
+
+    def _rows(
+        self, texts: Sequence[str], hashes: NDArray[np.uint64], chosen: NDArray[np.intp]
+    ) -> Rows:
+        ids, lengths = self.tokenizer.encode_to_arrays([texts[index] for index in chosen])
+        return Rows(ids, lengths, hashes[chosen])
+
+    def _shorten(
+        self, rows: Rows, block: Block, chosen: NDArray[np.intp], key: str, encoded: Encoded
+    ) -> Rows:
+        """Do with what is too long as the policy says, and count it."""
+        limit, policy = self.settings.max_length, self.settings.too_long
+        longest = rows.lengths
+        if rows.target is not None:
+            longest = np.maximum(longest, rows.target.lengths)
+        is_long = longest > limit
+        if not is_long.any():
+            return rows
+        if policy == "error":
+            first = int(np.argmax(is_long))
+            raise ValueError(
+                f"`data.max_length` must be at least the length of every sentence, but it is "
+                f"{limit} and the sentence at {block.where(int(chosen[first]))} ({key}) has "
+                f"{int(longest[first]):,} tokens. Set `data.max_length: {int(longest.max())}` or "
+                f"more, or `data.too_long: truncate`, `drop` or `split`."
+            )
+        count = int(is_long.sum())
+        if policy == "drop":
+            encoded.sentences.dropped[TOO_LONG] += count
+            return rows.select(~is_long)
+        word = TRUNCATED if policy == "truncate" else CUT
+        encoded.altered[word] = encoded.altered.get(word, 0) + count
+        return self._cut(rows, all_pieces=policy == "split")
+
+    def _cut(self, rows: Rows, all_pieces: bool) -> Rows:
+        """Cut to pieces of `max_length`, each with bos and eos of its own; keep one, or all."""
+        bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
+        room = self.settings.max_length - 2
+        pieces: list[list[int]] = []
+        owners, numbers = [], []
+        ends = rows.lengths.cumsum()
+        for owner, (end, length) in enumerate(zip(ends, rows.lengths, strict=True)):
+            body = rows.ids[end - length + 1 : end - 1].tolist()
+            stop = len(body) if all_pieces else min(1, len(body))
+            for number, start in enumerate(range(0, max(1, stop), room)):
+                pieces.append([bos, *body[start : start + room], eos])
+                owners.append(owner)
+                numbers.append(number)
+        target = None if rows.target is None else self._cut(rows.target, all_pieces)
+        ids = np.fromiter((token for piece in pieces for token in piece), rows.ids.dtype)
+        lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
+        # The pieces of a sentence are no repetitions of each other.
+        hashes = rows.hashes[owners] + np.asarray(numbers, dtype=np.uint64)
+        return Rows(ids, lengths, hashes, target)
+
+
+def hash_texts(texts: Sequence[str], seed: int = 0) -> NDArray[np.uint64]:
+    """(n,) uint64: the first 8 bytes of the SHA-256 of each text, as a big-endian number."""
+    salt = f"{seed}:" if seed else ""
+    # surrogatepass: a text with a lone surrogate is refused by the tokenizer, which says where.
+    digests = (
+        hashlib.sha256((salt + text).encode("utf-8", "surrogatepass")).digest()[:8]
+        for text in texts
+    )
+    return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
+
+
+def split_by_hash(
+    texts: Sequence[str], hashes: NDArray[np.uint64], split: Split, settings: DataSettings
+) -> dict[Split, NDArray[np.bool_]]:
+    """Say which texts of a source of `split` go where; as `split_of`, but for many at once.
+
+    From train to val and test goes what these have to be supplied with: a split that has sources of
+    its own takes nothing, and the share of the other stays what it was.
+
+    Returns:
+        For each split that takes any, (n,) bool.
+    """
+    everything = np.ones(len(texts), dtype=bool)
+    if split != "train" or not (settings.val_percent or settings.test_percent):
+        return {split: everything}
+    if settings.split_seed:
+        hashes = hash_texts(texts, settings.split_seed)
+    percentile = hashes % np.uint64(100)
+    is_test = percentile >= 100 - settings.test_percent
+    is_val = (percentile >= 100 - settings.test_percent - settings.val_percent) & ~is_test
+    sides: dict[Split, NDArray[np.bool_]] = {}
+    for side, members in (("val", is_val), ("test", is_test)):
+        if members.any() and not settings.named[side]:  # type: ignore[index]
+            sides[side] = members  # type: ignore[index]
+            everything &= ~members
+    return {"train": everything, **sides}

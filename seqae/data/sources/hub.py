@@ -1,0 +1,288 @@
+"""Data sets of the Hugging Face hub: streamed, or downloaded to the cache of `datasets`.
+
+    hf:OWNER/NAME[@REVISION][:CONFIG][#SPLIT[.COLUMN]]
+
+The revision is resolved to a commit when the source is opened, and nothing else is read from then
+on: all processes of a run read the same, even if somebody pushes to the data set meanwhile.
+`datasets` 4 and later run no code of a data set; one that needs its own is refused.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import pyarrow as pa
+
+from seqae.data.sources.files import quote
+from seqae.data.sources.hub_readers import (
+    CachedReader,
+    HubPlace,
+    StreamReader,
+    first_line,
+    import_datasets,
+    is_text,
+    open_builder,
+    open_cached,
+)
+from seqae.data.sources.reader import Keys
+from seqae.data.sources.records import ReadOptions
+from seqae.data.sources.source import READER_VERSION, Part, Source
+
+NAME = re.compile(
+    r"hf:(?P<dataset>[\w.-]+(?:/[\w.-]+)?)"
+    r"(?:@(?P<revision>[\w./-]+))?"
+    r"(?::(?P<config>[^#\s]+))?"
+    r"(?:#(?P<split>\w+)(?:\.(?P<column>.+))?)?",
+    re.ASCII,
+)
+SHA = re.compile(r"[0-9a-f]{40}")
+TIMEOUT = 30.0  # seconds for the hub to say which commit a revision is
+MOST_CHOICES = 20  # that a message lists
+
+
+@dataclass(frozen=True)
+class HubName:
+    """What the user asked for, in its parts; None where nothing was said."""
+
+    dataset: str
+    revision: str | None = None
+    config: str | None = None
+    split: str = "train"
+    column: str | None = None
+
+    @classmethod
+    def parse(cls, name: str, key: str) -> HubName:
+        """Take a name apart.
+
+        Raises:
+            ValueError: if it is not of the form.
+        """
+        found = NAME.fullmatch(name)
+        if found is None:
+            raise ValueError(
+                f"`{key}` must be written hf:OWNER/NAME[@REVISION][:CONFIG][#SPLIT[.COLUMN]], but "
+                f"it is {quote(name)} instead. Write it like hf:stanfordnlp/imdb#train.text."
+            )
+        return cls(**{part: text for part, text in found.groupdict().items() if text is not None})
+
+
+@final
+class HubSource(Source):
+    """A split of a data set of the hub.
+
+    What can be wrong with its name is refused here, and where `hub` is download it is downloaded
+    here, unless the cache has that commit. Without a network, the cache alone must do.
+
+    Raises:
+        ValueError: if the name is wrong, there is no such configuration, split or column, or the
+            data set needs code of its own.
+        FileNotFoundError: if there is no such data set or revision.
+        PermissionError: if it is gated.
+        OSError: if it cannot be reached or downloaded.
+    """
+
+    def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
+        super().__init__(name, options, keys)
+        self.asked = HubName.parse(name, keys.source)
+        self.is_download = options.hub == "download"
+        columns = [self.asked.column or options.column]
+        if options.target_column is not None:
+            columns.append(options.target_column)
+        import_datasets()
+        dataset, revision, builder = self._open()
+        splits = [str(split) for split in builder.config.data_files or builder.info.splits or ()]
+        if self.asked.split not in splits:
+            raise self._refusal("name a split", f"there is no {quote(self.asked.split)}", splits)
+        self.paths: tuple[str, ...] = ()
+        try:
+            if self.is_download:
+                builder.download_and_prepare()
+                rows = builder.as_dataset(self.asked.split)
+                self.paths = tuple(file["filename"] for file in rows.cache_files)
+                self.count, schema = rows.num_rows, rows.features.arrow_schema
+            else:
+                rows = builder.as_streaming_dataset(self.asked.split)
+                self.count, schema = rows.num_shards, _schema(rows)
+        except Exception as error:  # of httpx, fsspec, Arrow, pandas, datasets
+            raise self._failure(error) from error
+        self._check_columns(schema, columns)
+        config = builder.config.name
+        self.place = HubPlace(dataset, revision, config, self.asked.split, tuple(columns))
+
+    @property
+    def can_reread(self) -> bool:  # noqa: D102
+        return True
+
+    @property
+    def fingerprint(self) -> str:
+        """It changes with the commit, and with what is read of it and how."""
+        told = json.dumps([READER_VERSION, vars(self.options), vars(self.place)])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def record(self) -> dict[str, Any]:  # noqa: D102
+        place = self.place
+        return {
+            "dataset": place.dataset,
+            "config": place.config,
+            "split": place.split,
+            "column": place.columns[0],
+            "revision": place.revision,
+        }
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the columns that are read, where they are in the cache."""
+        if not self.is_download:
+            return None
+        return int(open_cached(self.paths, self.place.columns).data.nbytes)
+
+    def parts(self, wanted: int = 1) -> list[Part]:
+        """Ranges of shards or, in the cache, of rows.
+
+        Where there are fewer shards than parts, some parts take turns with the blocks of a shard,
+        which each of them fetches: then `hub: download` is the better way.
+        """
+        turns = 1 if self.is_download else -(-wanted // max(1, self.count))
+        spans = wanted if turns == 1 else self.count
+        cuts = [self.count * index // spans for index in range(spans + 1)]
+        readers = [self._reader(span) for span in zip(cuts, cuts[1:], strict=False)]
+        return [Part(reader, turns, turn) for reader in readers for turn in range(turns)]
+
+    def _reader(self, span: tuple[int, int]) -> StreamReader | CachedReader:
+        most = self.options.max_line_bytes
+        if self.is_download:
+            return CachedReader(self.name, self.place, self.keys, most, span, self.paths)
+        return StreamReader(self.name, self.place, self.keys, most, span, self.count)
+
+    def _open(self) -> tuple[str, str, Any]:
+        """Find the full name of the data set, its commit, and a DatasetBuilder of that."""
+        from huggingface_hub import HfApi
+        from huggingface_hub import errors as hub
+
+        asked, key = self.asked, self.keys.source
+        try:
+            info = HfApi().dataset_info(asked.dataset, revision=asked.revision, timeout=TIMEOUT)
+        except hub.GatedRepoError:
+            raise PermissionError(
+                f"`{key}` must name a data set that you may read, but {asked.dataset} is gated "
+                f"instead. Ask for access on its page, and log in with `hf auth login`."
+            ) from None
+        except hub.RepositoryNotFoundError:
+            raise FileNotFoundError(
+                f"`{key}` must name a data set of the hub, but there is no {asked.dataset} that "
+                f"you may read instead. Check the name; if it is private, `hf auth login`."
+            ) from None
+        except hub.RevisionNotFoundError:
+            raise FileNotFoundError(
+                f"`{key}` must name a revision of {asked.dataset}, but there is no "
+                f"{quote(str(asked.revision))} instead. Give a branch, a tag or a commit."
+            ) from None
+        except hub.HFValidationError as error:
+            raise ValueError(
+                f"`{key}` must name a data set of the hub, but {asked.dataset} cannot be a name "
+                f"instead ({first_line(error)}). Write it like hf:stanfordnlp/imdb."
+            ) from None
+        except Exception as error:  # of httpx and the hub's client
+            return self._open_from_cache(error)
+        script = f"{info.id.split('/')[-1]}.py"
+        if any(file.rfilename == script for file in info.siblings or ()):
+            raise ValueError(
+                f"`{key}` must hold its data in files, but {info.id} needs its own code ({script}) "
+                f"instead, which is not run. Try hf:{info.id}@refs/convert/parquet."
+            )
+        return info.id, str(info.sha), self._open_at(info.id, str(info.sha))
+
+    def _open_at(self, dataset: str, revision: str) -> Any:
+        from datasets import get_dataset_config_names
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
+        config = self.asked.config
+        try:
+            if self.is_download:  # notes in the cache which commit it is, for _open_from_cache
+                with suppress(EntryNotFoundError):
+                    named = self.asked.revision or "main"
+                    hf_hub_download(dataset, "README.md", repo_type="dataset", revision=named)
+            try:
+                return open_builder(dataset, revision, config)
+            except ValueError:
+                configs = get_dataset_config_names(f"hf://datasets/{dataset}", revision=revision)
+                if config in configs or (config is None and len(configs) == 1):
+                    raise
+        except Exception as error:  # of httpx, fsspec, datasets
+            raise self._failure(error) from error
+        fault = "it names none" if config is None else f"there is no {quote(config)}"
+        raise self._refusal("name a configuration", fault, configs)
+
+    def _open_from_cache(self, error: Exception) -> tuple[str, str, Any]:
+        """Find a commit that was downloaded before; load_dataset would take the newest of them."""
+        from datasets import config as settings
+        from datasets.naming import camelcase_to_snakecase
+        from datasets.packaged_modules.cache.cache import Cache
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+
+        dataset, revision = self.asked.dataset, self.asked.revision or "main"
+        folder = repo_folder_name(repo_id=dataset, repo_type="dataset")
+        noted = Path(constants.HF_HUB_CACHE, folder, "refs", revision)
+        if not SHA.fullmatch(revision) and noted.is_file():
+            revision = noted.read_text().strip()
+        *owner, name = dataset.split("/")
+        folder = "___".join([*owner, camelcase_to_snakecase(name)])
+        config = glob.escape(self.asked.config) if self.asked.config else "*"
+        pattern = f"{config}/*/{revision}/dataset_info.json"
+        found = sorted(Path(settings.HF_DATASETS_CACHE, folder).glob(pattern))
+        if not self.is_download or not found:
+            raise ConnectionError(
+                f"`{self.keys.source}` must be within reach, but {dataset} is not "
+                f"({first_line(error)}) instead. Connect; or fetch it once where there is a "
+                f"network, and read it from then on, with `{self.keys.section}hub: download`."
+            ) from None
+        if len(found) > 1:
+            configs = [path.parts[-4] for path in found]
+            raise self._refusal("name a configuration", "it names none", configs)
+        config, version = found[0].parts[-4:-2]
+        names = {"repo_id": dataset, "dataset_name": name, "config_name": config}
+        return dataset, revision, Cache(**names, version=version, hash=revision)
+
+    def _check_columns(self, schema: pa.Schema, columns: Sequence[str]) -> None:
+        texts = [field.name for field in schema if is_text(field.type)]
+        for column in columns:
+            if column in texts:
+                continue
+            fault = f"there is no {quote(column)}"
+            if column in schema.names:
+                fault = f"{quote(column)} holds {schema.field(column).type}"
+            raise self._refusal("name a column of text", fault, texts)
+
+    def _refusal(self, duty: str, fault: str, choices: Sequence[str]) -> ValueError:
+        listed = ", ".join(choices[:MOST_CHOICES]) or "(there is none)"
+        if len(choices) > MOST_CHOICES:
+            listed += f", ... ({len(choices):,} in all)"
+        return ValueError(
+            f"`{self.keys.source}` must {duty} of {self.asked.dataset}, but {fault} instead. "
+            f"Choose one of: {listed}."
+        )
+
+    def _failure(self, error: Exception) -> OSError:
+        return OSError(
+            f"`{self.keys.source}` must be a data set that can be opened, but {self.asked.dataset} "
+            f"cannot instead ({first_line(error)}). Try again, or look at its page on the hub."
+        )
+
+
+def _schema(stream: Any) -> pa.Schema:
+    """What columns a stream has; where no file says it, its first row does."""
+    if stream.features is not None:
+        return stream.features.arrow_schema
+    table = next(iter(stream.with_format("arrow").iter(1)), None)
+    return pa.schema([]) if table is None else table.schema

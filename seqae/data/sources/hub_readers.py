@@ -1,0 +1,246 @@
+"""Reading one commit of a data set of the hub, as a stream or from the cache."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from seqae.data.sources.reader import Keys
+from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
+
+BLOCK_ROWS = 2048
+# Long documents come in smaller blocks, so that a few of these fit into memory at the same time.
+BLOCK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """What is read: one split of one configuration at one commit, and which columns of it."""
+
+    dataset: str
+    revision: str
+    config: str
+    split: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HubReader(ABC):
+    """Plain data, so that workers can have a copy; each opens the data set for itself.
+
+    Attributes:
+        name: as the user named the data set.
+        place: what it stands for.
+        keys: what error messages name.
+        max_bytes: longer texts are dropped.
+        span: shards or rows to read, from and to (without).
+    """
+
+    name: str
+    place: HubPlace
+    keys: Keys
+    max_bytes: int
+    span: tuple[int, int]
+
+    @property
+    @abstractmethod
+    def way_out(self) -> str:
+        """What to do when reading failed."""
+
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
+        """Read the span, or go on behind the block whose `end` is `start`.
+
+        Raises:
+            OSError: if the hub, the network or the cache fails.
+        """
+        blocks, row = self.read(start), start["row"] if start else 0
+        while True:
+            try:
+                block = next(blocks)
+            except StopIteration:
+                return
+            except Exception as error:  # of httpx, fsspec, Arrow, pandas, datasets
+                raise OSError(
+                    f"`{self.keys.source}` must be readable to its end, but reading {self.name} "
+                    f"failed after row {row:,} instead ({first_line(error)}). {self.way_out}"
+                ) from error
+            row = block.end["row"]
+            yield block
+
+    @abstractmethod
+    def read(self, start: Position | None) -> Iterator[Block]:
+        """Read as `blocks`, but fail in any way."""
+
+    def cut(
+        self, tables: Iterator[pa.Table], shown: str, row: int, given: int, at: Position
+    ) -> Iterator[Block]:
+        """Make blocks of tables, and more than one where the texts are large.
+
+        Where they are cut must not depend on where reading began: parts that take turns with the
+        blocks count them.
+
+        Args:
+            tables: of BLOCK_ROWS each but for the last.
+            shown: what they are from, for messages.
+            row: rows before the first table.
+            given: rows of which blocks were given before.
+            at: what the position of a block says besides its row.
+        """
+        for table in tables:
+            step = max(1, table.num_rows * BLOCK_BYTES // max(table.nbytes, BLOCK_BYTES))
+            for offset in range(0, table.num_rows, step):
+                piece = table.slice(offset, step)
+                first, row = row + 1, row + piece.num_rows
+                if row > given:
+                    yield self._to_block(piece, shown, first, {**at, "row": row})
+
+    def _to_block(self, table: pa.Table, shown: str, first: int, end: Position) -> Block:
+        """Make a block of rows, of which the first has the number `first`."""
+        chosen = [_as_text(table, name) for name in self.place.columns]
+        is_there = np.ones(table.num_rows, dtype=bool)
+        is_short = np.ones(table.num_rows, dtype=bool)
+        for column in chosen:
+            is_there &= pc.is_valid(column).to_numpy()
+            lengths = pc.fill_null(pc.binary_length(column), 0)
+            is_short &= pc.less_equal(lengths, self.max_bytes).to_numpy()
+        keep = is_there & is_short
+        counts = Counts(table.num_rows)
+        numbers: Sequence[int] = range(first, first + table.num_rows)
+        if not keep.all():
+            counts.dropped[NO_TEXT] = int((~is_there).sum())
+            counts.dropped[TOO_LONG] = int((is_there & ~is_short).sum())
+            numbers = (first + np.flatnonzero(keep)).tolist()
+        texts, *targets = (column.filter(pa.array(keep)).to_pylist() for column in chosen)
+        weight = sum(column.nbytes for column in chosen)
+        target = targets[0] if targets else None
+        return Block(shown, texts, numbers, counts, end, target, weight).stripped()
+
+
+@final
+@dataclass(frozen=True)
+class StreamReader(HubReader):
+    """Over the network; the span counts shards, which are the data set's files.
+
+    Attributes:
+        shards: of all of it.
+    """
+
+    shards: int
+
+    @property
+    def way_out(self) -> str:  # noqa: D102
+        return f"Run the same command again, or set `{self.keys.section}hub: download`."
+
+    def read(self, start: Position | None) -> Iterator[Block]:  # noqa: D102
+        begin, stop = self.span
+        given = 0
+        if start is not None:
+            begin, given = start["shard"], start["row"]
+        stream = open_stream(self.place)
+        for shard in range(begin, stop):
+            before = given - given % BLOCK_ROWS
+            rows = stream.shard(self.shards, shard, contiguous=True).skip(before)
+            tables = rows.with_format("arrow").iter(BLOCK_ROWS)
+            many = f", shard {shard + 1} of {self.shards}" if self.shards > 1 else ""
+            yield from self.cut(tables, f"{self.name}{many}", before, given, {"shard": shard})
+            given = 0
+
+
+@final
+@dataclass(frozen=True)
+class CachedReader(HubReader):
+    """From memory-mapped Arrow files in the cache; the span counts rows.
+
+    Attributes:
+        paths: the files.
+    """
+
+    paths: tuple[str, ...]
+
+    @property
+    def way_out(self) -> str:  # noqa: D102
+        return "Run the same command again; what is missing in the cache is fetched."
+
+    def read(self, start: Position | None) -> Iterator[Block]:  # noqa: D102
+        begin, stop = self.span
+        given = begin if start is None else start["row"]
+        before = given - (given - begin) % BLOCK_ROWS
+        rows = open_cached(self.paths, self.place.columns).with_format("arrow")
+        firsts = range(before, stop, BLOCK_ROWS)
+        tables = (rows[first : min(first + BLOCK_ROWS, stop)] for first in firsts)
+        yield from self.cut(tables, self.name, before, given, {})
+
+
+def open_cached(paths: Sequence[str], columns: Sequence[str]) -> Any:
+    """Open Arrow files of the cache as one Dataset of these columns."""
+    datasets = import_datasets()
+    files = [datasets.Dataset.from_file(path) for path in paths]
+    return datasets.concatenate_datasets(files).select_columns(list(columns))
+
+
+def _as_text(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column as text. Guessed from rows of JSON or CSV, it can be absent or no text in places."""
+    if name not in table.column_names:
+        return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
+    column = table.column(name)
+    return column if is_text(column.type) else column.cast(pa.string())
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def open_stream(place: HubPlace) -> Any:
+    """Open an IterableDataset of a place."""
+    builder = open_builder(place.dataset, place.revision, place.config)
+    narrow(builder, place.columns)
+    return builder.as_streaming_dataset(place.split)
+
+
+def open_builder(dataset: str, revision: str, config: str | None) -> Any:
+    """Open the DatasetBuilder of a commit.
+
+    Raises:
+        OSError: if `datasets` could not reach the hub and took another revision from its cache.
+    """
+    datasets = import_datasets()
+    # Written so, it is not looked for on this machine; a folder could have the same name.
+    builder = datasets.load_dataset_builder(f"hf://datasets/{dataset}", config, revision=revision)
+    if builder.hash != revision:
+        raise OSError(f"revision {revision} cannot be reached")
+    return builder
+
+
+def narrow(builder: Any, columns: tuple[str, ...]) -> None:
+    """Leave other columns out of what is fetched, where files are kept by columns."""
+    from datasets.packaged_modules.parquet.parquet import ParquetConfig
+
+    if isinstance(builder.config, ParquetConfig):
+        builder.config.columns = list(columns)
+
+
+def import_datasets() -> Any:
+    """Import `datasets`, which takes a second, and have it and the hub's client keep silent."""
+    import datasets
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    datasets.disable_progress_bars()
+    disable_progress_bars()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    hub_logging.set_verbosity(logging.CRITICAL)
+    return datasets
+
+
+def first_line(error: Exception) -> str:
+    """An error of a library in one line that is not too long."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__

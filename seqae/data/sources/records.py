@@ -1,0 +1,175 @@
+"""What every reader gives and takes: ReadOptions in, Blocks of records with their Counts out.
+
+A record is a line of text, a JSON object, a row of a table. Each one that is read is either kept or
+dropped under a reason, so that `read == kept + sum of dropped` holds for every block, file and
+source.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from seqae.component import check_choice, check_range
+
+OnInvalid = Literal["strict", "replace", "skip"]
+Format = Literal["auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+
+# Where reading goes on: plain data, made and understood by one kind of reader only.
+Position = Mapping[str, Any]
+
+BLANK = "blank"
+NO_TEXT = "no text"  # null, or no such column in this one
+TOO_LONG = "too long"
+NOT_UTF8 = "not UTF-8"
+MALFORMED = "malformed"
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How sources are read.
+
+    Args:
+        format: what files hold; `auto` goes by their names (.txt, .jsonl, .csv, .tsv, .parquet,
+            .arrow, with .gz, .bz2, .xz or .zst after them), and takes other names for text.
+        column: the column that holds the text, in all formats but text; a source may name its own,
+            `FILE#COLUMN`.
+        target_column: the column that holds what is to be written for it (a summary), for paired
+            text.
+        errors: what to do with a record that cannot be read (bytes that are not UTF-8, a line that
+            is not JSON, a row with too many or too few fields): `strict` stops and says where,
+            `skip` drops it, `replace` writes U+FFFD for wrong bytes and drops what is beyond that.
+        max_line_bytes: longer lines and records are dropped; this is what bounds the memory.
+        hub: how data sets of the Hugging Face hub are read: `stream` reads over the network;
+            `download` keeps them in the cache of `datasets`, which works offline afterwards, and is
+            better with few large files.
+        max_expansion: how many times its packed size a file may unpack to; 0 lifts the limit.
+    """
+
+    format: Format = "auto"
+    column: str = "text"
+    target_column: str | None = None
+    errors: OnInvalid = "strict"
+    max_line_bytes: int = 1_000_000
+    max_expansion: int = 200
+    hub: Literal["stream", "download"] = "stream"
+
+    def check(self, section: str) -> None:
+        """Check the values.
+
+        Args:
+            section: the configuration key that these options stand under, with a dot, or nothing.
+
+        Raises:
+            ValueError: in the house grammar.
+        """
+        formats = ("auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow")
+        check_choice(f"{section}format", self.format, formats)
+        check_choice(f"{section}errors", self.errors, ("strict", "replace", "skip"))
+        check_choice(f"{section}hub", self.hub, ("stream", "download"))
+        check_range(f"{section}max_line_bytes", self.max_line_bytes, 1, 1 << 30)
+        check_range(f"{section}max_expansion", self.max_expansion, 0, 1 << 30)
+        if self.target_column is not None and self.format == "text":
+            raise ValueError(
+                f"`{section}target_column` must not be given for text, which has no columns, but "
+                f"it is {self.target_column} instead. Use JSON lines, CSV or Parquet."
+            )
+
+
+@dataclass
+class Counts:
+    """Records by what became of them.
+
+    Attributes:
+        read: all records.
+        dropped: of these, by reason.
+        repaired: kept, with U+FFFD for what was not UTF-8 (only where `errors` is replace).
+    """
+
+    read: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    repaired: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Records that were given out."""
+        return self.read - sum(self.dropped.values())
+
+    def add(self, other: Counts) -> None:
+        """Count what another has counted, too."""
+        self.read += other.read
+        self.dropped.update(other.dropped)
+        self.repaired += other.repaired
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        dropped = {reason: count for reason, count in sorted(self.dropped.items()) if count}
+        return {"read": self.read, "kept": self.kept, "dropped": dropped, "repaired": self.repaired}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Counts:
+        """From what `to_dict` gave."""
+        return cls(told["read"], Counter(told["dropped"]), told["repaired"])
+
+    def __str__(self) -> str:
+        reasons = sorted(self.dropped.items())
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons if count)
+        return f"{self.kept:,} of {self.read:,} kept" + (f" ({told})" if told else "")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Records that were read together, in the order of one file.
+
+    Attributes:
+        file: what they came from, as the user named it.
+        texts: the kept ones.
+        numbers: for each of them its line or row in the file, from 1; a `range` where none was
+            dropped.
+        counts: what became of the records of this block.
+        end: reading on from here gives the next block.
+        targets: what is to be written for each, for paired text.
+        weight: bytes of the file that this block stands for; what a progress bar adds up.
+    """
+
+    file: str
+    texts: list[str]
+    numbers: Sequence[int]
+    counts: Counts
+    end: Position
+    targets: list[str] | None = None
+    weight: int = 0
+
+    def with_columns(self, columns: Sequence[list[str]], numbers: Sequence[int]) -> Block:
+        """This block with other texts and, where there is a second column, targets."""
+        targets = columns[1] if len(columns) > 1 else None
+        return replace(self, texts=columns[0], numbers=numbers, targets=targets)
+
+    def stripped(self) -> Block:
+        """This block without white space around its texts, and without what is nothing else.
+
+        What goes is counted as blank; of paired text, where one of the two is blank.
+        """
+        texts = [text.strip() for text in self.texts]
+        targets = None if self.targets is None else [text.strip() for text in self.targets]
+        real = texts if targets is None else [a and b for a, b in zip(texts, targets, strict=True)]
+        numbers = self.numbers
+        if not all(real):
+            keep = [index for index, text in enumerate(real) if text]
+            self.counts.dropped[BLANK] += len(texts) - len(keep)
+            texts, numbers = [texts[i] for i in keep], [numbers[i] for i in keep]
+            targets = None if targets is None else [targets[i] for i in keep]
+        return replace(self, texts=texts, numbers=numbers, targets=targets)
+
+    def where(self, index: int) -> str:
+        """Say where a record came from, as `file:line`."""
+        return f"{self.file}:{self.numbers[index]}"
+
+
+class BlockReader(Protocol):
+    """What reads a part of any source; plain data, so that workers can have a copy."""
+
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
+        """Read the part, or go on behind the block whose `end` is `start`."""
