@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import os
 import pickle
 import random
@@ -34,7 +35,15 @@ def trained(name: str) -> Tokenizer:
         "unigram": lambda: UnigramTokenizer(vocab_size=1500),
     }[name]()
     # Blanks, new lines and /> are in many tokens, so that a wrong cut shows.
-    odd = ["a\n\nb", "a  b", "  a \t\n b  ", "it's 's <br /> /> <br", ' "/> a" /b', "你好 世界"]
+    odd = [
+        "a\n\n\nb",
+        "a\n\t\tb",
+        "a  b",
+        "  a \t\n b  ",
+        "it's 's <br /> /> <br",
+        ' "/> a" /b',
+        "你好 世界",
+    ]
     tokenizer.train([*load_builtin("wordnet-examples")[::20], *(odd + REAL) * 20])
     return tokenizer
 
@@ -139,13 +148,15 @@ def test_pieces_are_encoded_once() -> None:
 def test_words_are_joined_for_the_library(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokenizer_bytes, "JOINED", 3)
     texts = ["the cat", " a", "é", "1990", " 's", "'s", "\u0301", " ...", "a\n\nb c", " \u3042"]
-    slow = ["", " ", "\n", "a ", "\ta", "  a"]
+    odd = ["", " ", "\n", "a ", " a\t", "a\n\n", "\ta", "  a", "\t\tb", "\n\n\nb"]
+    cases = [texts, texts[1:2], *([text] for text in odd)]
+    cases += [[*texts[:2], *pair, *texts[2:]] for pair in itertools.product(odd, odd)]
     tokenizer = trained(name)
-    for some in (texts, texts[1:2], [*texts, *slow], *([text] for text in slow)):
-        ids, lengths = tokenizer._encode_apart(some)
-        rows = [library(name).encode(text, add_special_tokens=False).ids for text in some]
-        assert lengths.tolist() == [len(row) for row in rows]
-        assert ids.tolist() == sum(rows, [])
+    for case in cases:
+        ids, lengths = tokenizer._encode_apart(case)
+        encodings = library(name).encode_batch(case, add_special_tokens=False)
+        assert lengths.tolist() == [len(encoding.ids) for encoding in encodings]
+        assert ids.tolist() == [token_id for encoding in encodings for token_id in encoding.ids]
 
 
 def test_what_was_known_is_forgotten_when_trained_anew() -> None:

@@ -113,9 +113,11 @@ class SampleReconstructions(Callback):
             log.info(f"  {text:{width}} {same} {written}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                step = trainer.global_step
-                cells = [[step, *row.values()] for row in rows]
-                logger.log_table("reconstructions", ["step", *rows[0]], cells)
+                names = ["text", "expected", "reconstruction"]
+                if all(row["text"] == row["expected"] for row in rows):
+                    names.remove("expected")
+                cells = [[trainer.global_step, *(row[name] for name in names)] for row in rows]
+                logger.log_table("reconstructions", ["step", *names], cells)
 
 
 class BundleWriter(Callback):
