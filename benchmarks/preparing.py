@@ -10,6 +10,7 @@ tokenises, writes the shards with their index, and measures them for the data re
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -87,6 +88,8 @@ def library(turns: Turns, text: str, path: str, cores: int) -> None:
 
 def whole(turns: Turns, text: str, path: str, cores: int, folder: str) -> None:
     """All of the preparation, each time anew."""
+    # What `seqae` has on Linux; here it would be the driver's, which starts Python for each worker.
+    multiprocessing.set_start_method("fork", force=True)
     tokenizer = Tokenizer.load(path)
     cache = Path(folder) / "cache"
     settings = DataSettings((text,), max_length=512)

@@ -71,23 +71,20 @@ class Pipeline:
         cleaned, sentences = clean(block, self.settings.cleaning)
         encoded = Encoded({}, block.counts, sentences, {}, block.end, block.weight)
         hashes = hash_texts(cleaned.texts)
+        rows = self._rows(cleaned.texts, hashes)
+        if cleaned.targets is not None:
+            rows.target = self._rows(cleaned.targets, hash_texts(cleaned.targets))
         sides = split_by_hash(cleaned.texts, hashes, split, self.settings)
-        for side in sides:
-            chosen = np.flatnonzero(sides[side])
-            rows = self._rows(cleaned.texts, hashes, chosen)
-            if cleaned.targets is not None:
-                target_hashes = hash_texts(cleaned.targets)
-                rows.target = self._rows(cleaned.targets, target_hashes, chosen)
+        for side, members in sides.items():
             key = f"data.{side if self.settings.named[side] else 'train'}"
-            rows = self._shorten(rows, cleaned, chosen, key, encoded)
-            encoded.rows[side] = rows
+            chosen = rows.select(members)
+            encoded.rows[side] = self._shorten(
+                chosen, cleaned, np.flatnonzero(members), key, encoded
+            )
         return encoded
 
-    def _rows(
-        self, texts: Sequence[str], hashes: NDArray[np.uint64], chosen: NDArray[np.intp]
-    ) -> Rows:
-        ids, lengths = self.tokenizer.encode_to_arrays([texts[index] for index in chosen])
-        return Rows(ids, lengths, hashes[chosen])
+    def _rows(self, texts: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
+        return Rows(*self.tokenizer.encode_to_arrays(texts), hashes)
 
     def _shorten(
         self, rows: Rows, block: Block, chosen: NDArray[np.intp], key: str, encoded: Encoded
