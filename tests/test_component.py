@@ -84,7 +84,7 @@ def test_round_trip_of_the_defaults(cls):
 def test_round_trip_of_a_model():
     model = SequenceAutoencoder(
         DenseEncoder(7, 2, "tanh", 0.1),
-        DeterministicLatent(None, normalize=True),
+        DeterministicLatent(None, normalize="layer"),
         GRUDecoder(5, 2, 0.2, 0),
         embedding_dim=3,
         head="nearest",

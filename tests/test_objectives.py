@@ -186,11 +186,11 @@ def test_squared_error_by_hand():
 
 def test_squared_error_refuses_a_trained_embedding():
     model = contracts.make_model(head="nearest", train_embedding=True)
-    message = contracts.refusal(value, MeanSquaredError(), model, contracts.random_batch())
+    message = contracts.refusal(MeanSquaredError().check, model)
     assert message.startswith("`train_embedding` must be false under MeanSquaredError")
 
 
 def test_squared_error_refuses_a_head_that_predicts_no_embedding():
     model = contracts.make_model(head="linear", train_embedding=False)
-    message = contracts.refusal(value, MeanSquaredError(), model, contracts.random_batch())
+    message = contracts.refusal(MeanSquaredError().check, model)
     assert message.startswith("`head` must be nearest")

@@ -43,7 +43,7 @@ class TextAutoencoder:
     @property
     def latent_dim(self) -> int:
         """Z, the size of a latent."""
-        return self.autoencoder.latent.output_dim
+        return self.autoencoder.latent_dim
 
     @property
     def device(self) -> torch.device:

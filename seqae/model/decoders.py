@@ -29,13 +29,16 @@ class Decoder(Component, nn.Module):
     output_dim: int
 
     @abstractmethod
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:
+    def build(
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         """Make the weights.
 
         Args:
             embedding_dim: E.
-            latent_dim: Z.
+            latent_dim: Z, all vectors of the latent together.
             max_length: most tokens of a sentence, bos and eos counted.
+            num_latents: K, how many vectors the latent consists of.
         """
 
     @abstractmethod
@@ -88,7 +91,9 @@ class DenseDecoder(Decoder):
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.activation, self.dropout, self.normalize = activation, dropout, normalize
 
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
+    def build(  # noqa: D102
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         self.output_dim, self._positions = embedding_dim, max_length - 1
         sizes = [latent_dim] + [self.hidden_dim] * (self.num_layers - 1)
         sizes += [self._positions * embedding_dim]
@@ -142,7 +147,9 @@ class GRUDecoder(Decoder):
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.dropout, self.position_dim = dropout, position_dim
 
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
+    def build(  # noqa: D102
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         self.output_dim = embedding_dim
         self.initial = nn.Linear(latent_dim, self.num_layers * self.hidden_dim)
         self.context = nn.Linear(latent_dim, embedding_dim)

@@ -21,13 +21,15 @@ Pooling = Literal["last", "mean_max", "position"]
 
 
 class Encoder(Component, nn.Module):
-    """(B, T, E) embedded tokens and a (B, T) mask to (B, H).
+    """(B, T, E) embedded tokens and a (B, T) mask to (B, H), or (B, K, H) where K > 1.
 
     Attributes:
         output_dim: H, known once `build` has run.
+        num_latents: K, how many vectors it makes of a sentence.
     """
 
     output_dim: int
+    num_latents: int = 1
 
     @abstractmethod
     def build(self, embedding_dim: int, max_length: int) -> None:
@@ -47,7 +49,7 @@ class Encoder(Component, nn.Module):
             mask: (B, T) bool, True at real tokens, which come first in each row.
 
         Returns:
-            (B, H) float.
+            (B, H) float, or (B, K, H) where `num_latents` is more than 1.
         """
 
 

@@ -30,11 +30,12 @@ class Reconstruction(Objective):
     """
 
     def __init__(self, label_smoothing: float = 0.0, word_dropout: float = 0.0) -> None:
+        super().__init__()
         check_range("label_smoothing", label_smoothing, 0.0, 0.99)
         check_range("word_dropout", word_dropout, 0.0, 1.0)
         self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
 
-    def __call__(  # noqa: D102
+    def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         decoder_input = batch.decoder_input
@@ -67,14 +68,21 @@ class MeanSquaredError(Objective):
     Logs `teacher_forced_accuracy`, the share of tokens whose embedding is the nearest one.
     """
 
-    def __call__(  # noqa: D102
-        self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
-    ) -> dict[str, Tensor]:
+    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
         if model.train_embedding:
             raise ValueError(
                 "`train_embedding` must be false under MeanSquaredError, but it is true instead: "
                 "all embeddings would become equal. Set `model.autoencoder.train_embedding: false`."
             )
+        if model.head != "nearest":
+            raise ValueError(
+                f"`head` must be nearest under MeanSquaredError, but it is {model.head} instead. "
+                f"Set `model.autoencoder.head: nearest`."
+            )
+
+    def forward(  # noqa: D102
+        self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
+    ) -> dict[str, Tensor]:
         features = model.decode(batch.decoder_input, model.encode(batch).latent)
         mask = batch.target_mask
         target = batch.target[mask]
