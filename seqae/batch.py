@@ -1,7 +1,8 @@
 """Batch and Vocabulary: what walks from the data to the model.
 
-A batch is a rectangle of token ids and the true length of each row. Nothing else: the mask, the
-decoder's input and the target are views of these two, so that they cannot disagree.
+A batch is a rectangle of token ids and the true length of each row. The mask, the decoder's input and
+the target are views of these two, so that they cannot disagree. Of paired text (a document and its
+summary) a batch is two such rectangles: the first is read, the second is to be written.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ class Batch:
     Attributes:
         token_ids: (B, T) int64, right-padded, each row `bos ... eos`.
         lengths: (B,) int64, tokens of each row, bos and eos counted.
+        paired: B sentences to write in place of these, for paired text.
     """
 
     token_ids: Tensor
     lengths: Tensor
+    paired: Batch | None = None
     _num_targets: int | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -42,25 +45,31 @@ class Batch:
         return length_mask(self.lengths, self.token_ids.shape[1])
 
     @property
+    def written(self) -> Batch:
+        """The sentences that are to be written: these, or the paired ones."""
+        return self if self.paired is None else self.paired
+
+    @property
     def decoder_input(self) -> Tensor:
         """(B, T-1) int64: what the decoder reads under teacher forcing."""
-        return self.token_ids[:, :-1]
+        return self.written.token_ids[:, :-1]
 
     @property
     def target(self) -> Tensor:
         """(B, T-1) int64: what the decoder is to write, eos included."""
-        return self.token_ids[:, 1:]
+        return self.written.token_ids[:, 1:]
 
     @property
     def target_mask(self) -> Tensor:
         """(B, T-1) bool, True where the target is a real token."""
-        return length_mask(self.lengths - 1, self.token_ids.shape[1] - 1)
+        written = self.written
+        return length_mask(written.lengths - 1, written.token_ids.shape[1] - 1)
 
     @property
     def num_targets(self) -> int:
         """Tokens that the decoder has to write: what a token-weighted mean divides by."""
         if self._num_targets is None:
-            self._num_targets = int(self.lengths.sum()) - len(self)
+            self._num_targets = int(self.written.lengths.sum()) - len(self)
         return self._num_targets
 
     def __len__(self) -> int:
@@ -71,12 +80,14 @@ class Batch:
         return Batch(
             self.token_ids.to(device, non_blocking=non_blocking),
             self.lengths.to(device, non_blocking=non_blocking),
+            None if self.paired is None else self.paired.to(device, non_blocking),
             self.num_targets,  # counted before: to ask a GPU would wait for it
         )
 
     def pin_memory(self) -> Batch:
         """Move to page-locked memory, so that the copy to a GPU need not wait."""
-        return Batch(self.token_ids.pin_memory(), self.lengths.pin_memory())
+        paired = None if self.paired is None else self.paired.pin_memory()
+        return Batch(self.token_ids.pin_memory(), self.lengths.pin_memory(), paired)
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:

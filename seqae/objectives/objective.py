@@ -18,10 +18,17 @@ class Objective(Component, nn.Module):
 
     An objective may have weights of its own (a discriminator), which are trained with the model's
     and stay out of the bundle.
+
+    Attributes:
+        learning_rate_factor: times the model's learning rate is that of its own weights.
+        beta1: decay of AdamW's mean of gradients for its own weights; None takes the model's.
     """
 
     # Names of what `forward` gives that is a mean over sentences, not over target tokens.
     sentence_means: ClassVar[frozenset[str]] = frozenset()
+
+    learning_rate_factor: float = 1.0
+    beta1: float | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,10 +68,8 @@ class Objective(Component, nn.Module):
         return ()
 
     def restart(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
-        """Draw weights anew before an optimizer step, and say which; the same on every device."""
-        return ()
+        """Draw weights anew before an optimizer step, and say which; the same on every device.
 
-    @property
-    def learning_rate_factor(self) -> float:
-        """Times the model's learning rate is that of the objective's own weights."""
-        return 1.0
+        It is asked at each batch, so under accumulation several times before one step.
+        """
+        return ()

@@ -29,10 +29,17 @@ def most_frequent_sentence(train: Sequence[str], texts: Sequence[str]) -> list[s
     return [best] * len(texts)
 
 
-def nearest_by_tfidf(train: Sequence[str], texts: Sequence[str]) -> list[str]:
+def nearest_by_tfidf(
+    train: Sequence[str], texts: Sequence[str], answers: Sequence[str] | None = None
+) -> list[str]:
     """Answer each text with the training sentence of the highest TF-IDF cosine.
 
     Words as scikit-learn finds them, sublinear term frequency; blocks bound the memory.
+
+    Args:
+        train: training sentences.
+        texts: what is asked.
+        answers: for each training sentence what is answered in its place.
     """
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
     vectors = vectorizer.fit_transform(train).T.tocsc()
@@ -42,4 +49,4 @@ def nearest_by_tfidf(train: Sequence[str], texts: Sequence[str]) -> list[str]:
     for start in range(0, len(texts), rows):
         similarity = (asked[start : start + rows] @ vectors).toarray()
         nearest += np.asarray(similarity).argmax(axis=1).tolist()
-    return [train[index] for index in nearest]
+    return [(answers or train)[index] for index in nearest]

@@ -141,13 +141,30 @@ class AutoencoderModule(LightningModule):
     def _own_weights_of_objective(self) -> list[dict[str, Any]]:
         """A group of the optimizer; AdamW keeps each weight's state apart, as two would."""
         own = list(self.objective.parameters())
+        if not own:
+            return []
         rate = self.learning_rate * self.objective.learning_rate_factor
-        return [{"params": own, "weight_decay": 0.0, "lr": rate}] if own else []
+        beta1 = self.beta1 if self.objective.beta1 is None else self.objective.beta1
+        return [{"params": own, "weight_decay": 0.0, "lr": rate, "betas": (beta1, self.beta2)}]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave as they are the weights that the objective does not train in this step."""
         for weight in self.objective.frozen(self.autoencoder, self.global_step):
             weight.grad = None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the model's gradients by themselves: a discriminator's must not shrink its step."""
+        own = [(weight, weight.grad) for weight in self.objective.parameters()]
+        for weight, _ in own:
+            weight.grad = None
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        for weight, gradient in own:
+            weight.grad = gradient
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective's loss, weighted so that every token counts the same on all ranks."""
