@@ -47,7 +47,9 @@ class ReferenceDecoder(Decoder):
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         self.hidden_dim = hidden_dim
 
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:
+    def build(
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         """Make the weights."""
         self.output_dim = self.hidden_dim
         self.initial = nn.Linear(latent_dim, self.hidden_dim)
@@ -67,8 +69,7 @@ class ReferenceDecoder(Decoder):
         return states[:, 0], (hidden,)
 
     def _run(self, embedded: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        lengths = torch.full((len(embedded),), embedded.shape[1])
-        states, hidden = self.gru(embedded, lengths, hidden)
+        states, (hidden,) = self.gru.extend(embedded, (hidden,))
         return states, hidden
 
 

@@ -28,6 +28,13 @@ TASKS = {
     "decode": ("seqae.tasks.transform", "latents to texts"),
     "evaluate": ("seqae.tasks.evaluate", "a table of figures on unseen sentences, with baselines"),
     "data report": ("seqae.tasks.data", "what a corpus holds, before training on it"),
+    "compare": ("seqae.tasks.compare", "runs side by side: settings that differ, and figures"),
+    "sample": ("seqae.tasks.latent_space", "new sentences, from the prior or a fitted density"),
+    "interpolate": ("seqae.tasks.latent_space", "the sentences between two"),
+    "arithmetic": ("seqae.tasks.latent_space", "the sentence at a - b + c"),
+    "neighbours": ("seqae.tasks.latent_space", "the training sentences with the nearest latents"),
+    "transfer": ("seqae.tasks.latent_space", "sentences with an attribute learnt from two files"),
+    "density": ("seqae.tasks.latent_space", "fit what `sample` draws from, into a bundle"),
     "check": ("seqae.tasks.check", "whether a bundle is whole, and writes what it wrote before"),
 }
 

@@ -2,7 +2,8 @@
 
 A new class needs no line here: it is found among the subclasses, and the ways to build it are made
 up from its signature. Every choice (a Literal, a boolean, one layer or two, a size that may be 0)
-is combined with every other; the other numbers are varied one at a time.
+is combined with every other that the constructor accepts it with; the other numbers, and the
+choices of a long list, are varied one at a time.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ EMBEDDING_DIM = 6
 MAX_LENGTH = 9
 HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
+COUNTS = ("num_layers", "num_latents", "num_groups")  # one, or two
+LONG_LIST = 5
 
 
 # Classes and the ways to build them
@@ -74,16 +77,31 @@ def ways_to_build(cls: type[Component]) -> list[dict[str, Any]]:
     default = {name: parameter.default for name, parameter in parameters.items()}
     small = {name: _small(cls, name, hints[name], value) for name, value in default.items()}
     choices = {name: _choices(cls, name, hints[name], small) for name in small}
-    ways = [
+    combined = [
         dict(zip(small, combination, strict=True))
         for combination in itertools.product(*choices.values())
     ]
-    for name, hint in hints.items():
-        if name in small and float in (hint, *get_args(hint)):
-            ways.append(small | {name: 0.25})
-        elif name in small and type(small[name]) is int and not name.startswith("num_"):
-            ways.append(small | {name: small[name] + 1})
+    ways = [way for way in combined if _accepts(cls, way)]
+    for name in small:
+        others = _others(cls, hints[name], small, name)
+        assert others or choices[name] != [small[name]], f"{cls.__name__}.{name} is not varied"
+        ways += [small | {name: value} for value in others]
     return ways
+
+
+def _others(cls: type[Component], hint: Any, small: dict[str, Any], name: str) -> list[Any]:
+    """What a parameter is moved to while all others stay."""
+    value = small[name]
+    if float in (hint, *get_args(hint)):
+        return [0.25]
+    if type(value) is int and name not in COUNTS:
+        # One more; twice or half as much where it must be a multiple or a divisor of something.
+        moves = (value + 1, 2 * value, value // 2)
+        moved = [move for move in moves if _accepts(cls, small | {name: move})]
+        return moved[:1]
+    if get_origin(hint) is Literal and len(get_args(hint)) > LONG_LIST:
+        return [option for option in get_args(hint) if option != value]
+    return []
 
 
 def _small(cls: type[Component], name: str, hint: Any, default: Any) -> Any:
@@ -97,12 +115,14 @@ def _choices(cls: type[Component], name: str, hint: Any, small: dict[str, Any]) 
     if hint is bool:
         return [False, True]
     if get_origin(hint) is Literal:
-        return list(options)
+        return list(options) if len(options) <= LONG_LIST else [value]
     if get_origin(hint) in (Union, UnionType):
         inner = next(option for option in options if option is not NoneType)
         return [None, *(v for v in _choices(cls, name, inner, small) if v is not None)]
     if hint is int:
-        sizes = (1, 2) if name == "num_layers" else (0, value)
+        if name in COUNTS:
+            return [1, 2]
+        sizes = dict.fromkeys((0, value))
         return [size for size in sizes if _accepts(cls, small | {name: size})]
     assert hint in (float, str), f"teach tests/contracts.py to vary {cls.__name__}.{name}: {hint}"
     return [value]
@@ -148,18 +168,21 @@ def random_batch(lengths: Sequence[int] = LENGTHS, width: int | None = None) -> 
 def with_other_padding(batch: Batch) -> Batch:
     """The same sentences with words, and even bos and eos, where there was padding."""
     rubbish = torch.randint(1, VOCABULARY.size, batch.token_ids.shape)
-    return Batch(torch.where(batch.mask, batch.token_ids, rubbish), batch.lengths)
+    paired = None if batch.paired is None else with_other_padding(batch.paired)
+    return Batch(torch.where(batch.mask, batch.token_ids, rubbish), batch.lengths, paired)
 
 
 def wider(batch: Batch, columns: int) -> Batch:
     """The same sentences with more padding."""
     padded = nn.functional.pad(batch.token_ids, (0, columns), value=VOCABULARY.pad_id)
-    return Batch(padded, batch.lengths)
+    paired = None if batch.paired is None else wider(batch.paired, columns)
+    return Batch(padded, batch.lengths, paired)
 
 
 def select(batch: Batch, rows: Tensor) -> Batch:
     """Some rows of a batch."""
-    return Batch(batch.token_ids[rows], batch.lengths[rows])
+    paired = None if batch.paired is None else select(batch.paired, rows)
+    return Batch(batch.token_ids[rows], batch.lengths[rows], paired)
 
 
 def random_embedded(lengths: Sequence[int] = LENGTHS) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,7 @@ def make(kind: str = "gru", tokenizer: Tokenizer | None = None) -> TextAutoencod
         )
         model = SequenceAutoencoder(*parts, embedding_dim=6)
     else:
-        dense = DenseEncoder(6), DeterministicLatent(None, True), DenseDecoder(6, 2)
+        dense = DenseEncoder(6), DeterministicLatent(None, "layer"), DenseDecoder(6, 2)
         model = SequenceAutoencoder(*dense, embedding_dim=6, head="nearest", train_embedding=False)
     return TextAutoencoder(model.build(tokenizer.vocabulary, MAX_LENGTH).eval(), tokenizer)
 

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder
+from seqae.model.decoders import (
+    Decoder,
+    DenseDecoder,
+    GRUDecoder,
+    LSTMDecoder,
+    RecurrentDecoder,
+)
+from seqae.model.layers import GRUStack, LSTMStack, RecurrentStack
+from seqae.model.transformer import TransformerDecoder
 
 every_decoder = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Decoder))
 STEPS = contracts.MAX_LENGTH - 1
@@ -141,31 +149,42 @@ def test_two_dense_layers_have_one_activation_between():
     assert (expected < 0).any()  # the last layer is linear
 
 
-def reference_features(decoder: GRUDecoder, embedded: Tensor, latent: Tensor) -> Tensor:
-    """The decoder's equations for one row, written a second time, with torch's GRU cells."""
-    hidden = torch.tanh(decoder.initial(latent)).reshape(decoder.num_layers, -1)
+@pytest.mark.parametrize(("norm_type", "kind"), [("layer", nn.LayerNorm), ("rms", nn.RMSNorm)])
+def test_dense_layers_are_normalised_between(norm_type, kind):
+    arguments: dict[str, Any] = {"num_layers": 3, "norm_type": norm_type}
+    decoder = contracts.build_decoder(DenseDecoder, {"hidden_dim": 4, **arguments})
+    assert sum(isinstance(module, kind) for module in decoder.modules()) == 2
+
+
+def reference_features(decoder: RecurrentDecoder, embedded: Tensor, latent: Tensor) -> Tensor:
+    """The decoder's equations for one row, written a second time, with torch's cells."""
+    first = torch.tanh(decoder.initial(latent)).reshape(-1, decoder.num_layers, decoder.hidden_dim)
+    (stack,) = (m for m in decoder.children() if isinstance(m, RecurrentStack))
+    cell_type = {GRUStack: nn.GRUCell, LSTMStack: nn.LSTMCell}[type(stack)]
+    state = list(first.unbind(1))  # of each layer, (S, H)
     rows = []
     for place, token in enumerate(embedded):
         unbound = torch.zeros_like(token)
         if decoder.position_dim:
             unbound = decoder.unbound(decoder.bound(latent) * decoder.positions.weight[place])
         below = torch.cat([token, decoder.context(latent) + unbound])
-        above = []
-        for state, (gru,) in zip(hidden, decoder.gru.layers, strict=True):
-            cell = nn.GRUCell(gru.input_size, gru.hidden_size)
-            cell.load_state_dict({k.removesuffix("_l0"): v for k, v in gru.state_dict().items()})
-            below = cell(below, state)
-            above.append(below)
-        hidden = torch.stack(above)
+        for depth, (rnn,) in enumerate(stack.layers):
+            cell = cell_type(rnn.input_size, rnn.hidden_size)
+            cell.load_state_dict({k.removesuffix("_l0"): v for k, v in rnn.state_dict().items()})
+            parts = state[depth].unbind()
+            told = cell(below, parts[0] if len(parts) == 1 else parts)
+            state[depth] = told[None] if len(parts) == 1 else torch.stack(told)
+            below = state[depth][0]
         rows.append(decoder.norm(decoder.projection(below) + unbound))
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("cls", [GRUDecoder, LSTMDecoder])
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("position_dim", [0, 10])
-def test_gru_decoder_equals_its_equations(num_layers, position_dim):
+def test_recurrent_decoder_equals_its_equations(cls, num_layers, position_dim):
     arguments: dict[str, Any] = {"num_layers": num_layers, "position_dim": position_dim}
-    decoder = contracts.build_decoder(GRUDecoder, {"hidden_dim": 4, **arguments})
+    decoder = contracts.build_decoder(cls, {"hidden_dim": 4, **arguments})
     embedded, latent = inputs(rows=3)
     features = decoder(embedded, latent)
     for row in range(3):
@@ -178,6 +197,8 @@ def test_dropout_works_in_training_only():
     embedded, latent = inputs()
     for cls, arguments in (
         (GRUDecoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
+        (LSTMDecoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
+        (TransformerDecoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
         (DenseDecoder, {"hidden_dim": 8, "num_layers": 2, "dropout": 0.5}),
     ):
         decoder = contracts.build_decoder(cls, arguments)

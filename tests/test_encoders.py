@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 from seqae.batch import length_mask
-from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder
+from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder
+from seqae.model.layers import RecurrentStack
+from seqae.model.transformer import TransformerEncoder
 
 every_encoder = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Encoder))
+every_recurrence = pytest.mark.parametrize("cls", [GRUEncoder, LSTMEncoder])
 
 
 # Contracts
@@ -21,7 +24,8 @@ def test_permuting_the_batch_permutes_the_output(cls, arguments):
     encoder = contracts.build_encoder(cls, arguments)
     embedded, mask = contracts.random_embedded()
     output, order = encoder(embedded, mask), torch.tensor([2, 0, 3, 1])
-    assert output.shape == (4, encoder.output_dim)
+    vectors = () if encoder.num_latents == 1 else (encoder.num_latents,)
+    assert output.shape == (4, *vectors, encoder.output_dim)
     torch.testing.assert_close(encoder(embedded[order], mask[order]), output[order])
     assert not torch.allclose(output[0], output[1], atol=1e-4)
 
@@ -70,7 +74,8 @@ def test_a_row_is_encoded_as_if_it_were_alone(cls, arguments):
 def test_every_token_counts(cls, arguments):
     encoder = contracts.build_encoder(cls, arguments)
     embedded, mask = contracts.random_embedded()
-    embedded.requires_grad_()
+    # Large enough for a few units to be awake where an activation is flat around 0.
+    embedded = (3.0 * embedded).requires_grad_()
     (slope,) = torch.autograd.grad(encoder(embedded, mask).pow(2).sum(), embedded)
     assert (slope.abs().sum(dim=2) > 0).equal(mask)
 
@@ -126,18 +131,31 @@ def test_every_dense_layer_ends_in_its_activation(num_layers, linears, activatio
     assert ((output > 0) & (output < 1)).all()
 
 
-def pooled_states(pooling: str, bidirectional: bool) -> tuple[torch.Tensor, ...]:
+@pytest.mark.parametrize(("norm_type", "kind"), [("layer", nn.LayerNorm), ("rms", nn.RMSNorm)])
+def test_every_dense_layer_is_normalised_before_its_activation(norm_type, kind):
     encoder = contracts.build_encoder(
-        GRUEncoder, {"hidden_dim": 3, "bidirectional": bidirectional, "pooling": pooling}
+        DenseEncoder,
+        {"hidden_dim": 64, "num_layers": 2, "activation": "identity", "norm_type": norm_type},
+    )
+    assert sum(isinstance(module, kind) for module in encoder.modules()) == 2
+    output = encoder(*contracts.random_embedded())
+    torch.testing.assert_close(output.pow(2).mean(dim=1), torch.ones(4), atol=1e-2, rtol=0)
+
+
+def pooled_states(cls, pooling: str, bidirectional: bool) -> tuple[torch.Tensor, ...]:
+    encoder = contracts.build_encoder(
+        cls, {"hidden_dim": 3, "bidirectional": bidirectional, "pooling": pooling}
     )
     embedded, mask = contracts.random_embedded()
-    states, last = encoder.gru(embedded, mask.sum(dim=1))
+    (stack,) = (m for m in encoder.children() if isinstance(m, RecurrentStack))
+    states, last = stack(embedded, mask.sum(dim=1))
     return encoder(embedded, mask), states, last, mask
 
 
+@every_recurrence
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_last_is_the_last_state_of_each_direction(bidirectional):
-    output, states, _, mask = pooled_states("last", bidirectional)
+def test_last_is_the_last_state_of_each_direction(cls, bidirectional):
+    output, states, _, mask = pooled_states(cls, "last", bidirectional)
     for row, length in enumerate(mask.sum(dim=1).tolist()):
         forward = states[row, length - 1, :3]
         backward = states[row, 0, 3:]  # it has read the row from its end
@@ -153,9 +171,10 @@ def test_last_takes_the_upper_layer():
     torch.testing.assert_close(encoder(embedded, mask), last[:, 2:].flatten(1))
 
 
+@every_recurrence
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_mean_max_is_over_real_tokens(bidirectional):
-    output, states, _, mask = pooled_states("mean_max", bidirectional)
+def test_mean_max_is_over_real_tokens(cls, bidirectional):
+    output, states, _, mask = pooled_states(cls, "mean_max", bidirectional)
     for row, length in enumerate(mask.sum(dim=1).tolist()):
         real = states[row, :length]
         expected = torch.cat([real.mean(dim=0), real.max(dim=0).values])
@@ -181,6 +200,8 @@ def test_dropout_works_in_training_only():
         (GRUEncoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
         (GRUEncoder, {"hidden_dim": 8, "pooling": "last", "dropout": 0.5}),
         (GRUEncoder, {"hidden_dim": 8, "pooling": "mean_max", "dropout": 0.5}),
+        (LSTMEncoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
+        (TransformerEncoder, {"hidden_dim": 8, "pooling": "mean", "dropout": 0.5}),
         (DenseEncoder, {"hidden_dim": 8, "num_layers": 2, "dropout": 0.5}),
     ):
         encoder = contracts.build_encoder(cls, arguments)

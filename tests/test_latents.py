@@ -34,7 +34,8 @@ def test_finite_in_half_precision_and_gradients_reach_every_parameter(cls, argum
     latent, hidden = build(cls, arguments), torch.randn(4, 7)
     weights = torch.randn(4, latent.output_dim)
     if any(p.requires_grad for p in latent.parameters()):
-        loss = (latent(hidden).latent * weights).sum()
+        drawn = latent(hidden, torch.Generator().manual_seed(0)).latent
+        loss = (drawn * weights).sum()
         contracts.check_reached(contracts.gradients(loss, latent))
     with torch.autocast("cpu", torch.bfloat16):
         output = latent(hidden).latent
@@ -67,8 +68,19 @@ def test_the_map_by_hand():
 
 
 def test_normalize_gives_zero_mean_and_unit_variance():
-    latent = build(DeterministicLatent, {"latent_dim": 64, "normalize": True})
+    latent = build(DeterministicLatent, {"latent_dim": 64, "normalize": "layer"})
     output = latent(100 * torch.randn(5, 7) + 30).latent
     torch.testing.assert_close(output.mean(dim=1), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(output.var(dim=1, correction=0), torch.ones(5), atol=1e-3, rtol=0)
-    assert not list(latent.norm.parameters())
+    assert [name for name, _ in latent.named_parameters()] == [
+        "projection.weight",
+        "projection.bias",
+    ]
+
+
+def test_sphere_gives_length_one_to_each_vector():
+    latent = DeterministicLatent(4, normalize="sphere")
+    latent.build(7, num_latents=3)
+    output = latent(torch.randn(5, 3, 7)).latent
+    assert output.shape == (5, latent.output_dim) == (5, 12)
+    torch.testing.assert_close(output.reshape(5, 3, 4).norm(dim=2), torch.ones(5, 3))

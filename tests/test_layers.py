@@ -1,6 +1,8 @@
-"""Dense stacks, GRU stacks and position binding against torch's own and figures worked by hand."""
+"""Dense and recurrent stacks, position binding: against torch's own and by hand."""
 
 from __future__ import annotations
+
+from typing import Any, get_args
 
 import contracts
 import pytest
@@ -9,7 +11,19 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqae.batch import length_mask
-from seqae.model.layers import ACTIVATIONS, GRUStack, PositionBinding, dense_layers, reverse
+from seqae.model.layers import (
+    ACTIVATIONS,
+    NORMS,
+    Activation,
+    GRUStack,
+    LSTMStack,
+    Norm,
+    PositionBinding,
+    RecurrentStack,
+    RMSNorm,
+    dense_layers,
+    reverse,
+)
 
 
 def test_dense_layers_have_activation_and_dropout_only_between():
@@ -22,12 +36,46 @@ def test_dense_layers_have_activation_and_dropout_only_between():
     ]
 
 
+@pytest.mark.parametrize(("norm_type", "cls"), [("layer", nn.LayerNorm), ("rms", nn.RMSNorm)])
+def test_dense_layers_are_normalised_before_the_activation(norm_type, cls):
+    layers = dense_layers([3, 5, 4, 2], "tanh", 0.25, norm_type)
+    kinds = [nn.Linear, cls, nn.Tanh, nn.Dropout]
+    assert len(layers) == 9
+    expected = [*kinds, *kinds, nn.Linear]
+    assert all(isinstance(layer, kind) for layer, kind in zip(layers, expected, strict=True))
+    normalised = layers[:2](torch.randn(6, 3))
+    torch.testing.assert_close(normalised.pow(2).mean(dim=1), torch.ones(6), atol=1e-3, rtol=0)
+
+
+def test_rms_norm_equals_its_equation():
+    norm, x = RMSNorm(5), 3 * torch.randn(4, 5)
+    with torch.no_grad():
+        norm.weight.copy_(torch.arange(5.0))
+    expected = x / x.pow(2).mean(dim=1, keepdim=True).sqrt() * torch.arange(5.0)
+    torch.testing.assert_close(norm(x), expected)
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_are_what_their_name_says(name):
     x = torch.linspace(-3, 3, 13)
-    functional = {"identity": lambda x: x, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+    functional = {
+        "identity": lambda x: x,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "prelu": lambda x: nn.functional.prelu(x, torch.tensor([0.25])),
+    }
     expected = functional.get(name) or getattr(nn.functional, name)
-    torch.testing.assert_close(ACTIVATIONS[name]()(x), expected(x))
+    torch.testing.assert_close(ACTIVATIONS[name]().eval()(x), expected(x))
+
+
+def test_every_activation_of_torch_has_a_name():
+    """All but those that need arguments, or do not map each number by itself."""
+    others = {"GLU", "MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax"}
+    others |= {"Threshold"}
+    ours = {cls.__name__ for cls in ACTIVATIONS.values()} - {"Identity"}
+    assert ours == set(nn.modules.activation.__all__) - others
+    assert get_args(Activation) == tuple(ACTIVATIONS)
+    assert get_args(Norm) == tuple(NORMS)
 
 
 # Position binding
@@ -61,37 +109,45 @@ def test_later_positions_share_the_last_vector():
     assert torch.equal(places, binding.weight[torch.tensor([[2, 2], [2, 1]])])
 
 
-# GRU
+def test_binding_by_hand():
+    binding = PositionBinding(2, 3)
+    with torch.no_grad():
+        binding.weight.copy_(torch.tensor([[1.0, 2], [3, 4], [5, 6]]))
+    rows = torch.tensor([[[1.0, 1], [2, 0], [9, 9]], [[1.0, 1], [1, 1], [1, 1]]])
+    sums = binding.bind(rows, torch.tensor([[True, True, False], [True, True, True]]))
+    # (1 + 6, 2 + 0) / 4 and (1 + 3 + 5, 2 + 4 + 6) / 4.
+    assert sums.tolist() == [[1.75, 0.5], [2.25, 3.0]]
 
 
-def reference_gru(stack: GRUStack, input_dim: int, hidden_dim: int, layers: int) -> nn.GRU:
-    """torch's own GRU with the weights of a stack."""
+# Recurrent stacks
+
+
+def reference_rnn(stack: RecurrentStack, input_dim: int, hidden_dim: int, layers: int) -> Any:
+    """torch's own layers with the weights of a stack."""
     bidirectional = stack.output_dim == 2 * hidden_dim
-    gru = nn.GRU(input_dim, hidden_dim, layers, batch_first=True, bidirectional=bidirectional)
+    rnn = stack.cell(input_dim, hidden_dim, layers, batch_first=True, bidirectional=bidirectional)
     with torch.no_grad():
         for depth, layer in enumerate(stack.layers):
             for one, suffix in zip(layer, ("", "_reverse"), strict=False):
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    theirs = getattr(gru, f"{name}_l{depth}{suffix}")
+                    theirs = getattr(rnn, f"{name}_l{depth}{suffix}")
                     theirs.copy_(getattr(one, f"{name}_l0"))
-    return gru
+    return rnn
 
 
-@pytest.mark.parametrize("with_initial", [False, True])
+@pytest.mark.parametrize("kind", [GRUStack, LSTMStack])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_gru_stack_equals_torch_on_packed_sequences(layers, bidirectional, with_initial):
+def test_stack_equals_torch_on_packed_sequences(kind, layers, bidirectional):
     lengths, hidden_dim = torch.tensor([4, 1, 6, 3]), 5
-    stack = GRUStack(3, hidden_dim, layers, bidirectional)
-    gru = reference_gru(stack, 3, hidden_dim, layers)
+    stack = kind(3, hidden_dim, layers, bidirectional)
+    rnn = reference_rnn(stack, 3, hidden_dim, layers)
     inputs = torch.randn(4, 6, 3, requires_grad=True)
-    directions = 1 + bidirectional
-    initial = torch.randn(4, layers * directions, hidden_dim) if with_initial else None
-    states, last = stack(inputs, lengths, initial)
-    theirs, their_last = gru(
-        pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False),
-        None if initial is None else initial.transpose(0, 1).contiguous(),
+    states, last = stack(inputs, lengths)
+    theirs, their_last = rnn(
+        pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     )
+    their_last = their_last[0] if kind is LSTMStack else their_last
     mask = length_mask(lengths, 6)[..., None]
     expected, _ = pad_packed_sequence(theirs, batch_first=True)
     torch.testing.assert_close(states * mask, expected)
@@ -104,11 +160,32 @@ def test_gru_stack_equals_torch_on_packed_sequences(layers, bidirectional, with_
     assert not (ours * ~mask).any()
 
 
-def test_gru_stack_drops_only_between_layers():
+@pytest.mark.parametrize("kind", [GRUStack, LSTMStack])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_extend_equals_torch_from_the_same_state(kind, layers):
+    stack = kind(3, 5, layers)
+    rnn = reference_rnn(stack, 3, 5, layers)
+    inputs = torch.randn(4, 6, 3)
+    state = tuple(torch.randn(4, layers, 5) for _ in range(kind.num_states))
+    first = tuple(part.transpose(0, 1).contiguous() for part in state)
+    expected, last = rnn(inputs, first if kind is LSTMStack else first[0])
+    last = last if kind is LSTMStack else (last,)
+    outputs, final = stack.extend(inputs, state)
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(final, tuple(part.transpose(0, 1) for part in last))
+    # In two calls too.
+    for part in inputs.split([2, 4], dim=1):
+        again, state = stack.extend(part, state)
+    torch.testing.assert_close(again, expected[:, 2:])
+    torch.testing.assert_close(state, final)
+
+
+@pytest.mark.parametrize("kind", [GRUStack, LSTMStack])
+def test_stack_drops_only_between_layers(kind):
     lengths, inputs = torch.tensor([5, 5]), torch.randn(2, 5, 3)
-    one = GRUStack(3, 4, num_layers=1, dropout=0.9)
+    one = kind(3, 4, num_layers=1, dropout=0.9)
     assert torch.equal(one.train()(inputs, lengths)[0], one.eval()(inputs, lengths)[0])
-    two = GRUStack(3, 4, num_layers=2, dropout=0.9)
+    two = kind(3, 4, num_layers=2, dropout=0.9)
     below = [two.train()(inputs, lengths)[1][:, 0] for _ in range(2)]
     above = [two.train()(inputs, lengths)[1][:, 1] for _ in range(2)]
     assert torch.equal(*below)
@@ -123,8 +200,9 @@ def test_reverse_by_hand():
     assert torch.equal(reverse(turned, lengths), rows)
 
 
-def test_the_last_state_is_that_of_the_last_real_token():
-    stack = GRUStack(3, 4)
+@pytest.mark.parametrize("kind", [GRUStack, LSTMStack])
+def test_the_last_state_is_that_of_the_last_real_token(kind):
+    stack = kind(3, 4)
     embedded: Tensor = torch.randn(3, 6, 3)
     lengths = torch.tensor([2, 6, 4])
     _, last = stack(embedded, lengths)
@@ -135,4 +213,5 @@ def test_the_last_state_is_that_of_the_last_real_token():
 
 def test_layers_build_from_the_seed_alone():
     contracts.check_build(lambda: GRUStack(3, 4, 2, True))
+    contracts.check_build(lambda: LSTMStack(3, 4, 2, True))
     contracts.check_build(lambda: PositionBinding(4, 3))

@@ -1,4 +1,4 @@
-"""Contracts of every objective; word dropout is measured; the squared error is worked by hand."""
+"""Contracts of every objective; what each refuses; reconstruction and squared error by hand."""
 
 from __future__ import annotations
 
@@ -7,25 +7,68 @@ from typing import Any
 import contracts
 import pytest
 import torch
-from torch import Generator
+from torch import Generator, nn
 
+from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.objectives import MeanSquaredError, Objective, Reconstruction
-from seqae.objectives.reconstruction import drop_words
+from seqae.model.decoders import DenseDecoder
+from seqae.model.gaussian import GaussianLatent
+from seqae.model.latents import DeterministicLatent, Latent, LatentOutput
+from seqae.objectives import (
+    Adversarial,
+    Denoising,
+    MeanSquaredError,
+    MutualInformationMachine,
+    Objective,
+    Reconstruction,
+    Variational,
+    WassersteinMMD,
+)
+from seqae.objectives.likelihood import drop_words
 
 every_objective = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Objective))
-# What an objective asks of the model that it trains.
-ASKED: dict[type[Objective], dict[str, Any]] = {
-    MeanSquaredError: {"head": "nearest", "train_embedding": False}
-}
+# Neither is a mean over sentences: the one compares a batch's sentences with each other, the other
+# takes its floor of their mean.
+OF_THE_BATCH = {WassersteinMMD: ("loss", "mmd"), Variational: ("loss",)}
 
 
 def make(cls: type[Objective], arguments: dict[str, Any]) -> tuple[Objective, SequenceAutoencoder]:
-    return cls(**arguments), contracts.make_model(**ASKED.get(cls, {}))
+    """An objective, and a model of the kind that it asks for."""
+    options: dict[str, Any] = {}
+    if cls is MeanSquaredError:
+        options = {"head": "nearest", "train_embedding": False}
+    if cls in (Variational, MutualInformationMachine) or arguments.get("logvar_weight"):
+        options = {"latent": GaussianLatent(8)}
+    return prepare(cls(**arguments), contracts.make_model(**options))
+
+
+def prepare(objective: Objective, model: SequenceAutoencoder):
+    objective.check(model)
+    objective.build(model)
+    return objective, model
+
+
+def batch_for(objective: Objective, batch: Batch) -> Batch:
+    """Paired with other sentences, if the objective needs pairs."""
+    if not (isinstance(objective, Reconstruction) and objective.alignment_weight):
+        return batch
+    lengths = batch.lengths.flip(0).tolist()
+    return Batch(batch.token_ids, batch.lengths, contracts.random_batch(lengths))
 
 
 def value(objective: Objective, model: SequenceAutoencoder, batch, seed: int = 0, step: int = 10):
     return objective(model, batch, step, Generator().manual_seed(seed))
+
+
+def gradients(loss, objective: Objective, model: SequenceAutoencoder):
+    """Of the model's weights and of the objective's own."""
+    return contracts.gradients(loss, nn.ModuleDict({"model": model, "objective": objective}))
+
+
+@pytest.fixture
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every draw from a normal distribution is 0.3, so that batches can be compared."""
+    monkeypatch.setattr(torch, "randn", lambda size, **_: torch.full(tuple(size), 0.3))
 
 
 # Contracts
@@ -34,8 +77,9 @@ def value(objective: Objective, model: SequenceAutoencoder, batch, seed: int = 0
 @every_objective
 def test_gives_a_loss_and_scalars_to_log(cls, arguments):
     objective, model = make(cls, arguments)
+    batch = batch_for(objective, contracts.random_batch())
     for training in (True, False):
-        values = value(objective, model.train(training), contracts.random_batch())
+        values = value(objective, model.train(training), batch)
         assert values["loss"].requires_grad
         assert all(v.shape == () for v in values.values())
         assert not any(v.requires_grad for name, v in values.items() if name != "loss")
@@ -43,12 +87,14 @@ def test_gives_a_loss_and_scalars_to_log(cls, arguments):
 
 
 @every_objective
+@pytest.mark.usefixtures("no_chance")
 def test_the_order_of_the_rows_and_the_padding_do_not_matter(cls, arguments):
     objective, model = make(cls, arguments)
-    batch, order = contracts.random_batch(), torch.tensor([2, 0, 3, 1])
+    batch = batch_for(objective, contracts.random_batch())
+    order = torch.tensor([2, 0, 3, 1])
     wide = contracts.wider(batch, contracts.MAX_LENGTH - batch.token_ids.shape[1])
     expected = value(objective, model, batch)
-    slopes = contracts.gradients(expected["loss"], model)
+    slopes = gradients(expected["loss"], objective, model)
     for same in (
         contracts.select(batch, order),
         contracts.with_other_padding(batch),
@@ -57,20 +103,24 @@ def test_the_order_of_the_rows_and_the_padding_do_not_matter(cls, arguments):
     ):
         found = value(objective, model, same)
         torch.testing.assert_close(found, expected)
-        torch.testing.assert_close(contracts.gradients(found["loss"], model), slopes)
+        torch.testing.assert_close(gradients(found["loss"], objective, model), slopes)
 
 
 @every_objective
-def test_every_value_is_a_mean_over_target_tokens(cls, arguments):
+@pytest.mark.usefixtures("no_chance")
+def test_every_value_is_a_mean_over_target_tokens_or_sentences(cls, arguments):
     objective, model = make(cls, arguments)
-    batch = contracts.random_batch()
+    batch = batch_for(objective, contracts.random_batch())
     parts = [contracts.select(batch, rows) for rows in torch.tensor([[0, 1], [2, 3]])]
     whole = value(objective, model, batch)
     halves = [value(objective, model, part) for part in parts]
-    assert parts[0].num_targets != parts[1].num_targets
-    for name in whole:
-        total = sum(h[name].double() * p.num_targets for h, p in zip(halves, parts, strict=True))
-        assert (total / batch.num_targets).item() == pytest.approx(whole[name].item(), rel=1e-5)
+    tokens = [part.num_targets / batch.num_targets for part in parts]
+    assert tokens[0] != tokens[1]
+    skipped = OF_THE_BATCH.get(cls, ()) if arguments.get("free_bits", 1) else ()
+    for name in whole.keys() - skipped:
+        shares = [0.5, 0.5] if name in cls.sentence_means else tokens
+        total = sum(h[name].double() * share for h, share in zip(halves, shares, strict=True))
+        assert total.item() == pytest.approx(whole[name].item(), rel=1e-5), name
 
 
 @every_objective
@@ -78,20 +128,21 @@ def test_every_value_is_a_mean_over_target_tokens(cls, arguments):
 def test_gradients_reach_every_parameter_in_half_precision_too(cls, arguments, training):
     objective, model = make(cls, arguments)
     model.train(training)
-    batch = contracts.random_batch()
+    batch = batch_for(objective, contracts.random_batch())
     exact = value(objective, model, batch)["loss"]
-    contracts.check_reached(contracts.gradients(exact, model))
+    contracts.check_reached(gradients(exact, objective, model))
     with torch.autocast("cpu", torch.bfloat16):
         loss = value(objective, model, batch)["loss"]
     torch.testing.assert_close(loss.float(), exact, rtol=0.1, atol=0.1)
-    contracts.check_reached(contracts.gradients(loss, model))
+    contracts.check_reached(gradients(loss, objective, model))
 
 
 @every_objective
 def test_an_empty_sentence_alone(cls, arguments):
     objective, model = make(cls, arguments)
-    values = value(objective, model.train(), contracts.random_batch([2]))
-    contracts.check_finite([values, contracts.gradients(values["loss"], model)])
+    batch = batch_for(objective, contracts.random_batch([2]))
+    values = value(objective, model.train(), batch)
+    contracts.check_finite([values, gradients(values["loss"], objective, model)])
 
 
 @every_objective
@@ -99,10 +150,109 @@ def test_the_generator_is_the_only_source_of_chance(cls, arguments):
     objective, model = make(cls, arguments)
     model.train()
     state = torch.get_rng_state()
-    batch = contracts.random_batch()
+    batch = batch_for(objective, contracts.random_batch())
     first, again = (value(objective, model, batch)["loss"] for _ in range(2))
     assert torch.equal(first, again)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class LatentWithATerm(Latent):
+    """As a codebook has: a term of the layer's own, here the mean square of the latent."""
+
+    def build(self, input_dim: int, num_latents: int = 1) -> None:
+        self.output_dim = input_dim
+        self.scale = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, hidden, generator=None):
+        latent = self.scale * hidden
+        return LatentOutput(latent, loss=latent.pow(2).sum(dim=1).mean())
+
+
+@pytest.mark.parametrize("cls", [Reconstruction, Denoising, MeanSquaredError])
+def test_the_latent_layers_own_term_joins_the_loss_by_sentence(cls):
+    options = {"head": "nearest", "train_embedding": False} if cls is MeanSquaredError else {}
+    objective, model = prepare(cls(), contracts.make_model(latent=LatentWithATerm(), **options))
+    batch = contracts.random_batch()
+    values = value(objective, model, batch)
+    own = model.encode(batch).latent.pow(2).sum(dim=1)
+    torch.testing.assert_close(values["latent_loss"], own.mean().detach())
+    assert "latent_loss" in cls.sentence_means
+    model.latent.forward = lambda hidden, generator=None: LatentOutput(model.latent.scale * hidden)
+    without = value(objective, model, batch)["loss"]
+    expected = without + own.sum() / batch.num_targets
+    torch.testing.assert_close(values["loss"], expected)
+
+
+# What each refuses
+
+NEEDS_POSTERIOR = (Variational(), MutualInformationMachine())
+TRAINS_NO_POSTERIOR = (Reconstruction(), Denoising())
+NORMAL_PRIOR = (WassersteinMMD(), Adversarial())
+
+
+def kind(objective: Objective) -> str:
+    return type(objective).__name__
+
+
+@pytest.mark.parametrize("objective", NEEDS_POSTERIOR, ids=kind)
+def test_needs_a_posterior(objective):
+    message = contracts.refusal(objective.check, contracts.make_model())
+    assert message.startswith("`model.autoencoder.latent` must have a posterior under")
+    assert "model.autoencoder.latent: GaussianLatent" in message
+
+
+@pytest.mark.parametrize("objective", TRAINS_NO_POSTERIOR, ids=kind)
+def test_trains_no_posterior(objective):
+    message = contracts.refusal(objective.check, contracts.make_model(latent=GaussianLatent(8)))
+    assert message.startswith("`model.autoencoder.latent` must have no posterior under")
+    assert "`model.objective: Variational`" in message
+
+
+@pytest.mark.parametrize("objective", NORMAL_PRIOR, ids=kind)
+@pytest.mark.parametrize("normalize", ["layer", "sphere"])
+def test_a_normal_prior_needs_a_free_latent(objective, normalize):
+    model = contracts.make_model(latent=DeterministicLatent(8, normalize))
+    message = contracts.refusal(objective.check, model)
+    assert message.startswith("`normalize` must be none under")
+
+
+@pytest.mark.parametrize("objective", NORMAL_PRIOR, ids=kind)
+def test_a_prior_needs_a_latent_that_can_follow_it(objective):
+    model = contracts.make_model(latent=LatentWithATerm())
+    message = contracts.refusal(objective.check, model)
+    assert message.startswith("`model.autoencoder.latent` must be a DeterministicLatent or")
+
+
+@pytest.mark.parametrize(
+    "cls", [c for c in contracts.concrete(Objective) if c is not MeanSquaredError]
+)
+def test_no_word_dropout_where_no_words_are_read(cls):
+    model = contracts.make_model(latent=GaussianLatent(8), decoder=DenseDecoder(8))
+    message = contracts.refusal(cls(word_dropout=0.1).check, model)
+    assert message.startswith("`word_dropout` must be 0 with DenseDecoder")
+
+
+def test_logvar_weight_needs_a_logvar():
+    message = contracts.refusal(Adversarial(logvar_weight=0.1).check, contracts.make_model())
+    assert message.startswith("`logvar_weight` must be 0 without a GaussianLatent")
+
+
+def test_squared_error_refuses_a_posterior():
+    options = {"head": "nearest", "train_embedding": False, "latent": GaussianLatent(8)}
+    message = contracts.refusal(MeanSquaredError().check, contracts.make_model(**options))
+    assert message.startswith("`model.autoencoder.latent` must have no posterior")
+
+
+def test_squared_error_refuses_a_trained_embedding():
+    model = contracts.make_model(head="nearest", train_embedding=True)
+    message = contracts.refusal(MeanSquaredError().check, model)
+    assert message.startswith("`train_embedding` must be false under MeanSquaredError")
+
+
+def test_squared_error_refuses_a_head_that_predicts_no_embedding():
+    model = contracts.make_model(head="linear", train_embedding=False)
+    message = contracts.refusal(MeanSquaredError().check, model)
+    assert message.startswith("`head` must be nearest")
 
 
 # Reconstruction
@@ -165,6 +315,29 @@ def test_all_words_dropped_leave_bos():
     )
 
 
+# Alignment of paired text
+
+
+def test_alignment_by_hand():
+    """Mean squared difference of the two latents, by sentence beside the sum of its tokens."""
+    model, read = contracts.make_model(), contracts.random_batch()
+    written = contracts.random_batch([4, 6, 2, 3])
+    batch = Batch(read.token_ids, read.lengths, written)
+    values = value(Reconstruction(alignment_weight=0.5), model, batch)
+    plain = value(Reconstruction(), model, batch)
+    squares = (model.encode(read).latent - model.encode(written).latent).pow(2)
+    torch.testing.assert_close(values["alignment"], squares.mean().detach())
+    by_token = 0.5 * squares.mean(dim=1).sum() / batch.num_targets
+    torch.testing.assert_close(values["loss"], plain["loss"] + by_token)
+    assert batch.num_targets == 4 + 6 + 2 + 3 - 4
+
+
+def test_alignment_needs_pairs():
+    model, batch = contracts.make_model(), contracts.random_batch()
+    message = contracts.refusal(value, Reconstruction(alignment_weight=0.5), model, batch)
+    assert message.startswith("`alignment_weight` must be 0 for text without pairs")
+
+
 # Squared error
 
 
@@ -182,15 +355,3 @@ def test_squared_error_by_hand():
             hits += int(distances.argmin() == true)
     assert values["loss"].item() == pytest.approx(total / batch.num_targets, rel=1e-5)
     assert values["teacher_forced_accuracy"].item() == pytest.approx(hits / batch.num_targets)
-
-
-def test_squared_error_refuses_a_trained_embedding():
-    model = contracts.make_model(head="nearest", train_embedding=True)
-    message = contracts.refusal(value, MeanSquaredError(), model, contracts.random_batch())
-    assert message.startswith("`train_embedding` must be false under MeanSquaredError")
-
-
-def test_squared_error_refuses_a_head_that_predicts_no_embedding():
-    model = contracts.make_model(head="linear", train_embedding=False)
-    message = contracts.refusal(value, MeanSquaredError(), model, contracts.random_batch())
-    assert message.startswith("`head` must be nearest")

@@ -108,12 +108,31 @@ def test_reconstruction_table(records: list[dict[str, Any]], run: Path) -> None:
     assert {row[1] for row in table["data"]} <= set(SENTENCES)
 
 
+@pytest.mark.parametrize(
+    ("name", "columns", "rows"),
+    [
+        ("samples", ["step", "text"], 4),
+        ("interpolations", ["step", "start", "end", "position", "text"], 3 * 5),
+        ("neighbours", ["step", "text", "neighbour", "similarity"], 4 * 3),
+    ],
+)
+def test_latent_space_tables(
+    records: list[dict[str, Any]], run: Path, name: str, columns: list[str], rows: int
+) -> None:
+    files = sorted(run.glob(f"wandb/offline-run-*/files/media/table/{name}*.table.json"))
+    assert len(files) == 3  # one for each validation
+    table = json.loads(files[-1].read_text())
+    assert table["columns"] == columns
+    assert len(table["data"]) == rows
+
+
 def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
+    from seqae.bundle.density import DENSITY
     from seqae.bundle.folder import FILES, MANIFEST
 
     (artifact,) = [a for a in of_kind(records, "artifact") if a["type"] == "bundle"]
     contents = artifact["manifest"]["contents"]
-    assert {entry["path"] for entry in contents} == {*FILES, MANIFEST}
+    assert {entry["path"] for entry in contents} == {*FILES, DENSITY, MANIFEST}
     assert {entry["path"]: int(entry["size"]) for entry in contents} == {
         path.name: path.stat().st_size for path in (run / "bundle").iterdir()
     }

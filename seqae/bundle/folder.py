@@ -8,6 +8,7 @@
     environment.json   the versions that wrote it
     selftest.json      sentences and what the model writes back: `check` tries them again
     README.md          the model card
+    density.safetensors  a density of the training latents, to sample from; may be missing
     MANIFEST.sha256    a hash of each of the above
 
 The folder is written beside its place and takes it when it is whole.
@@ -32,6 +33,7 @@ from torch.overrides import TorchFunctionMode
 
 import seqae
 from seqae.bundle.card import model_card
+from seqae.bundle.density import DENSITY, Density, density_to_bytes
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
@@ -106,9 +108,18 @@ def write_bundle(
         "selftest.json": _to_json(selftest),
         "README.md": model_card(config, metrics, training, selftest).encode(),
     }
-    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()]
-    contents[MANIFEST] = "".join(lines).encode()
     _replace_folder(folder, contents)
+
+
+def add_density(folder: Path, density: Density) -> None:
+    """Put a density into a bundle, in place of the one that may be there.
+
+    Raises:
+        ValueError: if the folder is no bundle, or not whole.
+    """
+    _check_manifest(folder)
+    contents = {name: (folder / name).read_bytes() for name in FILES}
+    _replace_folder(folder, contents | {DENSITY: density_to_bytes(density)})
 
 
 def read_bundle(
@@ -242,14 +253,15 @@ def _check_manifest(folder: Path) -> None:
             f"`model` must be the folder of a bundle or of a run, but there is no folder {folder}. "
             f"Check the path."
         )
-    for name in (*FILES, MANIFEST):
+    names = [*FILES, *([DENSITY] if (folder / DENSITY).exists() else [])]
+    for name in (*names, MANIFEST):
         path = folder / name
         if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
             raise ValueError(
                 f"`model` must be the folder of a bundle or of a run that has one, but {folder} "
                 f"has no file {name}. Check the path, or get the bundle again."
             )
-    expected = {name: _hash_file(folder / name) for name in FILES}
+    expected = {name: _hash_file(folder / name) for name in names}
     listed: dict[str, str] = {}
     text = _read_capped(folder / MANIFEST).decode("utf-8", "replace")
     for line in text.split("\n")[:-1]:
@@ -292,6 +304,9 @@ def _to_json(value: Any) -> bytes:
 
 
 def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files and their manifest beside the folder, and let them take its place."""
+    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()]
+    contents = {**contents, MANIFEST: "".join(lines).encode()}
     new = folder.with_name(f".{folder.name}.new")
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():  # a process was killed between the two renames

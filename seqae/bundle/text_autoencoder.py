@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from seqae.bundle.density import DENSITY, Density, read_density
 from seqae.bundle.folder import read_bundle
+from seqae.bundle.latent_space import GREEDY, LatentSpace
 from seqae.component import check_choice
 from seqae.data.batching import plan_batches
 from seqae.data.cleaning import Normalization
 from seqae.data.corpus import collate
 from seqae.data.tokenizers import Tokenizer
-from seqae.generation import greedy
+from seqae.generation import Decoding, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 
 BATCH_TOKENS = 8192
-DECODED_TOKENS = 2**17  # rows times max_length that are decoded at once
+DECODED_ROWS = 256  # of latents that are decoded at once
+DECODED_TOKENS = 2**17  # hypotheses times max_length that are decoded at once
 
 
-class TextAutoencoder:
+class Candidate(NamedTuple):
+    """A text that a latent may stand for.
+
+    Attributes:
+        text: the text.
+        score: its log-probability under the model in nats, by the length penalty.
+    """
+
+    text: str
+    score: float
+
+
+@final
+class TextAutoencoder(LatentSpace):
     """A trained model and its tokenizer.
 
     Args:
@@ -31,6 +47,7 @@ class TextAutoencoder:
         tokenizer: the tokenizer that it was trained with.
         details: the bundle's other JSON files, by name.
         normalization: how text was written in training; what is to be encoded is written so, too.
+        density: of the training latents, to sample from.
     """
 
     def __init__(
@@ -39,15 +56,16 @@ class TextAutoencoder:
         tokenizer: Tokenizer,
         details: dict[str, Any] | None = None,
         normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
+        density: Density | None = None,
     ) -> None:
         self.autoencoder, self.tokenizer = autoencoder, tokenizer
         self.details = details or {}
-        self.normalization = normalization
+        self.normalization, self.density = normalization, density
 
     @property
     def latent_dim(self) -> int:
         """Z, the size of a latent."""
-        return self.autoencoder.latent.output_dim
+        return self.autoencoder.latent_dim
 
     @property
     def device(self) -> torch.device:
@@ -82,29 +100,85 @@ class TextAutoencoder:
             latents[indices] = output.latent.float().cpu().numpy()
         return latents
 
-    def decode(self, latents: NDArray[Any]) -> list[str]:
-        """Latents to texts, greedily.
+    def decode(self, latents: NDArray[Any], options: Decoding = GREEDY, seed: int = 0) -> list[str]:
+        """Latents to texts, the best of each; by default greedily.
 
         Args:
             latents: (n, Z).
+            options: how; `candidates` gives more than one text of each.
+            seed: of tokens that are drawn.
 
         Raises:
             ValueError: if the latents are not of this model's size, or not finite.
         """
-        return self.tokenizer.decode(self.write(latents))
+        return self.tokenizer.decode(self.write(latents, options, seed))
 
-    def write(self, latents: NDArray[Any]) -> list[list[int]]:
-        """Latents to token ids, greedily: what `decode` turns into text.
+    def write(
+        self,
+        latents: NDArray[Any],
+        options: Decoding = GREEDY,
+        seed: int = 0,
+        lengths: Sequence[int] | None = None,
+    ) -> list[list[int]]:
+        """Latents to token ids: what `decode` turns into text.
 
         Args:
             latents: (n, Z).
+            options: how.
+            seed: of tokens that are drawn.
+            lengths: about how many tokens each will take, which makes it faster.
 
         Returns:
             n rows of ids, without bos, up to and without eos.
 
         Raises:
-            ValueError: if the latents are not of this model's size, or not finite.
+            ValueError: if the latents are not of this model's size, or not finite; or if several
+                texts of each are asked for.
         """
+        if options.num_return > 1:
+            raise ValueError(
+                f"`num_return` must be 1 where one text is written of each latent, but it is "
+                f"{options.num_return} instead. Ask for `candidates`."
+            )
+        found = self._generate(latents, options, seed, lengths, scores=options.num_beams > 1)
+        return [hypotheses[0].token_ids for hypotheses in found]
+
+    def candidates(
+        self,
+        latents: NDArray[Any],
+        options: Decoding,
+        seed: int = 0,
+        lengths: Sequence[int] | None = None,
+    ) -> list[list[Candidate]]:
+        """Latents to `options.num_return` texts each, with scores; see `write`."""
+        found = self._generate(latents, options, seed, lengths, scores=True)
+        rows = [hypothesis.token_ids for hypotheses in found for hypothesis in hypotheses]
+        texts = iter(self.tokenizer.decode(rows))
+        return [[Candidate(next(texts), h.score) for h in hypotheses] for hypotheses in found]
+
+    def reconstruct(
+        self,
+        texts: Sequence[str],
+        too_long: Literal["error", "truncate"] = "error",
+        options: Decoding = GREEDY,
+        seed: int = 0,
+    ) -> list[str]:
+        """Texts to latents and back; see `encode` and `decode`."""
+        latents = self.encode(texts, too_long)
+        return self.tokenizer.decode(self.write(latents, options, seed, self.lengths(texts)))
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, bos and eos counted."""
+        return [len(row) for row in self.tokenizer.encode(self._normalize(texts))]
+
+    def _generate(
+        self,
+        latents: NDArray[Any],
+        options: Decoding,
+        seed: int,
+        lengths: Sequence[int] | None,
+        scores: bool,
+    ) -> list[list[Hypothesis]]:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity: refused below
             latents = np.asarray(latents, dtype=np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
@@ -114,23 +188,31 @@ class TextAutoencoder:
             )
         if not np.isfinite(latents).all():
             raise ValueError("`latents` must be finite, but it holds NaN or infinity instead.")
-        written: list[list[int]] = []
-        rows = max(1, min(256, DECODED_TOKENS // self.autoencoder.max_length))
-        for start in range(0, len(latents), rows):
-            chunk = torch.from_numpy(latents[start : start + rows]).to(self.device)
-            with evaluating(self.autoencoder):
-                written += greedy(self.autoencoder, chunk)
-        return written
+        fitting = max(1, DECODED_TOKENS // self.autoencoder.max_length)
+        with evaluating(self.autoencoder):
+            return generate(
+                self.autoencoder,
+                torch.from_numpy(latents).to(self.device),
+                options,
+                lengths=lengths,
+                spell=self._spell,
+                generator=torch.Generator().manual_seed(seed),
+                batch_size=min(DECODED_ROWS * options.num_beams, fitting),
+                scores=scores,
+            )
 
-    def reconstruct(
-        self, texts: Sequence[str], too_long: Literal["error", "truncate"] = "error"
-    ) -> list[str]:
-        """Texts to latents and back; see `encode` and `decode`."""
-        return self.decode(self.encode(texts, too_long))
+    def _spell(self, word: str) -> list[list[int]]:
+        """The tokens of a word at the beginning of a text and behind a blank."""
+        word = self.normalization(word)
+        rows = self.tokenizer.encode([word, f" {word}"])
+        return [row[1:-1] for row in rows if self.tokenizer.unk_id not in row]
+
+    def _normalize(self, texts: Sequence[str]) -> list[str]:
+        return [self.normalization(text) for text in texts]
 
     def _tokenize(self, texts: Sequence[str], too_long: str) -> list[list[int]]:
         check_choice("too_long", too_long, ("error", "truncate"))
-        rows = self.tokenizer.encode([self.normalization(text) for text in texts])
+        rows = self.tokenizer.encode(self._normalize(texts))
         limit = self.autoencoder.max_length
         for index, row in enumerate(rows):
             if len(row) <= limit:
@@ -159,6 +241,13 @@ class evaluating:  # noqa: N801 - reads as a verb
         self.model.train(self.training)
 
 
+def bundle_folder(where: str | Path) -> Path:
+    """The folder of a bundle, given it or the folder of the run that it lies in."""
+    folder = Path(where)
+    is_run = (folder / "bundle").is_dir() and not (folder / "config.json").exists()
+    return folder / "bundle" if is_run else folder
+
+
 def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
     """Load a bundle.
 
@@ -169,9 +258,7 @@ def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
     Raises:
         ValueError: if it is not a bundle, or not whole; nothing of it was run.
     """
-    folder = Path(where)
-    if (folder / "bundle").is_dir() and not (folder / "config.json").exists():
-        folder = folder / "bundle"
+    folder = bundle_folder(where)
     autoencoder, tokenizer, normalization, details = read_bundle(folder)
     try:
         autoencoder.to(device)
@@ -180,7 +267,8 @@ def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
             f"`device` must be one that this machine has, but it is {device} instead "
             f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
         ) from error
-    return TextAutoencoder(autoencoder, tokenizer, details, normalization)
+    density = read_density(folder / DENSITY, autoencoder.latent_dim)
+    return TextAutoencoder(autoencoder, tokenizer, details, normalization, density)
 
 
 def _by_length(lengths: Sequence[int]) -> Iterator[NDArray[np.int64]]:

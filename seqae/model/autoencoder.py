@@ -3,7 +3,7 @@
 Shape letters, here and everywhere: B batch, T time (tokens), N real tokens of a batch,
 E embedding_dim, H hidden_dim, F features of the decoder, Z latent_dim, V vocab_size.
 
-    token_ids (B, T) -> embedded (B, T, E) -> (B, H) -> latent (B, Z)
+    token_ids (B, T) -> embedded (B, T, E) -> (B, H), or K such vectors -> latent (B, Z)
         -> features (B, T-1, F) -> logits (B, T-1, V)
 
 The latent is all that the decoder knows of the sentence. Logits are the dear part (two thirds of a
@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import Component, check_choice, check_range
@@ -85,8 +85,9 @@ class SequenceAutoencoder(Component, nn.Module):
         self.embedding = nn.Embedding(vocabulary.size, self.embedding_dim)
         self.embedding.weight.requires_grad_(self.train_embedding)
         self.encoder.build(self.embedding_dim, max_length)
-        self.latent.build(self.encoder.output_dim)
-        self.decoder.build(self.embedding_dim, self.latent.output_dim, max_length)
+        num_latents = self.encoder.num_latents
+        self.latent.build(self.encoder.output_dim, num_latents)
+        self.decoder.build(self.embedding_dim, self.latent.output_dim, max_length, num_latents)
         self.output: nn.Module
         if self.head == "linear":
             self.output = nn.Linear(self.decoder.output_dim, vocabulary.size)
@@ -103,10 +104,23 @@ class SequenceAutoencoder(Component, nn.Module):
         embedded: Tensor = self.embedding(token_ids)
         return embedded
 
-    def encode(self, batch: Batch) -> LatentOutput:
-        """Encode sentences; the result's `latent` is (B, Z)."""
+    @property
+    def latent_dim(self) -> int:
+        """Z, the size of a latent; known once `build` has run."""
+        return self.latent.output_dim
+
+    def encode(self, batch: Batch, generator: Generator | None = None) -> LatentOutput:
+        """Encode sentences.
+
+        Args:
+            batch: B sentences.
+            generator: draws from the posterior, where there is one; without it, its mean is taken.
+
+        Returns:
+            What the latent layer gives; its `latent` is (B, Z).
+        """
         embedded = self._drop(self.embed(batch.token_ids))
-        output: LatentOutput = self.latent(self.encoder(embedded, batch.mask))
+        output: LatentOutput = self.latent(self.encoder(embedded, batch.mask), generator)
         return output
 
     def decode(self, decoder_input: Tensor, latent: Tensor) -> Tensor:

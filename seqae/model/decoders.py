@@ -7,14 +7,25 @@ the batch, so that generation can drop finished rows without knowing the decoder
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from seqae.component import Component, check_choice, check_range
-from seqae.model.layers import ACTIVATIONS, Activation, GRUStack, PositionBinding, dense_layers
+from seqae.model.layers import (
+    ACTIVATIONS,
+    NORMS,
+    Activation,
+    GRUStack,
+    LSTMStack,
+    Norm,
+    PositionBinding,
+    RecurrentStack,
+    dense_layers,
+)
 
 State = tuple[Tensor, ...]
 
@@ -24,18 +35,23 @@ class Decoder(Component, nn.Module):
 
     Attributes:
         output_dim: F, known once `build` has run.
+        autoregressive: whether it reads the tokens before the one to write.
     """
 
     output_dim: int
+    autoregressive: ClassVar[bool] = True
 
     @abstractmethod
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:
+    def build(
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         """Make the weights.
 
         Args:
             embedding_dim: E.
-            latent_dim: Z.
+            latent_dim: Z, all vectors of the latent together.
             max_length: most tokens of a sentence, bos and eos counted.
+            num_latents: K, how many vectors the latent consists of.
         """
 
     @abstractmethod
@@ -70,7 +86,11 @@ class DenseDecoder(Decoder):
         dropout: chance that a unit between layers is zeroed in training.
         normalize: whether the features of each position get layer normalisation, which keeps the
             scale of tied logits steady; not for an objective on embeddings.
+        norm_type: normalisation between layers, before the activation: `layer` (Ba et al. 2016),
+            `rms` (Zhang and Sennrich 2019) or `none`.
     """
+
+    autoregressive = False
 
     def __init__(
         self,
@@ -79,20 +99,25 @@ class DenseDecoder(Decoder):
         activation: Activation = "relu",
         dropout: float = 0.0,
         normalize: bool = False,
+        norm_type: Norm = "none",
     ) -> None:
         super().__init__()
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         check_range("num_layers", num_layers, 1, 64)
         check_range("dropout", dropout, 0.0, 0.99)
         check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("norm_type", norm_type, tuple(NORMS))
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
-        self.activation, self.dropout, self.normalize = activation, dropout, normalize
+        self.activation, self.dropout = activation, dropout
+        self.normalize, self.norm_type = normalize, norm_type
 
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
+    def build(  # noqa: D102
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         self.output_dim, self._positions = embedding_dim, max_length - 1
         sizes = [latent_dim] + [self.hidden_dim] * (self.num_layers - 1)
         sizes += [self._positions * embedding_dim]
-        self.layers = dense_layers(sizes, self.activation, self.dropout)
+        self.layers = dense_layers(sizes, self.activation, self.dropout, self.norm_type)
         self.norm = nn.LayerNorm(embedding_dim) if self.normalize else nn.Identity()
 
     def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
@@ -112,12 +137,11 @@ class DenseDecoder(Decoder):
         return features
 
 
-@final
-class GRUDecoder(Decoder):
-    """A GRU that reads the latent at every step and begins in a state made from it.
+class RecurrentDecoder(Decoder):
+    """A recurrence that reads the latent at every step and begins in a state made from it.
 
     Under `position_dim` the latent is also unbound at each position (see PositionBinding); what
-    comes out joins the GRU's input and is added to its output.
+    comes out joins the input and is added to the output.
 
     Args:
         hidden_dim: units of each layer.
@@ -126,6 +150,11 @@ class GRUDecoder(Decoder):
         position_dim: size of the vector that is unbound at each position; 0 leaves that out, and
             the latent is the same at every step.
     """
+
+    @property
+    @abstractmethod
+    def stack_type(self) -> type[RecurrentStack]:
+        """What runs the recurrence; a class says it as an attribute."""
 
     def __init__(
         self,
@@ -142,53 +171,70 @@ class GRUDecoder(Decoder):
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.dropout, self.position_dim = dropout, position_dim
 
-    def build(self, embedding_dim: int, latent_dim: int, max_length: int) -> None:  # noqa: D102
+    def build(  # noqa: D102
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
         self.output_dim = embedding_dim
-        self.initial = nn.Linear(latent_dim, self.num_layers * self.hidden_dim)
+        self._state_shape = (self.stack_type.num_states, self.num_layers, self.hidden_dim)
+        self.initial = nn.Linear(latent_dim, math.prod(self._state_shape))
         self.context = nn.Linear(latent_dim, embedding_dim)
         if self.position_dim:
             self.bound = nn.Linear(latent_dim, self.position_dim)
             self.unbound = nn.Linear(self.position_dim, embedding_dim, bias=False)
             self.positions = PositionBinding(self.position_dim, max_length)
-        self.gru = GRUStack(
+        stack = self.stack_type(
             2 * embedding_dim, self.hidden_dim, self.num_layers, dropout=self.dropout
         )
+        self.add_module(self.stack_type.name, stack)
         self.drop = nn.Dropout(self.dropout)
         self.projection = nn.Linear(self.hidden_dim, embedding_dim)
         self.norm = nn.LayerNorm(embedding_dim)
 
     def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
         positions = torch.arange(embedded.shape[1], device=embedded.device)[None]
-        hidden, context, bound = self._read(latent)
-        features, _ = self._run(embedded, positions, hidden, context, bound)
+        features, _ = self._run(embedded, positions, *self._read(latent))
         return features
 
     def init_state(self, latent: Tensor) -> State:  # noqa: D102
-        position = latent.new_zeros(len(latent), dtype=torch.int64)
-        return position, *self._read(latent)
+        context, bound, hidden = self._read(latent)
+        return latent.new_zeros(len(latent), dtype=torch.int64), context, bound, *hidden
 
     def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
-        position, hidden, context, bound = state
-        features, hidden = self._run(embedded[:, None], position[:, None], hidden, context, bound)
-        return features[:, 0], (position + 1, hidden, context, bound)
+        position, context, bound, *hidden = state
+        features, last = self._run(
+            embedded[:, None], position[:, None], context, bound, tuple(hidden)
+        )
+        return features[:, 0], (position + 1, context, bound, *last)
 
-    def _read(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """First states (B, layers, H), constant context (B, E), bound vector (B, position_dim)."""
-        hidden = torch.tanh(self.initial(latent))
-        hidden = hidden.reshape(len(latent), self.num_layers, self.hidden_dim)
+    def _read(self, latent: Tensor) -> tuple[Tensor, Tensor, State]:
+        """Constant context (B, E), bound vector (B, position_dim), first states (B, layers, H)."""
+        hidden = torch.tanh(self.initial(latent)).reshape(-1, *self._state_shape)
         bound = self.bound(latent) if self.position_dim else latent[:, :0]
-        return hidden, self.context(latent), bound
+        return self.context(latent), bound, hidden.unbind(1)
 
     def _run(
-        self, embedded: Tensor, positions: Tensor, hidden: Tensor, context: Tensor, bound: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, embedded: Tensor, positions: Tensor, context: Tensor, bound: Tensor, hidden: State
+    ) -> tuple[Tensor, State]:
         """(B, T, E) tokens at (B or 1, T) positions to features (B, T, E) and the last states."""
-        steps = embedded.shape[1]
-        context = context[:, None].expand(-1, steps, -1)
+        context = context[:, None].expand(-1, embedded.shape[1], -1)
         unbound: Tensor | float = 0.0
         if self.position_dim:
             unbound = self.unbound(bound[:, None] * self.positions(positions))
-        lengths = torch.full((len(embedded),), steps, device=embedded.device)
-        inputs = torch.cat([embedded, context + unbound], dim=2)
-        states, hidden = self.gru(inputs, lengths, hidden)
+        stack = self.get_submodule(self.stack_type.name)
+        assert isinstance(stack, RecurrentStack)
+        states, hidden = stack.extend(torch.cat([embedded, context + unbound], dim=2), hidden)
         return self.norm(self.projection(self.drop(states)) + unbound), hidden
+
+
+@final
+class GRUDecoder(RecurrentDecoder):
+    """A GRU (Cho et al. 2014) that reads the latent at every step."""
+
+    stack_type = GRUStack
+
+
+@final
+class LSTMDecoder(RecurrentDecoder):
+    """An LSTM (Hochreiter and Schmidhuber 1997) that reads the latent at every step."""
+
+    stack_type = LSTMStack

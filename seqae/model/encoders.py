@@ -2,7 +2,7 @@
 
 Every encoder is told its own hyper-parameters when it is constructed and the sizes of its
 neighbours in `build`, so that no size is written twice in a configuration. What stands in the
-padding never matters: a backward GRU reads each sentence from its own last token, and pooling
+padding never matters: a backward layer reads each sentence from its own last token, and pooling
 leaves padded positions out.
 """
 
@@ -15,19 +15,31 @@ import torch
 from torch import Tensor, nn
 
 from seqae.component import Component, check_choice, check_range
-from seqae.model.layers import ACTIVATIONS, Activation, GRUStack, PositionBinding, dense_layers
+from seqae.model.layers import (
+    ACTIVATIONS,
+    NORMS,
+    Activation,
+    GRUStack,
+    LSTMStack,
+    Norm,
+    PositionBinding,
+    RecurrentStack,
+    dense_layers,
+)
 
 Pooling = Literal["last", "mean_max", "position"]
 
 
 class Encoder(Component, nn.Module):
-    """(B, T, E) embedded tokens and a (B, T) mask to (B, H).
+    """(B, T, E) embedded tokens and a (B, T) mask to (B, H), or (B, K, H) where K > 1.
 
     Attributes:
         output_dim: H, known once `build` has run.
+        num_latents: K, how many vectors it makes of a sentence.
     """
 
     output_dim: int
+    num_latents: int = 1
 
     @abstractmethod
     def build(self, embedding_dim: int, max_length: int) -> None:
@@ -47,7 +59,7 @@ class Encoder(Component, nn.Module):
             mask: (B, T) bool, True at real tokens, which come first in each row.
 
         Returns:
-            (B, H) float.
+            (B, H) float, or (B, K, H) where `num_latents` is more than 1.
         """
 
 
@@ -60,6 +72,8 @@ class DenseEncoder(Encoder):
         num_layers: how many layers.
         activation: the function f after each layer.
         dropout: chance that a unit is zeroed in training, after each layer but the last.
+        norm_type: normalisation of W x + b before f: `layer` (Ba et al. 2016), `rms` (Zhang and
+            Sennrich 2019) or `none`.
     """
 
     def __init__(
@@ -68,21 +82,25 @@ class DenseEncoder(Encoder):
         num_layers: int = 1,
         activation: Activation = "relu",
         dropout: float = 0.0,
+        norm_type: Norm = "none",
     ) -> None:
         super().__init__()
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         check_range("num_layers", num_layers, 1, 64)
         check_range("dropout", dropout, 0.0, 0.99)
         check_choice("activation", activation, tuple(ACTIVATIONS))
+        check_choice("norm_type", norm_type, tuple(NORMS))
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
-        self.activation, self.dropout = activation, dropout
+        self.activation, self.dropout, self.norm_type = activation, dropout, norm_type
 
     def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
         self.output_dim = self.hidden_dim
         self._max_length = max_length
         sizes = [max_length * embedding_dim] + [self.hidden_dim] * self.num_layers
         self.layers = nn.Sequential(
-            dense_layers(sizes, self.activation, self.dropout), ACTIVATIONS[self.activation]()
+            dense_layers(sizes, self.activation, self.dropout, self.norm_type),
+            *([] if self.norm_type == "none" else [NORMS[self.norm_type](self.hidden_dim)]),
+            ACTIVATIONS[self.activation](),
         )
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
@@ -92,9 +110,8 @@ class DenseEncoder(Encoder):
         return hidden
 
 
-@final
-class GRUEncoder(Encoder):
-    """GRU states, and the embeddings below them, pooled to one vector.
+class RecurrentEncoder(Encoder):
+    """Recurrent states, and the embeddings below them, pooled to one vector.
 
     Args:
         hidden_dim: units of each direction.
@@ -107,6 +124,11 @@ class GRUEncoder(Encoder):
             PositionBinding). The last learns to copy unseen sentences in a tenth of the time.
         position_dim: size of the bound sum under `pooling: position`.
     """
+
+    @property
+    @abstractmethod
+    def stack_type(self) -> type[RecurrentStack]:
+        """What runs the recurrence; a class says it as an attribute."""
 
     def __init__(
         self,
@@ -127,32 +149,44 @@ class GRUEncoder(Encoder):
         self.dropout, self.pooling, self.position_dim = dropout, pooling, position_dim
 
     def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
-        self.gru = GRUStack(
+        stack = self.stack_type(
             embedding_dim, self.hidden_dim, self.num_layers, self.bidirectional, self.dropout
         )
+        self.add_module(self.stack_type.name, stack)
         self.drop = nn.Dropout(self.dropout)
         if self.pooling == "position":
-            size = embedding_dim + self.gru.output_dim
+            size = embedding_dim + stack.output_dim
             self.bound = nn.Linear(size, self.position_dim, bias=False)
             self.positions = PositionBinding(self.position_dim, max_length)
             self.output_dim = self.position_dim
         elif self.pooling == "mean_max":
-            self.output_dim = 2 * self.gru.output_dim
+            self.output_dim = 2 * stack.output_dim
         else:
-            self.output_dim = self.gru.output_dim
+            self.output_dim = stack.output_dim
 
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         lengths = mask.sum(dim=1)
-        states, last = self.gru(embedded, lengths)
+        states, last = self.get_submodule(self.stack_type.name)(embedded, lengths)
         states, real = self.drop(states), mask[..., None]
         if self.pooling == "position":
             bound = self.bound(torch.cat([embedded, states], dim=2))
-            places = self.positions(torch.arange(mask.shape[1], device=mask.device))
-            # A sum of T independent terms grows with the root of T; 4 is the root of a long one.
-            pooled: Tensor = (bound * places).masked_fill(~real, 0.0).sum(dim=1) / 4.0
-            return pooled
+            return self.positions.bind(bound, mask)
         if self.pooling == "mean_max":
             mean = states.masked_fill(~real, 0.0).sum(dim=1) / lengths[:, None]
             return torch.cat([mean, states.masked_fill(~real, -torch.inf).amax(dim=1)], dim=1)
         ends: Tensor = self.drop(last[:, -2 if self.bidirectional else -1 :].flatten(1))
         return ends
+
+
+@final
+class GRUEncoder(RecurrentEncoder):
+    """A GRU (Cho et al. 2014) whose states are pooled to one vector."""
+
+    stack_type = GRUStack
+
+
+@final
+class LSTMEncoder(RecurrentEncoder):
+    """An LSTM (Hochreiter and Schmidhuber 1997) whose outputs are pooled to one vector."""
+
+    stack_type = LSTMStack

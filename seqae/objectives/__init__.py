@@ -1,6 +1,20 @@
 """Objectives: what a training step minimises."""
 
+from seqae.objectives.adversarial import Adversarial
+from seqae.objectives.mutual_information import MutualInformationMachine
+from seqae.objectives.noise import Denoising
 from seqae.objectives.objective import Objective
 from seqae.objectives.reconstruction import MeanSquaredError, Reconstruction
+from seqae.objectives.variational import Variational
+from seqae.objectives.wasserstein import WassersteinMMD
 
-__all__ = ["MeanSquaredError", "Objective", "Reconstruction"]
+__all__ = [
+    "Adversarial",
+    "Denoising",
+    "MeanSquaredError",
+    "MutualInformationMachine",
+    "Objective",
+    "Reconstruction",
+    "Variational",
+    "WassersteinMMD",
+]

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
 
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from seqae.batch import Batch
 from seqae.component import Component
 from seqae.model.autoencoder import SequenceAutoencoder
 
 
-class Objective(Component):
-    """A batch and a model to the loss and whatever else is worth logging."""
+class Objective(Component, nn.Module):
+    """A batch and a model to the loss and whatever else is worth logging.
+
+    An objective may have weights of its own (a discriminator), which are trained with the model's
+    and stay out of the bundle.
+
+    Attributes:
+        learning_rate_factor: times the model's learning rate is that of its own weights.
+        beta1: decay of AdamW's mean of gradients for its own weights; None takes the model's.
+    """
+
+    # Names of what `forward` gives that is a mean over sentences, not over target tokens.
+    sentence_means: ClassVar[frozenset[str]] = frozenset()
+
+    learning_rate_factor: float = 1.0
+    beta1: float | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def check(self, model: SequenceAutoencoder) -> None:
+        """Refuse a model that this objective cannot train.
+
+        Raises:
+            ValueError: in one line, with the way out.
+        """
+
+    def build(self, model: SequenceAutoencoder) -> None:
+        """Make weights of its own, for a model that is built."""
 
     @abstractmethod
-    def __call__(
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         """Compute the loss of a batch.
+
+        Every weight of the model gets a gradient at every step, if need be a zero: else training
+        on several devices would wait for it.
 
         Args:
             model: in training mode for a training step, in evaluation mode otherwise.
@@ -27,6 +59,17 @@ class Objective(Component):
             generator: the source of all randomness of the objective, on the CPU.
 
         Returns:
-            Scalars, each a mean over the batch's target tokens. `loss` is minimised; every other
-            key is logged under its own name.
+            Scalars. `loss` is minimised, and every other key is logged under its own name. Each is
+            a mean over the batch's target tokens, or over its sentences if `sentence_means` has it.
         """
+
+    def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
+        """Weights that this optimizer step leaves as they are."""
+        return ()
+
+    def restart(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
+        """Draw weights anew before an optimizer step, and say which; the same on every device.
+
+        It is asked at each batch, so under accumulation several times before one step.
+        """
+        return ()

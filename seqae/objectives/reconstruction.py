@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor
@@ -10,49 +10,62 @@ from torch import Generator, Tensor
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.cross_entropy import linear_cross_entropy
+from seqae.objectives.likelihood import LikelihoodObjective, check_not_stochastic
 from seqae.objectives.objective import Objective
 
 
 @final
-class Reconstruction(Objective):
+class Reconstruction(LikelihoodObjective):
     """Cross-entropy of each real token, given the latent and the tokens before it.
 
-    Logs `reconstruction`, the cross-entropy without smoothing in nats per token, and
-    `teacher_forced_accuracy`, the share of tokens that have the highest logit when the decoder
-    reads the true tokens before them.
+    For paired text it can also draw the latents of the two texts together (`alignment_weight`). It
+    then logs `alignment`, their mean squared difference.
 
     Args:
-        label_smoothing: share of each target's probability spread over the vocabulary (Szegedy et
-            al. 2016).
+        label_smoothing: share of each target's probability spread over the vocabulary in training
+            (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
             2016), so that it must look into the latent. bos is never dropped.
+        alignment_weight: of the mean squared error between the latents of the text that is read
+            and of the one that is written; for paired text only. The mean is over the latent's
+            dimensions; the weight is relative to a sentence's cross-entropy in nats.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, word_dropout: float = 0.0) -> None:
-        check_range("label_smoothing", label_smoothing, 0.0, 0.99)
-        check_range("word_dropout", word_dropout, 0.0, 1.0)
-        self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
+    sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {"alignment"}
 
-    def __call__(  # noqa: D102
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        word_dropout: float = 0.0,
+        alignment_weight: float = 0.0,
+    ) -> None:
+        super().__init__(label_smoothing, word_dropout)
+        check_range("alignment_weight", alignment_weight, 0.0, 1e6)
+        self.alignment_weight = alignment_weight
+
+    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
+        super().check(model)
+        check_not_stochastic(model, "Reconstruction")
+
+    def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
-        decoder_input = batch.decoder_input
-        if model.training and self.word_dropout:
-            decoder_input = drop_words(model, decoder_input, self.word_dropout, generator)
-        features = model.decode(decoder_input, model.encode(batch).latent)
-        mask = batch.target_mask
-        target = batch.target[mask]
-        loss, reconstruction, correct = linear_cross_entropy(
-            *model.output_layer(features[mask]),
-            target,
-            self.label_smoothing if model.training else 0.0,
-        )
-        return {
-            "loss": loss / len(target),
-            "reconstruction": reconstruction / len(target),
-            "teacher_forced_accuracy": correct / len(target),
-        }
+        latents = model.encode(batch, generator)
+        sums = self.token_sums(model, batch, latents.latent, generator)
+        if not self.alignment_weight:
+            return self.values(sums, batch, latents)
+        if batch.paired is None:
+            raise ValueError(
+                f"`alignment_weight` must be 0 for text without pairs, but it is "
+                f"{self.alignment_weight} instead. Train on pairs, or leave it out."
+            )
+        paired = model.encode(batch.paired, generator)
+        if latents.loss is not None and paired.loss is not None:
+            latents.loss = latents.loss + paired.loss
+        alignment = torch.nn.functional.mse_loss(latents.latent, paired.latent)
+        penalty = self.alignment_weight * len(batch) * alignment
+        values = self.values(sums, batch, latents, penalty)
+        return {**values, "alignment": alignment.detach()}
 
 
 @final
@@ -64,32 +77,38 @@ class MeanSquaredError(Objective):
     two things that it may both move is smallest when all embeddings are equal, so the model needs
     `train_embedding: false`.
 
-    Logs `teacher_forced_accuracy`, the share of tokens whose embedding is the nearest one.
+    Logs `teacher_forced_accuracy`, the share of tokens whose embedding is the nearest one, and
+    `latent_loss`, in nats per sentence, where the latent layer adds a term of its own.
     """
 
-    def __call__(  # noqa: D102
-        self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
-    ) -> dict[str, Tensor]:
+    sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
+
+    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
         if model.train_embedding:
             raise ValueError(
                 "`train_embedding` must be false under MeanSquaredError, but it is true instead: "
                 "all embeddings would become equal. Set `model.autoencoder.train_embedding: false`."
             )
-        features = model.decode(batch.decoder_input, model.encode(batch).latent)
+        if model.head != "nearest":
+            raise ValueError(
+                f"`head` must be nearest under MeanSquaredError, but it is {model.head} instead. "
+                f"Set `model.autoencoder.head: nearest`."
+            )
+        check_not_stochastic(model, "MeanSquaredError")
+
+    def forward(  # noqa: D102
+        self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
+    ) -> dict[str, Tensor]:
+        latents = model.encode(batch, generator)
+        features = model.decode(batch.decoder_input, latents.latent)
         mask = batch.target_mask
         target = batch.target[mask]
         written = model.predict_embedding(features[mask])
         loss = torch.nn.functional.mse_loss(written, model.embed(target))
         with torch.no_grad():
             correct = (model.logits(features[mask]).argmax(dim=-1) == target).sum()
-        return {"loss": loss, "teacher_forced_accuracy": correct / len(target)}
-
-
-def drop_words(
-    model: SequenceAutoencoder, decoder_input: Tensor, chance: float, generator: Generator
-) -> Tensor:
-    """Replace tokens by unk, each with the given chance; never bos, the first of each row."""
-    assert model.vocabulary is not None
-    dropped = torch.rand(decoder_input.shape, generator=generator) < chance
-    dropped[:, 0] = False
-    return decoder_input.masked_fill(dropped.to(decoder_input.device), model.vocabulary.unk_id)
+        values = {"teacher_forced_accuracy": correct / len(target)}
+        if latents.loss is not None:
+            loss = loss + latents.loss * len(batch) / len(target)
+            values["latent_loss"] = latents.loss.detach()
+        return {"loss": loss, **values}

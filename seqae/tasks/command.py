@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
 from importlib import import_module
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
+from seqae.generation import Decoding
+from seqae.tasks.figures import Group
 from seqae.terminal import fail
 from seqae.usage import explain
 
@@ -15,7 +19,17 @@ from seqae.usage import explain
 WORDS: dict[str, dict[str, Any]] = {
     "file": {"nargs": "?", "default": None, "help": "sentences that the model has not seen"},
     "files": {"nargs": "+", "help": "what to train on: anything that `data.train` may name"},
+    "runs": {"nargs": "+", "help": "folders of runs or bundles, or .json files of `evaluate`"},
     "texts": {"nargs": "*", "default": [], "help": "sentences; - reads them from the input"},
+}
+
+# Options of several words, as the shell parts them.
+LISTS: dict[str, dict[str, Any]] = {
+    "metrics": {
+        "type": Group,
+        "help": "groups of figures; by default reconstruction, likelihood and latent, and "
+        "embedding where pairs or labels are given; generation trains language models, for minutes",
+    },
 }
 
 
@@ -30,6 +44,19 @@ class OneLineParser(ArgumentParser):
         fail(line, status=2)
 
 
+class KeepLines(DefaultHelpFormatter):
+    """Help whose examples stay on lines of their own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "".join(indent + line for line in text.splitlines(keepends=True))
+
+
+def examples(documentation: str | None) -> str:
+    """The part of a docstring under `Example:`."""
+    _, _, behind = inspect.cleandoc(documentation or "").partition("Example:\n")
+    return f"example:\n{behind.split(chr(10) * 2)[0]}" if behind else ""
+
+
 def run(module: str, name: str, args: list[str]) -> None:
     """Parse the arguments of a task and call it.
 
@@ -40,11 +67,24 @@ def run(module: str, name: str, args: list[str]) -> None:
     """
     function = getattr(import_module(module), name.split()[-1])
     parser = OneLineParser(
-        prog=f"seqae {name}", description=function.__doc__.splitlines()[0], allow_abbrev=False
+        prog=f"seqae {name}",
+        description=function.__doc__.splitlines()[0],
+        epilog=examples(function.__doc__),
+        formatter_class=KeepLines,
+        allow_abbrev=False,
     )
-    by_hand = [argument for argument in WORDS if argument in function.__annotations__]
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip={*by_hand})
+    by_hand = [argument for argument in {**WORDS, **LISTS} if argument in function.__annotations__]
+    is_decoding = "decoding" in function.__annotations__
+    skip: set[str | int] = {*by_hand, *(["decoding"] if is_decoding else [])}
+    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
+    if is_decoding:  # each option under its own name: --num_beams
+        parser.add_class_arguments(Decoding)
     for argument in by_hand:
-        parser.add_argument(argument, type=str, **WORDS[argument])
+        if argument in LISTS:
+            parser.add_argument(f"--{argument}", nargs="+", default=None, **LISTS[argument])
+        else:
+            parser.add_argument(argument, type=str, **WORDS[argument])
     values: dict[str, Any] = parser.instantiate_classes(parser.parse_args(args)).as_dict()
+    if is_decoding:
+        values["decoding"] = Decoding(**{f.name: values.pop(f.name) for f in fields(Decoding)})
     function(**values)

@@ -1,19 +1,16 @@
-"""Evaluate: how well a model writes unseen sentences back, beside trivial baselines."""
+"""Evaluate: the field's figures of a model on unseen sentences, beside trivial baselines."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import random
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
@@ -23,45 +20,50 @@ from seqae.data.pipeline import hash_texts, split_by_hash
 from seqae.data.settings import DataSettings
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.sources.source import open_source
-from seqae.metrics.reconstruction import ReconstructionMetric, ReconstructionScores
-from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
-from seqae.terminal import visible
+from seqae.tasks.evaluation import Evaluation, Judged, choose_groups, without_nan
+from seqae.tasks.figures import Group, show, show_examples
+from seqae.tasks.judged import read_labelled, read_pairs
 from seqae.usage import check_output
-
-EXPLANATIONS = {
-    "token accuracy": "share of the sentences' tokens, their end counted, that stand at the same "
-    "place in what was written; the decoder reads only what it wrote itself",
-    "exact match": "share of sentences written back without any difference",
-    "BLEU": "corpus BLEU of what was written against the sentences, as sacreBLEU computes it",
-    "most frequent sentence": "always the most frequent training sentence",
-    "nearest by TF-IDF": "the training sentence with the highest TF-IDF cosine",
-}
 
 
 def evaluate(
     model: str,
     file: str | None = None,
+    metrics: list[Group] | None = None,
     train_file: str | None = None,
     split: Literal["test", "val"] = "test",
     limit: int = 1000,
     seed: int = 0,
+    importance_samples: int = 10,
+    samples: int = 5000,
+    steps: int = 500,
+    pairs: str | None = None,
+    labels: str | None = None,
     examples: int = 8,
     output: str | None = None,
     explain: bool = False,
     device: str = "cpu",
     reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
 ) -> None:
-    """Measure how well sentences are written back, beside trivial baselines.
+    """Measure a model on unseen sentences, beside trivial baselines.
 
     Args:
         model: a bundle, or the folder of a run.
         file: sentences that the model has not seen, in a file or whatever `data.train` may name; by
             default the held-out split of the data that it was trained on.
+        metrics: groups of figures: reconstruction, likelihood, latent, generation (trains three
+            small language models, minutes), embedding; by default the first three, and embedding
+            where `pairs` or `labels` are given.
         train_file: its training sentences, for the baselines; by default the data that it was
             trained on.
         split: which held-out split, where no file is given.
         limit: how many sentences, drawn at random; 0 takes all.
         seed: of the drawing.
+        importance_samples: draws of the importance-weighted likelihood.
+        samples: sentences to draw from the prior, and to train the language models on.
+        steps: of each language model's training, of up to 1,024 tokens each.
+        pairs: a .tsv or .jsonl file of first, second, score: pairs with a human similarity.
+        labels: a .tsv or .jsonl file of text, label: sentences to classify.
         examples: how many sentences to show; 0 shows none.
         output: a .json file for the figures and the examples.
         explain: say what each row and column means.
@@ -70,6 +72,14 @@ def evaluate(
             column.
     """
     check_output(output, (".json",))
+    check_range("importance_samples", importance_samples, 1, 10**6)
+    check_range("samples", samples, 2, 10**7)
+    check_range("steps", steps, 1, 10**7)
+    judged = Judged(
+        None if pairs is None else read_pairs(pairs),
+        None if labels is None else read_labelled(labels),
+    )
+    groups = choose_groups(metrics, judged)
     loaded = load(model, device)
     check_range("limit", limit, 0, 10**9)
     folder = Path(model)
@@ -82,47 +92,37 @@ def evaluate(
     if limit and len(texts.read) > limit:
         texts = texts.sample(limit, seed)
     written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
-    baselines = {
-        "nearest by TF-IDF": nearest_by_tfidf(train.read, texts.read, train.due),
-        "most frequent sentence": most_frequent_sentence(train.due, texts.read),
-    }
-    scores = {"model": score(loaded, written, texts.due)}
-    for name, answers in baselines.items():
-        scores[name] = score(loaded, _token_ids(loaded, answers), texts.due)
+    work = Evaluation(loaded, texts.read, texts.due, written, train.read, seed)
+    if "reconstruction" in groups:
+        work.reconstruction(train.due)
+    if "likelihood" in groups or "latent" in groups:
+        work.likelihood_and_latent(groups, importance_samples)
+    if "generation" in groups:
+        work.generation(samples, steps)
+    if "embedding" in groups:
+        work.embedding(judged)
     shown = list(zip(texts.due, loaded.tokenizer.decode(written), strict=True))[:examples]
     where = file or f"unseen, from the {split} split"
-    _show(f"{len(texts.read):,} sentences: {where}", scores, shown, explain)
+    show_examples(shown)
+    show(f"{len(texts.read):,} sentences: {where}", work.scores, work.notes, explain)
     if output is not None:
         result = {
             "model": model,
             "sentences": len(texts.read),
             "from": where,
             "seed": seed,
-            "scores": {name: value._asdict() for name, value in scores.items()},
+            "scores": work.scores,
+            "by_length": work.by_length,
+            "notes": work.notes,
+            "settings": {
+                "importance_samples": importance_samples,
+                "samples": samples,
+                "language_model_steps": steps,
+            },
             "examples": [{"text": t, "reconstruction": w} for t, w in shown],
         }
-        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
         Path(output).write_text(text, encoding="utf-8")
-
-
-def score(
-    model: TextAutoencoder, written: list[list[int]], texts: list[str]
-) -> ReconstructionScores:
-    """Score what was written in place of some texts, in tokens of the model.
-
-    Args:
-        model: whose tokenizer counts.
-        written: for each text token ids, without bos and eos. The ids themselves: a text may have
-            several spellings in tokens, and encoding it anew would find another one.
-        texts: what should have been written.
-    """
-    metric = ReconstructionMetric()
-    metric.update(written, _token_ids(model, texts), model.tokenizer.decode(written), texts)
-    return metric.compute()
-
-
-def _token_ids(model: TextAutoencoder, texts: list[str]) -> list[list[int]]:
-    return [row[1:-1] for row in model.tokenizer.encode(texts)]
 
 
 @dataclass
@@ -209,28 +209,3 @@ def _read(source: str, key: str, reading: ReadOptions) -> Texts:
     for block in open_source(source, key, reading, "reading.").blocks():
         texts.add(block, itertools.repeat(True, len(block.texts)))
     return texts
-
-
-def _show(
-    title: str,
-    scores: dict[str, ReconstructionScores],
-    shown: list[tuple[str, str]],
-    explain: bool,
-) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
-    if shown:
-        table = Table("sentence", "written back", "", title_justify="left")
-        for text, reconstruction in shown:
-            mark = "=" if text == reconstruction else "≠"
-            table.add_row(visible(text), visible(reconstruction), mark)
-        console.print(table)
-    table = Table("", title=title, title_justify="left")
-    for column in ("token accuracy", "exact match", "BLEU"):
-        table.add_column(column, justify="right")
-    for name, value in scores.items():
-        row = (f"{value.token_accuracy:.1%}", f"{value.exact_match:.1%}", f"{value.bleu:.1f}")
-        table.add_row(name, *row)
-    console.print(table)
-    if explain:
-        for name, text in EXPLANATIONS.items():
-            console.print(f"{name}: {text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import seqae
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.sources.records import Counts
 from seqae.data.sources.source import open_source
+from seqae.generation import Decoding
 from seqae.terminal import visible
 from seqae.usage import check_output
+
+GREEDY = Decoding()
 
 
 def reconstruct(
@@ -26,28 +30,38 @@ def reconstruct(
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
     too_long: Literal["error", "truncate"] = "error",
+    seed: int = 0,
     device: str = "cpu",
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Squeeze sentences into latents and write them back.
+
+    Example:
+        seqae reconstruct runs/seqae/RUN "the cat sat on the mat"
+        seqae reconstruct runs/seqae/RUN - --num_beams 5 --num_return 3 < sentences.txt
 
     Args:
         model: a bundle, or the folder of a run.
         texts: sentences; `-` reads them from standard input, one a line.
         input: a file of sentences instead, or anything else that `data.train` may name.
         output: a file for JSON lines with text and reconstruction; by default the reconstructions
-            are printed, one a line.
+            are printed, one a line. Under `num_return`, each with its log-probability.
         too_long: what to do with a sentence of more tokens than the model takes.
+        seed: of tokens that are drawn.
         device: where to compute: cpu, cuda, cuda:1 ...
+        decoding: how latents are written out.
     """
     sentences = gather(texts, input)
     check_output(output, (".jsonl",))
-    written = seqae.load(model, device).reconstruct(sentences, too_long)
-    if output is None:
-        for text in written:
-            print(visible(text))
-        return
-    rows = zip(sentences, written, strict=True)
-    _write_lines(output, ({"text": text, "reconstruction": w} for text, w in rows))
+    loaded = seqae.load(model, device)
+    latents, lengths = loaded.encode(sentences, too_long), loaded.lengths(sentences)
+    rows = write_out(loaded, latents, decoding, seed, lengths)
+    told = (
+        {"text": sentence, "reconstruction": row.pop("text"), **row}
+        for sentence, found in zip(sentences, rows, strict=True)
+        for row in found
+    )
+    show(told, "reconstruction", output)
 
 
 def encode(
@@ -80,26 +94,67 @@ def encode(
         pq.write_table(pa.table({"text": sentences, "latent": column}), output)
     else:
         rows = zip(sentences, latents.tolist(), strict=True)
-        _write_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
+        write_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
 
 
-def decode(model: str, latents: str, output: str | None = None, device: str = "cpu") -> None:
+def decode(
+    model: str,
+    latents: str,
+    output: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    decoding: Decoding = GREEDY,
+) -> None:
     """Write the sentences that latents stand for.
+
+    Example:
+        seqae decode runs/seqae/RUN latents.npy
+        seqae decode runs/seqae/RUN latents.npy --temperature 0.7 --top_p 0.9 --num_return 3
 
     Args:
         model: a bundle, or the folder of a run.
         latents: a file that `seqae encode` wrote (.npy, .parquet, .jsonl), or `-` for JSON lines
             on standard input.
         output: a file for JSON lines with the text; by default the texts are printed, one a line.
+            Under `num_return`, each with its log-probability.
+        seed: of tokens that are drawn.
         device: where to compute: cpu, cuda, cuda:1 ...
+        decoding: how latents are written out.
     """
     check_output(output, (".jsonl",))
-    texts = seqae.load(model, device).decode(read_latents(latents))
-    if output is None:
-        for text in texts:
-            print(visible(text))
-    else:
-        _write_lines(output, ({"text": text} for text in texts))
+    rows = write_out(seqae.load(model, device), read_latents(latents), decoding, seed)
+    show((row for found in rows for row in found), "text", output)
+
+
+def write_out(
+    model: TextAutoencoder,
+    latents: NDArray[np.float32],
+    decoding: Decoding,
+    seed: int,
+    lengths: Sequence[int] | None = None,
+) -> list[list[dict[str, Any]]]:
+    """For each latent a row `{"text": ...}`, or `num_return` such rows, with their `score`."""
+    if decoding.num_return == 1:
+        texts = model.tokenizer.decode(model.write(latents, decoding, seed, lengths))
+        return [[{"text": text}] for text in texts]
+    found = model.candidates(latents, decoding, seed, lengths)
+    return [[candidate._asdict() for candidate in candidates] for candidates in found]
+
+
+def show(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> None:
+    """Write rows as JSON lines to a file; or print their text, behind the figure they may have.
+
+    Args:
+        rows: plain data.
+        key: where the text is.
+        output: the file; None prints.
+    """
+    if output is not None:
+        write_lines(output, rows)
+        return
+    for row in rows:
+        figure = row.get("score", row.get("similarity"))
+        print("" if figure is None else f"{figure:8.2f}  ", visible(row[key]), sep="")
 
 
 def gather(texts: Sequence[str], source: str | None) -> list[str]:
@@ -155,7 +210,8 @@ def read_latents(source: str) -> NDArray[np.float32]:
         ) from error
 
 
-def _write_lines(output: str | None, rows: Iterator[dict[str, Any]]) -> None:
+def write_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines to a file, or to standard output."""
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if output is None:
         sys.stdout.writelines(lines)

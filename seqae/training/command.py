@@ -32,6 +32,8 @@ from seqae.data.datamodule import TextDataModule
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
 from seqae.training.checkpointing import LAST, CheckpointWriter
+from seqae.training.collapse import CollapseMonitor
+from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.progress import TrainingProgress
@@ -56,9 +58,22 @@ MONITORED = (
     "val/loss",
     "val/reconstruction",
     "val/teacher_forced_accuracy",
+    "val/negative_elbo",
+    "val/mutual_information",
+    "val/active_units",
+    "val/shuffle_gap",
 )
 
-FIT_ONLY = ("name", "run_dir", "checkpoint", "samples", "monitor", "monitor_mode")
+FIT_ONLY = (
+    "name",
+    "run_dir",
+    "checkpoint",
+    "samples",
+    "density_sentences",
+    "collapse_sentences",
+    "monitor",
+    "monitor_mode",
+)
 
 
 @dataclass
@@ -158,6 +173,18 @@ class TrainingCLI(LightningCLI):
             "--samples", type=int, default=4, help="sentences shown after each validation"
         )
         parser.add_argument(
+            "--density_sentences",
+            type=int,
+            default=10_000,
+            help="training sentences at most whose latents the bundle gets a density of; 0: none",
+        )
+        parser.add_argument(
+            "--collapse_sentences",
+            type=int,
+            default=256,
+            help="validation sentences that a posterior's collapse is watched on; 0 does not watch",
+        )
+        parser.add_argument(
             "--monitor",
             type=str,
             default="val/token_accuracy",
@@ -245,11 +272,14 @@ class TrainingCLI(LightningCLI):
         if self.command != "fit":
             return callbacks
         check_range("samples", options.samples, 0, 1000)
+        check_range("density_sentences", options.density_sentences, 0, 10**7)
         self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
         callbacks += [
             self.run_folder,
             Throughput(),
+            CollapseMonitor(options.collapse_sentences),
             SampleReconstructions(options.samples),
+            LatentSpaceTables(options.samples),
             BundleWriter(
                 self.run_dir / "bundle", self.resolved, options.monitor, options.monitor_mode
             ),
@@ -300,6 +330,9 @@ class TrainingCLI(LightningCLI):
             self.datamodule.corpora["val"]
         ):
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            sentences = self.config["fit"].density_sentences
+            fit_bundle_density(bundle.folder, self.datamodule, sentences)
         bundle.hand_over(self.trainer)
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)

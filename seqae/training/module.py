@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Generator, Tensor
 from torchmetrics import SumMetric
 
@@ -23,7 +24,9 @@ from seqae.objectives.objective import Objective
 
 Schedule = Literal["cosine", "linear", "constant"]
 
-TOKENS = "number of target tokens"  # beside the objective's keys
+# Beside the objective's keys.
+TOKENS = "number of target tokens"
+SENTENCES = "number of sentences"
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,8 @@ class AutoencoderModule(LightningModule):
         """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
         if self.autoencoder.vocabulary is None:
             self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
+            self.objective.check(self.autoencoder)
+            self.objective.build(self.autoencoder)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which tokenizer the weights belong to."""
@@ -109,6 +114,7 @@ class AutoencoderModule(LightningModule):
             [
                 {"params": matrices, "weight_decay": self.weight_decay},
                 {"params": others, "weight_decay": 0.0},
+                *self._own_weights_of_objective(),
             ],
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
@@ -133,8 +139,40 @@ class AutoencoderModule(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def _own_weights_of_objective(self) -> list[dict[str, Any]]:
+        """A group of the optimizer; AdamW keeps each weight's state apart, as two would."""
+        own = list(self.objective.parameters())
+        if not own:
+            return []
+        rate = self.learning_rate * self.objective.learning_rate_factor
+        beta1 = self.beta1 if self.objective.beta1 is None else self.objective.beta1
+        return [{"params": own, "weight_decay": 0.0, "lr": rate, "betas": (beta1, self.beta2)}]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave as they are the weights that the objective does not train in this step."""
+        for weight in self.objective.frozen(self.autoencoder, self.global_step):
+            weight.grad = None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the model's gradients by themselves: a discriminator's must not shrink its step."""
+        own = [(weight, weight.grad) for weight in self.objective.parameters()]
+        for weight, _ in own:
+            weight.grad = None
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        for weight, gradient in own:
+            weight.grad = gradient
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective's loss, weighted so that every token counts the same on all ranks."""
+        for weight in self.objective.restart(self.autoencoder, self.global_step):
+            optimizer = self.optimizers()
+            assert isinstance(optimizer, LightningOptimizer)
+            optimizer.optimizer.state.pop(weight, None)
         values = self._objective(batch, batch_idx)
         for name, value in values.items():
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
@@ -186,12 +224,17 @@ class AutoencoderModule(LightningModule):
         place = [self.seed, self.global_step, batch_idx, self.global_rank]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
-        return self.objective(self.autoencoder, batch, self.global_step, generator)
+        values: dict[str, Tensor] = self.objective(
+            self.autoencoder, batch, self.global_step, generator
+        )
+        return values
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
+        weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
         for name, value in self._objective(batch, batch_idx).items():
-            self._sum(name).update(value.double() * batch.num_targets)
-        self._sum(TOKENS).update(batch.num_targets)
+            self._sum(name).update(value.double() * weights[self._weight_of(name)])
+        for name, weight in weights.items():
+            self._sum(name).update(weight)
         written, reference = self._reconstruct(batch)
         tokenizer = self.datamodule.tokenizer
         self.reconstruction.update(
@@ -201,6 +244,10 @@ class AutoencoderModule(LightningModule):
             tokenizer.decode(reference),
             is_whole=[tokenizer.unk_id not in row for row in reference],
         )
+
+    def _weight_of(self, name: str) -> str:
+        """What a figure of the objective's is a mean over."""
+        return SENTENCES if name in self.objective.sentence_means else TOKENS
 
     def _sum(self, name: str) -> SumMetric:
         # Sums, because MeanMetric drops a NaN, or with nan_strategy="disable" the weights.
@@ -223,8 +270,8 @@ class AutoencoderModule(LightningModule):
 
     def _log_scores(self, stage: str) -> None:
         sums = {name: total.compute() for name, total in self.sums.items()}
-        tokens = sums.pop(TOKENS)
-        scores = {name: total / tokens for name, total in sums.items()}
+        weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
+        scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
         scores |= self.reconstruction.compute()._asdict()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}

@@ -1,0 +1,183 @@
+"""Speed of decoding: greedy against a loop of fixed length, and a beam search against greedy.
+
+    python benchmarks/decoding.py [--output benchmarks/results/decoding.json]
+    python benchmarks/decoding.py --bundle runs/seqae/RUN/bundle
+    python benchmarks/decoding.py --threads 1 --clock cpu     # while the machine is busy
+
+In sentences a second. The fixed loop is what most people write: batches in the order of the file,
+as many steps as the longest sentence takes, all rows to the end. Greedy drops rows that have ended
+and writes sentences of one length together, which are known as in `seqae reconstruct`. The batches
+have as many sentences in all programs.
+
+Without a bundle the model is that of the reference setting (docs/log.md: 10 k words, GRU 512) with
+untrained weights, made to end each sentence where a real one ends: of WordNet's examples (6.5 words
+on average) or of the reference text (10.5). The fixed loop takes 60 steps. With a bundle it is that
+model on sentences of WordNet, ending where it ends them; the fixed loop takes the model's own
+`max_length`, and 60 steps for comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from driver import CLOCKS, Program, Turns, parser, ratios, report, run_in_turn, shown
+from reference import EMBEDDING_DIM, LATENT_DIM, VOCAB_SIZE, ReferenceDecoder
+from text import sentences
+from torch import Tensor
+
+import seqae
+from seqae.batch import Vocabulary
+from seqae.data.builtin import load_builtin
+from seqae.generation import Decoding, generate
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.encoders import GRUEncoder
+from seqae.model.latents import DeterministicLatent
+
+FIXED_STEPS = 60
+BEAM = Decoding(num_beams=5)
+
+
+class WithLengths:
+    """A model whose row i ends where sentence i does: the last column of a latent says where."""
+
+    def __init__(self, model: SequenceAutoencoder) -> None:
+        self.model, self.vocabulary = model, model.vocabulary
+        self.max_length = FIXED_STEPS + 1
+
+    def init_state(self, latent: Tensor) -> tuple[Tensor, ...]:
+        """The model's own, and the tokens left."""
+        return latent[:, -1], *self.model.init_state(latent[:, :-1])
+
+    def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The model's own, with eos the first or the last choice."""
+        left, *own = state
+        logits, after = self.model.step(token, tuple(own))
+        logits[:, self.vocabulary.eos_id] = torch.where(left > 0, -1e9, 1e9)
+        return logits, (left - 1, *after)
+
+
+def make(source: str, count: int) -> tuple[Any, Tensor, list[int]]:
+    """A model, latents, and how many tokens each sentence takes, bos and eos counted."""
+    if source not in ("wordnet", "reference"):
+        bundle = seqae.load(source)
+        texts = random.Random(0).sample(load_builtin("wordnet-examples"), count)
+        latents = torch.from_numpy(bundle.encode(texts, "truncate"))
+        return bundle.autoencoder, latents, bundle.lengths(texts)
+    torch.manual_seed(0)
+    parts = GRUEncoder(8, position_dim=8), DeterministicLatent(LATENT_DIM), ReferenceDecoder()
+    model = SequenceAutoencoder(*parts, embedding_dim=EMBEDDING_DIM, head="linear")
+    model.build(Vocabulary(VOCAB_SIZE, 0, 1, 2, 3), FIXED_STEPS + 1).eval()
+    texts = (
+        random.Random(0).sample(load_builtin("wordnet-examples"), count)
+        if source == "wordnet"
+        else list(sentences(count))
+    )
+    words = [len(text.split()) for text in texts]
+    latents = torch.cat([torch.randn(count, LATENT_DIM), torch.tensor(words)[:, None]], dim=1)
+    return WithLengths(model), latents, [number + 2 for number in words]
+
+
+@torch.inference_mode()
+def fixed_loop(model: Any, latents: Tensor, steps: int) -> list[list[int]]:
+    """Greedy writing as most people do it: one batch, all rows to the end."""
+    token = torch.full((len(latents),), model.vocabulary.bos_id)
+    state, written = model.init_state(latents), []
+    for _ in range(steps):
+        logits, state = model.step(token, state)
+        token = logits.argmax(dim=1)
+        written.append(token)
+    return torch.stack(written, dim=1).tolist()
+
+
+def fixed(
+    turns: Turns, source: str, count: int, batch_size: int, threads: int, steps: int | None
+) -> None:
+    """The fixed loop over batches in the order of the file, for ever."""
+    torch.set_num_threads(threads)
+    model, latents, _ = make(source, count)
+    steps = model.max_length - 1 if steps is None else steps
+    turns.wait()
+    while True:
+        for first in range(0, count, batch_size):
+            part = latents[first : first + batch_size]
+            fixed_loop(model, part, steps)
+            turns.done(len(part))
+
+
+def package(
+    turns: Turns,
+    source: str,
+    count: int,
+    batch_size: int,
+    threads: int,
+    options: Decoding,
+    is_sorted: bool,
+) -> None:
+    """The package's own decoding of all sentences, for ever."""
+    torch.set_num_threads(threads)
+    model, latents, lengths = make(source, count)
+    turns.wait()
+    while True:
+        generate(
+            model,
+            latents,
+            options,
+            lengths=lengths if is_sorted else None,
+            batch_size=batch_size * options.num_beams,
+            scores=False,
+        )
+        turns.done(count)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--bundle", help="a trained model, in place of the reference setting")
+    options.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
+    options.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
+    options.add_argument("--sentences", type=int, default=10_000)
+    options.add_argument("--batch_size", type=int, default=128, help="sentences in a step")
+    given = options.parse_args()
+    rows, result = [], {"options": {k: v for k, v in vars(given).items() if k != "output"}}
+    result["options"]["bundle"] = given.bundle and Path(given.bundle).name
+    for source in [given.bundle] if given.bundle else ["wordnet", "reference"]:
+        common = (source, given.sentences, given.batch_size, given.threads)
+        programs = {
+            f"fixed, {FIXED_STEPS} steps": Program(fixed, (*common, FIXED_STEPS)),
+            "greedy, unsorted": Program(package, (*common, Decoding(), False)),
+            "greedy": Program(package, (*common, Decoding(), True)),
+            "beam 5": Program(package, (*common, BEAM, True)),
+        }
+        if given.bundle:
+            programs["fixed, max_length"] = Program(fixed, (*common, None))
+        speeds = run_in_turn(programs, given.seconds, given.rounds, given.clock)
+        name = "bundle" if given.bundle else source
+        result[name] = {}
+        for program, found in speeds.items():
+            told = {
+                "sentences_per_second": statistics.median(found),
+                "greedy_over_it": ratios(speeds["greedy"], found),
+                "it_over_greedy": ratios(found, speeds["greedy"]),
+                "rounds": found,
+            }
+            result[name][program] = told
+            rows.append(
+                {
+                    "lengths": name,
+                    "program": program,
+                    "sentences/s": f"{told['sentences_per_second']:,.0f}",
+                    "greedy is faster by": shown(told["greedy_over_it"]),
+                    "against greedy": shown(told["it_over_greedy"]),
+                }
+            )
+    report(rows, result, given.output)
+
+
+if __name__ == "__main__":
+    main()

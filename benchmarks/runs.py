@@ -1,0 +1,161 @@
+"""What trains and measures in bulk shares: a run in a process of its own, its results kept in JSON.
+
+Each run takes one thread. What is finished is not done again: so a program that was stopped goes
+on when it is started once more, and a run that was stopped goes on at its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SEQAE = (sys.executable, "-c", "import sys; from seqae.cli import main; sys.exit(main())")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and how it is measured.
+
+    Attributes:
+        name: of the run, a file name.
+        config: the recipe.
+        options: more options of `seqae fit`.
+        metrics: groups of figures of `seqae evaluate`.
+        limit: sentences that it is measured on; 0 takes all.
+    """
+
+    name: str
+    config: str
+    options: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ("reconstruction", "likelihood", "latent")
+    limit: int = 1000
+
+
+def carry_out(
+    plans: Sequence[Plan], folder: Path, jobs: int
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Train and measure.
+
+    Args:
+        plans: what to do, in this order.
+        folder: where runs and results are kept.
+        jobs: how many runs go on at a time.
+
+    Returns:
+        The results by name, and the names of what failed; their output is in `NAME.log`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        found = list(pool.map(lambda plan: _carry_out(plan, folder), plans))
+    results = {plan.name: row for plan, row in zip(plans, found, strict=True) if row is not None}
+    return results, [plan.name for plan in plans if plan.name not in results]
+
+
+def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
+    done = folder / f"{plan.name}.json"
+    planned = json.loads(json.dumps(asdict(plan)))
+    if done.exists():
+        kept: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+        if kept["plan"] != planned:
+            raise ValueError(
+                f"`folder` must be of the same settings, but {done} was made under others. Name "
+                f"another one with `--folder`, or delete this file."
+            )
+        return kept
+    run, log = folder / plan.name, folder / f"{plan.name}.log"
+    evaluation = run / "evaluation.json"
+    fit = ["fit", "-c", plan.config, *plan.options, "--run_dir", str(run), "--threads", "1"]
+    fit += ["--trainer.enable_progress_bar", "false", "--samples", "0"]
+    if (run / "checkpoints" / "last.ckpt").exists():
+        fit = ["fit", "--resume", str(run)]
+    elif run.exists():
+        shutil.rmtree(run)  # stopped before its first checkpoint
+    measure = ["evaluate", str(run), "--metrics", *plan.metrics, "--examples", "0"]
+    measure += ["--limit", str(plan.limit), "--output", str(evaluation)]
+    print(f"{plan.name} ...", file=sys.stderr, flush=True)
+    if not (_call(fit, log) and _call(measure, log)):
+        lines = log.read_text(encoding="utf-8").strip().splitlines()
+        print(f"{plan.name} failed: {lines[-1] if lines else log}", file=sys.stderr, flush=True)
+        return None
+    measured = json.loads(evaluation.read_text(encoding="utf-8"))
+    training = json.loads((run / "bundle" / "training.json").read_text(encoding="utf-8"))
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    started = (run / "config.yaml").stat().st_mtime  # written when the data is ready
+    result = {
+        "plan": planned,
+        "scores": measured["scores"],
+        "by_length": measured["by_length"],
+        # Of the bundled, best model; then of the whole run, with its validations.
+        "training": {key: training[key] for key in ("optimizer_steps", "tokens", "seconds")},
+        "steps": max(row["step"] for row in rows),
+        "seconds": round(rows[-1]["time"] - started, 1),
+    }
+    unfinished = done.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, done)
+    return result
+
+
+def _call(arguments: Sequence[str], log: Path) -> bool:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ seqae {' '.join(arguments)}\n")
+        file.flush()
+        done = subprocess.run([*SEQAE, *arguments], stdout=file, stderr=file, env=environment)
+    return done.returncode == 0
+
+
+def budget(steps: int | None, epochs: int | None) -> tuple[str, ...]:
+    """Options for an equal length of training; without one each recipe keeps its own."""
+    if steps is not None:
+        every = max(1, steps // 4)
+        return (
+            *("--trainer.max_steps", str(steps), "--trainer.max_epochs", "-1"),
+            *("--trainer.val_check_interval", str(every)),
+            *("--trainer.check_val_every_n_epoch", "null"),
+        )
+    return () if epochs is None else ("--trainer.max_epochs", str(epochs))
+
+
+def seconds_per_step(plan: Plan, folder: Path, steps: int = 60) -> float:
+    """How long a step of a recipe takes here: the median speed of a short run's log.
+
+    A budget in seconds is turned into steps beforehand, so that the learning rate still falls to
+    zero at the end.
+    """
+    run = folder / f"{plan.name}.probe"
+    shutil.rmtree(run, ignore_errors=True)
+    options = ["--trainer.max_steps", str(steps), "--trainer.log_every_n_steps", str(steps // 2)]
+    options += ["--trainer.limit_val_batches", "0", "--checkpoint.every_n_steps", "0"]
+    options += ["--threads", "1", "--samples", "0", "--trainer.enable_progress_bar", "false"]
+    fit = ["fit", "-c", plan.config, *plan.options, "--run_dir", str(run), *options]
+    log = folder / f"{plan.name}.log"
+    if not _call(fit, log):
+        raise ValueError(f"`config` must be a recipe that trains, but {plan.config} failed: {log}")
+    rows = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    times = [json.loads(line)["time"] for line in rows]
+    shutil.rmtree(run)
+    return float((times[-1] - times[0]) / (steps - steps // 2))
+
+
+Column = Callable[[dict[str, Any]], str]
+
+
+def markdown(results: dict[str, dict[str, Any]], columns: dict[str, Column]) -> str:
+    """A Markdown table, a row for each result; figures stand to the right."""
+    lines = [
+        "| recipe | " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for name, result in results.items():
+        lines.append(f"| {name} | " + " | ".join(show(result) for show in columns.values()) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,86 @@
+"""The options of decoding: one place for Python, for the command line and for the checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from seqae.component import check_range
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How latents are written out: by default greedily, the likeliest token at each step.
+
+    Args:
+        num_beams: hypotheses kept of each sentence; from 2 on it is a beam search.
+        num_return: how many different texts are written of each latent, the best first: of a beam
+            search its n best, of sampling as many draws.
+        length_penalty: a text's log-probability is divided by its number of tokens to this power
+            (Wu et al. 2016 without their constants, as Hugging Face has it); 0 looks for the most
+            probable text, 1 for that of the most probable tokens on average.
+        temperature: tokens are drawn from softmax(logits / temperature); 0 draws none.
+        top_k: only the k likeliest tokens are drawn (Fan et al. 2018); 0 leaves all.
+        top_p: only the likeliest tokens are drawn, as few as together have this probability
+            (nucleus sampling, Holtzman et al. 2020).
+        min_length: fewest tokens, bos and eos counted.
+        max_length: most tokens, bos and eos counted; null takes the model's.
+        no_repeat_ngram_size: no sequence of so many tokens is written twice (Paulus et al. 2018); 0
+            lets them.
+        banned_words: words that are not written, as the tokenizer spells them: a list, [a, b].
+        forced_words: words that are written in any case, by a beam search: a list, [a, b].
+    """
+
+    num_beams: int = 1
+    num_return: int = 1
+    length_penalty: float = 0.0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_length: int = 2
+    max_length: int | None = None
+    no_repeat_ngram_size: int = 0
+    banned_words: list[str] = field(default_factory=list)
+    forced_words: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_range("num_beams", self.num_beams, 1, 2**10)
+        check_range("num_return", self.num_return, 1, 2**10)
+        check_range("length_penalty", self.length_penalty, -5.0, 5.0)
+        check_range("temperature", self.temperature, 0.0, 1e6)
+        check_range("top_k", self.top_k, 0, 2**31)
+        check_range("top_p", self.top_p, 1e-9, 1.0)
+        check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, 2**13)
+        check_range("min_length", self.min_length, 2, 2**13)
+        if self.max_length is not None:
+            check_range("max_length", self.max_length, self.min_length, 2**13)
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        """Refuse what would be ignored, or cannot be had, because of another option."""
+        is_drawn, is_beam = self.temperature > 0, self.num_beams > 1
+        if is_drawn and is_beam:
+            raise ValueError(
+                f"`temperature` must be 0 for a beam search, but it is {self.temperature} instead. "
+                f"Leave out `num_beams` to sample."
+            )
+        if not is_drawn and (self.top_k or self.top_p < 1):
+            raise ValueError(
+                "`temperature` must be above 0 for `top_k` and `top_p`, but it is 0 instead, which "
+                "draws nothing. Set `temperature: 1.0`."
+            )
+        if not is_drawn and self.num_return > self.num_beams:
+            raise ValueError(
+                f"`num_return` must be at most `num_beams`, {self.num_beams}, unless tokens are "
+                f"drawn, but it is {self.num_return} instead. Raise `num_beams`, or set "
+                f"`temperature: 1.0`."
+            )
+        if self.forced_words and not is_beam:
+            raise ValueError(
+                "`num_beams` must be at least 2 for `forced_words`, but it is 1 instead. "
+                "Set `num_beams: 5`."
+            )
+        if self.length_penalty and not is_beam:
+            raise ValueError(
+                f"`length_penalty` must be 0 without a beam search, but it is "
+                f"{self.length_penalty} instead. Set `num_beams: 5`."
+            )

@@ -1,0 +1,147 @@
+"""What nearly all objectives share: the cross-entropy of the tokens to write.
+
+The unit of every loss is nats per target token. Whatever an objective adds for each sentence (a KL
+term, a penalty) it adds as a sum over sentences before it divides by the number of tokens, so that
+the weights in the papers, which are relative to the cross-entropy of a whole sentence, stay what
+they are, and so that devices and batches of other sizes add up to the same gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor
+
+from seqae.batch import Batch
+from seqae.component import check_range
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.cross_entropy import linear_cross_entropy
+from seqae.model.latents import LatentOutput, StochasticLatent
+from seqae.objectives.objective import Objective
+
+
+@dataclass(frozen=True)
+class TokenSums:
+    """Sums over the target tokens of a batch.
+
+    Attributes:
+        loss: (), cross-entropy in nats as it is trained, with label smoothing.
+        nll: (), -log p(x|z) in nats, without gradient.
+        correct: (), how many targets have the highest logit.
+        num_targets: how many targets there are.
+    """
+
+    loss: Tensor
+    nll: Tensor
+    correct: Tensor
+    num_targets: int
+
+
+class LikelihoodObjective(Objective):
+    """An objective with the cross-entropy of each real token, given latent and tokens before it.
+
+    All of these log `reconstruction`, the cross-entropy without smoothing in nats per token;
+    `teacher_forced_accuracy`, the share of tokens that have the highest logit when the decoder
+    reads the true tokens before them; and `latent_loss`, in nats per sentence, where the latent
+    layer adds a term of its own.
+
+    Args:
+        label_smoothing: share of each target's probability spread over the vocabulary in training
+            (Szegedy et al. 2016).
+        word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
+            2016), so that it must look into the latent. bos is never dropped.
+    """
+
+    sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
+
+    def __init__(self, label_smoothing: float, word_dropout: float) -> None:
+        super().__init__()
+        check_range("label_smoothing", label_smoothing, 0.0, 0.99)
+        check_range("word_dropout", word_dropout, 0.0, 1.0)
+        self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
+
+    def check(self, model: SequenceAutoencoder) -> None:
+        """Refuse word dropout for a decoder that reads no words."""
+        if self.word_dropout and not model.decoder.autoregressive:
+            raise ValueError(
+                f"`word_dropout` must be 0 with {type(model.decoder).__name__}, which reads no "
+                f"words, but it is {self.word_dropout} instead. Set "
+                f"`model.objective.word_dropout: 0` or choose another decoder."
+            )
+
+    def token_sums(
+        self, model: SequenceAutoencoder, batch: Batch, latent: Tensor, generator: Generator
+    ) -> TokenSums:
+        """Decode (B, Z) latents under teacher forcing and compare with what is to be written."""
+        decoder_input = batch.decoder_input
+        if model.training and self.word_dropout:
+            decoder_input = drop_words(model, decoder_input, self.word_dropout, generator)
+        features = model.decode(decoder_input, latent)
+        mask = batch.target_mask
+        target = batch.target[mask]
+        sums = linear_cross_entropy(
+            *model.output_layer(features[mask]),
+            target,
+            self.label_smoothing if model.training else 0.0,
+        )
+        return TokenSums(*sums, len(target))
+
+    def values(
+        self, sums: TokenSums, batch: Batch, latents: LatentOutput, penalty: Tensor | float = 0.0
+    ) -> dict[str, Tensor]:
+        """`loss` and what all of these objectives log.
+
+        Args:
+            sums: of the tokens.
+            batch: the sentences.
+            latents: what the latent layer gave; its own term joins the loss.
+            penalty: (), what else the loss holds, in nats, a sum over the batch's sentences.
+        """
+        values = {
+            "reconstruction": sums.nll / sums.num_targets,
+            "teacher_forced_accuracy": sums.correct / sums.num_targets,
+        }
+        if latents.loss is not None:
+            penalty = penalty + len(batch) * latents.loss
+            values["latent_loss"] = latents.loss.detach()
+        return {"loss": (sums.loss + penalty) / sums.num_targets, **values}
+
+
+def drop_words(
+    model: SequenceAutoencoder, decoder_input: Tensor, chance: float, generator: Generator
+) -> Tensor:
+    """Replace tokens by unk, each with the given chance; never bos, the first of each row."""
+    assert model.vocabulary is not None
+    dropped = torch.rand(decoder_input.shape, generator=generator) < chance
+    dropped[:, 0] = False
+    return decoder_input.masked_fill(dropped.to(decoder_input.device), model.vocabulary.unk_id)
+
+
+def check_stochastic(model: SequenceAutoencoder, name: str) -> StochasticLatent:
+    """The model's latent, if it has a posterior.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if isinstance(model.latent, StochasticLatent):
+        return model.latent
+    raise ValueError(
+        f"`model.autoencoder.latent` must have a posterior under {name}, but it is "
+        f"{type(model.latent).__name__} instead. Set `model.autoencoder.latent: GaussianLatent`."
+    )
+
+
+def check_not_stochastic(model: SequenceAutoencoder, name: str) -> None:
+    """Refuse a latent whose posterior nothing would train.
+
+    Raises:
+        ValueError: if the latent has a posterior.
+    """
+    if isinstance(model.latent, StochasticLatent):
+        raise ValueError(
+            f"`model.autoencoder.latent` must have no posterior under {name}, which trains none, "
+            f"but it is {type(model.latent).__name__} instead. Set "
+            f"`model.autoencoder.latent: DeterministicLatent`, or `model.objective: Variational`."
+        )

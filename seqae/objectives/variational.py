@@ -1,0 +1,147 @@
+"""Variational: the VAE and its remedies against posterior collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, final
+
+import torch
+from torch import Generator, Tensor, nn
+
+from seqae.batch import Batch
+from seqae.component import check_range
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.objectives.likelihood import LikelihoodObjective, check_stochastic
+from seqae.objectives.schedules import cyclical
+
+
+@final
+class Variational(LikelihoodObjective):
+    """The negative evidence lower bound (Kingma and Welling 2014; for text Bowman et al. 2016).
+
+    loss = -log p(x|z) + kl_weight * KL(q(z|x) || p(z)), z drawn once from q(z|x). A `kl_weight`
+    above 1 is the beta-VAE (Higgins et al. 2017).
+
+    A decoder that sees the words before often leaves the latent unused: the KL term goes to zero.
+    Remedies, to be combined at will: a rising weight (`kl_warmup_steps`), several times over
+    (`kl_cycles`, Fu et al. 2019), a floor of the KL term (`free_bits`), `word_dropout`, the
+    posterior with batch normalisation (`GaussianLatent.batch_norm`), more steps for the encoder
+    than for the decoder (`aggressive_steps`), and a start as a plain autoencoder
+    (`pretraining_steps`).
+
+    Logs, beside what all likelihood objectives log, `kl` in nats per sentence, unweighted and
+    without floor; `kl_weight`; and in evaluation `negative_elbo` in nats per sentence: one draw of
+    -log p(x|z) + KL, whatever the weight and the floor: an upper bound of -log p(x), on average.
+
+    Args:
+        kl_weight: of the KL term, after the warm-up.
+        kl_warmup_steps: optimizer steps over which the weight rises from 0; they begin after
+            the pre-training.
+        kl_cycles: how often it does; more than 1 is the cyclical schedule of Fu et al. 2019
+            (arXiv:1903.10145, section 3), who take 4.
+        kl_rising_share: share of a cycle over which the weight rises; 0.5 there.
+        free_bits: floor of the KL term in nats for each dimension (for each vector, where the
+            posterior does not factorise). The mean over the batch is clamped, as in Kingma et al.
+            2016 (arXiv:1606.04934, appendix C.8), not each sentence's own term; on several devices
+            or under accumulation, that of each part of the batch.
+        word_dropout: chance that a token the decoder reads becomes unk in training.
+        label_smoothing: share of each target's probability spread over the vocabulary in training.
+        aggressive_steps: optimizer steps, after the pre-training, in which encoder and decoder take
+            turns (He et al. 2019, arXiv:1901.05534, algorithm 1). There the encoder is trained
+            until it gains no more, and until the mutual information falls; here both are numbers.
+        encoder_updates: steps of the encoder for each step of the decoder, in that time. The
+            embedding, which both read, goes with the decoder.
+        pretraining_steps: optimizer steps as a plain autoencoder, with the mean as the latent and
+            no KL term, after which the decoder and the output layer are drawn anew (Li et al. 2019,
+            arXiv:1909.00868, section 3). Tied embeddings, the encoder's too, stay.
+    """
+
+    sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {
+        "kl",
+        "kl_weight",
+        "negative_elbo",
+    }
+
+    def __init__(
+        self,
+        kl_weight: float = 1.0,
+        kl_warmup_steps: int = 0,
+        kl_cycles: int = 1,
+        kl_rising_share: float = 0.5,
+        free_bits: float = 0.0,
+        word_dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        aggressive_steps: int = 0,
+        encoder_updates: int = 10,
+        pretraining_steps: int = 0,
+    ) -> None:
+        super().__init__(label_smoothing, word_dropout)
+        check_range("kl_weight", kl_weight, 0.0, 1e4)
+        check_range("kl_warmup_steps", kl_warmup_steps, 0, 10**9)
+        check_range("kl_cycles", kl_cycles, 1, 10**6)
+        check_range("kl_rising_share", kl_rising_share, 0.01, 1.0)
+        check_range("free_bits", free_bits, 0.0, 100.0)
+        check_range("aggressive_steps", aggressive_steps, 0, 10**9)
+        check_range("encoder_updates", encoder_updates, 1, 10**6)
+        check_range("pretraining_steps", pretraining_steps, 0, 10**9)
+        self.kl_weight, self.kl_warmup_steps = kl_weight, kl_warmup_steps
+        self.kl_cycles, self.kl_rising_share, self.free_bits = kl_cycles, kl_rising_share, free_bits
+        self.aggressive_steps, self.encoder_updates = aggressive_steps, encoder_updates
+        self.pretraining_steps = pretraining_steps
+
+    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
+        super().check(model)
+        check_stochastic(model, "Variational")
+
+    def forward(  # noqa: D102
+        self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
+    ) -> dict[str, Tensor]:
+        latent = check_stochastic(model, "Variational")
+        is_pretraining = model.training and step < self.pretraining_steps
+        latents = model.encode(batch, None if is_pretraining else generator)
+        sums = self.token_sums(model, batch, latents.latent, generator)
+        kl = latent.kl(latents)
+        weight = self._kl_weight_at(step)
+        floored = kl.mean(dim=0).clamp(min=self.free_bits).sum() * len(batch)
+        # With a weight of zero too, so that every weight of the posterior gets a gradient.
+        values = self.values(sums, batch, latents, weight * floored)
+        values["kl"] = kl.detach().sum() / len(batch)
+        values["kl_weight"] = torch.tensor(weight, device=kl.device)
+        if not model.training:
+            values["negative_elbo"] = sums.nll / len(batch) + values["kl"]
+        return values
+
+    def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:  # noqa: D102
+        place = step - self.pretraining_steps
+        if not 0 <= place < self.aggressive_steps:
+            return ()
+        reading = {*model.encoder.parameters(), *model.latent.parameters()}
+        if place % (self.encoder_updates + 1) == self.encoder_updates:
+            return reading
+        return [weight for weight in model.parameters() if weight not in reading]
+
+    def restart(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:  # noqa: D102
+        if not self.pretraining_steps or step != self.pretraining_steps:
+            return ()
+        assert model.vocabulary is not None
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(step)  # the same weights on every device
+        fresh = SequenceAutoencoder.from_config(model.config())
+        fresh.build(model.vocabulary, model.max_length)
+        torch.set_rng_state(state)
+        old = [*model.decoder.parameters(), *model.output.parameters()]
+        new = [*fresh.decoder.parameters(), *fresh.output.parameters()]
+        with torch.no_grad():
+            for weight, drawn in zip(old, new, strict=True):
+                weight.copy_(drawn)
+        return old
+
+    def _kl_weight_at(self, step: int) -> float:
+        if step < self.pretraining_steps:
+            return 0.0
+        return self.kl_weight * cyclical(
+            step - self.pretraining_steps,
+            self.kl_warmup_steps,
+            self.kl_cycles,
+            self.kl_rising_share,
+        )

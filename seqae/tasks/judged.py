@@ -1,0 +1,86 @@
+"""Sentences with a judgement: pairs with a score of similarity, sentences with a label."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from seqae.metrics.embedding import FOLDS
+
+
+def read_pairs(path: str) -> list[tuple[str, str, float]]:
+    """Read pairs of sentences with a score, as those of an STS task.
+
+    Args:
+        path: a .tsv file of `first TAB second TAB score`, or a .jsonl file with these keys.
+
+    Raises:
+        ValueError: if it holds something else, or fewer than two pairs.
+    """
+    rows = _read(path, "pairs", ("first", "second", "score"))
+    try:
+        pairs = [(str(first), str(second), float(score)) for first, second, score in rows]
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"`pairs` must have a number as the score of each pair, but {path} has another one: "
+            f"{error}. Take out the line of headings, if that is it."
+        ) from error
+    if len(pairs) < 2:
+        raise ValueError(f"`pairs` must hold two pairs or more, but {path} holds {len(pairs)}.")
+    return pairs
+
+
+def read_labelled(path: str) -> list[tuple[str, str]]:
+    """Read sentences with a label.
+
+    Args:
+        path: a .tsv file of `text TAB label`, or a .jsonl file with these keys.
+
+    Raises:
+        ValueError: if it holds something else, or too few sentences of a label.
+    """
+    labelled = [(str(text), str(label)) for text, label in _read(path, "labels", ("text", "label"))]
+    counts = Counter(label for _, label in labelled)
+    rarest = min(counts, key=lambda label: counts[label], default="")
+    if len(counts) < 2 or counts[rarest] < FOLDS:
+        raise ValueError(
+            f"`labels` must hold two labels or more with {FOLDS} sentences or more each, but "
+            f"{path} holds {len(counts)}, and {counts[rarest]} of {rarest!r}. Leave rare ones out."
+        )
+    return labelled
+
+
+def _read(path: str, key: str, columns: tuple[str, ...]) -> list[list[Any]]:
+    if Path(path).suffix not in (".tsv", ".jsonl"):
+        raise ValueError(
+            f"`{key}` must be a .tsv or .jsonl file, but it is {path} instead. Write "
+            f"{' TAB '.join(columns)} in each line of a .tsv file."
+        )
+    with open(path, encoding="utf-8") as file:
+        lines = [line.rstrip("\r\n") for line in file]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        row = _split(line, columns, is_json=path.endswith(".jsonl"))
+        if row is None:
+            raise ValueError(
+                f"`{key}` must have {', '.join(columns)} in each line, but line {number} of {path} "
+                f"has not: {line[:60]!r}. Put it right or take it out."
+            )
+        rows.append(row)
+    return rows
+
+
+def _split(line: str, columns: tuple[str, ...], is_json: bool) -> list[Any] | None:
+    """The columns of a line; None if it has others."""
+    if not is_json:
+        row = line.split("\t")
+        return row if len(row) == len(columns) else None
+    try:
+        fields = json.loads(line)
+        return [fields[column] for column in columns]
+    except (ValueError, KeyError, TypeError):
+        return None

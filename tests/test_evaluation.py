@@ -1,0 +1,300 @@
+"""`seqae evaluate` and `seqae compare`: every group of figures, the table, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import SENTENCES, run_seqae, write_text
+
+import seqae
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.data.tokenizers import ByteTokenizer
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.decoders import GRUDecoder
+from seqae.model.encoders import GRUEncoder
+from seqae.model.gaussian import GaussianLatent
+from seqae.model.latents import Latent
+from seqae.model.vector_quantised import VectorQuantisedLatent
+from seqae.tasks import figures
+from seqae.tasks.compare import flatten
+from seqae.tasks.evaluation import Evaluation, Judged
+from seqae.tasks.figures import FIGURES
+from seqae.tasks.generation import draw_latents, random_rows
+from seqae.tasks.language_model import LanguageModel
+from seqae.tasks.measures import interpolation, posterior
+
+Out = pytest.CaptureFixture[str]
+
+
+def error_of(capsys: Out) -> str:
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("seqae: error: ")
+    return said.err
+
+
+def untrained(latent: Latent) -> TextAutoencoder:
+    tokenizer = ByteTokenizer()
+    tokenizer.train(SENTENCES)
+    model = SequenceAutoencoder(GRUEncoder(8), latent, GRUDecoder(8), embedding_dim=8)
+    model.build(tokenizer.vocabulary, 64).eval()
+    return TextAutoencoder(model, tokenizer)
+
+
+def evaluation(model: TextAutoencoder) -> Evaluation:
+    texts = list(SENTENCES)
+    return Evaluation(model, texts, texts, [[] for _ in texts], texts, seed=0)
+
+
+# The command
+
+
+def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    pairs, labels, output = (tmp_path / name for name in ("sts.tsv", "labels.jsonl", "out.json"))
+    pairs.write_text("the cat sees the mat\tthe cat likes the mat\t4\nnull\t[a]\t1\na\tb\t2\n")
+    rows = [{"text": text, "label": text.split()[2]} for text in SENTENCES[8:]]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["--metrics", *figures.GROUPS, "--pairs", pairs, "--labels", labels]
+    options += ["--output", output, "--samples", 40, "--steps", 5, "--explain", "true"]
+    assert run_seqae("evaluate", overfit_run, *options) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 100
+    found = json.loads(output.read_text())
+    own = found["scores"]["model"]
+    assert own["exact_match"] == own["unigram_bleu"] == 1.0
+    assert own["edit_distance"] == own["duplicates"] == 0.0
+    assert own["shuffle_gap"] > 1.0
+    assert own["neighbour_accuracy"] > found["scores"]["chance"]["neighbour_accuracy"]
+    # Its latent is deterministic: there is no likelihood, and that is said.
+    assert not {"nll", "negative_elbo", "kl", "mutual_information"} & set(own)
+    assert "not paid for" in found["notes"]["likelihood"]
+    assert "no prior" in found["notes"]["generation"]
+    assert found["scores"]["token frequencies"]["bits_per_byte"] > 0
+    assert found["scores"]["real text"]["copies"] == 1.0
+    sentences = sum(row["sentences"] for row in found["by_length"].values())
+    assert sentences == found["sentences"] == 32
+    for key in own:
+        assert FIGURES[key].label in said
+
+
+def test_some_groups(overfit_run: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    options = ["--metrics", "latent", "--output", output, "--examples", 0]
+    assert run_seqae("evaluate", overfit_run, *options) == 0
+    scores = json.loads(output.read_text())["scores"]
+    assert set(scores) == {"model", "TF-IDF + SVD"}
+    assert "exact_match" not in scores["model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("pairs.csv", "a,b,1\n", "must be a .tsv or .jsonl file"),
+        ("pairs.tsv", "a\tb\n", "line 1 of"),
+        ("pairs.tsv", "a\tb\t1\nfirst\tsecond\tscore\n", "a number as the score"),
+        ("pairs.jsonl", '{"first": "a"}\n', "line 1 of"),
+        ("pairs.jsonl", "7\n", "line 1 of"),
+        ("pairs.tsv", "a\tb\t1\n", "two pairs or more"),
+    ],
+)
+def test_bad_pairs(
+    overfit_run: Path, tmp_path: Path, capsys: Out, name: str, text: str, said: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert run_seqae("evaluate", overfit_run, "--pairs", tmp_path / name) == 1
+    assert said in error_of(capsys)
+
+
+def test_bad_labels(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "labels.tsv").write_text("a\tx\n" * 9 + "b\ty\n")
+    assert run_seqae("evaluate", overfit_run, "--labels", tmp_path / "labels.tsv") == 1
+    assert "and 1 of 'y'" in error_of(capsys)
+
+
+def test_embedding_needs_judged_sentences(overfit_run: Path, capsys: Out) -> None:
+    assert run_seqae("evaluate", overfit_run, "--metrics", "embedding") == 1
+    assert "neither `pairs` nor `labels` is given" in error_of(capsys)
+
+
+def test_an_unknown_group(overfit_run: Path, capsys: Out) -> None:
+    assert run_seqae("evaluate", overfit_run, "--metrics", "reconstructions") == 2
+    assert "metrics" in error_of(capsys)
+
+
+# Groups
+
+
+def test_the_likelihood_of_a_posterior() -> None:
+    found = evaluation(untrained(GaussianLatent(4)))
+    found.likelihood_and_latent(["likelihood", "latent"], 5)
+    own = found.scores["model"]
+    tokens = sum(len(s.encode()) + 1 for s in SENTENCES)
+    size = tokens - len(SENTENCES)
+    assert own["nll_per_token"] * tokens == pytest.approx(own["nll"] * 32)
+    assert own["perplexity"] == pytest.approx(math.exp(own["nll_per_token"]))
+    assert own["bits_per_byte"] == pytest.approx(own["nll"] * 32 / math.log(2) / size)
+    assert own["mutual_information_limit"] == pytest.approx(math.log(32))
+    assert found.notes["likelihood"] == "NLL with 5 importance-weighted draws"
+
+
+def test_the_likelihood_of_codes_is_a_bound() -> None:
+    found = evaluation(untrained(VectorQuantisedLatent(8, num_codes=16, num_groups=2)))
+    found.likelihood_and_latent(["likelihood"], 5)
+    own = found.scores["model"]
+    paid = own["nll"] - own["conditional_nll"] * own["nll"] / own["nll_per_token"]
+    assert paid == pytest.approx(2 * math.log(16))
+    assert own["nll"] == own["negative_elbo"]
+
+
+def test_paired_text_is_scored_against_what_is_due() -> None:
+    """Read one sentence, write another: the likelihood is that of the other."""
+    model = untrained(GaussianLatent(4))
+    due = [text[::-1] + "!" for text in SENTENCES]
+    found = posterior(model, list(SENTENCES), due)
+    assert found.tokens == sum(len(text.encode()) + 1 for text in due)
+    same = posterior(model, list(SENTENCES), list(SENTENCES))
+    assert same.nll != found.nll
+    assert same.output.latent.equal(found.output.latent)
+
+
+def test_sentences_that_do_not_fit_are_left_out_and_it_is_said() -> None:
+    found = evaluation(untrained(GaussianLatent(4)))
+    found.texts = found.due = [*SENTENCES, "x" * 100]
+    found.likelihood_and_latent(["likelihood"], 2)
+    assert found.notes["latent"] == "of the 32 sentences that fit the model"
+
+
+def test_interpolation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two pairs: one word at a time, and all four at once."""
+    ways = {
+        "even": ["a b c d", "x b c d", "x y c d", "x y z d", *["x y z w"] * 5],
+        "jump": [*["a b c d"] * 4, *["x y z w"] * 5],
+        "detour": ["a", "b", *["a"] * 6, "c"],
+    }
+    model = untrained(GaussianLatent(2))
+
+    def decode(self: TextAutoencoder, latents: Any) -> list[str]:
+        assert len(latents) == 9 * len(chosen)
+        return [text for name in chosen for text in ways[name]]
+
+    monkeypatch.setattr(TextAutoencoder, "decode", decode)
+    expected = {"even": (1.0, 0.25), "jump": (1.0, 1.0), "detour": (3.0, 1 / 3)}
+    for name, (detour, largest) in expected.items():
+        chosen = [name]
+        found = interpolation(model, ["p", "q"])
+        assert found == pytest.approx({"detour": detour, "largest_step": largest})
+    chosen = ["even", "jump"]
+    assert interpolation(model, list("pqrs"))["largest_step"] == pytest.approx(0.625)
+
+
+def test_embeddings_of_nothing_in_common() -> None:
+    found = evaluation(untrained(GaussianLatent(4)))
+    found.embedding(Judged(pairs=[("a", "b", 1.0), ("the cat", "the mat", 2.0)]))
+    assert set(found.scores) == {"model", "TF-IDF + SVD"}
+
+
+# Generation
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_latents_without_prior_follow_those_of_training(overfit_run: Path, is_kept: bool) -> None:
+    model = seqae.load(overfit_run)
+    model.density = model.density if is_kept else None
+    own, drawn = model.encode(SENTENCES), draw_latents(model, SENTENCES, 4000, seed=1)
+    assert drawn.dtype == np.float32
+    np.testing.assert_allclose(drawn.mean(axis=0), own.mean(axis=0), atol=0.1)
+    # The fit shrinks the covariance towards a ball, which leaves its trace.
+    assert np.cov(drawn.T).trace() == pytest.approx(np.cov(own.T).trace(), rel=0.05)
+
+
+def test_latents_with_a_prior_are_drawn_from_it() -> None:
+    drawn = draw_latents(untrained(GaussianLatent(3)), SENTENCES, 4000, seed=1)
+    assert np.cov(drawn.T) == pytest.approx(np.eye(3), abs=0.1)
+
+
+def test_random_rows_keep_frequencies_and_lengths() -> None:
+    rows = random_rows([[1, 1, 1], [1, 1, 2]], 2000, random.Random(0))
+    flat = [token for row in rows for token in row]
+    assert {len(row) for row in rows} == {3}
+    assert flat.count(2) / len(flat) == pytest.approx(1 / 6, abs=0.02)
+
+
+def test_a_language_model_learns_and_is_the_same_again() -> None:
+    tokenizer = ByteTokenizer()
+    tokenizer.train(SENTENCES)
+    rows = tokenizer.encode(list(SENTENCES[8:]))
+    state = torch.get_rng_state()
+    found = [
+        LanguageModel(tokenizer.vocabulary, 64, 32, 16).fit(rows, steps).perplexity(rows)
+        for steps in (1, 60, 60)
+    ]
+    assert found[0] > 100
+    assert found[1] == found[2] < 30
+    assert torch.equal(state, torch.get_rng_state())
+
+
+# Compare
+
+
+def test_compare_two_runs(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    text, other, output = tmp_path / "text.txt", tmp_path / "other", tmp_path / "compared.json"
+    write_text(text)
+    options = ["--data.train", text, "--run_dir", other, "--model.learning_rate", 0.001]
+    config = overfit_run.parent / "small.yaml"
+    assert run_seqae("fit", "-c", config, *options, "--trainer.max_epochs", 1) == 0
+    assert run_seqae("evaluate", other, text, "--output", other / "evaluation.json") == 0
+    capsys.readouterr()
+    assert run_seqae("compare", overfit_run, other, "--output", output) == 0
+    said = capsys.readouterr().out
+    assert "model.learning_rate" in said
+    found = json.loads(output.read_text())
+    assert found["settings"]["model.learning_rate"] == [0.01, 0.001]
+    assert "model.seed" not in found["settings"]  # equal
+    exact = found["figures"]["exact_match"]
+    assert exact[0] is None  # was not evaluated
+    assert exact[1] < 1.0
+    assert found["figures"]["val/exact_match"][0] == 1.0
+
+
+def test_compare_evaluations_and_bundles(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    output = tmp_path / "out.json"
+    assert run_seqae("evaluate", overfit_run, "--limit", 4, "--output", output) == 0
+    assert run_seqae("compare", overfit_run / "bundle", output) == 0
+    assert "100.0%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"scores": 1}'])
+def test_compare_refuses_what_is_no_run(tmp_path: Path, capsys: Out, text: str | None) -> None:
+    path = tmp_path / "what.json"
+    if text is not None:
+        path.write_text(text)
+    assert run_seqae("compare", path) == 1
+    assert "`runs` must be" in error_of(capsys)
+
+
+def test_flatten() -> None:
+    part = {"class_path": "seqae.model.GRUEncoder", "init_args": {"hidden_dim": 8}}
+    flat = flatten({"model": {"encoder": part, "seed": 0}, "threads": 1})
+    assert flat == {
+        "model.encoder": "GRUEncoder",
+        "model.encoder.hidden_dim": 8,
+        "model.seed": 0,
+        "threads": 1,
+    }
+
+
+# The table
+
+
+def test_every_figure_has_a_name_of_its_own_and_a_meaning() -> None:
+    labels = [(figure.group, figure.label) for figure in FIGURES.values()]
+    assert len(set(labels)) == len(labels)
+    assert all(len(figure.label) <= 34 and len(figure.meaning) > 20 for figure in FIGURES.values())
