@@ -138,17 +138,17 @@ def _arguments_from_plain(cls: type[Component], arguments: Any) -> dict[str, Any
         )
     hints = get_type_hints(cls.__init__)
     return {
-        name: _from_plain(value, hints.get(name, Any), name) for name, value in arguments.items()
+        name: from_plain(value, hints.get(name, Any), name) for name, value in arguments.items()
     }
 
 
-def _from_plain(value: Any, hint: Any, key: str) -> Any:
+def from_plain(value: Any, hint: Any, key: str) -> Any:
     """Turn plain data into the argument that the type hint asks for, or refuse it."""
     origin, options = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         for option in options:
             try:
-                return _from_plain(value, option, key)
+                return from_plain(value, option, key)
             except ValueError as error:
                 refusal = error
         raise refusal
@@ -157,7 +157,7 @@ def _from_plain(value: Any, hint: Any, key: str) -> Any:
     if origin is Literal and value in options:
         return value
     if origin is list and isinstance(value, list):
-        return [_from_plain(item, options[0], key) for item in value]
+        return [from_plain(item, options[0], key) for item in value]
     if hint is float and type(value) is int:
         return float(value)
     if hint in PLAIN_TYPES and type(value) is hint:

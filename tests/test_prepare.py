@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from small import SENTENCES, numbered, write_text
 
+from seqae.data import corpus as corpus_module
 from seqae.data import preparation
 from seqae.data.cleaning import CleanOptions
 from seqae.data.corpus import CorpusWriter
@@ -275,6 +277,7 @@ def test_an_interrupted_preparation_goes_on(
 KILLED = """
 import os, sys, time
 from pathlib import Path
+from seqae.data import corpus as corpus_module
 from seqae.data import preparation
 from seqae.data.prepare import prepare
 from seqae.data.settings import DataSettings
@@ -304,6 +307,60 @@ def test_a_killed_preparation_goes_on(cache: Path, tmp_path: Path) -> None:
     folder = prepare(asked, BPETokenizer(300), cache)
     whole = prepare(asked, BPETokenizer(300), tmp_path / "other")
     assert sentences_of(folder) == sentences_of(whole)
+
+
+@pytest.mark.parametrize("moment", range(16))
+def test_an_interruption_at_the_end_goes_on(
+    many: DataSettings, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Repetitions are left out then, of which no commit must know."""
+    asked = replace(many, train=(*many.train, many.train[0]))
+    asked = replace(asked, cleaning=CleanOptions(deduplicate=True))
+    whole = prepare(asked, BPETokenizer(300), tmp_path / "other")
+    write, count = corpus_module.write_synced, 0
+
+    def interrupted(path: Path, data: bytes | str) -> None:
+        nonlocal count
+        if count == moment:
+            raise KeyboardInterrupt
+        count += 1
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        for module in (corpus_module, preparation):
+            patch.setattr(module, "write_synced", interrupted)
+        if moment < 14:  # 3 splits of 4 files, and 2 reports
+            with pytest.raises(KeyboardInterrupt):
+                prepare(asked, BPETokenizer(300), cache, 1)
+        else:
+            prepare(asked, BPETokenizer(300), cache, 1)
+    folder = prepare(asked, BPETokenizer(300), cache, 1)
+    assert sentences_of(folder) == sentences_of(whole)
+    assert (folder / "report.json").read_text() == (whole / "report.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["report.json", "tokenizer.json", "train/starts.bin", "val/corpus.json"]
+)
+def test_a_damaged_folder_is_prepared_anew(
+    text: Path, cache: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    folder = prepare(settings(text), TOKENIZER, cache)
+    (folder / name).write_bytes(b"")
+    with caplog.at_level("WARNING", "seqae"):
+        assert texts(prepare(settings(text), TOKENIZER, cache)) == ["one", "two", "three"]
+    assert "is damaged" in caplog.text
+
+
+def test_closed_standard_input(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(FileNotFoundError, match="`data.train` must be a file"):
+        prepare(settings("-"), TOKENIZER, cache)
+
+
+def test_standard_input_is_named_once() -> None:
+    with pytest.raises(ValueError, match="`data` must name standard input once"):
+        settings("-", val=("-",)).check()
 
 
 def test_one_process_or_several_give_the_same(many: DataSettings, tmp_path: Path) -> None:

@@ -213,6 +213,26 @@ def test_the_rate_follows_the_new_number_of_steps(tmp_path: Path, text: Path) ->
     assert rates[30] == pytest.approx(1e-2 / 3)
 
 
+@pytest.mark.parametrize("change", ["text", "split", "budget"])
+def test_another_order_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """The tokenizer, of bytes, stays the same; the sentences would be others."""
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 1]
+    options += ["--data.tokenizer", "ByteTokenizer", "--run_dir", tmp_path / "run"]
+    assert run_seqae("fit", *options) == 0
+    changes = {"split": ["--data.split_seed", 9], "budget": ["--data.batch_tokens", 200]}
+    if change == "text":
+        write_text(text, [f"{sentence}!" for sentence in numbered(60)])
+    again = ["--resume", tmp_path / "run", "--trainer.max_epochs", 2]
+    assert run_seqae("fit", *again, *changes.get(change, [])) == 1
+    key = "data.batch_tokens" if change == "budget" else "data.train"
+    said = capsys.readouterr().err
+    assert f"`{key}` must be" in said
+    assert "as in the run that goes on" in said
+
+
 def test_a_checkpoint_of_another_tokenizer_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -571,3 +571,16 @@ def test_a_block_knows_its_targets():
     assert (stripped.texts, stripped.targets) == (["one", "three"], ["1", "3"])
     assert stripped.numbers == [1, 3]
     assert stripped.counts.dropped == {BLANK: 1}
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_what_follows_a_packed_stream_is_read_or_refused(tmp_path, pack):
+    """Python's own readers take what is no stream for the end of the file."""
+    path = tmp_path / f"a.{'bz2' if pack is bz2.compress else 'xz'}"
+    key = "data.train"
+    path.write_bytes(pack(b"one\n") + pack(b"") + pack(b"two\n"))
+    assert list(open_source(str(path), key).texts()) == ["one", "two"]
+    for rest in (b"X" + pack(b"two\n" * 1000), pack(b"two\n" * 1000)[:-5]):
+        path.write_bytes(pack(b"one\n") + rest)
+        with pytest.raises(ValueError, match="is damaged or cut off"):
+            list(open_source(str(path), key).texts())

@@ -18,10 +18,12 @@ missing from the index only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -110,6 +112,15 @@ class TokenizedCorpus:
     def num_tokens(self) -> int:
         """Tokens in all, bos and eos counted."""
         return int(self.lengths.sum(dtype=np.int64))
+
+    @cached_property
+    def key(self) -> str:
+        """Eight hex digits that tell it from other corpora, by up to a million sentences."""
+        chosen = slice(None, None, max(1, len(self) // 1_000_000))
+        digest = hashlib.sha256(str(len(self)).encode())
+        digest.update(self.hashes[chosen].tobytes())
+        digest.update(self.lengths[chosen].tobytes())
+        return digest.hexdigest()[:8]
 
     @property
     def batch_lengths(self) -> NDArray[np.int32]:
@@ -206,7 +217,7 @@ class CorpusWriter:
         self.sentences: int = state["sentences"] if state else 0
         self.shards: list[int] = list(state["shards"]) if state else [0]
         self._index = {
-            name: _open_at(folder / f"{name}.bin", self.sentences * dtype.itemsize)
+            name: _open_at(folder / working_name(name), self.sentences * dtype.itemsize)
             for name, dtype in INDEX.items()
         }
         self._ids = self._open_shard()
@@ -249,8 +260,7 @@ class CorpusWriter:
         if self.target is not None:
             self.target.finish(keep)
         self.close()
-        if keep is not None:
-            self._keep_only(keep)
+        self._write_index(keep)
         told = {
             "format": FORMAT,
             "dtype": self.dtype.name,
@@ -259,13 +269,13 @@ class CorpusWriter:
             "shards": self.shards,
             "is_paired": self.target is not None,
         }
-        (self.folder / "corpus.json").write_text(json.dumps(told), encoding="utf-8")
+        write_synced(self.folder / "corpus.json", json.dumps(told))
         return TokenizedCorpus(self.folder)
 
     def read_hashes(self) -> NDArray[np.uint64]:
         """(N,) uint64, those of all sentences written so far; of a pair, both sides' in one."""
         self._index["hashes"].flush()
-        hashes: NDArray[np.uint64] = np.fromfile(self.folder / "hashes.bin", np.uint64)
+        hashes: NDArray[np.uint64] = np.fromfile(self.folder / working_name("hashes"), np.uint64)
         if self.target is None:
             return hashes
         return PairHashes(hashes, self.target.read_hashes())[:]
@@ -285,16 +295,39 @@ class CorpusWriter:
         path = self.folder / shard_name(len(self.shards) - 1)
         return _open_at(path, self.shards[-1] * self.dtype.itemsize)
 
-    def _keep_only(self, keep: NDArray[np.bool_]) -> None:
+    def _write_index(self, keep: NDArray[np.bool_] | None) -> None:
+        """Write the index for readers; the one that commits count stays as it is until the end."""
         for name, dtype in INDEX.items():
-            path = self.folder / f"{name}.bin"
-            np.fromfile(path, dtype)[keep].tofile(path)
-        self.sentences = int(keep.sum())
+            array = np.fromfile(self.folder / working_name(name), dtype)
+            data = (array if keep is None else array[keep]).tobytes()
+            write_synced(self.folder / f"{name}.bin", data)
+        if keep is not None:
+            self.sentences = int(keep.sum())
+
+    def clear(self) -> None:
+        """Remove what only an interrupted preparation would need."""
+        for name in INDEX:
+            (self.folder / working_name(name)).unlink(missing_ok=True)
+        if self.target is not None:
+            self.target.clear()
 
 
 def shard_name(number: int) -> str:
     """The file name of a shard."""
     return f"token_ids-{number:05}.bin"
+
+
+def working_name(name: str) -> str:
+    """The file name of a part of the index while sentences are being written."""
+    return f"{name}.unfinished.bin"
+
+
+def write_synced(path: Path, data: bytes | str) -> None:
+    """Write a file, and make sure that it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:
@@ -309,6 +342,9 @@ def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch
 def _open_at(path: Path, size: int) -> IO[bytes]:
     """Open a file for writing behind its first `size` bytes; what is after them goes."""
     file = path.open("r+b" if path.exists() else "w+b")
+    if path.stat().st_size < size:
+        file.close()
+        raise ValueError(f"{path} was shortened from outside. Run the same command again.")
     file.truncate(size)
     file.seek(size)
     return file

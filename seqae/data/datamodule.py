@@ -326,7 +326,7 @@ class TextDataModule(LightningDataModule):
             return {"stream": self._gather_stream(self._stream)}
         if self.settings.streaming:  # saved before the first step; an empty state is not stored
             return {"stream": self._stream_state} if self._stream_state else {}
-        return order_state(self.trainer, self._train_sampler)
+        return order_state(self.trainer, self._train_sampler) | {"order": self._order()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on there, on any number of processes and workers."""
@@ -339,8 +339,27 @@ class TextDataModule(LightningDataModule):
         if self.settings.streaming:
             self._stream_state = state_dict["stream"]
             return
-        self._resumed = ResumedOrder(**state_dict)
+        order = state_dict["order"]
+        for key, now in self._order().items():
+            if order[key] != now:
+                raise ValueError(
+                    f"`{key}` must be {order[key]}, as in the run that goes on, but it is {now} "
+                    f"instead: the order of the sentences would be another. Put it back, or train "
+                    f"anew."
+                )
+        place = {name: value for name, value in state_dict.items() if name != "order"}
+        self._resumed = ResumedOrder(**place)
         self.trainer.callbacks.append(self._resumed)  # type: ignore[attr-defined]
+
+    def _order(self) -> dict[str, Any]:
+        """What decides the order of the training sentences, by configuration key."""
+        return {
+            "data.train": f"text with key {self.corpora['train'].key}",
+            "data.batch_tokens": self.batch_tokens,
+            "data.seed": self.seed,
+            "data.round_length": self.rounding.length,
+            "data.round_rows": self.rounding.rows,
+        }
 
     def _eval_loader(self, split: Split) -> DataLoader[Batch] | list[Any]:
         if not len(self.corpora[split]):

@@ -20,7 +20,7 @@ import numpy as np
 
 from seqae.data.builtin import SPLITS, Split
 from seqae.data.cleaning import clean
-from seqae.data.corpus import CorpusWriter
+from seqae.data.corpus import CorpusWriter, write_synced
 from seqae.data.pipeline import Encoded, Pipeline, hash_texts, split_by_hash
 from seqae.data.report import first_occurrences, measure, to_text
 from seqae.data.settings import DataSettings
@@ -157,6 +157,8 @@ class Preparation:
             for writer in writers.values():
                 writer.close()
         state.unlink(missing_ok=True)
+        for writer in writers.values():
+            writer.clear()
 
     def _train(self, tokenizer: Tokenizer) -> Tokenizer:
         """Train a copy, so that the caller's, and with it the cache's key, stays as it was."""
@@ -271,8 +273,8 @@ class Preparation:
             "repetitions_left_out": {split: int((~kept).sum()) for split, kept in keep.items()},
             "settings": asdict(self.settings),
         }
-        (self.folder / REPORT_TEXT).write_text(to_text(report), encoding="utf-8")
-        (self.folder / REPORT).write_text(json.dumps(report, indent=2), encoding="utf-8")
+        write_synced(self.folder / REPORT_TEXT, to_text(report))
+        write_synced(self.folder / REPORT, json.dumps(report, indent=2))
 
     def _first_occurrences(self, writers: dict[Split, CorpusWriter]) -> dict[Split, Any]:
         """For each split, which sentences stand there for the first time, and in no test before.

@@ -69,13 +69,16 @@ def prepare(
         OSError: if a source or the cache cannot be read or written.
     """
     with _temporary_folder(cache_dir) as temporary:
-        sources = {
-            split: [spool(source, temporary) for source in some]
-            for split, some in settings.open_sources().items()
-        }
+        try:
+            sources = {
+                split: [spool(source, temporary) for source in some]
+                for split, some in settings.open_sources().items()
+            }
+        except OSError as error:
+            raise _tell_full(error, cache_dir) from error
         folder = cache_dir / _cache_key(settings, tokenizer, sources)
         with _alone(cache_dir / f"{folder.name}.lock"):
-            if not (folder / REPORT).exists():
+            if not _is_whole(folder):
                 unfinished = folder.with_name(f"{folder.name}.unfinished")
                 try:
                     work = Preparation(unfinished, settings, sources, processes or num_cores())
@@ -102,6 +105,21 @@ def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
         {split: TokenizedCorpus(folder / split) for split in SPLITS},
         json.loads((folder / REPORT).read_text(encoding="utf-8")),
     )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache is there, and can be opened."""
+    if not folder.exists():
+        return False
+    try:
+        json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        Tokenizer.load(folder / "tokenizer.json")
+        for split in SPLITS:
+            TokenizedCorpus(folder / split)
+    except (ValueError, KeyError, OSError) as error:
+        log.warning(f"data: {folder} is damaged ({error}) and is prepared anew.")
+        return False
+    return True
 
 
 @contextmanager

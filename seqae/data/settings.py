@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from seqae.component import check_choice, check_range
+from seqae.component import check_choice, check_range, from_plain
 from seqae.data.builtin import SPLITS, Split
 from seqae.data.cleaning import CleanOptions
 from seqae.data.sources.records import ReadOptions
@@ -61,6 +61,11 @@ class DataSettings:
         check_range("data.tokenizer_sentences", self.tokenizer_sentences, 1, 2**40)
         self.reading.check("data.reading.")
         self.cleaning.check("data.cleaning.")
+        if [*self.train, *self.val, *self.test].count("-") > 1:
+            raise ValueError(
+                "`data` must name standard input once, but it names it several times instead. Save "
+                "it to a file and name that."
+            )
         if self.streaming and self.cleaning.deduplicate:
             raise ValueError(
                 "`data.cleaning.deduplicate` must be false for a stream, which does not know what "
@@ -86,9 +91,11 @@ class DataSettings:
         """
         known = {field.name for field in fields(cls)}
         told = {name: value for name, value in data.items() if name in known}
+        hints = get_type_hints(cls)
         for split in SPLITS:
-            names = told.get(split) or []
-            told[split] = (names,) if isinstance(names, str) else tuple(map(str, names))
+            names = told.pop(split, None) or []
+            names = from_plain([names] if isinstance(names, str) else names, list[str], split)
+            told[split] = tuple(names)
         for name, options in (("reading", ReadOptions), ("cleaning", CleanOptions)):
             given = told.get(name) or {}
             if not isinstance(given, Mapping) or set(given) - {f.name for f in fields(options)}:
@@ -96,7 +103,12 @@ class DataSettings:
                     f"`data.{name}` must be settings that this version of seqae has, but it is "
                     f"{str(given)[:200]} instead. Use the version that wrote it."
                 )
-            told[name] = options(**given)
+            types = get_type_hints(options)
+            told[name] = options(
+                **{key: from_plain(v, types[key], key) for key, v in given.items()}
+            )
+        for name in set(told) - {*SPLITS, "reading", "cleaning"}:
+            told[name] = from_plain(told[name], hints[name], f"data.{name}")
         settings = cls(**told)
         settings.check()
         return settings

@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from itertools import cycle
 from operator import add
@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from seqae.batch import Batch
 from seqae.component import check_range
+from seqae.data.builtin import SPLITS
 from seqae.data.lanes import Lane, LaneState, StreamOptions, Tally
 from seqae.data.pipeline import Pipeline
 from seqae.data.sources.files import quote
@@ -83,6 +84,9 @@ class TokenStream:
         check_range("data.shuffle_buffer", options.shuffle_buffer, 1, 2**31)
         self.parts = [part for source in sources for part in _cut(source, options.lanes)]
         self.options, self._text = options, _digest(sources)
+        told = asdict(pipeline.settings) | {"tokenizer": pipeline.tokenizer.fingerprint}
+        told = {name: value for name, value in told.items() if name not in SPLITS}
+        self._settings = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
         self.lanes = [Lane(n, self.parts, pipeline, options) for n in range(options.lanes)]
         self.states = {number: LaneState() for number in range(options.lanes)}
         self._before = 0  # batches of all ranks when this process began
@@ -174,6 +178,7 @@ class TokenStream:
             "data.shuffle_buffer": options.shuffle_buffer,
             "data.round_length": options.rounding.length,
             "data.round_rows": options.rounding.rows,
+            "data": f"settings of reading, cleaning, split and length with key {self._settings}",
             "data.train": f"the text of {len(self.parts)} parts with key {self._text}",
         }
 

@@ -88,7 +88,9 @@ def evaluate(
     else:
         train = _read(train_file, "train_file", reading)
     texts = read_split(loaded, folder, split) if file is None else _read(file, "file", reading)
-    texts.due = [loaded.normalization(text) for text in texts.due]
+    for some in (train, texts):  # as the model reads them; twice is once
+        some.read = [loaded.normalization(text) for text in some.read]
+        some.due = [loaded.normalization(text) for text in some.due]
     if limit and len(texts.read) > limit:
         texts = texts.sample(limit, seed)
     written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
@@ -183,7 +185,15 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
 
 def _data_settings(model: TextAutoencoder, where: Path) -> DataSettings:
     """What the run's own configuration says of the data, or else the bundle."""
-    run = next((f for f in (where, where.parent) if (f / "config.yaml").is_file()), None)
+    # Of a bundle, the folder that it lies in is a run's only under the name that runs give it; what
+    # else lies in a bundle is not read.
+    is_bundle = (where / "config.json").exists()
+    place = where.resolve().parent if is_bundle and where.resolve().name == "bundle" else where
+    run = (
+        place
+        if (place / "config.yaml").is_file() and not (place / "config.json").exists()
+        else None
+    )
     config = model.details.get("training", {}).get("config", {})
     if run is not None:
         config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ folder, one-line errors, `--resume`, and the callbacks that every training has.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import pickle
@@ -307,12 +308,14 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
-        settings = self.datamodule.settings
-        if self.trainer.world_size > 1 and "-" in (*settings.train, *settings.val, *settings.test):
-            raise ValueError(
-                f"`data` must be in files where {self.trainer.world_size} processes read it, but "
-                f"it is standard input instead. Save it to a file and name that."
-            )
+        if self.trainer.world_size > 1:
+            for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
+                if not source.can_reread:
+                    raise ValueError(
+                        f"`{source.keys.source}` must be files where {self.trainer.world_size} "
+                        f"processes read it, but {source.name} can be read only once. Save it to a "
+                        f"file and name that."
+                    )
         if self.command == "fit":
             self.datamodule.check_trainer(self.trainer)
         if self.trainer.local_rank == 0:
@@ -388,6 +391,11 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
         args = ["-c", str(run_dir / "config.yaml"), "--ckpt_path", last, *args[1:]]
     try:
         if command == "prepare":
+            if any(arg.partition("=")[0] == "--resume" for arg in args):
+                raise ValueError(
+                    "`resume` must not be given: `seqae prepare` goes on where it was by itself. "
+                    "Leave it out."
+                )
             PrepareCLI(args)
         else:
             TrainingCLI(command, args)

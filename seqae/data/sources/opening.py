@@ -21,6 +21,7 @@ from typing import IO, Any, cast
 from seqae.data.builtin import open_builtin
 from seqae.data.sources.files import SourceFile, one_line, quote, refusal, stamp_of
 
+PACKED_BYTES = 1 << 16  # read at a time to be unpacked
 BOMB_FLOOR = 1 << 26  # 64 MiB: below it, no ratio of packed to unpacked is a danger
 COPIED_BYTES = 1 << 20  # read at a time where it is not the reader who asks
 
@@ -189,4 +190,39 @@ def _unpack(raw: io.FileIO, packing: str, stack: ExitStack) -> Any:
     buffered = stack.enter_context(io.BufferedReader(raw))
     if packing == ".gz":
         return gzip.GzipFile(fileobj=buffered)
-    return bz2.BZ2File(buffered) if packing == ".bz2" else lzma.LZMAFile(buffered)
+    return _Streams(buffered, bz2.BZ2Decompressor if packing == ".bz2" else lzma.LZMADecompressor)
+
+
+class _Streams:
+    """Packed streams, one after the other; what is none is an error.
+
+    BZ2File and LZMAFile take whatever follows the first stream and does not begin like one for the
+    end of the file, and say nothing.
+    """
+
+    def __init__(
+        self,
+        raw: IO[bytes],
+        decompressor: type[bz2.BZ2Decompressor] | type[lzma.LZMADecompressor],
+    ) -> None:
+        self._raw, self._new = raw, decompressor
+        self._current = decompressor()
+        self._began = False  # whether the current one has been given anything
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes; none at the end."""
+        while True:
+            if self._current.eof:
+                packed = self._current.unused_data
+                self._current, self._began = self._new(), False
+            else:
+                packed = self._raw.read(PACKED_BYTES) if self._current.needs_input else b""
+                if self._current.needs_input and not packed:
+                    if self._began:
+                        raise EOFError("it ends within a stream")
+                    return b""
+            if not self._began and self._new is lzma.LZMADecompressor:
+                packed = packed.lstrip(b"\0")  # streams of xz may be padded
+            self._began = self._began or bool(packed)
+            if self._began and (data := self._current.decompress(packed, size)):
+                return data

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from seqae.data.sources.files import SourceFile, find_files
+from seqae.data.sources.files import SourceFile, find_files, refusal
 from seqae.data.sources.source import READER_VERSION, FileSource, Source
 
 COPIED_BYTES = 1 << 20  # at a time
@@ -67,6 +67,8 @@ def _copy(file: SourceFile, folder: Path, key: str) -> SourceFile:
     unfinished = folder / "unfinished"
     with ExitStack() as stack, unfinished.open("wb") as copy:
         if file.kind == "stdin":
+            if sys.stdin is None:  # so it is where it was closed
+                raise refusal(key, file.shown, FileNotFoundError())
             pipe: IO[bytes] = sys.stdin.buffer
         else:
             pipe = stack.enter_context(Path(file.name).open("rb"))
