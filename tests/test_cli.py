@@ -133,8 +133,8 @@ VALUES = {
     ),
     "an unknown class": (
         ["--model.autoencoder.encoder", "GRUEnkoder"],
-        "`model.autoencoder.encoder` must be one of DenseEncoder, GRUEncoder, but it is "
-        "GRUEnkoder instead. Did you mean GRUEncoder?",
+        "`model.autoencoder.encoder` must be one of DenseEncoder, GRUEncoder, LSTMEncoder, "
+        "TransformerEncoder, but it is GRUEnkoder instead. Did you mean GRUEncoder?",
     ),
     "an unknown precision": (
         ["--trainer.precision", "bf61-mixed"],
