@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import pickle
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import contracts
 import pytest
 import torch
+import yaml
+from small import COMMAND, CONFIGS, RECIPE, SENTENCES, read_rows, write_text
 from torch import Generator, Tensor
 
 from seqae.model.vector_quantised import VectorQuantisedLatent
@@ -240,3 +245,34 @@ def test_pickled():
     latent, hidden = build(THREE), torch.randn(2, 2)
     again = pickle.loads(pickle.dumps(latent))
     assert torch.equal(again(hidden).codes, latent(hidden).codes)
+
+
+def test_two_processes_count_the_sentences_of_both(tmp_path: Path) -> None:
+    """One step over a text that is cut in two: each rank's counts hold all of its sentences."""
+    write_text(tmp_path / "text.txt", SENTENCES)
+    recipe = copy.deepcopy(RECIPE)
+    recipe["model"]["autoencoder"]["latent"] = {
+        "class_path": "VectorQuantisedLatent",
+        "init_args": {"latent_dim": 8, "num_groups": 2, "num_codes": 4},
+    }
+    (tmp_path / "vq.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    command: list[object] = [COMMAND, "fit", "-c", tmp_path / "vq.yaml"]
+    command += ["-c", CONFIGS / "overlays" / "ddp.yaml", "--run_dir", tmp_path / "run"]
+    command += ["--data.train", tmp_path / "text.txt", "--data.val", tmp_path / "text.txt"]
+    command += ["--data.batch_tokens", 10_000, "--data.test_percent", 0]
+    command += ["--trainer.max_steps", 1]
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(CONFIGS.parent)),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    frequency = checkpoint["state_dict"]["autoencoder.latent.frequency"]
+    expected = torch.full((2,), (1 - 0.99) * len(SENTENCES))
+    torch.testing.assert_close(frequency.sum(dim=1), expected)
+    row = next(row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if "val/loss" in row)
+    assert 0 < row["val/codebook_usage"] <= 1 <= row["val/codebook_perplexity"] <= 4

@@ -64,6 +64,10 @@ class Latent(Component, nn.Module):
                 posterior gives its mean.
         """
 
+    def figures(self) -> dict[str, Tensor]:
+        """What the layer can say of itself without seeing a sentence, by name: () each."""
+        return {}
+
 
 class StochasticLatent(Latent):
     """A latent that is drawn from a posterior q(z|x), beside a prior p(z).

@@ -111,6 +111,12 @@ class VectorQuantisedLatent(Latent):
         """(B, C) int64 codes to their latents (B, Z)."""
         return self._chosen(codes.reshape(-1, self.num_groups)).reshape(len(codes), -1)
 
+    def figures(self) -> dict[str, Tensor]:  # noqa: D102
+        return {
+            "codebook_usage": self.codebook_usage(),
+            "codebook_perplexity": self.codebook_perplexity(),
+        }
+
     def codebook_perplexity(self) -> Tensor:
         """How many codes of a codebook would be as uncertain if all were taken equally often.
 

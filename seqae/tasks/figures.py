@@ -171,6 +171,20 @@ FIGURES: dict[str, Figure] = {
         "dimensions whose posterior mean has a variance above 0.01 over sentences, times that of "
         "the prior (Burda et al. 2016)",
     ),
+    "codebook_usage": Figure(
+        "latent",
+        "codes in use",
+        ".1%",
+        "share of the codebook that was taken lately in training, more than a hundredth as often "
+        "as the average code",
+    ),
+    "codebook_perplexity": Figure(
+        "latent",
+        "codebook perplexity",
+        ".1f",
+        "the number of codes that would be as uncertain if all were taken equally often, the mean "
+        "over groups, lately in training (van den Oord et al. 2017)",
+    ),
     "latent_dim": Figure("latent", "of dimensions", ".0f", "Z, the size of a latent"),
     "duplicates": Figure(
         "latent",

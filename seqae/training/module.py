@@ -20,6 +20,7 @@ from seqae.data.datamodule import TextDataModule
 from seqae.generation import greedy
 from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 
 Schedule = Literal["cosine", "linear", "constant"]
@@ -89,8 +90,17 @@ class AutoencoderModule(LightningModule):
         """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
         if self.autoencoder.vocabulary is None:
             self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
+            latent = self.autoencoder.latent
+            if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
+                latent.over_ranks = self._over_ranks
             self.objective.check(self.autoencoder)
             self.objective.build(self.autoencoder)
+
+    def _over_ranks(self, values: Tensor) -> Tensor:
+        """(...) of each rank to (ranks, ...)."""
+        gathered = self.all_gather(values)
+        assert isinstance(gathered, Tensor)
+        return gathered
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which tokenizer the weights belong to."""
@@ -272,7 +282,7 @@ class AutoencoderModule(LightningModule):
         sums = {name: total.compute() for name, total in self.sums.items()}
         weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
         scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
-        scores |= self.reconstruction.compute()._asdict()
+        scores |= self.reconstruction.compute()._asdict() | self.autoencoder.latent.figures()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
         self.log_dict(values, sync_dist=True)
