@@ -128,7 +128,7 @@ def fit(turns: Turns, config: str, run_dir: str, threads: int) -> None:
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from seqae.cli import main
-    from seqae.training.command import TrainingCLI
+    from seqae.training.lightning_cli import TrainingCLI
 
     class TakeTurns(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

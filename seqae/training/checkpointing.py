@@ -8,6 +8,7 @@ epoch's validation: a resume from between the two would leave that validation ou
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,43 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def resume_arguments(args: list[str]) -> list[str]:
+    """Replace `--resume RUN` by the run's configuration, folder and newest checkpoint.
+
+    Raises:
+        ValueError: if there is no such run, or it has no checkpoint.
+    """
+    args = list(args)
+    for index, arg in enumerate(args):
+        if arg == "--resume" and index + 1 < len(args):
+            run_dir, rest = Path(args[index + 1]), args[:index] + args[index + 2 :]
+            break
+        if arg.startswith("--resume="):
+            run_dir, rest = Path(arg.partition("=")[2]), args[:index] + args[index + 1 :]
+            break
+    else:
+        raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
+    config, last = run_dir / "config.yaml", run_dir / "checkpoints" / LAST
+    for path in (config, last):
+        if not path.exists():
+            raise ValueError(
+                f"`resume` must be the folder of a run with a checkpoint, but there is no {path}. "
+                f"Choose another run, or start anew without `--resume`."
+            )
+    return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(last), *rest]
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse what is no checkpoint; a folder is one of a sharded training.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    if not path.is_dir() and not (path.is_file() and zipfile.is_zipfile(path)):
+        reason = "is damaged or none" if path.exists() else "is not there"
+        raise ValueError(
+            f"`ckpt_path` must be a checkpoint of Lightning's, but {path} {reason}. Choose another "
+            f"one, such as RUN/checkpoints/{LAST}."
+        )

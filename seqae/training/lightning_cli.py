@@ -1,0 +1,369 @@
+"""TrainingCLI: LightningCLI with a run folder, one-line errors and the callbacks of every training.
+
+LightningCLI makes the options from the constructors' signatures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import torch
+import yaml
+from jsonargparse._actions import ActionConfigFile
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities import rank_zero_only
+
+from seqae.component import check_choice, check_range
+from seqae.data.datamodule import TextDataModule
+from seqae.terminal import fail
+from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
+from seqae.training.checkpointing import CheckpointWriter, check_checkpoint
+from seqae.training.collapse import CollapseMonitor
+from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
+from seqae.training.metrics_file import MetricsFile
+from seqae.training.module import AutoencoderModule
+from seqae.training.progress import TrainingProgress
+from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
+from seqae.training.threads import ThreadTuner
+from seqae.usage import check_output, explain
+
+Command = Literal["fit", "validate", "test", "predict"]
+
+# Weights stay in float32; a bundle holds no others.
+PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed")
+
+MONITORED = (
+    "val/token_accuracy",
+    "val/exact_match",
+    "val/bleu",
+    "val/loss",
+    "val/reconstruction",
+    "val/teacher_forced_accuracy",
+    "val/negative_elbo",
+    "val/mutual_information",
+    "val/active_units",
+    "val/shuffle_gap",
+)
+
+FIT_ONLY = (
+    "name",
+    "run_dir",
+    "checkpoint",
+    "samples",
+    "density_sentences",
+    "collapse_sentences",
+    "monitor",
+    "monitor_mode",
+)
+
+
+@dataclass
+class Checkpoints:
+    """How the state of training is saved, for `--resume`.
+
+    Args:
+        every_n_steps: optimizer steps between saves; 0 saves none.
+        keep: how many of the latest are kept.
+    """
+
+    every_n_steps: int = 500
+    keep: int = 2
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser that says what is wrong in one line, and ends with status 2."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the error and exit."""
+        fail(explain(self, message), status=2)
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI for an AutoencoderModule and a TextDataModule.
+
+    Args:
+        command: the one subcommand to run.
+        args: its arguments.
+    """
+
+    def __init__(self, command: Command, args: list[str]) -> None:
+        self.command = command
+        sys.argv = [sys.argv[0], command, *args]  # DDP starts the other processes from these
+        super().__init__(
+            AutoencoderModule,
+            TextDataModule,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={
+                # Apple's GPUs have no float64, which sums over a validation are kept in.
+                "accelerator": "cpu" if torch.backends.mps.is_available() else "auto",
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+                "enable_model_summary": False,
+                "gradient_clip_val": 1.0,
+                "logger": False,
+            },
+            auto_configure_optimizers=False,
+        )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Parse with one-line errors."""
+        # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
+        parser = OneLineParser(allow_abbrev=False, **kwargs)
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=ActionConfigFile,
+            help="a YAML file; may be given several times",
+        )
+        return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The options that are not of Trainer, module or data module."""
+        parser.add_argument(
+            "--threads",
+            type=int | Literal["auto"],
+            default="auto",
+            help="CPU threads; auto times the first steps of each epoch and takes the fastest",
+        )
+        if self.command == "predict":
+            parser.add_argument(
+                "--output",
+                type=str,
+                default="predictions.jsonl",
+                help="file for the predictions, a JSON object a line",
+            )
+        if self.command != "fit":
+            for key in FIT_ONLY:  # a run's config.yaml has them; they say nothing here
+                parser.add_argument(f"--{key}", type=Any, default=None, help=argparse.SUPPRESS)
+            return
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="the folder of a run to go on with: its configuration, from its newest checkpoint",
+        )
+        parser.add_argument(
+            "--name", type=str, default="seqae", help="the run's folder is runs/NAME/TIME"
+        )
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="the run's folder, instead of that"
+        )
+        parser.add_class_arguments(Checkpoints, "checkpoint")
+        parser.add_argument(
+            "--samples", type=int, default=4, help="sentences shown after each validation"
+        )
+        parser.add_argument(
+            "--density_sentences",
+            type=int,
+            default=10_000,
+            help="training sentences at most whose latents the bundle gets a density of; 0: none",
+        )
+        parser.add_argument(
+            "--collapse_sentences",
+            type=int,
+            default=256,
+            help="validation sentences that a posterior's collapse is watched on; 0 does not watch",
+        )
+        parser.add_argument(
+            "--monitor",
+            type=str,
+            default="val/token_accuracy",
+            help="figure whose best model becomes the bundle",
+        )
+        parser.add_argument(
+            "--monitor_mode",
+            type=Literal["max", "min"],
+            default="max",
+            help="whether the figure is best when it is highest or lowest",
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; refuse a bad checkpoint before LightningCLI looks for settings in it."""
+        super().parse_arguments(parser, args)
+        path = self.config[self.command].ckpt_path
+        if path is not None:
+            check_checkpoint(Path(path))
+        elif self.command != "fit":
+            raise ValueError(
+                f"`ckpt_path` must be given, or an untrained model would be measured. Write "
+                f"`seqae {self.command} RUN`, or name one with `-c` and `--ckpt_path`."
+            )
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run folder, and send the loggers' own files there."""
+        config = self.config[self.command]
+        check_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
+        if config.trainer.logger is True:
+            raise ValueError(
+                "`trainer.logger` must be a logger's class or false, but it is true instead. "
+                "metrics.jsonl is always written; `-c configs/overlays/wandb.yaml` adds W&B."
+            )
+        if self.command == "predict":
+            check_output(config.output, (".jsonl",))
+        if self.command == "fit":
+            self.resolved = self.resolved_config()  # before the run's own paths are put in
+            check_choice("monitor", config.monitor, MONITORED)
+            stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
+            self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
+            self.is_resumed = config.ckpt_path is not None and (
+                Path(config.ckpt_path).resolve().is_relative_to(self.run_dir.resolve())
+            )
+            # The other ranks start when the folder has been made.
+            if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+                check_run_dir(self.run_dir, self.is_resumed)
+            if config.trainer.default_root_dir is not None:
+                raise ValueError(
+                    f"`trainer.default_root_dir` must not be given, but it is "
+                    f"{config.trainer.default_root_dir}. Name the run's folder with `--run_dir`."
+                )
+            config.trainer.default_root_dir = str(self.run_dir)
+            loggers = config.trainer.logger
+            for logger in loggers if isinstance(loggers, list) else [loggers]:
+                arguments = getattr(logger, "init_args", None)
+                if arguments is not None and arguments.get("save_dir") in (None, "."):
+                    arguments["save_dir"] = str(self.run_dir)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        config = dict(config)
+        given = config.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        callbacks = [*callbacks, *self._callbacks(given)]
+        if self.command == "fit":
+            loggers = config.get("logger") or []
+            loggers = loggers if isinstance(loggers, list) else [loggers]
+            config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *loggers]
+            if config.get("enable_checkpointing") is None:
+                # Ours is among the callbacks; Lightning's own default would be a second one.
+                config["enable_checkpointing"] = any(
+                    isinstance(callback, Checkpoint) for callback in [*callbacks, *given]
+                )
+        trainer: Trainer = super()._instantiate_trainer(config, callbacks)
+        return trainer
+
+    def _callbacks(self, given: list[Callback]) -> list[Callback]:
+        options = self.config[self.command]
+        callbacks: list[Callback] = [ThreadTuner(options.threads)]
+        if options.trainer.enable_progress_bar is not False and not any(
+            isinstance(callback, ProgressBar) for callback in given
+        ):
+            callbacks.append(TrainingProgress())
+        if self.command == "predict":
+            callbacks.append(PredictionWriter(options.output))
+        if self.command != "fit":
+            return callbacks
+        check_range("samples", options.samples, 0, 1000)
+        check_range("density_sentences", options.density_sentences, 0, 10**7)
+        self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
+        callbacks += [
+            self.run_folder,
+            Throughput(),
+            CollapseMonitor(options.collapse_sentences),
+            SampleReconstructions(options.samples),
+            LatentSpaceTables(options.samples),
+            BundleWriter(
+                self.run_dir / "bundle", self.resolved, options.monitor, options.monitor_mode
+            ),
+            RandomState(),
+        ]
+        if options.checkpoint.every_n_steps and options.trainer.enable_checkpointing is not False:
+            callbacks.append(
+                CheckpointWriter(
+                    self.run_dir / "checkpoints",
+                    options.checkpoint.every_n_steps,
+                    options.checkpoint.keep,
+                )
+            )
+        return callbacks
+
+    def resolved_config(self) -> dict[str, Any]:
+        """All options as they are in force, less those that name this one run."""
+        text = self.parser.dump(self.config, skip_none=False, skip_check=True)
+        resolved: dict[str, Any] = yaml.safe_load(text)[self.command]
+        for key in ("config", "run_dir", "resume", "ckpt_path", "weights_only"):
+            resolved.pop(key, None)
+        resolved["trainer"].pop("default_root_dir", None)
+        _shorten_class_paths(resolved)
+        return resolved
+
+    def before_fit(self) -> None:
+        """Prepare the data before other processes start: what is wrong with it is told once."""
+        if self.trainer.world_size > 1:
+            for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
+                if not source.can_reread:
+                    raise ValueError(
+                        f"`{source.keys.source}` must be files where {self.trainer.world_size} "
+                        f"processes read it, but {source.name} can be read only once. Save it to a "
+                        f"file and name that."
+                    )
+        if self.command == "fit":
+            self.datamodule.check_trainer(self.trainer)
+        if self.trainer.local_rank == 0:
+            self.datamodule.prepare_data()
+        if self.command == "fit" and self.trainer.is_global_zero:
+            self.run_folder.make(self.datamodule.report_files)
+
+    before_validate = before_test = before_predict = before_fit
+
+    def after_fit(self) -> None:
+        """Measure the last model where it has not been, hand over the bundle, say what is next."""
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        bundle = next(c for c in callbacks if isinstance(c, BundleWriter))
+        if bundle.validated_step != self.trainer.global_step and len(
+            self.datamodule.corpora["val"]
+        ):
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            sentences = self.config["fit"].density_sentences
+            fit_bundle_density(bundle.folder, self.datamodule, sentences)
+        bundle.hand_over(self.trainer)
+        if (read := self.datamodule.stream_summary()) is not None:
+            self.run_folder.write_stream(read)
+        say_what_is_next(self.run_dir)
+
+
+class PrepareCLI(TrainingCLI):
+    """What `fit` does before it trains, with the same options: the data, and no more.
+
+    Args:
+        args: as of `fit`.
+    """
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__("fit", args)
+
+    def instantiate_classes(self) -> None:
+        """Make the data module only."""
+        self.datamodule = self.parser.instantiate_classes(self.config)["fit"].data
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        self.datamodule.prepare_data()
+        data, text = self.datamodule.report_files
+        print(text.read_text(encoding="utf-8"))
+        print(f"prepared: {data.parent}")
+
+
+def _shorten_class_paths(config: Any) -> None:
+    """Name our own classes without their module, which may change between versions."""
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, (dict, list)):
+            _shorten_class_paths(value)
+    if isinstance(config, dict) and str(config.get("class_path", "")).startswith("seqae."):
+        config["class_path"] = config["class_path"].rpartition(".")[2]
+
+
+@rank_zero_only
+def say_what_is_next(run_dir: Path) -> None:
+    """Say where the bundle is and how to try it."""
+    bundle = run_dir / "bundle"
+    print(f'bundle: {bundle}\ntry it: seqae reconstruct {bundle} "a sentence of your own"')
+    sys.stdout.flush()
