@@ -40,6 +40,7 @@ HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
 COUNTS = ("num_layers", "num_latents", "num_groups")  # one, or two
 LONG_LIST = 5
+NEEDS: dict[str, dict[str, Any]] = {"kl_cycles": {"kl_warmup_steps": 8}}  # refused alone
 
 
 # Classes and the ways to build them
@@ -83,9 +84,10 @@ def ways_to_build(cls: type[Component]) -> list[dict[str, Any]]:
     ]
     ways = [way for way in combined if _accepts(cls, way)]
     for name in small:
-        others = _others(cls, hints[name], small, name)
+        usual = small | NEEDS.get(name, {})
+        others = _others(cls, hints[name], usual, name)
         assert others or choices[name] != [small[name]], f"{cls.__name__}.{name} is not varied"
-        ways += [small | {name: value} for value in others]
+        ways += [usual | {name: value} for value in others]
     return ways
 
 

@@ -8,16 +8,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import contracts
 import numpy as np
 import pytest
 import torch
 from small import SENTENCES, figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.batch import Batch
+from seqae.objectives import Reconstruction
 from seqae.training import callbacks
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
+from seqae.training.module import AutoencoderModule
 
-MODULE: Any = SimpleNamespace(device=torch.device("cpu"))
+MODULE = AutoencoderModule(contracts.make_model(), Reconstruction())
 
 
 # Throughput

@@ -278,6 +278,37 @@ def test_run_dir_without_permission(refused: Fit, recipe: list[object], tmp_path
     assert "cannot be written" in said
 
 
+PARTS = {
+    "an objective without its posterior": (
+        ["--model.objective", "Variational"],
+        "`model.autoencoder.latent` must have a posterior under Variational",
+    ),
+    "pairs that are not there": (
+        ["--model.objective.alignment_weight", 1],
+        "`alignment_weight` must be 0 for text without pairs",
+    ),
+    "several latents of a pooling that gives one": (
+        [
+            "--model.autoencoder.encoder=TransformerEncoder",
+            "--model.autoencoder.encoder.num_latents=2",
+        ],
+        "`num_latents` must be 1",
+    ),
+    "a figure of another model": (
+        ["--monitor", "val/active_units"],
+        "`monitor` must be a figure that is measured, but there is no val/active_units for a "
+        "DeterministicLatent",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PARTS)
+def test_parts_that_do_not_go_together(refused: Fit, recipe: list[object], what: str) -> None:
+    """Told before the run's folder is made, so that the mended command can use it."""
+    options, expected = PARTS[what]
+    assert refused(*recipe, *options, "--run_dir", "run", status=1).startswith(expected)
+
+
 def test_run_dir_that_holds_a_run(
     refused: Fit, recipe: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

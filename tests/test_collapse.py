@@ -21,7 +21,12 @@ from seqae.model.encoders import GRUEncoder
 from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import Latent
 from seqae.model.von_mises_fisher import VonMisesFisherLatent
-from seqae.objectives import MutualInformationMachine, Objective, Variational
+from seqae.objectives import (
+    MutualInformationMachine,
+    Objective,
+    Variational,
+    WassersteinMMD,
+)
 from seqae.training.collapse import remedy
 from seqae.training.module import AutoencoderModule
 
@@ -72,6 +77,7 @@ def test_a_crushing_kl_term_is_warned_of_once(
     assert abs(last["val/shuffle_gap"]) < 0.05 * last["val/reconstruction"]
     (warning,) = warnings_of(caught)
     assert "`model.objective.free_bits: 0.1`" in warning
+    assert f"KL {rows[1]['val/kl']:.2f} nats" in warning  # the second time in a row
     assert "\n" not in warning
 
 
@@ -93,6 +99,37 @@ def test_a_single_validation_is_warned_of_at_the_end(
 ) -> None:
     fit(tmp_path, "--trainer.max_epochs", 2, "--trainer.check_val_every_n_epoch", 2, kl_weight=99.0)
     assert len(warnings_of(caught)) == 1
+
+
+def test_a_validation_after_the_last_step_is_warned_of(
+    tmp_path: Path, caught: pytest.LogCaptureFixture
+) -> None:
+    """There is none while it trains: the command validates once more at the end."""
+    rows = fit(tmp_path, "--trainer.max_steps", 5, kl_weight=99.0)
+    assert [row["step"] for row in rows] == [5]
+    (warning,) = warnings_of(caught)
+    assert f"KL {rows[0]['val/kl']:.2f} nats" in warning
+
+
+def test_a_figure_that_is_not_measured_chooses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = write_text(tmp_path / "text.txt", SENTENCES)
+    arguments = ["-c", write_variational(tmp_path), "--data.train", text, "--data.val", text]
+    arguments += ["--run_dir", tmp_path / "run", "--monitor", "val/active_units"]
+    assert run_seqae("fit", *arguments, "--collapse_sentences", 0) == 1
+    assert "there is no val/active_units with `collapse_sentences` at 0" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_bundle_is_of_a_model_that_the_whole_loss_has_trained(tmp_path: Path) -> None:
+    """Before the KL term counts, all is better but the bound; and the bound is what chooses."""
+    options = ["--trainer.max_epochs", 6]
+    rows = fit(tmp_path, *options, pretraining_steps=12, kl_warmup_steps=6, kl_weight=3.0)
+    metrics = json.loads((tmp_path / "run" / "bundle" / "metrics.json").read_text())
+    settled = [row["val/negative_elbo"] for row in rows if row["step"] >= 18]
+    assert metrics["val/kl_weight"] == 3.0
+    assert metrics["val/negative_elbo"] == pytest.approx(min(settled), rel=1e-6)
 
 
 def test_it_can_be_turned_off(tmp_path: Path, caught: pytest.LogCaptureFixture) -> None:
@@ -134,19 +171,16 @@ def module(latent: Latent, objective: Objective) -> AutoencoderModule:
 @pytest.mark.parametrize(
     ("latent", "objective", "keys"),
     [
-        (GaussianLatent(8), Variational(), ["free_bits", "kl_warmup_steps"]),
-        (GaussianLatent(8), Variational(free_bits=0.1), ["kl_warmup_steps", "word_dropout"]),
-        (
-            GaussianLatent(8),
-            Variational(free_bits=0.1, kl_warmup_steps=9, word_dropout=0.1),
-            ["latent.batch_norm"],
-        ),
+        (GaussianLatent(8), Variational(), ["batch_norm", "free_bits"]),
+        (GaussianLatent(8, 0.3), Variational(free_bits=0.1), ["kl_warmup_steps", "word_dropout"]),
         (
             GaussianLatent(8, batch_norm=0.6),
             Variational(free_bits=0.1, kl_warmup_steps=9, word_dropout=0.1),
-            ["kl_weight", "MutualInformationMachine"],
+            ["kl_weight"],
         ),
-        (VonMisesFisherLatent(8), MutualInformationMachine(), ["word_dropout"]),
+        (VonMisesFisherLatent(8), Variational(), ["word_dropout", "kappa"]),
+        (GaussianLatent(8, 0.3), WassersteinMMD(), ["word_dropout"]),
+        (VonMisesFisherLatent(8), MutualInformationMachine(), ["word_dropout", "kappa"]),
     ],
 )
 def test_the_remedy_is_what_is_not_in_use(
@@ -154,6 +188,7 @@ def test_the_remedy_is_what_is_not_in_use(
 ) -> None:
     said = remedy(module(latent, objective))
     assert said.count("`") == 2 * len(keys)
+    assert said.count("; or ") == 1
     for key in keys:
         assert key in said
 

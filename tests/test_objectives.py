@@ -14,6 +14,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import DenseDecoder
 from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import DeterministicLatent, Latent, LatentOutput
+from seqae.model.von_mises_fisher import VonMisesFisherLatent
 from seqae.objectives import (
     Adversarial,
     Denoising,
@@ -332,9 +333,25 @@ def test_alignment_by_hand():
     assert batch.num_targets == 4 + 6 + 2 + 3 - 4
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("kl_weight", 2.0), ("kl_warmup_steps", 9), ("free_bits", 0.1)]
+)
+def test_what_cannot_move_a_constant_kl_is_refused(key, value):
+    sphere = contracts.make_model(latent=VonMisesFisherLatent(8))
+    message = contracts.refusal(Variational(**{key: value}).check, sphere)
+    assert message.startswith(f"`{key}` must be")
+    Variational().check(sphere)
+
+
+def test_cycles_need_a_length():
+    model = contracts.make_model(latent=GaussianLatent(8))
+    message = contracts.refusal(Variational(kl_cycles=4).check, model)
+    assert message.startswith("`kl_warmup_steps` must be above 0 with `kl_cycles` 4")
+
+
 def test_alignment_needs_pairs():
-    model, batch = contracts.make_model(), contracts.random_batch()
-    message = contracts.refusal(value, Reconstruction(alignment_weight=0.5), model, batch)
+    objective = Reconstruction(alignment_weight=0.5)
+    message = contracts.refusal(objective.check, contracts.make_model(), is_paired=False)
     assert message.startswith("`alignment_weight` must be 0 for text without pairs")
 
 

@@ -39,6 +39,11 @@ class TfidfSvd:
 
     def __init__(self, train: Sequence[str], size: int, seed: int = 0) -> None:
         self._words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+        if len({word for text in train for word in self._words.build_analyzer()(text)}) < 2:
+            raise ValueError(
+                "`train_file` must hold two different words or more, but it does not. Name "
+                "another file."
+            )
         counts = self._words.fit_transform(train)
         self.size = min(size, min(counts.shape) - 1)
         self._svd = TruncatedSVD(self.size, random_state=seed).fit(counts)

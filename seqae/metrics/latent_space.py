@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable, Sequence
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from seqae.model.latents import LatentOutput, StochasticLatent
 
@@ -19,9 +19,6 @@ BLOCK_ELEMENTS = 2**22
 
 # What a LatentOutput has a row of for each sentence.
 PER_SENTENCE = ("latent", "mean", "logvar", "codes")
-
-# Draws from the prior that its variance is measured with.
-PRIOR_DRAWS = 1000
 
 
 @torch.no_grad()
@@ -61,16 +58,6 @@ def active_units(mean: Tensor, prior_variance: float = 1.0) -> int:
         prior_variance: of one dimension, where the prior is not the standard normal one.
     """
     return int((mean.double().var(dim=0) > 0.01 * prior_variance).sum())
-
-
-def prior_variance(latent: StochasticLatent) -> float:
-    """The variance of one dimension of the prior, the mean over dimensions.
-
-    Measured on draws (to some per cent), because a prior need not be the standard normal one: on a
-    sphere in d dimensions it is 1/d.
-    """
-    draws = latent.sample_prior(PRIOR_DRAWS, Generator().manual_seed(0))
-    return float(draws.double().var(dim=0).mean())
 
 
 def duplicates(written: Sequence[Hashable]) -> float:

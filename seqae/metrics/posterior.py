@@ -14,7 +14,6 @@ from seqae.metrics.latent_space import (
     active_units,
     join,
     mutual_information,
-    prior_variance,
     select,
 )
 from seqae.metrics.likelihood import (
@@ -72,7 +71,7 @@ class Posterior:
             "kl": self.cost / self.sentences,
             "mutual_information": mutual_information(latent, chosen, self.draws[rows]),
             "mutual_information_limit": math.log(len(rows)),
-            "active_units": active_units(chosen.mean, prior_variance(latent)),
+            "active_units": active_units(chosen.mean, latent.prior_variance),
         }
 
     def spread(self, count: int) -> Tensor:

@@ -18,7 +18,8 @@ Cache = tuple[Tensor, ...]
 PositionType = Literal["rotary", "learned"]
 BlockNorm = Literal["layer", "rms"]
 
-# The slowest pair of features turns once in 2 pi 10,000 tokens (Vaswani et al. 2017; Su et al.).
+# The slowest pair of features turns once in at most 2 pi 10,000 tokens (Vaswani et al. 2017;
+# Su et al. 2021).
 ROTARY_BASE = 10_000.0
 
 
@@ -29,7 +30,7 @@ def rotation(positions: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         positions: (T,) int64.
         dim: features of a head; even.
     """
-    pairs = torch.arange(0, dim, 2, device=positions.device)
+    pairs = torch.arange(0, dim, 2, device=positions.device, dtype=torch.float32)
     speed = torch.exp(pairs * (-math.log(ROTARY_BASE) / dim))
     angle = positions[:, None] * speed
     return angle.cos(), angle.sin()

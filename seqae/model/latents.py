@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from torch import Generator, Tensor, nn
 
@@ -74,6 +74,14 @@ class StochasticLatent(Latent):
 
     In all of these the leading dimensions of `output`'s tensors and of `latent` broadcast.
     """
+
+    # Whether the KL follows from the settings alone, so that no objective can change it.
+    has_constant_kl: ClassVar[bool] = False
+
+    @property
+    def prior_variance(self) -> float:
+        """The variance of each dimension of the prior."""
+        return 1.0
 
     @abstractmethod
     def kl(self, output: LatentOutput) -> Tensor:

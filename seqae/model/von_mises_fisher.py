@@ -6,7 +6,7 @@ The KL term is a constant, so that the posterior cannot collapse: what it may ho
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor, nn
@@ -30,6 +30,8 @@ class VonMisesFisherLatent(StochasticLatent):
         kappa: concentration. The KL term, in nats per vector, follows from it and from
             `latent_dim`: 80 in 256 dimensions makes 11.0.
     """
+
+    has_constant_kl: ClassVar[bool] = True
 
     def __init__(self, latent_dim: int = 256, kappa: float = 80.0) -> None:
         super().__init__()
@@ -55,6 +57,11 @@ class VonMisesFisherLatent(StochasticLatent):
         if generator is not None:
             output.latent = self.sample_posterior(output, generator)
         return output
+
+    @property
+    def prior_variance(self) -> float:
+        """The variance of each coordinate of a point drawn evenly from the sphere."""
+        return 1.0 / self.latent_dim
 
     def kl(self, output: LatentOutput) -> Tensor:
         """(B, K): `kappa A_d(kappa) + log C_d(kappa) + log area` (Davidson et al., equation 14)."""

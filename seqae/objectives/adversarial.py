@@ -95,8 +95,8 @@ class Adversarial(LikelihoodObjective):
         self.delete, self.blank, self.substitute = delete, blank, substitute
         self.shuffle_distance = shuffle_distance
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
-        super().check(model)
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+        super().check(model, is_paired)
         check_prior(model, "Adversarial")
         if self.logvar_weight and not isinstance(model.latent, GaussianLatent):
             raise ValueError(

@@ -62,7 +62,7 @@ class LikelihoodObjective(Objective):
         check_range("word_dropout", word_dropout, 0.0, 1.0)
         self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
 
-    def check(self, model: SequenceAutoencoder) -> None:
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         """Refuse word dropout for a decoder that reads no words."""
         if self.word_dropout and not model.decoder.autoregressive:
             raise ValueError(

@@ -40,8 +40,8 @@ class MutualInformationMachine(LikelihoodObjective):
     def __init__(self, label_smoothing: float = 0.0, word_dropout: float = 0.0) -> None:
         super().__init__(label_smoothing, word_dropout)
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
-        super().check(model)
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+        super().check(model, is_paired)
         check_stochastic(model, "MutualInformationMachine")
 
     def forward(  # noqa: D102

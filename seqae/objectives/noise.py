@@ -142,8 +142,8 @@ class Denoising(LikelihoodObjective):
         self.delete, self.blank, self.substitute = delete, blank, substitute
         self.shuffle_distance = shuffle_distance
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
-        super().check(model)
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+        super().check(model, is_paired)
         check_not_stochastic(model, "Denoising")
 
     def forward(  # noqa: D102

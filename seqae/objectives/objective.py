@@ -27,14 +27,21 @@ class Objective(Component, nn.Module):
     # Names of what `forward` gives that is a mean over sentences, not over target tokens.
     sentence_means: ClassVar[frozenset[str]] = frozenset()
 
+    # The figure of validation whose best model is kept, where the user asks for no other.
+    monitored: ClassVar[str] = "val/token_accuracy"
+
     learning_rate_factor: float = 1.0
     beta1: float | None = None
 
     def __init__(self) -> None:
         super().__init__()
 
-    def check(self, model: SequenceAutoencoder) -> None:
-        """Refuse a model that this objective cannot train.
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
+        """Refuse a model or data that this objective cannot train with; it reads settings only.
+
+        Args:
+            model: it need not be built.
+            is_paired: whether batches have another side.
 
         Raises:
             ValueError: in one line, with the way out.
@@ -62,6 +69,10 @@ class Objective(Component, nn.Module):
             Scalars. `loss` is minimised, and every other key is logged under its own name. Each is
             a mean over the batch's target tokens, or over its sentences if `sentence_means` has it.
         """
+
+    def is_settled(self, step: int) -> bool:
+        """Whether the loss is that of the end: models of before are not to be compared with it."""
+        return True
 
     def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
         """Weights that this optimizer step leaves as they are."""

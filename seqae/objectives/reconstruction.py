@@ -43,9 +43,15 @@ class Reconstruction(LikelihoodObjective):
         check_range("alignment_weight", alignment_weight, 0.0, 1e6)
         self.alignment_weight = alignment_weight
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
-        super().check(model)
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+        super().check(model, is_paired)
         check_not_stochastic(model, "Reconstruction")
+        if self.alignment_weight and not is_paired:
+            raise ValueError(
+                f"`alignment_weight` must be 0 for text without pairs, but it is "
+                f"{self.alignment_weight} instead. Train on pairs (`data.reading.target_column`), "
+                f"or leave it out."
+            )
 
     def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
@@ -54,11 +60,7 @@ class Reconstruction(LikelihoodObjective):
         sums = self.token_sums(model, batch, latents.latent, generator)
         if not self.alignment_weight:
             return self.values(sums, batch, latents)
-        if batch.paired is None:
-            raise ValueError(
-                f"`alignment_weight` must be 0 for text without pairs, but it is "
-                f"{self.alignment_weight} instead. Train on pairs, or leave it out."
-            )
+        assert batch.paired is not None
         paired = model.encode(batch.paired, generator)
         if latents.loss is not None and paired.loss is not None:
             latents.loss = latents.loss + paired.loss
@@ -83,7 +85,7 @@ class MeanSquaredError(Objective):
 
     sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
         if model.train_embedding:
             raise ValueError(
                 "`train_embedding` must be false under MeanSquaredError, but it is true instead: "

@@ -25,6 +25,15 @@ def cyclical(step: int, warmup_steps: int, cycles: int, rising_share: float) -> 
         cycles: how often it rises; after the last time it stays at 1.
         rising_share: share of a cycle over which it rises, R there.
     """
-    length = max(1, round(warmup_steps / rising_share))
+    length = _cycle(warmup_steps, rising_share)
     last = (cycles - 1) * length
     return linear(step % length if step < last else step - last, warmup_steps)
+
+
+def steps_of(warmup_steps: int, cycles: int, rising_share: float) -> int:
+    """After how many steps `cyclical` is 1 for good."""
+    return (cycles - 1) * _cycle(warmup_steps, rising_share) + warmup_steps
+
+
+def _cycle(warmup_steps: int, rising_share: float) -> int:
+    return max(1, round(warmup_steps / rising_share))

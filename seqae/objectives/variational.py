@@ -12,7 +12,7 @@ from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.likelihood import LikelihoodObjective, check_stochastic
-from seqae.objectives.schedules import cyclical
+from seqae.objectives.schedules import cyclical, steps_of
 
 
 @final
@@ -53,8 +53,11 @@ class Variational(LikelihoodObjective):
             embedding, which both read, goes with the decoder.
         pretraining_steps: optimizer steps as a plain autoencoder, with the mean as the latent and
             no KL term, after which the decoder and the output layer are drawn anew (Li et al. 2019,
-            arXiv:1909.00868, section 3). Tied embeddings, the encoder's too, stay.
+            arXiv:1909.00868, section 3). Tied embeddings, the encoder's too, and the biases of
+            tied logits stay.
     """
+
+    monitored: ClassVar[str] = "val/negative_elbo"
 
     sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {
         "kl",
@@ -89,9 +92,21 @@ class Variational(LikelihoodObjective):
         self.aggressive_steps, self.encoder_updates = aggressive_steps, encoder_updates
         self.pretraining_steps = pretraining_steps
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
-        super().check(model)
-        check_stochastic(model, "Variational")
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+        super().check(model, is_paired)
+        if self.kl_cycles > 1 and not self.kl_warmup_steps:
+            raise ValueError(
+                f"`kl_warmup_steps` must be above 0 with `kl_cycles` {self.kl_cycles}, but it is 0 "
+                f"instead. Set it, or leave out `kl_cycles`."
+            )
+        if check_stochastic(model, "Variational").has_constant_kl:
+            for key, neutral in (("kl_weight", 1.0), ("kl_warmup_steps", 0), ("free_bits", 0.0)):
+                if getattr(self, key) != neutral:
+                    raise ValueError(
+                        f"`{key}` must be {neutral:g} with {type(model.latent).__name__}, whose KL "
+                        f"is a constant of its own settings, but it is {getattr(self, key)} "
+                        f"instead. Leave it out, and set `model.autoencoder.latent.kappa`."
+                    )
 
     def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
@@ -110,6 +125,10 @@ class Variational(LikelihoodObjective):
         if not model.training:
             values["negative_elbo"] = sums.nll / len(batch) + values["kl"]
         return values
+
+    def is_settled(self, step: int) -> bool:  # noqa: D102
+        rising = steps_of(self.kl_warmup_steps, self.kl_cycles, self.kl_rising_share)
+        return step >= self.pretraining_steps + rising
 
     def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:  # noqa: D102
         place = step - self.pretraining_steps

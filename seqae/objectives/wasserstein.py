@@ -48,8 +48,8 @@ class WassersteinMMD(LikelihoodObjective):
         check_range("mmd_weight", mmd_weight, 0.0, 1e6)
         self.mmd_weight = mmd_weight
 
-    def check(self, model: SequenceAutoencoder) -> None:  # noqa: D102
-        super().check(model)
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+        super().check(model, is_paired)
         check_prior(model, "WassersteinMMD")
 
     def forward(  # noqa: D102

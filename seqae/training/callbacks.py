@@ -144,16 +144,22 @@ class BundleWriter(Callback):
         self.folder, self.config, self.monitor, self.mode = Path(folder), config, monitor, mode
         self.samples = samples
         self.best: float | None = None
+        self.is_settled = False  # what the best one was chosen under
         self.validated_step: int | None = None
         self._started = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         """The best figure so far, and the step of the last validation."""
-        return {"best": self.best, "validated_step": self.validated_step}
+        return {
+            "best": self.best,
+            "is_settled": self.is_settled,
+            "validated_step": self.validated_step,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
         self.best, self.validated_step = state_dict["best"], state_dict["validated_step"]
+        self.is_settled = state_dict["is_settled"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the stopwatch."""
@@ -170,8 +176,10 @@ class BundleWriter(Callback):
                 f"`monitor` must be a figure that validation logs, but it is {self.monitor} and "
                 f"there are {', '.join(sorted(trainer.callback_metrics))}. Choose one of these."
             )
-        if self._is_better(float(value)):
+        assert isinstance(pl_module, AutoencoderModule)
+        if self._is_better(float(value), pl_module.objective.is_settled(trainer.global_step)):
             self.best = float(value)
+            self.is_settled = pl_module.objective.is_settled(trainer.global_step)
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -191,10 +199,10 @@ class BundleWriter(Callback):
                 artifact.add_dir(str(self.folder))
                 logger.experiment.log_artifact(artifact)
 
-    def _is_better(self, value: float) -> bool:
+    def _is_better(self, value: float, is_settled: bool) -> bool:
         if math.isnan(value):
             return False
-        if self.best is None:
+        if self.best is None or is_settled > self.is_settled:
             return True
         return value > self.best if self.mode == "max" else value < self.best
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -27,15 +26,14 @@ COLLAPSED = 0.05
 
 BATCH = 64  # sentences that are encoded at once
 
-# What to try, in this order, where the setting is still 0: key, value, and what it does.
-REMEDIES = {
-    "objective": {
-        "free_bits": ("0.1", "a floor of the KL term (Kingma et al. 2016)"),
-        "kl_warmup_steps": ("a third of the steps", "a weight that rises (Bowman et al. 2016)"),
-        "word_dropout": ("0.3", "a decoder that must look into the latent (Bowman et al. 2016)"),
-    },
-    "latent": {"batch_norm": ("0.6", "means that keep their spread (Zhu et al. 2020)")},
-}
+# What to try, in this order, where the setting is still 0: its place, value, and what it does.
+REMEDIES = (
+    ("latent.batch_norm", "0.3", "means that keep their spread (Zhu et al. 2020)"),
+    ("objective.free_bits", "0.1", "a floor of the KL term (Kingma et al. 2016)"),
+    ("objective.kl_warmup_steps", "a third of the steps", "a rising weight (Bowman et al. 2016)"),
+    ("objective.word_dropout", "0.3", "a decoder that must look into the latent (the same)"),
+)
+OF_THE_KL = ("objective.free_bits", "objective.kl_warmup_steps")
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +57,17 @@ class CollapseMonitor(Callback):
         sentences: how many; 0 measures nothing.
     """
 
+    FIGURES: ClassVar[tuple[str, ...]] = ("mutual_information", "active_units", "shuffle_gap")
+
     def __init__(self, sentences: int = 256) -> None:
-        check_range("sentences", sentences, 0, 100_000)
+        check_range("collapse_sentences", sentences, 0, 100_000)
+        if sentences == 1:
+            raise ValueError(
+                "`collapse_sentences` must be 0 or at least 2, but it is 1 instead. Leave it out."
+            )
         self.sentences = sentences
+        self._measured_step: int | None = None
+        self._figures: dict[str, float] = {}
         self.is_collapsed, self.has_warned = False, False
 
     def state_dict(self) -> dict[str, Any]:
@@ -91,6 +97,7 @@ class CollapseMonitor(Callback):
         figures["duplicates"] = _repeated(model, batches, posterior.output.latent)
         figures["shuffle_gap"] = posterior.shuffle_gap
         del figures["mutual_information_limit"]
+        self._figures, self._measured_step = dict(figures), trainer.global_step
         if "kl" in pl_module.objective.sentence_means:  # logged of the whole validation set
             del figures["kl"]
         values = {f"val/{name}": float(value) for name, value in figures.items()}
@@ -100,9 +107,10 @@ class CollapseMonitor(Callback):
         if was_collapsed and self.is_collapsed:
             self._warn(trainer, pl_module)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Warn of what only the last validation showed."""
-        if self.is_collapsed:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Warn of what only the last validation showed, that of the command after the training."""
+        is_last = self._measured_step == trainer.global_step
+        if stage in ("fit", "validate") and self.is_collapsed and is_last:
             self._warn(trainer, pl_module)
 
     def _warn(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -111,10 +119,8 @@ class CollapseMonitor(Callback):
         self.has_warned = True
         assert isinstance(pl_module, AutoencoderModule)
         if trainer.is_global_zero:
-            kl, gap, active, repeated = (
-                float(trainer.callback_metrics.get(f"val/{name}", math.nan))
-                for name in ("kl", "shuffle_gap", "active_units", "duplicates")
-            )
+            names = ("kl", "shuffle_gap", "active_units", "duplicates")
+            kl, gap, active, repeated = (float(self._figures[name]) for name in names)
             log.warning(
                 f"the latent has collapsed: the decoder writes about as well from the latent of "
                 f"another sentence (a gap of {gap:.3f} nats per token; KL {kl:.2f} nats per "
@@ -124,24 +130,25 @@ class CollapseMonitor(Callback):
 
 
 def remedy(pl_module: AutoencoderModule) -> str:
-    """What to try against collapse, as the keys to set: the first that are not in use."""
-    parts: dict[str, Component] = {
-        "objective": pl_module.objective,
-        "latent": pl_module.autoencoder.latent,
-    }
-    places = {"objective": "model.objective", "latent": "model.autoencoder.latent"}
-    unused = [
-        f"`{places[part]}.{key}: {value}`, {why}"
-        for part, remedies in REMEDIES.items()
-        for key, (value, why) in remedies.items()
-        if vars(parts[part]).get(key) == 0
-    ]
-    if unused:
-        return f"Try {'; or '.join(unused[:2])}."
-    return (
-        "Try a lower `model.objective.kl_weight`, or `model.objective: MutualInformationMachine`, "
-        "which does not collapse."
-    )
+    """What to try against collapse, as keys to set: the first that would do anything."""
+    model, objective = pl_module.autoencoder, pl_module.objective
+    parts: dict[str, Component] = {"objective": objective, "latent": model.latent}
+    assert isinstance(model.latent, StochasticLatent)
+    useless: set[str] = set(OF_THE_KL) if model.latent.has_constant_kl else set()
+    if not model.decoder.autoregressive:
+        useless.add("objective.word_dropout")
+    found = []
+    for key, value, why in REMEDIES:
+        part, _, name = key.partition(".")
+        if key not in useless and vars(parts[part]).get(name) == 0:
+            place = "model.autoencoder" if part == "latent" else "model"
+            found.append(f"`{place}.{key}: {value}`, {why}")
+    if "kappa" in vars(model.latent):
+        found.append("a higher `model.autoencoder.latent.kappa`")
+    elif "kl_weight" in vars(objective):
+        found.append("a lower `model.objective.kl_weight`")
+    found.append("more steps")
+    return f"Try {'; or '.join(found[:2])}."
 
 
 def _is_collapsed(posterior: Posterior) -> bool:

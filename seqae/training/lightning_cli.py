@@ -24,6 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
+from seqae.model.latents import StochasticLatent
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
 from seqae.training.checkpointing import CheckpointWriter, check_checkpoint
@@ -41,18 +42,19 @@ Command = Literal["fit", "validate", "test", "predict"]
 # Weights stay in float32; a bundle holds no others.
 PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed")
 
-MONITORED = (
-    "val/token_accuracy",
-    "val/exact_match",
-    "val/bleu",
-    "val/loss",
-    "val/reconstruction",
-    "val/teacher_forced_accuracy",
-    "val/negative_elbo",
-    "val/mutual_information",
-    "val/active_units",
-    "val/shuffle_gap",
-)
+# What may choose the bundle, and which way is better.
+MONITORED: dict[str, Literal["max", "min"]] = {
+    "val/token_accuracy": "max",
+    "val/exact_match": "max",
+    "val/bleu": "max",
+    "val/loss": "min",
+    "val/reconstruction": "min",
+    "val/teacher_forced_accuracy": "max",
+    "val/negative_elbo": "min",
+    "val/mutual_information": "max",
+    "val/active_units": "max",
+    "val/shuffle_gap": "max",
+}
 
 FIT_ONLY = (
     "name",
@@ -62,7 +64,6 @@ FIT_ONLY = (
     "density_sentences",
     "collapse_sentences",
     "monitor",
-    "monitor_mode",
 )
 
 
@@ -176,15 +177,10 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument(
             "--monitor",
-            type=str,
-            default="val/token_accuracy",
-            help="figure whose best model becomes the bundle",
-        )
-        parser.add_argument(
-            "--monitor_mode",
-            type=Literal["max", "min"],
-            default="max",
-            help="whether the figure is best when it is highest or lowest",
+            type=str | None,
+            default=None,
+            help="figure whose best model becomes the bundle; by default val/negative_elbo under "
+            "Variational, else val/token_accuracy",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -212,7 +208,8 @@ class TrainingCLI(LightningCLI):
             check_output(config.output, (".jsonl",))
         if self.command == "fit":
             self.resolved = self.resolved_config()  # before the run's own paths are put in
-            check_choice("monitor", config.monitor, MONITORED)
+            if config.monitor is not None:
+                check_choice("monitor", config.monitor, tuple(MONITORED))
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
             self.is_resumed = config.ckpt_path is not None and (
@@ -263,6 +260,7 @@ class TrainingCLI(LightningCLI):
             return callbacks
         check_range("samples", options.samples, 0, 1000)
         check_range("density_sentences", options.density_sentences, 0, 10**7)
+        monitor = options.monitor or self.model.objective.monitored
         self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
         callbacks += [
             self.run_folder,
@@ -270,9 +268,7 @@ class TrainingCLI(LightningCLI):
             CollapseMonitor(options.collapse_sentences),
             SampleReconstructions(options.samples),
             LatentSpaceTables(options.samples),
-            BundleWriter(
-                self.run_dir / "bundle", self.resolved, options.monitor, options.monitor_mode
-            ),
+            BundleWriter(self.run_dir / "bundle", self.resolved, monitor, MONITORED[monitor]),
             RandomState(),
         ]
         if options.checkpoint.every_n_steps and options.trainer.enable_checkpointing is not False:
@@ -307,10 +303,34 @@ class TrainingCLI(LightningCLI):
                     )
         if self.command == "fit":
             self.datamodule.check_trainer(self.trainer)
+            is_paired = self.datamodule.settings.reading.target_column is not None
+            self.model.objective.check(self.model.autoencoder, is_paired)
+            self._check_monitor()
         if self.trainer.local_rank == 0:
             self.datamodule.prepare_data()
         if self.command == "fit" and self.trainer.is_global_zero:
+            self.datamodule.setup("fit")
+            # Sizes that do not go together are told before the folder is made.
+            self.model.check_sizes(self.datamodule.vocabulary, self.datamodule.max_length)
             self.run_folder.make(self.datamodule.report_files)
+
+    def _check_monitor(self) -> None:
+        """Refuse a figure that this model has not."""
+        options = self.config["fit"]
+        name = (options.monitor or self.model.objective.monitored).removeprefix("val/")
+        of_posterior = name in CollapseMonitor.FIGURES
+        if name == "negative_elbo" and name not in self.model.objective.sentence_means:
+            missing = f"under {type(self.model.objective).__name__}"
+        elif of_posterior and not isinstance(self.model.autoencoder.latent, StochasticLatent):
+            missing = f"for a {type(self.model.autoencoder.latent).__name__}"
+        elif of_posterior and not options.collapse_sentences:
+            missing = "with `collapse_sentences` at 0"
+        else:
+            return
+        raise ValueError(
+            f"`monitor` must be a figure that is measured, but there is no val/{name} "
+            f"{missing}. Choose another one, such as val/token_accuracy."
+        )
 
     before_validate = before_test = before_predict = before_fit
 

@@ -14,7 +14,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Generator, Tensor
 from torchmetrics import SumMetric
 
-from seqae.batch import Batch
+from seqae.batch import Batch, Vocabulary
 from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.generation import greedy
@@ -72,6 +72,7 @@ class AutoencoderModule(LightningModule):
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed = beta1, beta2, seed
+        objective.check(autoencoder)
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
@@ -92,15 +93,22 @@ class AutoencoderModule(LightningModule):
             self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
             latent = self.autoencoder.latent
             if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
-                latent.over_ranks = self._over_ranks
-            self.objective.check(self.autoencoder)
+                latent.over_ranks = over_ranks
             self.objective.build(self.autoencoder)
 
-    def _over_ranks(self, values: Tensor) -> Tensor:
-        """(...) of each rank to (ranks, ...)."""
-        gathered = self.all_gather(values)
-        assert isinstance(gathered, Tensor)
-        return gathered
+    def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> None:
+        """Build a model without numbers, to refuse parts that do not fit together.
+
+        Args:
+            vocabulary: the tokenizer's size and special ids.
+            max_length: most tokens of a sentence, bos and eos counted.
+
+        Raises:
+            ValueError: in one line, with the way out.
+        """
+        with torch.device("meta"):
+            model = SequenceAutoencoder.from_config(self.autoencoder.config())
+            model.build(vocabulary, max_length)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which tokenizer the weights belong to."""
@@ -206,7 +214,11 @@ class AutoencoderModule(LightningModule):
         self._evaluate(batch, batch_idx)
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting anew."""
+        """Start counting anew, with one model: each rank has moving averages of its own."""
+        if self.trainer.world_size > 1:
+            for buffer in self.autoencoder.buffers():
+                if buffer.is_floating_point():
+                    buffer.copy_(over_ranks(buffer).mean(dim=0))
         self._reset()
 
     def on_test_epoch_start(self) -> None:
@@ -286,6 +298,13 @@ class AutoencoderModule(LightningModule):
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
         self.log_dict(values, sync_dist=True)
+
+
+def over_ranks(values: Tensor) -> Tensor:
+    """Gather (...) of each rank, on all ranks: (ranks, ...)."""
+    gathered = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(gathered, values.contiguous())
+    return torch.stack(gathered)
 
 
 def learning_rate_factor(
