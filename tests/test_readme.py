@@ -42,6 +42,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like the repository to somebody who follows the README."""
     (tmp_path / "configs").symlink_to(CONFIGS)
     write_text(tmp_path / "my.txt", [*SENTENCES, *(f"{text} again" for text in SENTENCES)])
+    for name in ("present.txt", "past.txt"):
+        write_text(tmp_path / name, SENTENCES[:4])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

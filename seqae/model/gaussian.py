@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 
 from seqae.component import check_range
 from seqae.model.latents import LatentOutput, StochasticLatent
+from seqae.model.layers import in_float32
 
 # SentenceMIM's floor of the log variance is -10; here it is the limit on both sides, reached
 # softly: exp(10) is far from where float32 ends.
@@ -50,8 +51,8 @@ class GaussianLatent(StochasticLatent):
             self.shift = nn.Parameter(torch.zeros(self.output_dim))
 
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
-        # In half precision a KL term of many dimensions would be lost in the rounding.
-        mean, logvar = _in_float32(self.mean(hidden)), _in_float32(self.logvar(hidden))
+        # Else a KL term of many dimensions would be lost in the rounding.
+        mean, logvar = in_float32(self.mean(hidden)), in_float32(self.logvar(hidden))
         mean = mean.flatten(1)
         if self.batch_norm:
             mean = self.batch_norm * self._normalized(mean) + self.shift
@@ -91,10 +92,6 @@ class GaussianLatent(StochasticLatent):
             return nn.functional.batch_norm(mean, *statistics, eps=self.normalize.eps)
         normalized: Tensor = self.normalize(mean)
         return normalized
-
-
-def _in_float32(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _parameters(output: LatentOutput) -> tuple[Tensor, Tensor]:

@@ -272,3 +272,8 @@ def reverse(rows: Tensor, lengths: Tensor) -> Tensor:
     turned = lengths[:, None] - 1 - positions
     source = torch.where(length_mask(lengths, rows.shape[1]), turned, positions)
     return rows.gather(1, source[..., None].expand_as(rows))
+
+
+def in_float32(values: Tensor) -> Tensor:
+    """Half precision in float32; what is wider stays."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from seqae.component import check_range
 from seqae.model.latents import Latent, LatentOutput
+from seqae.model.layers import in_float32
 
 # A code counts as used above this share of even usage: under a decay of 0.99, a code that was
 # used as often as the average one falls below it after 460 batches without use.
@@ -93,9 +94,8 @@ class VectorQuantisedLatent(Latent):
         nn.init.normal_(self.codebook)
 
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
-        rows, mapped = len(hidden), self.projection(hidden)
-        # In half precision the nearest code would be a matter of rounding.
-        mapped = mapped.to(torch.promote_types(mapped.dtype, torch.float32))
+        # Else the nearest code would be a matter of rounding.
+        rows, mapped = len(hidden), in_float32(self.projection(hidden))
         parts = mapped.reshape(-1, self.num_groups, self.codebook.shape[2])
         codes = self._nearest(parts.detach())
         chosen = self._chosen(codes)

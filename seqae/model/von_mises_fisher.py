@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from seqae.component import check_range
 from seqae.model.latents import LatentOutput, StochasticLatent
+from seqae.model.layers import in_float32
 
 
 @final
@@ -49,9 +50,7 @@ class VonMisesFisherLatent(StochasticLatent):
         self.mean = nn.Linear(input_dim, self.latent_dim)
 
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
-        mapped = self.mean(hidden)
-        # In half precision the length would be 1 to two digits only.
-        mapped = mapped.to(torch.promote_types(mapped.dtype, torch.float32))
+        mapped = in_float32(self.mean(hidden))  # else the length would be 1 to two digits only
         mean = nn.functional.normalize(mapped, dim=-1).flatten(1)
         output = LatentOutput(mean, mean)
         if generator is not None:
