@@ -1,23 +1,96 @@
 """Checkpoints: the state of training, saved so that `--resume` goes on exactly where it was.
 
-A checkpoint is written beside its place and takes it when it is whole; `last.ckpt` points to the
-newest, and moves only after that. What is due at the last batch of an epoch is saved after the
-epoch's validation: a resume from between the two would leave that validation out.
+A checkpoint is in its place only when it is whole (storage.py); `last.ckpt` points to the newest,
+and moves only after that. What is due at the last batch of an epoch is saved after the epoch's
+validation: a resume from between the two would leave that validation out.
 """
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+import logging
 import os
-import zipfile
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
+import torch
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
+from seqae.training.storage import CHUNK, TRAILER_BYTES, is_whole, sync_folder, write_file
 
 LAST = "last.ckpt"
+COMPLETE = "complete.json"  # the last file of a sharded checkpoint: what the others must be
+
+log = logging.getLogger(__name__)
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Writes each checkpoint beside its place and syncs it; reads none that is not whole.
+
+    Args:
+        is_asynchronous: write in a thread while the training goes on, from a copy in main memory.
+            What goes wrong there is raised at the next save, or at the end.
+        on_written: called with the path, in that thread, when a checkpoint is in its place.
+    """
+
+    def __init__(
+        self, is_asynchronous: bool = False, on_written: Callable[[Path], None] | None = None
+    ) -> None:
+        self._pool = ThreadPoolExecutor(1, "checkpoint") if is_asynchronous else None
+        self._on_written = on_written
+        self._underway: Future[None] | None = None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write it, or begin to; one at a time."""
+        self.wait()
+        if self._pool is None:
+            self._write(checkpoint, Path(path))
+        else:
+            self._underway = self._pool.submit(self._write, _copied(checkpoint), Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read what `save_checkpoint` wrote: plain data and tensors, nothing that runs."""
+        if not is_whole(Path(path)):
+            raise ValueError(
+                f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or "
+                f"changed: its hash is another. Choose another one."
+            )
+        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return loaded
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a file, or the folder of a sharded one."""
+        _remove(Path(path))
+
+    def wait(self) -> None:
+        """Wait for what is being written, and raise what went wrong there."""
+        underway, self._underway = self._underway, None
+        if underway is not None:
+            underway.result()
+
+    def teardown(self) -> None:
+        """Wait; the thread ends with the process."""
+        self.wait()
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
+        if self._on_written is not None:
+            self._on_written(path)
 
 
 class CheckpointWriter(Checkpoint):
@@ -25,16 +98,29 @@ class CheckpointWriter(Checkpoint):
 
     Args:
         folder: where to.
-        every_n_steps: optimizer steps between saves.
+        every_n_steps: optimizer steps between saves; 0 saves only when asked to.
         keep: how many are kept.
+        is_asynchronous: write while the training goes on; see SafeCheckpointIO. Sharded checkpoints
+            are always waited for.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int = 500, keep: int = 2) -> None:
-        check_range("checkpoint.every_n_steps", every_n_steps, 1, 10**9)
+    def __init__(
+        self,
+        folder: Path,
+        every_n_steps: int = 500,
+        keep: int = 2,
+        is_asynchronous: bool = False,
+    ) -> None:
+        check_range("checkpoint.every_n_steps", every_n_steps, 0, 10**9)
         check_range("checkpoint.keep", keep, 1, 10**6)
         self.folder, self.every_n_steps, self.keep = folder, every_n_steps, keep
+        self.io = SafeCheckpointIO(is_asynchronous, self._publish)
         self._saved_step = 0
         self._is_due = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write and read through the safe way."""
+        trainer.strategy.checkpoint_io = self.io
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -42,53 +128,132 @@ class CheckpointWriter(Checkpoint):
         """Save if it is time."""
         step = trainer.global_step
         # Within an accumulation window the step does not move: it is saved once.
-        if step % self.every_n_steps or step == self._saved_step:
+        if not self.every_n_steps or step % self.every_n_steps or step == self._saved_step:
             return
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._is_due = True
         else:
-            self._save(trainer)
+            self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what was due at the epoch's last batch."""
         if self._is_due:
             self._is_due = False
-            self._save(trainer)
+            self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end, so that training can go on with more epochs or steps."""
-        if trainer.global_step != self._saved_step:
-            self._save(trainer)
+        if self.every_n_steps and trainer.global_step != self._saved_step:
+            self.save(trainer)
+        self.io.wait()
 
-    def _save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
+        """Save now; all ranks must call it at the same step."""
         self._saved_step = trainer.global_step
         path = self.folder / f"step={trainer.global_step}.ckpt"
-        unfinished = path.with_suffix(".unfinished")
-        trainer.save_checkpoint(unfinished)  # on all ranks: each adds what is its own
-        if not trainer.is_global_zero:
-            return
-        _sync(unfinished)
-        os.replace(unfinished, path)
-        link = self.folder / f"{LAST}.unfinished"
+        if isinstance(trainer.strategy, ModelParallelStrategy):
+            self._save_sharded(trainer, path)
+        else:
+            trainer.save_checkpoint(path)
+
+    def _save_sharded(self, trainer: Trainer, path: Path) -> None:
+        """A folder that takes its name when the files of all ranks are in it and synced."""
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        if trainer.is_global_zero:
+            _remove(unfinished)
+        trainer.strategy.barrier("a place for the shards")
+        trainer.save_checkpoint(unfinished)
+        if trainer.is_global_zero and unfinished.is_dir():
+            seal(unfinished)
+            _remove(path)
+            os.replace(unfinished, path)
+            sync_folder(path.parent)
+            self._publish(path)
+        trainer.strategy.barrier("the shards are in their place")
+
+    def _publish(self, path: Path) -> None:
+        """Point to the newest, and remove what is more than `keep`."""
+        link = self.folder / f".{LAST}.unfinished"
         link.unlink(missing_ok=True)
         link.symlink_to(path.name)
         os.replace(link, self.folder / LAST)
-        _sync(self.folder)
-        for old in sorted(self.folder.glob("step=*.ckpt"), key=_step_of)[: -self.keep]:
-            old.unlink()
+        sync_folder(self.folder)
+        for old in checkpoints(self.folder)[self.keep :]:
+            _remove(old)
 
 
-def _step_of(path: Path) -> int:
-    return int(path.stem.partition("=")[2])
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, the newest first."""
+    return sorted(folder.glob("step=*.ckpt"), key=_step_of, reverse=True)
 
 
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that is whole; those that are damaged are named."""
+    for path in checkpoints(folder):
+        if is_sealed(path) if path.is_dir() else is_whole(path):
+            return path
+        log.warning(f"{path} is cut short or changed; going back to the checkpoint before it")
+    return None
+
+
+def seal(folder: Path) -> None:
+    """Sync all files of a sharded checkpoint, and write last what they must be."""
+    hashes = {}
+    for path in sorted(folder.iterdir()):
+        _sync_file(path)
+        hashes[path.name] = _hash_of(path)
+    text = json.dumps(hashes, indent=2).encode()
+    write_file(folder / COMPLETE, lambda file: file.write(text))
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a sharded checkpoint has all its files, as they were written."""
+    try:
+        if not is_whole(folder / COMPLETE):
+            return False
+        hashes = json.loads((folder / COMPLETE).read_bytes()[:-TRAILER_BYTES])
+        return all(_hash_of(folder / name) == digest for name, digest in hashes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A copy in main memory that the training does not change."""
+
+    def copied(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.detach().to("cpu", copy=True)
+        return copy.deepcopy(value)
+
+    found: dict[str, Any] = tree_map(copied, checkpoint)
+    return found
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _hash_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while part := file.read(CHUNK):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.partition("=")[2])
 
 
 def resume_arguments(args: list[str]) -> list[str]:
@@ -107,14 +272,14 @@ def resume_arguments(args: list[str]) -> list[str]:
             break
     else:
         raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
-    config, last = run_dir / "config.yaml", run_dir / "checkpoints" / LAST
-    for path in (config, last):
-        if not path.exists():
-            raise ValueError(
-                f"`resume` must be the folder of a run with a checkpoint, but there is no {path}. "
-                f"Choose another run, or start anew without `--resume`."
-            )
-    return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(last), *rest]
+    config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
+    if newest is None or not config.exists():
+        missing = "whole checkpoint" if config.exists() else "config.yaml"
+        raise ValueError(
+            f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
+            f"{run_dir}. Choose another run, or start anew without `--resume`."
+        )
+    return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest), *rest]
 
 
 def check_checkpoint(path: Path) -> None:
@@ -123,7 +288,7 @@ def check_checkpoint(path: Path) -> None:
     Raises:
         ValueError: in one line, with the way out.
     """
-    if not path.is_dir() and not (path.is_file() and zipfile.is_zipfile(path)):
+    if not path.is_dir() and not (path.is_file() and is_whole(path)):
         reason = "is damaged or none" if path.exists() else "is not there"
         raise ValueError(
             f"`ckpt_path` must be a checkpoint of Lightning's, but {path} {reason}. Choose another "

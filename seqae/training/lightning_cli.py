@@ -18,7 +18,7 @@ import torch
 import yaml
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -32,6 +32,7 @@ from seqae.training.collapse import CollapseMonitor
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
+from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.threads import ThreadTuner
@@ -72,12 +73,14 @@ class Checkpoints:
     """How the state of training is saved, for `--resume`.
 
     Args:
-        every_n_steps: optimizer steps between saves; 0 saves none.
+        every_n_steps: optimizer steps between saves; 0 saves only when the training is told to end.
         keep: how many of the latest are kept.
+        asynchronous: write while the training goes on, from a copy in main memory.
     """
 
     every_n_steps: int = 500
     keep: int = 2
+    asynchronous: bool = False
 
 
 class OneLineParser(LightningArgumentParser):
@@ -232,6 +235,10 @@ class TrainingCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         config = dict(config)
+        self.seconds = None  # that it may train for
+        if self.command == "fit" and config.get("max_time") is not None:
+            # Lightning's own Timer would count the unfinished epoch as a whole one.
+            self.seconds = Timer(config.pop("max_time")).time_remaining()
         given = config.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         callbacks = [*callbacks, *self._callbacks(given)]
@@ -271,14 +278,14 @@ class TrainingCLI(LightningCLI):
             BundleWriter(self.run_dir / "bundle", self.resolved, monitor, MONITORED[monitor]),
             RandomState(),
         ]
-        if options.checkpoint.every_n_steps and options.trainer.enable_checkpointing is not False:
-            callbacks.append(
-                CheckpointWriter(
-                    self.run_dir / "checkpoints",
-                    options.checkpoint.every_n_steps,
-                    options.checkpoint.keep,
-                )
+        if options.trainer.enable_checkpointing is not False:
+            writer = CheckpointWriter(
+                self.run_dir / "checkpoints",
+                options.checkpoint.every_n_steps,
+                options.checkpoint.keep,
+                options.checkpoint.asynchronous,
             )
+            callbacks += [writer, Preemption(writer.save, self.seconds)]
         return callbacks
 
     def resolved_config(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from seqae.training.checkpointing import LAST
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
+from seqae.training.preemption import Preempted
 
 
 class RunFolder(Callback):
@@ -64,8 +65,16 @@ class RunFolder(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say how to go on after Ctrl-C."""
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+        """Say how to go on after a stop."""
+        if not trainer.is_global_zero:
+            return
+        if isinstance(exception, Preempted):
+            print(
+                f"stopped at step {exception.step:,}, which is saved: {exception.reason}. "
+                f"Go on with: seqae fit --resume {self.folder}",
+                flush=True,
+            )
+        elif isinstance(exception, KeyboardInterrupt):
             saved = (self.folder / "checkpoints" / LAST).exists()
             way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)

@@ -1,0 +1,134 @@
+"""What to do when a cluster takes the machine back: save, and end with a status that says so.
+
+SLURM sends SIGUSR1 when asked to (`--signal`), and SIGTERM before it takes a node; rented machines
+send SIGTERM. A handler that saved by itself would run between two lines of anything, on one rank
+only; so it sets a flag. The ranks agree on it at the next batch, all save the same step, and end.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from seqae.component import check_range
+
+# EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. A job script requeues on it.
+REQUEUE = 75
+INTERRUPTED = 130  # what shells give for Ctrl-C
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+log = logging.getLogger(__name__)
+
+
+class Preempted(SystemExit):
+    """The training was told to stop, and everything is saved.
+
+    Args:
+        reason: a signal's name, or that the time is up.
+        step: optimizer steps taken.
+        status: with which the process ends.
+    """
+
+    def __init__(self, reason: str, step: int, status: int) -> None:
+        super().__init__(status)
+        self.reason, self.step = reason, step
+
+
+class Preemption(Callback):
+    """Save and end at SIGTERM, SIGUSR1, Ctrl-C, or when the time is up.
+
+    A signal during validation is heeded when the validation is over, since a checkpoint stands
+    between two steps of training; one during a save, after it; a second one changes nothing, but a
+    second Ctrl-C ends the process at once.
+
+    Args:
+        save: saves the state of training; all ranks call it at the same step.
+        seconds: how long to train for, from now on; None does not stop.
+        every_n_batches: how often the ranks ask one another, on several; a question costs a
+            millisecond or less.
+    """
+
+    def __init__(
+        self,
+        save: Callable[[Trainer], None],
+        seconds: float | None = None,
+        every_n_batches: int = 4,
+    ) -> None:
+        check_range("every_n_batches", every_n_batches, 1, 10**6)
+        self._save, self._every_n_batches = save, every_n_batches
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._reason: str | None = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._batches = 0
+        self._has_waited = False  # for a validation
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen. Lightning's own handlers, which save within the signal, are replaced."""
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._heed)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and end if any rank was told to.
+
+        Where a validation follows it goes first, because a resume from before it would leave it
+        out: then the end is that of the epoch, or of the next batch.
+        """
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or not self._is_told(trainer):
+            return
+        if self._validates_after(trainer, batch_idx) and not self._has_waited:
+            self._has_waited = True
+            return
+        self._end(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same, behind the last batch and its validation."""
+        if self._is_told(trainer, always=True):
+            self._end(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Listen no longer."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _heed(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+        self._reason = signal.Signals(number).name
+
+    def _is_told(self, trainer: Trainer, always: bool = False) -> bool:
+        """Whether any rank was; on several they are asked every few batches, or always."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self._reason = self._reason or "the time is up"
+        if trainer.world_size == 1:
+            return self._reason is not None
+        self._batches += 1
+        if self._batches % self._every_n_batches and not always and not self._has_waited:
+            return False
+        return trainer.strategy.reduce_boolean_decision(self._reason is not None, all=False)
+
+    def _validates_after(self, trainer: Trainer, batch_idx: int) -> bool:
+        every = trainer.val_check_batch
+        if not trainer.enable_validation or every is None or every == float("inf"):
+            return False
+        if trainer.check_val_every_n_epoch is None:
+            batch_idx = trainer.fit_loop.epoch_loop.total_batch_idx
+        return (batch_idx + 1) % int(every) == 0
+
+    def _end(self, trainer: Trainer) -> None:
+        self._save(trainer)
+        status = INTERRUPTED if self._reason == signal.SIGINT.name else REQUEUE
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if trainer.global_rank and environment and not environment.creates_processes_externally:
+            status = 0  # else the process that started this one takes it for a failure, and ends
+        reason = self._reason or "another process was told to stop"
+        raise Preempted(reason, trainer.global_step, status)

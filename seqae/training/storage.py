@@ -1,0 +1,136 @@
+"""Files that are whole or not there: written beside their place, synced, and then put in it.
+
+Lightning stages a save in the system's temporary folder and never syncs it, so that a power cut, or
+a temporary folder on another disk, may leave half a file under the right name. Here the order is:
+a file beside the target, its content, its hash, fsync, rename, fsync of the folder. At each moment
+the name holds the old file or the new one.
+
+The hash stands behind the content, in a line of its own; zip archives, and torch's checkpoints are
+such, end at their directory, so that `torch.load` reads the file as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+BEFORE_HASH = b"\nseqae sha256 "
+TRAILER_BYTES = len(BEFORE_HASH) + 64 + 1
+CHUNK = 2**22
+
+
+class HashedFile:
+    """Writes to a file and hashes what is written.
+
+    Args:
+        file: opened for writing, unbuffered or not.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash = file, hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of it."""
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Hand it to the operating system."""
+        self._file.flush()
+
+    @property
+    def trailer(self) -> bytes:
+        """The line with the hash of all that was written."""
+        return BEFORE_HASH + self._hash.hexdigest().encode() + b"\n"
+
+
+def write_file(path: Path, write: Callable[[HashedFile], object]) -> None:
+    """Put a file in its place when it is whole and on the disk, with its hash at its end.
+
+    Args:
+        path: its place; an old file there stays until then.
+        write: writes the content.
+
+    Raises:
+        OSError: with the path and the room on its disk; nothing is left beside the old file.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        _refuse_special(path)
+        unfinished.unlink(missing_ok=True)  # of a process that was killed
+        with open(unfinished, "xb") as file:
+            hashed = HashedFile(file)
+            write(hashed)
+            file.write(hashed.trailer)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is one that `write_file` finished, and has not changed since."""
+    try:
+        size = os.path.getsize(path) - TRAILER_BYTES
+        if size < 0:
+            return False
+        digest = hashlib.sha256()
+        with open(path, "rb") as file:
+            while size > 0:
+                part = file.read(min(size, CHUNK))
+                if not part:
+                    return False
+                digest.update(part)
+                size -= len(part)
+            return file.read() == BEFORE_HASH + digest.hexdigest().encode() + b"\n"
+    except OSError:
+        return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's list of names is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """Room on the disk that a folder is on, or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def cannot_write(path: Path, error: OSError) -> OSError:
+    """Name what could not be written, and the room that there is."""
+    try:
+        room = f"{free_bytes(path.parent) / 2**20:,.0f} MiB are free there"
+    except OSError:
+        room = "its disk cannot be asked for its room"
+    return OSError(
+        error.errno, f"{path} cannot be written: {error.strerror or error}; {room}. Make room."
+    )
+
+
+def _refuse_special(path: Path) -> None:
+    """Only a regular file is ever replaced: not a device, a pipe, a folder or what a link is to."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise FileExistsError(17, "something that is no regular file has its name")
