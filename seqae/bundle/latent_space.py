@@ -90,7 +90,7 @@ class LatentSpace(ABC):
             raise ValueError(
                 f"`source` must be prior for a bundle without a density of its training latents, "
                 f"but it is {source} instead. Train anew, or fit one: "
-                f"`seqae density MODEL FILE_OF_SENTENCES`."
+                f"`seqae density MODEL --input FILE`."
             )
         kind: DensityKind = source
         return self.density.sample(count, kind, generator)

@@ -138,7 +138,8 @@ class TextAutoencoder(LatentSpace):
         if options.num_return > 1:
             raise ValueError(
                 f"`num_return` must be 1 where one text is written of each latent, but it is "
-                f"{options.num_return} instead. Ask for `candidates`."
+                f"{options.num_return} instead. Leave it out; `reconstruct`, `decode` and `sample` "
+                f"write several, in Python `candidates`."
             )
         found = self._generate(latents, options, seed, lengths, scores=options.num_beams > 1)
         return [hypotheses[0].token_ids for hypotheses in found]

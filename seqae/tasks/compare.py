@@ -15,7 +15,7 @@ from seqae.terminal import visible
 from seqae.usage import check_output
 
 # Settings that say where and how a run was watched, not what was trained.
-LEFT_OUT = ("samples", "monitor", "monitor_mode", "name", "checkpoint", "threads", "data.cache_dir")
+LEFT_OUT = ("samples", "monitor", "name", "checkpoint", "threads", "data.cache_dir")
 
 EVALUATION = "evaluation.json"  # beside a bundle or in a run's folder, from `seqae evaluate`
 
