@@ -150,6 +150,7 @@ class CheckpointWriter(Checkpoint):
     def save(self, trainer: Trainer) -> None:
         """Save now; all ranks must call it at the same step."""
         self._saved_step = trainer.global_step
+        check_finite(trainer.lightning_module, trainer.global_step)
         path = self.folder / f"step={trainer.global_step}.ckpt"
         if isinstance(trainer.strategy, ModelParallelStrategy):
             self._save_sharded(trainer, path)
@@ -180,6 +181,20 @@ class CheckpointWriter(Checkpoint):
         sync_folder(self.folder)
         for old in checkpoints(self.folder)[self.keep :]:
             _remove(old)
+
+
+def check_finite(pl_module: LightningModule, step: int) -> None:
+    """Refuse to save weights that are of no use, in the place of older ones that are.
+
+    Raises:
+        ValueError: if any weight is NaN or infinite.
+    """
+    for name, weight in pl_module.named_parameters():
+        if not torch.isfinite(weight.detach()).all():
+            raise ValueError(
+                f"`{name}` must be finite to be saved, but it has NaN or infinity at step "
+                f"{step:,}. Go on from the last checkpoint with a lower `model.learning_rate`."
+            )
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -254,43 +269,3 @@ def _sync_file(path: Path) -> None:
 
 def _step_of(path: Path) -> int:
     return int(path.stem.partition("=")[2])
-
-
-def resume_arguments(args: list[str]) -> list[str]:
-    """Replace `--resume RUN` by the run's configuration, folder and newest checkpoint.
-
-    Raises:
-        ValueError: if there is no such run, or it has no checkpoint.
-    """
-    args = list(args)
-    for index, arg in enumerate(args):
-        if arg == "--resume" and index + 1 < len(args):
-            run_dir, rest = Path(args[index + 1]), args[:index] + args[index + 2 :]
-            break
-        if arg.startswith("--resume="):
-            run_dir, rest = Path(arg.partition("=")[2]), args[:index] + args[index + 1 :]
-            break
-    else:
-        raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
-    config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
-    if newest is None or not config.exists():
-        missing = "whole checkpoint" if config.exists() else "config.yaml"
-        raise ValueError(
-            f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
-            f"{run_dir}. Choose another run, or start anew without `--resume`."
-        )
-    return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest), *rest]
-
-
-def check_checkpoint(path: Path) -> None:
-    """Refuse what is no checkpoint; a folder is one of a sharded training.
-
-    Raises:
-        ValueError: in one line, with the way out.
-    """
-    if not path.is_dir() and not (path.is_file() and is_whole(path)):
-        reason = "is damaged or none" if path.exists() else "is not there"
-        raise ValueError(
-            f"`ckpt_path` must be a checkpoint of Lightning's, but {path} {reason}. Choose another "
-            f"one, such as RUN/checkpoints/{LAST}."
-        )

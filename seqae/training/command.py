@@ -10,8 +10,9 @@ from typing import Literal
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from seqae.training.checkpointing import LAST, resume_arguments
+from seqae.training.checkpointing import LAST, newest_checkpoint
 from seqae.training.lightning_cli import Command, PrepareCLI, TrainingCLI
+from seqae.training.resuming import resume_arguments
 
 # How torch begins when a file is no checkpoint, or one of another model.
 UNLOADABLE = ("Error(s) in loading state_dict", "PytorchStreamReader", "Weights only load failed")
@@ -41,8 +42,8 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
         args = resume_arguments(args)
     if command not in ("fit", "prepare") and args and (Path(args[0]) / "config.yaml").is_file():
         run_dir = Path(args[0])  # `seqae test RUN`
-        last = str(run_dir / "checkpoints" / LAST)
-        args = ["-c", str(run_dir / "config.yaml"), "--ckpt_path", last, *args[1:]]
+        newest = newest_checkpoint(run_dir / "checkpoints") or run_dir / "checkpoints" / LAST
+        args = ["-c", str(run_dir / "config.yaml"), "--ckpt_path", str(newest), *args[1:]]
     try:
         if command == "prepare":
             if any(arg.partition("=")[0] == "--resume" for arg in args):

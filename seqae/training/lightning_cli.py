@@ -27,13 +27,14 @@ from seqae.data.datamodule import TextDataModule
 from seqae.model.latents import StochasticLatent
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
-from seqae.training.checkpointing import CheckpointWriter, check_checkpoint
+from seqae.training.checkpointing import CheckpointWriter
 from seqae.training.collapse import CollapseMonitor
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
+from seqae.training.resuming import check_changes, check_checkpoint, find_run, read_config
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
@@ -154,7 +155,14 @@ class TrainingCLI(LightningCLI):
             "--resume",
             type=str | None,
             default=None,
-            help="the folder of a run to go on with: its configuration, from its newest checkpoint",
+            help="the folder of a run to go on with: its configuration, from its newest checkpoint; or "
+            "auto: the newest run of the configuration that is given, or else a new one",
+        )
+        parser.add_argument(
+            "--resume_changed",
+            type=bool,
+            default=False,
+            help="go on even if the order of the data or the model has changed",
         )
         parser.add_argument(
             "--name", type=str, default="seqae", help="the run's folder is runs/NAME/TIME"
@@ -215,12 +223,17 @@ class TrainingCLI(LightningCLI):
                 check_choice("monitor", config.monitor, tuple(MONITORED))
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
+            if config.resume == "auto":
+                self._resume_newest()
             self.is_resumed = config.ckpt_path is not None and (
                 Path(config.ckpt_path).resolve().is_relative_to(self.run_dir.resolve())
             )
             # The other ranks start when the folder has been made.
             if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
                 check_run_dir(self.run_dir, self.is_resumed)
+                if self.is_resumed:
+                    before = read_config(self.run_dir)
+                    check_changes(before, self.resolved, config.resume_changed)
             if config.trainer.default_root_dir is not None:
                 raise ValueError(
                     f"`trainer.default_root_dir` must not be given, but it is "
@@ -232,6 +245,16 @@ class TrainingCLI(LightningCLI):
                 arguments = getattr(logger, "init_args", None)
                 if arguments is not None and arguments.get("save_dir") in (None, "."):
                     arguments["save_dir"] = str(self.run_dir)
+
+    def _resume_newest(self) -> None:
+        """Go on with the newest run of this configuration, if there is one."""
+        config = self.config["fit"]
+        others = (Path("runs") / config.name).glob("*/")
+        runs = [self.run_dir] if config.run_dir else sorted(others)
+        if found := find_run(self.resolved, runs):
+            self.run_dir, newest = found
+            config.run_dir, config.ckpt_path = str(self.run_dir), str(newest)
+            print(f"going on with {self.run_dir} from {newest.name}", flush=True)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         config = dict(config)
@@ -292,7 +315,7 @@ class TrainingCLI(LightningCLI):
         """All options as they are in force, less those that name this one run."""
         text = self.parser.dump(self.config, skip_none=False, skip_check=True)
         resolved: dict[str, Any] = yaml.safe_load(text)[self.command]
-        for key in ("config", "run_dir", "resume", "ckpt_path", "weights_only"):
+        for key in ("config", "run_dir", "resume", "resume_changed", "ckpt_path", "weights_only"):
             resolved.pop(key, None)
         resolved["trainer"].pop("default_root_dir", None)
         _shorten_class_paths(resolved)

@@ -194,16 +194,28 @@ class AutoencoderModule(LightningModule):
         values = self._objective(batch, batch_idx)
         for name, value in values.items():
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
-        return values["loss"] * self._rank_weight(batch)
+        return values["loss"] * self._rank_weight(batch, values["loss"], batch_idx)
 
-    def _rank_weight(self, batch: Batch) -> Tensor | float:
-        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens."""
-        if self.trainer.world_size == 1:
-            return 1.0
-        mine = torch.tensor(float(batch.num_targets), device=self.device)
-        mean = self.trainer.strategy.reduce(mine.clone(), reduce_op="mean")
-        assert isinstance(mean, Tensor)
-        return mine / mean
+    def _rank_weight(self, batch: Batch, loss: Tensor, batch_idx: int) -> Tensor | float:
+        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens.
+
+        Raises:
+            ValueError: on all ranks, before the update, if the loss of any is not finite.
+        """
+        told = torch.stack([torch.tensor(float(batch.num_targets)).to(loss), loss.detach() * 0])
+        if self.trainer.world_size > 1:  # a NaN or an infinity anywhere becomes a NaN of the mean
+            mean = self.trainer.strategy.reduce(told.clone(), reduce_op="mean")
+            assert isinstance(mean, Tensor)
+        else:
+            mean = told
+        if not torch.isfinite(mean[1]):
+            raise ValueError(
+                f"`loss` must be finite, but it is {float(loss):g} at step {self.global_step:,}, "
+                f"batch {batch_idx:,} of epoch {self.current_epoch}, on process "
+                f"{self.global_rank}. Go on from the last checkpoint with a lower "
+                f"`model.learning_rate`."
+            )
+        return 1.0 if self.trainer.world_size == 1 else told[0] / mean[0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objective's values and the free-running reconstruction."""

@@ -68,6 +68,7 @@ class Preemption(Callback):
         self._before: dict[signal.Signals, Any] = {}
         self._batches = 0
         self._has_waited = False  # for a validation
+        self._has_saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen. Lightning's own handlers, which save within the signal, are replaced."""
@@ -77,7 +78,7 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save and end if any rank was told to.
+        """Save if any rank was told to end.
 
         Where a validation follows it goes first, because a resume from before it would leave it
         out: then the end is that of the epoch, or of the next batch.
@@ -87,11 +88,20 @@ class Preemption(Callback):
         if self._validates_after(trainer, batch_idx) and not self._has_waited:
             self._has_waited = True
             return
-        self._end(trainer)
+        self._save(trainer)
+        self._has_saved = True
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """End before the next batch: the figures of the last one have been logged by now."""
+        if self._has_saved:
+            self._end(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The same, behind the last batch and its validation."""
-        if self._is_told(trainer, always=True):
+        if self._has_saved or self._is_told(trainer, always=True):
+            self._save(trainer)
             self._end(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -125,7 +135,6 @@ class Preemption(Callback):
         return (batch_idx + 1) % int(every) == 0
 
     def _end(self, trainer: Trainer) -> None:
-        self._save(trainer)
         status = INTERRUPTED if self._reason == signal.SIGINT.name else REQUEUE
         environment = getattr(trainer.strategy, "cluster_environment", None)
         if trainer.global_rank and environment and not environment.creates_processes_externally:
