@@ -104,8 +104,18 @@ class Preemption(Callback):
             self._save(trainer)
             self._end(trainer)
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen no longer."""
+        self._restore()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Listen no longer."""
+        self._restore()
+
+    def _restore(self) -> None:
+        """Before Lightning puts back what was there before its own handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
