@@ -76,7 +76,8 @@ KEYS = {
     ),
     "of a group, like no other": (
         ["--checkpoint.evry", "3"],
-        "`checkpoint.evry` is not known. There are checkpoint.asynchronous, checkpoint.every_n_steps, checkpoint.keep.",
+        "`checkpoint.evry` is not known. There are checkpoint.asynchronous, "
+        "checkpoint.every_n_steps, checkpoint.keep.",
     ),
 }
 

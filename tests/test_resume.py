@@ -227,9 +227,9 @@ def test_another_order_is_refused(
         write_text(text, [f"{sentence}!" for sentence in numbered(60)])
     again = ["--resume", tmp_path / "run", "--trainer.max_epochs", 2]
     assert run_seqae("fit", *again, *changes.get(change, [])) == 1
-    key = "data.batch_tokens" if change == "budget" else "data.train"
+    keys = {"text": "data.train", "split": "data.split_seed", "budget": "data.batch_tokens"}
     said = capsys.readouterr().err
-    assert f"`{key}` must be" in said
+    assert f"`{keys[change]}` must be" in said
     assert "as in the run that goes on" in said
 
 

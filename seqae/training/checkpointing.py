@@ -203,11 +203,13 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that is whole; those that are damaged are named."""
-    for path in checkpoints(folder):
+    """What `last.ckpt` points to, or the newest checkpoint that is whole; damage is named."""
+    last = folder / LAST
+    pointed = [folder / os.readlink(last)] if last.is_symlink() else []
+    for path in dict.fromkeys([*pointed, *checkpoints(folder)]):
         if is_sealed(path) if path.is_dir() else is_whole(path):
             return path
-        log.warning(f"{path} is cut short or changed; going back to the checkpoint before it")
+        log.warning(f"{path} is cut short, changed or gone; another checkpoint is taken")
     return None
 
 

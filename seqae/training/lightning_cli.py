@@ -155,7 +155,7 @@ class TrainingCLI(LightningCLI):
             "--resume",
             type=str | None,
             default=None,
-            help="the folder of a run to go on with: its configuration, from its newest checkpoint; "
+            help="folder of a run to go on with: its configuration, from its newest checkpoint; "
             "or auto: the newest run of the configuration that is given, or else a new one",
         )
         parser.add_argument(
