@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from seqae.training.checkpointing import LAST, newest_checkpoint
@@ -54,6 +55,7 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
             PrepareCLI(args)
         else:
             TrainingCLI(command, args)
+            leave_together()
     except MisconfigurationException as error:
         raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
     except (RuntimeError, pickle.UnpicklingError) as error:
@@ -65,6 +67,17 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"`config` must be UTF-8 text, but it is not: {error}.") from error
+
+
+def leave_together() -> None:
+    """Wait for the other processes, and take leave of them.
+
+    A process that ends while another still works takes the store with it that they meet at, and
+    gloo's threads abort the process where nobody has ended them.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def show_log() -> None:
