@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from seqae.generation import Decoding
 from seqae.tasks.figures import Group
 from seqae.terminal import fail
-from seqae.usage import explain
+from seqae.usage import choices, explain
 
 # Arguments that jsonargparse would not make of a signature what is wanted. Texts are words as they
 # stand, not YAML ("null" and "[a]" are sentences); what may be left out would become an option.
@@ -27,8 +27,22 @@ WORDS: dict[str, dict[str, Any]] = {
 LISTS: dict[str, dict[str, Any]] = {
     "metrics": {
         "type": Group,
+        "default": None,
+        "metavar": "GROUP",
         "help": "groups of figures; by default reconstruction, likelihood and latent, and "
         "embedding where pairs or labels are given; generation trains language models, for minutes",
+    },
+    "banned_words": {
+        "type": str,
+        "default": [],
+        "metavar": "WORD",
+        "help": "words that are not written, as the tokenizer spells them",
+    },
+    "forced_words": {
+        "type": str,
+        "default": [],
+        "metavar": "WORD",
+        "help": "words that are written in any case, by a beam search",
     },
 }
 
@@ -73,18 +87,26 @@ def run(module: str, name: str, args: list[str]) -> None:
         formatter_class=KeepLines,
         allow_abbrev=False,
     )
-    by_hand = [argument for argument in {**WORDS, **LISTS} if argument in function.__annotations__]
     is_decoding = "decoding" in function.__annotations__
+    options = [f.name for f in fields(Decoding)] if is_decoding else []
+    taken = {*function.__annotations__, *options}
+    by_hand = [argument for argument in {**WORDS, **LISTS} if argument in taken]
     skip: set[str | int] = {*by_hand, *(["decoding"] if is_decoding else [])}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
     if is_decoding:  # each option under its own name: --num_beams
-        parser.add_class_arguments(Decoding)
+        parser.add_class_arguments(Decoding, skip=skip & set(options))
+    for action in parser._actions:
+        hint = getattr(action, "_typehint", None)
+        if hint is bool:  # `--explain` as well as `--explain true`
+            action.nargs, action.const = "?", True
+        elif words := choices(hint):  # those that may be left out, too, which argparse knows not
+            action.metavar = f"{{{','.join(words)}}}"
     for argument in by_hand:
         if argument in LISTS:
-            parser.add_argument(f"--{argument}", nargs="+", default=None, **LISTS[argument])
+            parser.add_argument(f"--{argument}", nargs="+", **LISTS[argument])
         else:
             parser.add_argument(argument, type=str, **WORDS[argument])
     values: dict[str, Any] = parser.instantiate_classes(parser.parse_args(args)).as_dict()
     if is_decoding:
-        values["decoding"] = Decoding(**{f.name: values.pop(f.name) for f in fields(Decoding)})
+        values["decoding"] = Decoding(**{name: values.pop(name) for name in options})
     function(**values)
