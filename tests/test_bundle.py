@@ -118,6 +118,12 @@ def test_a_run_is_loaded_by_its_folder(saved):
     )
 
 
+@pytest.mark.parametrize("device", ["meta", "warp"])
+def test_a_device_that_does_not_compute_is_refused(saved, device):
+    message = contracts.refusal(seqae.load, saved, device)
+    assert message.startswith("`device` must be one that this machine has, but it is " + device)
+
+
 def test_a_bundle_holds_no_path_and_no_pickle(saved):
     assert sorted(os.listdir(saved)) == sorted([*FILES, MANIFEST])
     for path in saved.iterdir():

@@ -249,26 +249,29 @@ def bundle_folder(where: str | Path) -> Path:
     return folder / "bundle" if is_run else folder
 
 
-def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
+def load(where: str | Path, device: str = "cpu", with_density: bool = True) -> TextAutoencoder:
     """Load a bundle.
 
     Args:
         where: the bundle's folder, or the folder of the run that it lies in.
         device: where the model computes, as torch names it.
+        with_density: whether to read its density, too; one that is damaged is no hindrance
+            otherwise, and can be fitted anew.
 
     Raises:
         ValueError: if it is not a bundle, or not whole; nothing of it was run.
     """
     folder = bundle_folder(where)
-    autoencoder, tokenizer, normalization, details = read_bundle(folder)
+    autoencoder, tokenizer, normalization, details = read_bundle(folder, with_density)
     try:
         autoencoder.to(device)
+        torch.zeros((), device=device).item()  # `meta` can be had, but keeps no numbers
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"`device` must be one that this machine has, but it is {device} instead "
             f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
         ) from error
-    density = read_density(folder / DENSITY, autoencoder.latent_dim)
+    density = read_density(folder / DENSITY, autoencoder.latent_dim) if with_density else None
     return TextAutoencoder(autoencoder, tokenizer, details, normalization, density)
 
 
