@@ -250,7 +250,7 @@ def density(
     """
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
-    loaded = seqae.load(model, device)
+    loaded = seqae.load(model, device, with_density=False)
     texts = _training_sentences(loaded, model) if input is None else gather([], input)
     latents = loaded.encode(texts[:: max(1, -(-len(texts) // limit))], "truncate")
     if not can_fit(latents):
