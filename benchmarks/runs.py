@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from driver import ROOT
+
 SEQAE = (sys.executable, "-c", "import sys; from seqae.cli import main; sys.exit(main())")
 
 
@@ -111,8 +113,11 @@ def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
 
 
 def plain(plan: Plan) -> dict[str, Any]:
-    """A plan as JSON gives it back."""
+    """A plan as JSON gives it back; a recipe of this repository without where that lies."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    config = Path(plan.config).resolve()
+    if config.is_relative_to(ROOT.resolve()):
+        found["config"] = str(config.relative_to(ROOT.resolve()))
     return found
 
 

@@ -109,9 +109,7 @@ def evaluate(
         some.due = [loaded.normalization(text) for text in some.due]
     if limit and len(texts.read) > limit:
         texts = texts.sample(limit, seed)
-    fitting = (
-        sides_that_fit(loaded, train.due, texts.due, file) if "generation" in groups else None
-    )
+    fitting = sides_that_fit(loaded, train.due, texts.due, file) if "generation" in groups else None
     written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
     work = Evaluation(loaded, texts.read, texts.due, written, train.read, seed)
     if "reconstruction" in groups:
