@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
@@ -109,14 +110,19 @@ def test_some_groups(overfit_run: Path, tmp_path: Path) -> None:
         ("pairs.jsonl", '{"first": "a"}\n', "line 1 of"),
         ("pairs.jsonl", "7\n", "line 1 of"),
         ("pairs.tsv", "a\tb\t1\n", "two pairs or more"),
+        ("pairs.tsv", None, "pairs.tsv cannot be read"),
+        ("pairs.tsv", "a\tb\t\udcff\n", "pairs.tsv is not UTF-8"),
     ],
 )
 def test_bad_pairs(
-    overfit_run: Path, tmp_path: Path, capsys: Out, name: str, text: str, said: str
+    overfit_run: Path, tmp_path: Path, capsys: Out, name: str, text: str | None, said: str
 ) -> None:
-    (tmp_path / name).write_text(text)
+    if text is not None:
+        (tmp_path / name).write_text(text, errors="surrogateescape")
     assert run_seqae("evaluate", overfit_run, "--pairs", tmp_path / name) == 1
-    assert said in error_of(capsys)
+    line = error_of(capsys)
+    assert line.startswith("seqae: error: `pairs` must")
+    assert said in line
 
 
 def test_bad_labels(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
@@ -183,6 +189,23 @@ def test_sentences_with_square_brackets(overfit_run: Path, tmp_path: Path, capsy
     said = capsys.readouterr().out
     assert "from [red] [/b].txt" in said
     assert "latent: [/b]" in said
+
+
+@pytest.mark.parametrize("train", [["the cat"], ["!!", "??"], ["word word", "word"]])
+def test_too_little_to_train_baselines_on(
+    overfit_run: Path, tmp_path: Path, capsys: Out, train: list[str]
+) -> None:
+    files = [write_text(tmp_path / "a.txt"), "--train_file"]
+    files.append(write_text(tmp_path / "b.txt", train))
+    assert run_seqae("evaluate", overfit_run, *files) == 1
+    assert "`train_file` must hold two sentences and two different words" in error_of(capsys)
+
+
+def test_a_flag_that_stands_alone(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    rest = [overfit_run, write_text(tmp_path / "text.txt"), "--metrics", "reconstruction"]
+    for flag, is_explained in ((["--explain"], True), (["--explain", "false"], False)):
+        assert run_seqae("evaluate", *flag, *rest, "--examples", 0) == 0
+        assert ("\nexact match: share of" in capsys.readouterr().out) == is_explained
 
 
 def test_a_file_behind_the_groups(overfit_run: Path, capsys: Out) -> None:
@@ -418,16 +441,27 @@ def test_compare_refuses_files_without_end(tmp_path: Path, capsys: Out, text: st
     assert "what.json is damaged" in error_of(capsys)
 
 
-@pytest.mark.parametrize("text", ["a: [", "[" * 5_000, "\x00", "&a {data: *a}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "[" * 5_000, "\x00", "&a {data: *a}", "data: {train: &a [*a]}", "a: 2020-01-01"),
+        "a: &a ["
+        + "0," * 99
+        + "]"
+        + "".join(  # ten lines, 1e20 numbers
+            f"\n{n}: &{n} [" + f"*{b}," * 99 + "]" for b, n in itertools.pairwise("abcdefghij")
+        ),
+    ],
+)
 def test_a_damaged_config_of_a_run(
     overfit_run: Path, tmp_path: Path, capsys: Out, text: str
 ) -> None:
     shutil.copytree(overfit_run / "bundle", tmp_path / "run" / "bundle")
     (tmp_path / "run" / "config.yaml").write_text(text)
-    assert run_seqae("compare", tmp_path / "run") == 1
-    assert "is damaged" in error_of(capsys)
+    assert run_seqae("compare", tmp_path / "run", "--output", tmp_path / "both.json") == 1
+    assert "config.yaml is damaged" in error_of(capsys)
     assert run_seqae("evaluate", tmp_path / "run") == 1
-    error_of(capsys)
+    assert "config.yaml is damaged" in error_of(capsys)
 
 
 def test_flatten() -> None:

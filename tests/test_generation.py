@@ -637,6 +637,17 @@ def test_logits_that_are_not_finite_are_refused(options, value):
     assert message.startswith("`model` must give finite logits")
 
 
+def test_the_logits_of_many_rows_in_float16():
+    """Their sum would be infinite there: the largest of its numbers is 65,504."""
+
+    class Half(Toy):
+        def step(self, token, state):
+            logits, state = super().step(token, state)
+            return (logits + 1000.0).half(), state
+
+    assert len(written(Half(9, 6, seed=0), rows_of(100))) == 100
+
+
 def test_the_coldest_draw_takes_the_likeliest_token():
     latent = rows_of(3)
     cold = written(Toy(9, 6, seed=0), latent, temperature=1e-6)

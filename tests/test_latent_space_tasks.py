@@ -14,6 +14,7 @@ import seqae
 from seqae.bundle.density import DENSITY
 from seqae.cli import TASKS, overview
 from seqae.generation import Decoding
+from seqae.tasks.command import ONE_TEXT
 
 Out = pytest.CaptureFixture[str]
 
@@ -58,7 +59,14 @@ def test_help(command: str, capsys: Out) -> None:
 def test_options_of_decoding(command: str, capsys: Out) -> None:
     assert run_seqae(command, "--help") == 0
     said = capsys.readouterr().out
-    assert all(f"--{name}" in said for name in Decoding.__dataclass_fields__)
+    missing = [name for name in Decoding.__dataclass_fields__ if f"--{name} " not in said]
+    assert missing == (["num_return"] if command in ONE_TEXT else [])
+
+
+def test_several_texts_are_no_option_where_one_is_written(tmp_path: Path, capsys: Out) -> None:
+    options = [CAT, DOG, "--num_beams", 2, "--num_return", 2]
+    line = refused(capsys, "interpolate", tmp_path / "none", *options, status=2)
+    assert line.startswith("`num_return` is not known.")
 
 
 # Decoding
@@ -89,6 +97,9 @@ def test_words(overfit_run: Path, capsys: Out) -> None:
     (line,) = printed(capsys)
     assert not {"cat", "mat"} & set(line.split())
     assert line
+    one_by_one = ["--banned_words", "cat", "--banned_words", "mat"]
+    assert run_seqae("reconstruct", overfit_run, CAT, *one_by_one) == 0
+    assert printed(capsys) == [line]
     options = ["--num_beams", 5, "--forced_words", "dog"]
     assert run_seqae("reconstruct", overfit_run, CAT, *options) == 0
     (line,) = printed(capsys)

@@ -162,7 +162,7 @@ def _run(
     total = torch.zeros((), device=latent.device)  # looked at once, behind the last step
     for _ in range(steps):
         logits, state = model.step(token, state)
-        total += logits.amax(dim=1).sum()
+        total += logits.amax(dim=1).sum(dtype=torch.float32)  # of many rows, float16 has no sum
         token, parents = search.advance(logits)
         if not len(token):
             break

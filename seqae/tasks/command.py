@@ -46,6 +46,12 @@ LISTS: dict[str, dict[str, Any]] = {
     },
 }
 
+# What a shell user may write behind `--explain`, which may also stand alone.
+TRUTHS = ("true", "false", "yes", "no")
+
+# Tasks that write one text of each latent, for which `num_return` is no option.
+ONE_TEXT = ("interpolate", "arithmetic", "transfer")
+
 
 class OneLineParser(ArgumentParser):
     """A parser that says what is wrong in one line, and ends with status 2."""
@@ -71,6 +77,20 @@ def examples(documentation: str | None) -> str:
     return f"example:\n{behind.split(chr(10) * 2)[0]}" if behind else ""
 
 
+def spell_out(args: list[str], flags: set[str]) -> list[str]:
+    """Give each flag that stands alone its value; argparse would take the next argument for it.
+
+    Args:
+        args: the command line.
+        flags: options that are true or false.
+    """
+    behind = [*args[1:], ""]
+    return [
+        f"{arg}=true" if arg in flags and after.lower() not in TRUTHS else arg
+        for arg, after in zip(args, behind, strict=True)
+    ]
+
+
 def run(module: str, name: str, args: list[str]) -> None:
     """Parse the arguments of a task and call it.
 
@@ -89,24 +109,30 @@ def run(module: str, name: str, args: list[str]) -> None:
     )
     is_decoding = "decoding" in function.__annotations__
     options = [f.name for f in fields(Decoding)] if is_decoding else []
+    not_taken = {"num_return"} if name in ONE_TEXT else set()
+    options = [option for option in options if option not in not_taken]
     taken = {*function.__annotations__, *options}
     by_hand = [argument for argument in {**WORDS, **LISTS} if argument in taken]
     skip: set[str | int] = {*by_hand, *(["decoding"] if is_decoding else [])}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
     if is_decoding:  # each option under its own name: --num_beams
-        parser.add_class_arguments(Decoding, skip=skip & set(options))
+        parser.add_class_arguments(Decoding, skip=(skip & set(options)) | not_taken)
+    flags: set[str] = set()
     for action in parser._actions:
         hint = getattr(action, "_typehint", None)
         if hint is bool:  # `--explain` as well as `--explain true`
-            action.nargs, action.const = "?", True
+            action.nargs = "?"
+            flags.update(action.option_strings)
         elif words := choices(hint):  # those that may be left out, too, which argparse knows not
             action.metavar = f"{{{','.join(words)}}}"
     for argument in by_hand:
         if argument in LISTS:
-            parser.add_argument(f"--{argument}", nargs="+", **LISTS[argument])
+            parser.add_argument(f"--{argument}", nargs="+", action="extend", **LISTS[argument])
         else:
             parser.add_argument(argument, type=str, **WORDS[argument])
-    values: dict[str, Any] = parser.instantiate_classes(parser.parse_args(args)).as_dict()
+    values: dict[str, Any] = parser.instantiate_classes(
+        parser.parse_args(spell_out(args, flags))
+    ).as_dict()
     if is_decoding:
         values["decoding"] = Decoding(**{name: values.pop(name) for name in options})
     function(**values)

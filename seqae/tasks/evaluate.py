@@ -18,6 +18,7 @@ from seqae.data.pipeline import hash_texts, split_by_hash
 from seqae.data.settings import DataSettings
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.sources.source import open_source
+from seqae.tasks.baselines import check_train
 from seqae.tasks.evaluation import (
     Evaluation,
     Judged,
@@ -109,6 +110,8 @@ def evaluate(
         some.due = [loaded.normalization(text) for text in some.due]
     if limit and len(texts.read) > limit:
         texts = texts.sample(limit, seed)
+    if set(groups) & {"reconstruction", "latent", "embedding"}:
+        check_train(train.read)
     fitting = sides_that_fit(loaded, train.due, texts.due, file) if "generation" in groups else None
     written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
     work = Evaluation(loaded, texts.read, texts.due, written, train.read, seed)

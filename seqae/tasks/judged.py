@@ -62,8 +62,14 @@ def _read(path: str, key: str, columns: tuple[str, ...], texts: int) -> list[lis
             f"`{key}` must be a .tsv or .jsonl file, but it is {path} instead. Write "
             f"{' TAB '.join(columns)} in each line of a .tsv file."
         )
-    with open(path, encoding="utf-8") as file:
-        lines = [line.rstrip("\r\n") for line in file]
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.rstrip("\r\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "cannot be read"
+        raise ValueError(
+            f"`{key}` must be a file of text in UTF-8, but {path} {reason}: {error}. Check the path."
+        ) from error
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

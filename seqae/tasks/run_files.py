@@ -19,12 +19,14 @@ def read_config(path: Path, key: str) -> Any:
         key: what the user named it by; error messages begin with it.
 
     Raises:
-        ValueError: if it is too large or no YAML.
+        ValueError: if it is too large or no YAML, or holds what JSON cannot.
     """
     try:
-        return yaml.safe_load(_read_capped(path))
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        config = yaml.safe_load(_read_capped(path))
+        _check_plain(config)
+    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
         raise damaged(path, key, error) from error
+    return config
 
 
 def read_json(path: Path, key: str) -> dict[str, Any]:
@@ -55,7 +57,18 @@ def damaged(path: Path, key: str, reason: object) -> ValueError:
 
 
 def _read_capped(path: Path) -> str:
-    size = path.stat().st_size
+    _check_size(path.stat().st_size)
+    return path.read_text(encoding="utf-8")
+
+
+def _check_plain(value: Any) -> None:
+    """Refuse dates, and parts that stand in themselves, or in one another until they are huge."""
+    size = 0
+    for part in json.JSONEncoder().iterencode(value):
+        size += len(part)
+        _check_size(size)
+
+
+def _check_size(size: int) -> None:
     if size > MAX_JSON_BYTES:
         raise ValueError(f"it has {size:,} bytes, and may have {MAX_JSON_BYTES:,}")
-    return path.read_text(encoding="utf-8")

@@ -179,8 +179,8 @@ def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list
     """
     if bool(texts) == (source is not None):
         raise ValueError(
-            '`texts` or `input` must be given, and not both. Write `"a sentence"`, `-` for '
-            "standard input, or `--input FILE`."
+            '`texts` or `input` must be given, and not both. Write `"a sentence"`, or `-` for '
+            "standard input, before any options; or `--input FILE`."
         )
     if len(texts) > 1 and "-" in texts:
         raise ValueError(
