@@ -91,16 +91,20 @@ def _lines(panel: Panel) -> list[str]:
     parts = []
     ends: list[tuple[float, Line]] = []
     for line in panel.lines:
-        points = [
-            (_x(panel, place), _y(panel, value), value)
-            for place, value in enumerate(line.values)
-            if value is not None
-        ]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in points)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="2.5" '
-            f'stroke-linejoin="round" stroke-linecap="round"/>'
-        )
+        stretches: list[list[tuple[float, float, float]]] = [[]]
+        for place, value in enumerate(line.values):
+            if value is None:
+                stretches.append([])
+            else:
+                stretches[-1].append((_x(panel, place), _y(panel, value), value))
+        for stretch in stretches:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in stretch)
+            if len(stretch) > 1:
+                parts.append(
+                    f'<polyline points="{path}" fill="none" stroke="{line.color}" '
+                    f'stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round"/>'
+                )
+        points = [point for stretch in stretches for point in stretch]
         for x, y, value in points:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{line.color}"/>')
             if panel.show_values:

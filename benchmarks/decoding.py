@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import random
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,11 @@ def main() -> None:
     options.add_argument("--sentences", type=int, default=10_000)
     options.add_argument("--batch_size", type=int, default=128, help="sentences in a step")
     given = options.parse_args()
+    if not 1 <= given.sentences <= (most := len(load_builtin("wordnet-examples"))):
+        sys.exit(
+            f"`sentences` must be between 1 and {most:,}, of which WordNet has no more, but it is "
+            f"{given.sentences:,} instead. Choose a value in that range."
+        )
     rows, result = [], {"options": {k: v for k, v in vars(given).items() if k != "output"}}
     result["options"]["bundle"] = given.bundle and Path(given.bundle).name
     for source in [given.bundle] if given.bundle else ["wordnet", "reference"]:

@@ -50,12 +50,16 @@ def main() -> int:
         sys.exit(f"`recipes` must be of configs/, but there is no {', '.join(sorted(unknown))}")
     metrics: tuple[str, ...] = ("reconstruction", "likelihood", "latent")
     metrics += ("generation",) if given.generation else ()
-    plans = []
-    for config in chosen:
-        seed = ("--seed_everything", str(given.seed), "--model.seed", str(given.seed))
-        plan = Plan(config.stem, str(config), (*seed, *given.option), metrics, given.limit)
-        plans.append(with_budget(plan, given))
-    results, failed = carry_out(plans, given.folder, given.jobs)
+    seed = ("--seed_everything", str(given.seed), "--model.seed", str(given.seed))
+    plans = [
+        Plan(config.stem, str(config), (*seed, *given.option), metrics, given.limit)
+        for config in chosen
+    ]
+    try:
+        plans = [with_budget(plan, given) for plan in plans]
+        results, failed = carry_out(plans, given.folder, given.jobs)
+    except ValueError as error:
+        sys.exit(str(error))
     if not results:
         return 1
     columns = table_columns(given.generation)

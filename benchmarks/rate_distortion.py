@@ -45,7 +45,10 @@ def main() -> int:
         )
         for size in given.sizes
     ]
-    results, failed = carry_out(plans, given.folder, given.jobs)
+    try:
+        results, failed = carry_out(plans, given.folder, given.jobs)
+    except ValueError as error:
+        sys.exit(str(error))
     sizes = [z for z, plan in zip(given.sizes, plans, strict=True) if plan.name in results]
     if not sizes:
         return 1

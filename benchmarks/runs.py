@@ -11,11 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from driver import ROOT
 
 SEQAE = (sys.executable, "-c", "import sys; from seqae.cli import main; sys.exit(main())")
 
@@ -51,8 +53,13 @@ def carry_out(
 
     Returns:
         The results by name, and the names of what failed; their output is in `NAME.log`.
+
+    Raises:
+        ValueError: if something in the folder was made under other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for plan in plans:  # before hours of work
+        check_kept(plan, folder)
     with ThreadPoolExecutor(jobs) as pool:
         found = list(pool.map(lambda plan: _carry_out(plan, folder), plans))
     results = {plan.name: row for plan, row in zip(plans, found, strict=True) if row is not None}
@@ -61,23 +68,23 @@ def carry_out(
 
 def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
     done = folder / f"{plan.name}.json"
-    planned = json.loads(json.dumps(asdict(plan)))
+    planned = plain(plan)
     if done.exists():
         kept: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        if kept["plan"] != planned:
-            raise ValueError(
-                f"`folder` must be of the same settings, but {done} was made under others. Name "
-                f"another one with `--folder`, or delete this file."
-            )
         return kept
     run, log = folder / plan.name, folder / f"{plan.name}.log"
     evaluation = run / "evaluation.json"
     fit = ["fit", "-c", plan.config, *plan.options, "--run_dir", str(run), "--threads", "1"]
     fit += ["--trainer.enable_progress_bar", "false", "--samples", "0"]
+    sessions = folder / f"{plan.name}.sessions"
     if (run / "checkpoints" / "last.ckpt").exists():
         fit = ["fit", "--resume", str(run)]
-    elif run.exists():
-        shutil.rmtree(run)  # stopped before its first checkpoint
+        with sessions.open("a", encoding="utf-8") as file:
+            file.write(f"{began(run)}\n")
+    else:  # new, or stopped before its first checkpoint
+        shutil.rmtree(run, ignore_errors=True)
+        sessions.write_text("", encoding="utf-8")
+    (folder / f"{plan.name}.plan").write_text(json.dumps(planned), encoding="utf-8")
     measure = ["evaluate", str(run), "--metrics", *plan.metrics, "--examples", "0"]
     measure += ["--limit", str(plan.limit), "--output", str(evaluation)]
     print(f"{plan.name} ...", file=sys.stderr, flush=True)
@@ -89,7 +96,7 @@ def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
     training = json.loads((run / "bundle" / "training.json").read_text(encoding="utf-8"))
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    started = (run / "config.yaml").stat().st_mtime  # written when the data is ready
+    starts = {*map(float, sessions.read_text(encoding="utf-8").split()), began(run)}
     result = {
         "plan": planned,
         "scores": measured["scores"],
@@ -97,12 +104,60 @@ def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
         # Of the bundled, best model; then of the whole run, with its validations.
         "training": {key: training[key] for key in ("optimizer_steps", "tokens", "seconds")},
         "steps": max(row["step"] for row in rows),
-        "seconds": round(rows[-1]["time"] - started, 1),
+        "seconds": round(seconds_of(rows, starts), 1),
     }
     unfinished = done.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     os.replace(unfinished, done)
     return result
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON gives it back; a recipe of this repository without where that lies."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    config = Path(plan.config).resolve()
+    if config.is_relative_to(ROOT.resolve()):
+        found["config"] = str(config.relative_to(ROOT.resolve()))
+    return found
+
+
+def check_kept(plan: Plan, folder: Path) -> None:
+    """Refuse a folder where a run of this name is finished, or begun, under other settings.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    done, begun = folder / f"{plan.name}.json", folder / f"{plan.name}.plan"
+    found = None
+    if done.exists():
+        found = json.loads(done.read_text(encoding="utf-8"))["plan"]
+    elif begun.exists() and (folder / plan.name).exists():
+        found = json.loads(begun.read_text(encoding="utf-8"))
+    if found is not None and found != plain(plan):
+        raise ValueError(
+            f"`folder` must be of the same settings, but {folder / plan.name} was made under "
+            f"others. Name another one with `--folder`, or delete {plan.name}* there."
+        )
+
+
+def began(run: Path) -> float:
+    """When the latest session of a run began to train: its `config.yaml` is written then."""
+    return (run / "config.yaml").stat().st_mtime
+
+
+def seconds_of(rows: Sequence[dict[str, Any]], sessions: Iterable[float]) -> float:
+    """How long a run trained, without the time that it lay stopped.
+
+    Args:
+        rows: of its `metrics.jsonl`. Those of steps that were lost with a stop are not there.
+        sessions: when each session began.
+    """
+    starts = [*sorted(sessions), float("inf")]
+    total = 0.0
+    for start, end in zip(starts[:-1], starts[1:], strict=True):
+        times = [row["time"] for row in rows if start <= row["time"] < end]
+        total += max(times, default=start) - start
+    return total
 
 
 def _call(arguments: Sequence[str], log: Path) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
 
-from seqae.component import Component, concrete_subclasses
+from seqae.component import Component, check_range, concrete_subclasses
 
 UNKNOWN = re.compile(
     r"(?:Subcommand|Group|Option) '(?P<where>[^']+)' "
@@ -87,6 +87,31 @@ def check_output(output: str | None, endings: tuple[str, ...]) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that some generator does not take: NumPy's and scikit-learn's have 32 bits.
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    check_range("seed", seed, 0, 2**32 - 1)
+
+
+def choices(hint: Any) -> list[str]:
+    """The words, or the classes, that a value of this type may be; nothing if it may be more.
+
+    Args:
+        hint: the type.
+    """
+    if get_origin(hint) is Literal:
+        return [str(option) for option in get_args(hint)]
+    if isinstance(hint, type) and issubclass(hint, Component):
+        return [cls.__name__ for cls in concrete_subclasses(hint)]
+    if get_origin(hint) in (Union, UnionType):
+        parts = [choices(part) for part in get_args(hint) if part is not NoneType]
+        return list(dict.fromkeys(name for part in parts for name in part)) if all(parts) else []
+    return []
+
+
 def _tell_unknown(parser: ArgumentParser, key: str) -> str:
     known = sorted({action.dest for action in _actions(parser)} - {"help"})
     parent, dot, word = key.rpartition(".")
@@ -122,28 +147,18 @@ def _tell_wrong(parser: ArgumentParser, key: str, reason: str) -> str:
     hint = getattr(action, "_typehint", None)
     if found is None or hint is None:
         return f"`{_place()}{key}` cannot be used: {reason}"
-    value, choices = found["value"], _choices(hint)
-    close = get_close_matches(value, choices, n=1)
+    value, words = found["value"], choices(hint)
+    close = get_close_matches(value, words, n=1)
     if close:
         way_out = f"Did you mean {close[0]}?"
     elif hint is int and re.fullmatch(r"-?\d+\.0", value):
         way_out = f"Write {value[:-2]}."
     else:
-        way_out = "Choose one of these." if choices else "Write a value of that type."
-    expected = f"one of {', '.join(choices)}" if choices else " or ".join(_words(hint))
+        way_out = "Choose one of these." if words else "Write a value of that type."
+    if getattr(action, "nargs", None) == "+":
+        way_out = f"Put other arguments before `--{key}`."
+    expected = f"one of {', '.join(words)}" if words else " or ".join(_words(hint))
     return f"`{_place()}{key}` must be {expected}, but it is {value} instead. {way_out}"
-
-
-def _choices(hint: Any) -> list[str]:
-    """The words, or the classes, that a value of this type may be; nothing if it may be more."""
-    if get_origin(hint) is Literal:
-        return [str(option) for option in get_args(hint)]
-    if isinstance(hint, type) and issubclass(hint, Component):
-        return [cls.__name__ for cls in concrete_subclasses(hint)]
-    if get_origin(hint) in (Union, UnionType):
-        parts = [_choices(part) for part in get_args(hint) if part is not NoneType]
-        return list(dict.fromkeys(name for part in parts for name in part)) if all(parts) else []
-    return []
 
 
 def _words(hint: Any) -> list[str]:

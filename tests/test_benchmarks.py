@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from small import ROOT, SENTENCES, write_recipe, write_text
 
+MODULES = ("runs", "charts", "rate_distortion", "family", "decoding", "reference", "text", "driver")
+
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
@@ -20,7 +22,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import runs
 
     yield runs
-    for name in ("runs", "charts", "rate_distortion", "family", "driver"):
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -50,6 +52,9 @@ def test_a_run_is_trained_measured_and_kept(runs: ModuleType, tmp_path: Path) ->
     other = runs.Plan("small", plan.config, options, limit=11)
     with pytest.raises(ValueError, match="was made under others"):
         runs.carry_out([other], tmp_path / "runs", jobs=1)
+    (tmp_path / "runs" / "small.json").unlink()  # as if it had been stopped
+    with pytest.raises(ValueError, match="was made under others"):
+        runs.carry_out([other], tmp_path / "runs", jobs=1)
 
 
 def test_a_recipe_that_fails_leaves_the_others(
@@ -64,6 +69,35 @@ def test_a_recipe_that_fails_leaves_the_others(
     plans = [runs.Plan("bad", "none.yaml"), runs.Plan("good", "x")]
     found, failed = runs.carry_out(plans, tmp_path, jobs=2)
     assert (list(found), failed) == (["good"], ["bad"])
+
+
+def test_a_folder_of_other_settings_ends_in_one_line(
+    runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import family
+
+    (tmp_path / "gru.json").write_text(json.dumps({"plan": {}}))
+    monkeypatch.setattr(
+        sys, "argv", ["family.py", "--folder", str(tmp_path), "--recipes", "gru", "--steps", "7"]
+    )
+    with pytest.raises(SystemExit, match="^`folder` must be of the same settings"):
+        family.main()
+
+
+def test_more_sentences_than_there_are_end_in_one_line(
+    runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import decoding
+
+    monkeypatch.setattr(sys, "argv", ["decoding.py", "--sentences", "99999999"])
+    with pytest.raises(SystemExit, match="^`sentences` must be between 1 and"):
+        decoding.main()
+
+
+def test_the_time_that_a_run_lay_stopped_does_not_count(runs: ModuleType) -> None:
+    rows = [{"time": time} for time in (11.0, 15.0, 103.0, 104.0)]
+    assert runs.seconds_of(rows, [100.0, 10.0]) == 5.0 + 4.0
+    assert runs.seconds_of(rows, [100.0, 10.0, 50.0]) == 5.0 + 4.0  # came to no row
 
 
 def test_a_table(runs: ModuleType) -> None:
@@ -82,10 +116,19 @@ def test_the_picture_is_well_formed(runs: ModuleType) -> None:
     text = rate_distortion.picture({16: result(10.0), 64: result(40.0)}, "steps < 10 & more")
     found = ElementTree.fromstring(text)
     kinds = [element.tag.rpartition("}")[2] for element in found.iter()]
-    assert kinds.count("polyline") == 3  # one over sizes, one for each size over lengths
+    assert kinds.count("polyline") == 1  # over sizes; two lengths with none between make no line
     assert kinds.count("circle") == 2 + 2 * 2  # lengths that no sentence has leave no point
     words = [element.text for element in found.iter() if element.text]
     assert {"z 16", "z 64", "40.0", "1–5"} <= set(words)
+
+
+def test_a_gap_is_not_drawn_across(runs: ModuleType) -> None:
+    import charts
+
+    line = charts.Line("", [1.0, 2.0, None, 3.0, 4.0, 5.0], "#000000")
+    found = ElementTree.fromstring(charts.draw([charts.Panel("", "", "abcdef", [line])], ""))
+    paths = [e.attrib["points"] for e in found.iter() if e.tag.endswith("polyline")]
+    assert [len(path.split()) for path in paths] == [2, 3]
 
 
 def test_names_at_the_ends_of_lines_do_not_collide(runs: ModuleType) -> None:

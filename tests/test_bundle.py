@@ -23,11 +23,13 @@ import torch
 import seqae
 from seqae.batch import Vocabulary
 from seqae.bundle.card import model_card
+from seqae.bundle.density import fit_density
 from seqae.bundle.folder import FILES, MANIFEST, environment, read_bundle, write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
+from seqae.generation import Hypothesis
 from seqae.model import autoencoder
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import DenseDecoder, GRUDecoder
@@ -116,6 +118,12 @@ def test_a_run_is_loaded_by_its_folder(saved):
     assert (
         seqae.load(saved.parent).encode(TEXTS).tolist() == seqae.load(saved).encode(TEXTS).tolist()
     )
+
+
+@pytest.mark.parametrize("device", ["meta", "warp"])
+def test_a_device_that_does_not_compute_is_refused(saved, device):
+    message = contracts.refusal(seqae.load, saved, device)
+    assert message.startswith("`device` must be one that this machine has, but it is " + device)
 
 
 def test_a_bundle_holds_no_path_and_no_pickle(saved):
@@ -487,6 +495,7 @@ def test_weights_that_are_not_finite_are_refused(bundle, value):
     message = contracts.refusal(seqae.load, bundle)
     assert message.startswith(f"`{NAME}` of ")
     assert "must be finite" in message
+    assert message.endswith("Get the file again.")  # it is not ours to train
 
 
 def test_weights_round_trip_whatever_their_layout(tmp_path):
@@ -590,6 +599,47 @@ def test_latents_that_are_not_finite_are_refused(value):
     latents = np.zeros((3, 5))
     latents[1, 2] = value
     assert "must be finite" in contracts.refusal(make().decode, latents)
+
+
+def test_a_model_with_huge_weights_is_refused():
+    model = make()
+    with torch.no_grad():
+        for weight in model.autoencoder.latent.parameters():
+            weight.fill_(3e38)
+    message = contracts.refusal(model.encode, ["a cat"])
+    assert message.startswith("`model` must encode to finite latents, but that of the text at")
+    assert "index 0" in message
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**65])
+def test_an_impossible_seed_is_refused(seed):
+    model, latents = make(), np.zeros((1, 5))
+    for call in (
+        lambda: model.decode(latents, seed=seed),
+        lambda: model.sample_latents(1, "prior", seed),
+        lambda: fit_density(np.zeros((3, 2), "f4"), seed),
+    ):
+        assert contracts.refusal(call).startswith("`seed` must be between 0 and 4,294,967,295")
+
+
+def test_drawn_tokens_do_not_follow_from_drawn_latents(monkeypatch):
+    """Torch makes the 1st and the 9th of 16 normal numbers from two uniform ones, of which one
+    alone gives their radius (Box and Muller). From the same seed a token is drawn with that one:
+    the correlation was 0.97.
+    """
+    model = make()
+    radii, uniform = [], []
+
+    def generate(_: Any, latents: torch.Tensor, *__: Any, generator: Any, **___: Any) -> Any:
+        uniform.append(float(torch.rand(1, generator=generator)))
+        return [[Hypothesis([], 0.0)] for _ in latents]
+
+    monkeypatch.setattr("seqae.bundle.text_autoencoder.generate", generate)
+    for seed in range(400):
+        latents = model.sample_latents(16, "prior", seed)
+        radii.append(np.hypot(*latents.flatten()[[0, 8]]))
+        model.decode(latents, seed=seed)
+    assert abs(np.corrcoef(radii, uniform)[0, 1]) < 0.2
 
 
 def test_the_mode_of_the_model_is_put_back():

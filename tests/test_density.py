@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,70 @@ def test_a_better_model_takes_the_density_of_the_old_one_away(bundle):
 def test_a_bundle_that_is_not_whole_gets_none(bundle, density):
     (bundle / "metrics.json").write_text("{}")
     assert "metrics.json" in contracts.refusal(add_density, bundle, density)
+
+
+def test_what_else_lies_in_the_folder_stays(bundle, density):
+    (bundle / ".git").mkdir()
+    (bundle / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (bundle / "LICENSE").write_text("free")
+    add_density(bundle, density)
+    assert (bundle / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
+    assert (bundle / "LICENSE").read_text() == "free"
+    assert sorted(p.name for p in bundle.iterdir()) == sorted(
+        [*FILES, DENSITY, MANIFEST, ".git", "LICENSE"]
+    )
+
+
+@pytest.mark.parametrize("had_one", [True, False])
+def test_a_bundle_half_written_is_refused_and_mended(bundle, density, monkeypatch, had_one):
+    if not had_one:
+        save(bundle, make())
+    replace = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if target.name == MANIFEST:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    other = fit_density(some_latents() + 1)
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        add_density(bundle, other)
+    monkeypatch.undo()
+    assert "`seqae density " in contracts.refusal(seqae.load, bundle)
+    model = seqae.load(bundle, with_density=False)
+    assert model.density is None
+    assert model.encode(TEXTS).tolist() == make().encode(TEXTS).tolist()
+    add_density(bundle, other)
+    loaded = seqae.load(bundle)
+    assert loaded.density is not None
+    assert torch.equal(loaded.density.mean, other.mean)
+    (bundle / "metrics.json").write_text("{}")
+    contracts.refusal(seqae.load, bundle, with_density=False)
+
+
+def test_a_strangers_link_is_not_written_through(bundle, density, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    (bundle / f".{DENSITY}.new").symlink_to(mine)
+    add_density(bundle, density)
+    assert mine.read_text() == "mine"
+    assert not (bundle / f".{DENSITY}.new").is_symlink()
+
+
+def test_a_link_to_a_bundle_and_the_current_folder(bundle, density, tmp_path, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to(bundle, target_is_directory=True)
+    save(link, make())
+    assert seqae.load(bundle).density is None
+    add_density(link, density)
+    assert link.is_symlink()
+    assert seqae.load(bundle).density is not None
+    monkeypatch.chdir(bundle)
+    (bundle / DENSITY).unlink()
+    add_density(Path(), density)
+    assert seqae.load(bundle).density is not None
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "link"]
 
 
 # Hostile

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from seqae.tasks import figures
 from seqae.tasks.compare import flatten
 from seqae.tasks.evaluation import Evaluation, Judged
 from seqae.tasks.figures import FIGURES
-from seqae.tasks.generation import draw_latents, random_rows
+from seqae.tasks.generation import draw_latents, generation, random_rows
 from seqae.tasks.language_model import LanguageModel
 from seqae.tasks.measures import interpolation, posterior
 
@@ -63,7 +65,7 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     rows = [{"text": text, "label": text.split()[2]} for text in SENTENCES[8:]]
     labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ["--metrics", *figures.GROUPS, "--pairs", pairs, "--labels", labels]
-    options += ["--output", output, "--samples", 40, "--steps", 5, "--explain", "true"]
+    options += ["--output", output, "--samples", 40, "--steps", 5, "--explain"]
     assert run_seqae("evaluate", overfit_run, *options) == 0
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= 100
@@ -99,18 +101,28 @@ def test_some_groups(overfit_run: Path, tmp_path: Path) -> None:
     [
         ("pairs.csv", "a,b,1\n", "must be a .tsv or .jsonl file"),
         ("pairs.tsv", "a\tb\n", "line 1 of"),
-        ("pairs.tsv", "a\tb\t1\nfirst\tsecond\tscore\n", "a number as the score"),
+        ("pairs.tsv", "a\tb\t1\nfirst\tsecond\tscore\n", "a finite number as the score"),
+        ("pairs.tsv", "a\tb\t1\nc\td\tnan\n", "a finite number as the score"),
+        ("pairs.jsonl", '{"first": "a", "second": "b", "score": Infinity}\n', "a finite number"),
+        ("pairs.jsonl", '{"first": "a", "second": "b", "score": true}\n', "a finite number"),
+        ("pairs.jsonl", '{"first": null, "second": "b", "score": 1}\n', "line 1 of"),
+        ("pairs.jsonl", "[" * 100_000 + "\n", "line 1 of"),
         ("pairs.jsonl", '{"first": "a"}\n', "line 1 of"),
         ("pairs.jsonl", "7\n", "line 1 of"),
         ("pairs.tsv", "a\tb\t1\n", "two pairs or more"),
+        ("pairs.tsv", None, "pairs.tsv cannot be read"),
+        ("pairs.tsv", "a\tb\t\udcff\n", "pairs.tsv is not UTF-8"),
     ],
 )
 def test_bad_pairs(
-    overfit_run: Path, tmp_path: Path, capsys: Out, name: str, text: str, said: str
+    overfit_run: Path, tmp_path: Path, capsys: Out, name: str, text: str | None, said: str
 ) -> None:
-    (tmp_path / name).write_text(text)
+    if text is not None:
+        (tmp_path / name).write_text(text, errors="surrogateescape")
     assert run_seqae("evaluate", overfit_run, "--pairs", tmp_path / name) == 1
-    assert said in error_of(capsys)
+    line = error_of(capsys)
+    assert line.startswith("seqae: error: `pairs` must")
+    assert said in line
 
 
 def test_bad_labels(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
@@ -122,6 +134,92 @@ def test_bad_labels(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
 def test_embedding_needs_judged_sentences(overfit_run: Path, capsys: Out) -> None:
     assert run_seqae("evaluate", overfit_run, "--metrics", "embedding") == 1
     assert "neither `pairs` nor `labels` is given" in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["FILE", "--split", "val"], "`split` must be left out where a file is named"),
+        (["--samples", 9], "`samples` must be left out where generation is not measured"),
+        (["--steps", 9], "`steps` must be left out"),
+        (["--importance_samples", 9, "--metrics", "latent"], "`importance_samples` must be left"),
+        (["--examples", -1], "`examples` must be between 0"),
+        (["--limit", -1], "`limit` must be between 0"),
+        (["--seed", -1], "`seed` must be between 0 and 4,294,967,295"),
+        (["--seed", 2**65], "`seed` must be between 0"),
+    ],
+)
+def test_options_that_would_be_ignored_or_fail_are_refused_first(
+    tmp_path: Path, capsys: Out, options: list[object], said: str
+) -> None:
+    """Before a model is looked for: there is none."""
+    text = write_text(tmp_path / "text.txt")
+    options = [text if option == "FILE" else option for option in options]
+    assert run_seqae("evaluate", tmp_path / "none", *options) == 1
+    assert said in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("unseen", "train", "said"),
+    [
+        (["the cat"], SENTENCES, "of the sentences of `file` 1 of 1 has"),
+        (["x" * 999] * 3, SENTENCES, "of the sentences of `file` 0 of 3 have"),
+        (SENTENCES, ["x" * 999] * 3, "of the training sentences 0 of 3 have"),
+    ],
+)
+def test_generation_with_too_few_sentences_is_refused(
+    overfit_run: Path, tmp_path: Path, capsys: Out, unseen: list[str], train: list[str], said: str
+) -> None:
+    files = [write_text(tmp_path / "a.txt", unseen), "--train_file"]
+    files.append(write_text(tmp_path / "b.txt", train))
+    assert run_seqae("evaluate", overfit_run, *files, "--metrics", "generation") == 1
+    assert said in error_of(capsys)
+
+
+def test_sentences_with_square_brackets(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    """What rich would take for markup stands as it is, also in names."""
+    texts = ["a [/b] closes nothing", "[red]the cat[/red]", "the :cat: likes the mat"]
+    text, output = write_text(tmp_path / "text.txt", texts), tmp_path / "a [red].json"
+    assert run_seqae("evaluate", overfit_run, text, "--output", output) == 0
+    said = capsys.readouterr().out
+    assert all(text in said for text in texts)
+    assert run_seqae("compare", output, overfit_run) == 0
+    assert "a [red].json" in capsys.readouterr().out.replace("\n", "")
+    figures.show("from [red] [/b].txt", {"model": {"bleu": 1.0}}, {"latent": "[/b]"}, True)
+    said = capsys.readouterr().out
+    assert "from [red] [/b].txt" in said
+    assert "latent: [/b]" in said
+
+
+@pytest.mark.parametrize("train", [["the cat"], ["!!", "??"], ["word word", "word"]])
+def test_too_little_to_train_baselines_on(
+    overfit_run: Path, tmp_path: Path, capsys: Out, train: list[str]
+) -> None:
+    files = [write_text(tmp_path / "a.txt"), "--train_file"]
+    files.append(write_text(tmp_path / "b.txt", train))
+    assert run_seqae("evaluate", overfit_run, *files) == 1
+    assert "`train_file` must hold two sentences and two different words" in error_of(capsys)
+
+
+def test_a_flag_that_stands_alone(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    rest = [overfit_run, write_text(tmp_path / "text.txt"), "--metrics", "reconstruction"]
+    for flag, is_explained in ((["--explain"], True), (["--explain", "false"], False)):
+        assert run_seqae("evaluate", *flag, *rest, "--examples", 0) == 0
+        assert ("\nexact match: share of" in capsys.readouterr().out) == is_explained
+
+
+def test_a_file_behind_the_groups(overfit_run: Path, capsys: Out) -> None:
+    assert run_seqae("evaluate", overfit_run, "--metrics", "latent", "my.txt") == 2
+    said = error_of(capsys)
+    assert said.endswith("but it is my.txt instead. Put other arguments before `--metrics`.\n")
+
+
+def test_help_names_each_choice_once(capsys: Out) -> None:
+    assert run_seqae("evaluate", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--split {test,val}" in said
+    assert "--metrics GROUP [GROUP ...]" in said
+    assert said.count("'reconstruction'") == 1
 
 
 def test_an_unknown_group(overfit_run: Path, capsys: Out) -> None:
@@ -169,7 +267,21 @@ def test_sentences_that_do_not_fit_are_left_out_and_it_is_said() -> None:
     found = evaluation(untrained(GaussianLatent(4)))
     found.texts = found.due = [*SENTENCES, "x" * 100]
     found.likelihood_and_latent(["likelihood"], 2)
-    assert found.notes["latent"] == "of the 32 sentences that fit the model"
+    note = "of the 32 sentences that fit the model"
+    assert found.notes["likelihood"].startswith(f"{note}; NLL with 2")
+    assert "latent" not in found.notes  # was not asked for
+    found.likelihood_and_latent(["latent"], 2)
+    assert found.notes["latent"] == note
+
+
+def test_one_sentence_is_said_to_be_too_few(overfit_run: Path, capsys: Out) -> None:
+    options = ["--limit", 1, "--metrics", "likelihood", "latent", "--examples", 0]
+    assert run_seqae("evaluate", overfit_run, *options) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 sentence: unseen, from the test split",
+        "likelihood: fewer than two sentences fit the model; nothing measured",
+        "latent: fewer than two sentences fit the model; nothing measured",
+    ]
 
 
 def test_interpolation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +330,34 @@ def test_latents_without_prior_follow_those_of_training(overfit_run: Path, is_ke
 def test_latents_with_a_prior_are_drawn_from_it() -> None:
     drawn = draw_latents(untrained(GaussianLatent(3)), SENTENCES, 4000, seed=1)
     assert np.cov(drawn.T) == pytest.approx(np.eye(3), abs=0.1)
+
+
+def test_columns_of_generation_are_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Diversity falls with the number of texts, and perplexity with what was read."""
+    sizes: dict[str, list[int]] = {"read": [], "shown": [], "judged": []}
+
+    class Reader:
+        def perplexity(self, rows: list[Any]) -> float:
+            sizes["judged"].append(len(rows))
+            return 1.0
+
+    def read(model: object, rows: list[Any], *rest: object) -> Reader:
+        sizes["read"].append(len(rows))
+        return Reader()
+
+    def self_bleu(texts: list[str]) -> float:
+        sizes["shown"].append(len(texts))
+        return 0.0
+
+    monkeypatch.setattr("seqae.tasks.generation._reader", read)
+    monkeypatch.setattr("seqae.tasks.generation.self_bleu", self_bleu)
+    model = untrained(GaussianLatent(3))
+    for samples, train, count in ((5, 20, 5), (50, 7, 7)):
+        for found in sizes.values():
+            found.clear()
+        generation(model, SENTENCES, SENTENCES[:train], samples, 1, seed=0)
+        assert sizes["read"] == sizes["shown"] == [count] * 3
+        assert sizes["judged"] == [count, 32] * 3 + [16]  # forward, reverse; midpoints
 
 
 def test_random_rows_keep_frequencies_and_lengths() -> None:
@@ -278,6 +418,50 @@ def test_compare_refuses_what_is_no_run(tmp_path: Path, capsys: Out, text: str |
         path.write_text(text)
     assert run_seqae("compare", path) == 1
     assert "`runs` must be" in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    ['{"bleu": "abc"}', '{"bleu": [1]}', '{"bleu": true}', '{"bleu": 1' + "0" * 400 + "}", "[1]"],
+)
+def test_compare_refuses_figures_that_are_no_numbers(
+    overfit_run: Path, tmp_path: Path, capsys: Out, scores: str
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(overfit_run / "bundle", bundle)
+    (bundle / "metrics.json").write_text(scores)
+    assert run_seqae("compare", bundle) == 1
+    assert "metrics.json is damaged" in error_of(capsys)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, " " * (2**22 + 1)])
+def test_compare_refuses_files_without_end(tmp_path: Path, capsys: Out, text: str) -> None:
+    (tmp_path / "what.json").write_text(text)
+    assert run_seqae("compare", tmp_path / "what.json") == 1
+    assert "what.json is damaged" in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [", "[" * 5_000, "\x00", "&a {data: *a}", "data: {train: &a [*a]}", "a: 2020-01-01"),
+        "a: &a ["
+        + "0," * 99
+        + "]"
+        + "".join(  # ten lines, 1e20 numbers
+            f"\n{n}: &{n} [" + f"*{b}," * 99 + "]" for b, n in itertools.pairwise("abcdefghij")
+        ),
+    ],
+)
+def test_a_damaged_config_of_a_run(
+    overfit_run: Path, tmp_path: Path, capsys: Out, text: str
+) -> None:
+    shutil.copytree(overfit_run / "bundle", tmp_path / "run" / "bundle")
+    (tmp_path / "run" / "config.yaml").write_text(text)
+    assert run_seqae("compare", tmp_path / "run", "--output", tmp_path / "both.json") == 1
+    assert "config.yaml is damaged" in error_of(capsys)
+    assert run_seqae("evaluate", tmp_path / "run") == 1
+    assert "config.yaml is damaged" in error_of(capsys)
 
 
 def test_flatten() -> None:

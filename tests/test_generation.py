@@ -579,6 +579,7 @@ def test_the_seed_decides_and_the_batches_do_not():
         ({"num_beams": 2, "num_return": 3}, "`num_return` must be at most `num_beams`, 2"),
         ({"temperature": -1.0}, "`temperature` must be between 0.0 and"),
         ({"temperature": math.nan}, "`temperature` must be between 0.0 and"),
+        ({"temperature": 1e-300}, "`temperature` must be 0 or at least 1e-06, but it is 1e-300"),
         ({"temperature": 1.0, "num_beams": 2}, "`temperature` must be 0 for a beam search"),
         ({"top_k": 5}, "`temperature` must be above 0 for `top_k`"),
         ({"top_p": 0.5}, "`temperature` must be above 0 for `top_k`"),
@@ -586,7 +587,10 @@ def test_the_seed_decides_and_the_batches_do_not():
         ({"temperature": 1.0, "top_k": -1}, "`top_k` must be between"),
         ({"length_penalty": 1.0}, "`length_penalty` must be 0 without a beam search"),
         ({"forced_words": ["a"]}, "`num_beams` must be at least 2 for `forced_words`"),
-        ({"min_length": 5, "max_length": 4}, "`max_length` must be between 5 and"),
+        ({"min_length": 5, "max_length": 4}, "`min_length` must be at most `max_length`, 4"),
+        ({"max_length": 1}, "`max_length` must be between 2 and"),
+        ({"banned_words": ["a", ""]}, "`banned_words` must be words, but one is ''"),
+        ({"num_beams": 2, "forced_words": [" "]}, "`forced_words` must be words, but one is ' '"),
         ({"no_repeat_ngram_size": -1}, "`no_repeat_ngram_size` must be between"),
     ],
 )
@@ -618,6 +622,36 @@ def test_options_that_do_not_fit_are_refused(options, beginning):
 def test_options_that_do_not_fit_the_model_are_refused(options, beginning):
     message = contracts.refusal(written, contracts.make_model(), torch.zeros(1, 8), **options)
     assert message.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"num_beams": 2}, {"num_beams": 2, "num_return": 2}, {"temperature": 1.0}]
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_not_finite_are_refused(options, value):
+    """Also where only one row has them, which another one outlives."""
+    model = Toy(9, 6, seed=0)
+    prefix = (31 * 7 + 1 + 1) % 997  # where the second row begins
+    model.table[prefix, 4] = value
+    message = contracts.refusal(written, model, rows_of(3), **options)
+    assert message.startswith("`model` must give finite logits")
+
+
+def test_the_logits_of_many_rows_in_float16():
+    """Their sum would be infinite there: the largest of its numbers is 65,504."""
+
+    class Half(Toy):
+        def step(self, token, state):
+            logits, state = super().step(token, state)
+            return (logits + 1000.0).half(), state
+
+    assert len(written(Half(9, 6, seed=0), rows_of(100))) == 100
+
+
+def test_the_coldest_draw_takes_the_likeliest_token():
+    latent = rows_of(3)
+    cold = written(Toy(9, 6, seed=0), latent, temperature=1e-6)
+    assert ids_of(cold) == ids_of(written(Toy(9, 6, seed=0), latent))
 
 
 def test_no_number_is_drawn_without_a_generator():

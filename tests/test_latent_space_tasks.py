@@ -14,6 +14,7 @@ import seqae
 from seqae.bundle.density import DENSITY
 from seqae.cli import TASKS, overview
 from seqae.generation import Decoding
+from seqae.tasks.command import ONE_TEXT
 
 Out = pytest.CaptureFixture[str]
 
@@ -58,7 +59,14 @@ def test_help(command: str, capsys: Out) -> None:
 def test_options_of_decoding(command: str, capsys: Out) -> None:
     assert run_seqae(command, "--help") == 0
     said = capsys.readouterr().out
-    assert all(f"--{name}" in said for name in Decoding.__dataclass_fields__)
+    missing = [name for name in Decoding.__dataclass_fields__ if f"--{name} " not in said]
+    assert missing == (["num_return"] if command in ONE_TEXT else [])
+
+
+def test_several_texts_are_no_option_where_one_is_written(tmp_path: Path, capsys: Out) -> None:
+    options = [CAT, DOG, "--num_beams", 2, "--num_return", 2]
+    line = refused(capsys, "interpolate", tmp_path / "none", *options, status=2)
+    assert line.startswith("`num_return` is not known.")
 
 
 # Decoding
@@ -85,11 +93,14 @@ def test_reconstruct_n_best(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
 
 
 def test_words(overfit_run: Path, capsys: Out) -> None:
-    assert run_seqae("reconstruct", overfit_run, CAT, "--banned_words", "[cat, mat]") == 0
+    assert run_seqae("reconstruct", overfit_run, CAT, "--banned_words", "cat", "mat") == 0
     (line,) = printed(capsys)
     assert not {"cat", "mat"} & set(line.split())
     assert line
-    options = ["--num_beams", 5, "--forced_words", "[dog]"]
+    one_by_one = ["--banned_words", "cat", "--banned_words", "mat"]
+    assert run_seqae("reconstruct", overfit_run, CAT, *one_by_one) == 0
+    assert printed(capsys) == [line]
+    options = ["--num_beams", 5, "--forced_words", "dog"]
     assert run_seqae("reconstruct", overfit_run, CAT, *options) == 0
     (line,) = printed(capsys)
     assert "dog" in line
@@ -226,4 +237,43 @@ def test_transfer(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     assert run_seqae("transfer", overfit_run, *files, CAT, "--strength", 0, "--output", output) == 0
     assert read_rows(output) == [{"text": CAT, "transfer": CAT}]
     line = refused(capsys, "transfer", overfit_run, source, tmp_path / "none.txt", CAT)
+    assert line.startswith("`target` ")
     assert "none.txt" in line
+    empty = write_text(tmp_path / "empty.txt", [])
+    line = refused(capsys, "transfer", overfit_run, empty, target, CAT)
+    assert line.startswith("`source` must hold text")
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "said"),
+    [
+        ("neighbours", [CAT, "--corpus", "no_such_file"], "`corpus` "),
+        ("neighbours", [CAT, "--count", 0], "`count` must be between 1"),
+        ("sample", ["--count", -1], "`count` must be between 0"),
+        ("interpolate", [CAT, DOG, "--steps", 1], "`steps` must be between 2"),
+        ("transfer", ["a.txt", "b.txt", CAT, "--strength", "1e9"], "`strength` must be between"),
+        *(
+            (command, [*arguments, "--seed", seed], "`seed` must be between 0 and 4,294,967,295")
+            for seed in (-1, 2**65)
+            for command, arguments in (
+                ("sample", []),
+                ("interpolate", [CAT, DOG]),
+                ("arithmetic", [CAT, DOG, CAT]),
+                ("transfer", ["a.txt", "b.txt", CAT]),
+                ("density", []),
+                ("reconstruct", [CAT]),
+                ("decode", ["latents.npy"]),
+            )
+        ),
+    ],
+)
+def test_what_is_out_of_range_is_refused_first(
+    tmp_path: Path, capsys: Out, command: str, arguments: list[object], said: str
+) -> None:
+    """Before a model is looked for: there is none."""
+    assert refused(capsys, command, tmp_path / "none", *arguments).startswith(said)
+
+
+def test_choices_are_in_the_help(capsys: Out) -> None:
+    assert run_seqae("sample", "--help") == 0
+    assert "--source {prior,gaussian,mixture}" in " ".join(capsys.readouterr().out.split())

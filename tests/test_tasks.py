@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from small import ODD_SENTENCES, SENTENCES, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
+from seqae.tasks.transform import show, write_lines
 from seqae.terminal import visible
 
 Out = pytest.CaptureFixture[str]
@@ -117,11 +119,63 @@ def test_decode_standard_input(
     assert printed(capsys) == ["the cat sees the mat"]
 
 
+@pytest.mark.parametrize("text", ["a\u2028b", "a\u2029b", "a\x85b"])
+def test_what_unicode_calls_a_line_end_stands_within_a_line_of_json(
+    overfit_run: Path, tmp_path: Path, text: str
+) -> None:
+    latents, output = tmp_path / "latents.jsonl", tmp_path / "written.jsonl"
+    assert run_seqae("encode", overfit_run, text, "--output", latents) == 0
+    assert run_seqae("decode", overfit_run, latents, "--output", output) == 0
+    assert output.read_text(encoding="utf-8").count("\n") == 1
+
+
 def test_decode_to_a_file(overfit_run: Path, tmp_path: Path) -> None:
     assert run_seqae("encode", overfit_run, "null", "--output", tmp_path / "l.npy") == 0
     output = tmp_path / "written.jsonl"
     assert run_seqae("decode", overfit_run, tmp_path / "l.npy", "--output", output) == 0
     assert read_rows(output) == [{"text": "null"}]
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    told = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, told)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "bad.jsonl is empty"),
+        ("[" * 100_000, "RecursionError"),
+        ('{"latent": [1' + "0" * 400 + "]}", "OverflowError"),
+    ],
+)
+def test_bad_lines_of_latents(
+    overfit_run: Path, tmp_path: Path, capsys: Out, text: str, said: str
+) -> None:
+    (tmp_path / "bad.jsonl").write_text(text)
+    assert run_seqae("decode", overfit_run, tmp_path / "bad.jsonl") == 1
+    line = capsys.readouterr().err
+    assert line.startswith("seqae: error: `latents` must ")
+    assert said in line
+
+
+@pytest.mark.parametrize("output", [None, "rows.jsonl"])
+@pytest.mark.parametrize("value", [math.nan, [0.0, math.inf]])
+def test_what_is_not_finite_is_not_written(
+    tmp_path: Path, output: str | None, value: float | list[float]
+) -> None:
+    place = None if output is None else str(tmp_path / output)
+    with pytest.raises(ValueError, match=r"`similarity` must be finite, but of 'a' it is not"):
+        show([{"text": "a", "similarity": value}], "text", place)
+    with pytest.raises(ValueError, match="must be finite"):
+        write_lines(place, [{"text": "a", "similarity": value}])
+
+
+def test_the_sign_for_standard_input_among_sentences(overfit_run: Path, capsys: Out) -> None:
+    assert run_seqae("reconstruct", overfit_run, "-", "abc") == 1
+    assert "`-` stands among others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -131,8 +185,15 @@ def test_decode_to_a_file(overfit_run: Path, tmp_path: Path) -> None:
         lambda path: np.save(path, np.full((2, 64), np.nan)),
         lambda path: np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True),
         lambda path: path.write_bytes(b"\x93NUMPY cut off"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"PK\x03\x04 cut off"),
+        lambda path: path.write_bytes(npy_header((2**50, 64))),
+        lambda path: path.write_bytes(npy_header((2**70, 64))),
     ],
-    ids=["of another size", "not finite", "a pickle", "damaged"],
+    ids=[
+        *("of another size", "not finite", "a pickle", "damaged", "empty", "a damaged zip"),
+        *("enormous", "beyond any number"),
+    ],
 )
 def test_bad_latents(overfit_run: Path, tmp_path: Path, capsys: Out, make: object) -> None:
     make(tmp_path / "bad.npy")  # type: ignore[operator]
@@ -148,7 +209,7 @@ def test_bad_latents(overfit_run: Path, tmp_path: Path, capsys: Out, make: objec
 
 def test_evaluate_the_held_out_split(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     output = tmp_path / "figures.json"
-    options = ["--output", output, "--examples", 2, "--explain", "true"]
+    options = ["--output", output, "--examples", 2, "--explain"]
     assert run_seqae("evaluate", overfit_run, *options) == 0
     said = "\n".join(printed(capsys))
     assert "nearest by TF-IDF" in said

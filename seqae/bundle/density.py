@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from seqae.bundle.weights import read_weights, weights_to_bytes
-from seqae.component import check_choice
+from seqae.component import check_choice, check_range
 
 DENSITY = "density.safetensors"
 
@@ -89,6 +89,7 @@ def fit_density(latents: NDArray[np.float32], seed: int = 0) -> Density:
     from sklearn.mixture import GaussianMixture
 
     assert can_fit(latents)
+    check_range("seed", seed, 0, 2**32 - 1)
     rows = latents.astype(np.float64)
     mean = rows.mean(axis=0)
     covariance, _ = ledoit_wolf(rows)

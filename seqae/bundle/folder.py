@@ -11,7 +11,8 @@
     density.safetensors  a density of the training latents, to sample from; may be missing
     MANIFEST.sha256    a hash of each of the above
 
-The folder is written beside its place and takes it when it is whole.
+The folder is written beside its place and takes it when it is whole. A density that is fitted later
+takes its place alone, then the manifest: what else lies in the folder stays.
 """
 
 from __future__ import annotations
@@ -112,18 +113,21 @@ def write_bundle(
 
 
 def add_density(folder: Path, density: Density) -> None:
-    """Put a density into a bundle, in place of the one that may be there.
+    """Put a density into a bundle, in place of the one that may be there, whole or not.
+
+    Killed between its two files, it leaves a bundle that is refused; called again, it mends it.
 
     Raises:
-        ValueError: if the folder is no bundle, or not whole.
+        ValueError: if the folder is no bundle, or not whole but for its density.
     """
-    _check_manifest(folder)
-    contents = {name: (folder / name).read_bytes() for name in FILES}
-    _replace_folder(folder, contents | {DENSITY: density_to_bytes(density)})
+    digests = _check_manifest(folder, with_density=False)
+    data = density_to_bytes(density)
+    _replace_file(folder / DENSITY, data)
+    _replace_file(folder / MANIFEST, _manifest({**digests, DENSITY: _hash(data)}))
 
 
 def read_bundle(
-    folder: Path,
+    folder: Path, with_density: bool = True
 ) -> tuple[SequenceAutoencoder, Tokenizer, Normalization, dict[str, Any]]:
     """Read a bundle that anybody may have written.
 
@@ -131,6 +135,7 @@ def read_bundle(
 
     Args:
         folder: the bundle.
+        with_density: whether the density, if there is one, must be what the manifest says.
 
     Returns:
         The model, in evaluation mode; its tokenizer; how text is written for it; and the other
@@ -139,7 +144,7 @@ def read_bundle(
     Raises:
         ValueError: if it is not a bundle, or not whole, or its parts do not belong together.
     """
-    _check_manifest(folder)
+    _check_manifest(folder, with_density)
     config = _read_json(folder / "config.json")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         found = config.get("format") if isinstance(config, dict) else config
@@ -247,13 +252,14 @@ def _check_details(folder: Path, details: dict[str, Any]) -> None:
             )
 
 
-def _check_manifest(folder: Path) -> None:
+def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
+    """The hash of each file, of which none was changed; without the density on request."""
     if not folder.is_dir():
         raise ValueError(
             f"`model` must be the folder of a bundle or of a run, but there is no folder {folder}. "
             f"Check the path."
         )
-    names = [*FILES, *([DENSITY] if (folder / DENSITY).exists() else [])]
+    names = [*FILES, *([DENSITY] if with_density and (folder / DENSITY).exists() else [])]
     for name in (*names, MANIFEST):
         path = folder / name
         if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
@@ -267,14 +273,22 @@ def _check_manifest(folder: Path) -> None:
     for line in text.split("\n")[:-1]:
         digest, _, name = line.partition("  ")
         listed[name] = digest
+    if not with_density:
+        listed.pop(DENSITY, None)
+    anew = f"Get the bundle again, or fit its density anew: `seqae density {folder} --input FILE`."
     if set(listed) != set(expected):
-        raise ValueError(f"`{MANIFEST}` in {folder} lists other files than a bundle has.")
+        is_density = set(listed) ^ set(expected) == {DENSITY}
+        raise ValueError(
+            f"`{MANIFEST}` in {folder} must list the files that the bundle has, but it lists "
+            f"others. {anew if is_density else 'Get the bundle again.'}"
+        )
     for name, digest in expected.items():
         if listed[name] != digest:
             raise ValueError(
                 f"`{name}` in {folder} is not what {MANIFEST} says: it was changed or damaged. "
-                f"Get the bundle again."
+                f"{anew if name == DENSITY else 'Get the bundle again.'}"
             )
+    return expected
 
 
 def _hash_file(path: Path) -> str:
@@ -303,10 +317,37 @@ def _to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
 
 
+def _manifest(digests: Mapping[str, str]) -> bytes:
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    """Write a file beside its place, and let it take it."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)  # left over; or a stranger's link, which is not followed
+    try:
+        _write_file(new, data)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files and their manifest beside the folder, and let them take its place."""
-    lines = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()]
-    contents = {**contents, MANIFEST: "".join(lines).encode()}
+    digests = {name: _hash(data) for name, data in contents.items()}
+    contents = {**contents, MANIFEST: _manifest(digests)}
+    folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
     new = folder.with_name(f".{folder.name}.new")
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():  # a process was killed between the two renames
@@ -316,10 +357,7 @@ def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         new.mkdir()
         for name, data in contents.items():
-            with (new / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_file(new / name, data)
         if folder.exists():
             folder.rename(old)
         try:

@@ -25,6 +25,7 @@ Similarity = Literal["cosine", "euclidean"]
 
 ROWS, COLUMNS = 2**10, 2**12  # similarities that are held at a time: 16 MiB
 GREEDY = Decoding()
+MAX_SEED = 2**32 - 1  # what torch's generator on the CPU tells apart
 
 
 class Neighbour(NamedTuple):
@@ -79,6 +80,7 @@ class LatentSpace(ABC):
     def sample_latents(self, count: int, source: Source | None = None, seed: int = 0) -> Latents:
         """Draw latents, (count, Z); see `sample`."""
         check_range("count", count, 0, 10**7)
+        check_range("seed", seed, 0, MAX_SEED)
         generator = Generator().manual_seed(seed)
         layer = self.autoencoder.latent
         if source is None:

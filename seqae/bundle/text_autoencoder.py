@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from seqae.bundle.density import DENSITY, Density, read_density
 from seqae.bundle.folder import read_bundle
-from seqae.bundle.latent_space import GREEDY, LatentSpace
-from seqae.component import check_choice
+from seqae.bundle.latent_space import GREEDY, MAX_SEED, LatentSpace
+from seqae.component import check_choice, check_range
 from seqae.data.batching import plan_batches
 from seqae.data.cleaning import Normalization
 from seqae.data.corpus import collate
@@ -86,7 +86,7 @@ class TextAutoencoder(LatentSpace):
 
         Raises:
             ValueError: if a text is longer than the model's `max_length` and `too_long` is
-                `error`.
+                `error`; or if a latent is not finite.
         """
         if isinstance(texts, str):
             raise ValueError('`texts` must be a list of sentences, but it is one. Write `["..."]`.')
@@ -98,6 +98,13 @@ class TextAutoencoder(LatentSpace):
             with evaluating(self.autoencoder), torch.inference_mode():
                 output = self.autoencoder.encode(batch.to(self.device))
             latents[indices] = output.latent.float().cpu().numpy()
+        is_finite = np.isfinite(latents).all(axis=1)
+        if not is_finite.all():
+            raise ValueError(
+                f"`model` must encode to finite latents, but that of the text at index "
+                f"{is_finite.argmin()} holds NaN or infinity instead. Its weights are damaged or "
+                f"too large: get the bundle again, or train with a lower `model.learning_rate`."
+            )
         return latents
 
     def decode(self, latents: NDArray[Any], options: Decoding = GREEDY, seed: int = 0) -> list[str]:
@@ -188,7 +195,13 @@ class TextAutoencoder(LatentSpace):
                 f"instead. Decode with the model that encoded them."
             )
         if not np.isfinite(latents).all():
-            raise ValueError("`latents` must be finite, but it holds NaN or infinity instead.")
+            raise ValueError(
+                "`latents` must be finite, but it holds NaN or infinity instead. Drop such rows."
+            )
+        check_range("seed", seed, 0, MAX_SEED)
+        # Numbers of their own: from the seed itself the latents may have been drawn, and the
+        # tokens would follow from them.
+        stream = np.random.SeedSequence([seed, 1]).generate_state(1)
         fitting = max(1, DECODED_TOKENS // self.autoencoder.max_length)
         with evaluating(self.autoencoder):
             return generate(
@@ -197,7 +210,7 @@ class TextAutoencoder(LatentSpace):
                 options,
                 lengths=lengths,
                 spell=self._spell,
-                generator=torch.Generator().manual_seed(seed),
+                generator=torch.Generator().manual_seed(int(stream[0])),
                 batch_size=min(DECODED_ROWS * options.num_beams, fitting),
                 scores=scores,
             )
@@ -249,26 +262,29 @@ def bundle_folder(where: str | Path) -> Path:
     return folder / "bundle" if is_run else folder
 
 
-def load(where: str | Path, device: str = "cpu") -> TextAutoencoder:
+def load(where: str | Path, device: str = "cpu", with_density: bool = True) -> TextAutoencoder:
     """Load a bundle.
 
     Args:
         where: the bundle's folder, or the folder of the run that it lies in.
         device: where the model computes, as torch names it.
+        with_density: whether to read its density, too; one that is damaged is no hindrance
+            otherwise, and can be fitted anew.
 
     Raises:
         ValueError: if it is not a bundle, or not whole; nothing of it was run.
     """
     folder = bundle_folder(where)
-    autoencoder, tokenizer, normalization, details = read_bundle(folder)
+    autoencoder, tokenizer, normalization, details = read_bundle(folder, with_density)
     try:
         autoencoder.to(device)
+        torch.zeros((), device=device).item()  # `meta` can be had, but keeps no numbers
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"`device` must be one that this machine has, but it is {device} instead "
             f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
         ) from error
-    density = read_density(folder / DENSITY, autoencoder.latent_dim)
+    density = read_density(folder / DENSITY, autoencoder.latent_dim) if with_density else None
     return TextAutoencoder(autoencoder, tokenizer, details, normalization, density)
 
 

@@ -33,7 +33,11 @@ def weights_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
         ValueError: if a weight is not finite; such a model must not replace a good one.
     """
     for name, tensor in tensors.items():
-        _check_finite(name, tensor, "the model")
+        if not _is_finite(tensor):
+            raise ValueError(
+                f"`{name}` of the model must be finite, but it holds NaN or infinity instead. "
+                f"Go back to an earlier checkpoint, or train with a lower `model.learning_rate`."
+            )
     return safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     )
@@ -65,7 +69,11 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged: {error}. Get the file again.") from error
     for name, tensor in weights.items():
-        _check_finite(name, tensor, str(path))
+        if not _is_finite(tensor):
+            raise ValueError(
+                f"`{name}` of {path} must be finite, but it holds NaN or infinity instead. "
+                f"Get the file again."
+            )
     return weights
 
 
@@ -86,9 +94,5 @@ def _read_header(path: Path) -> dict[str, dict[str, object]]:
     return header
 
 
-def _check_finite(name: str, tensor: Tensor, where: str) -> None:
-    if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(
-            f"`{name}` of {where} must be finite, but it holds NaN or infinity instead. "
-            f"Go back to an earlier checkpoint, or train with a lower `model.learning_rate`."
-        )
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())

@@ -86,7 +86,8 @@ def generate(
         they were drawn.
 
     Raises:
-        ValueError: if the options do not fit the model or one another.
+        ValueError: if the options do not fit the model or one another, or if the model gives NaN or
+            infinity.
     """
     limit = model.max_length if options.max_length is None else options.max_length
     check_range("max_length", limit, 2, model.max_length)
@@ -158,13 +159,21 @@ def _run(
     assert model.vocabulary is not None
     token = torch.full((len(latent),), model.vocabulary.bos_id, device=latent.device)
     state = model.init_state(latent)
+    total = torch.zeros((), device=latent.device)  # looked at once, behind the last step
     for _ in range(steps):
         logits, state = model.step(token, state)
+        total += logits.amax(dim=1).sum(dtype=torch.float32)  # of many rows, float16 has no sum
         token, parents = search.advance(logits)
         if not len(token):
             break
         if parents is not None:
             state = tuple(part.index_select(0, parents) for part in state)
+    if not total.isfinite():
+        raise ValueError(
+            "`model` must give finite logits, but it gives NaN or infinity instead. Its weights "
+            "are damaged or too large: get the bundle again, or train with a lower "
+            "`model.learning_rate`."
+        )
     return search.results()
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from seqae.component import check_range
 
+MIN_TEMPERATURE = 1e-6  # float32 divides by it and stays finite; no draw is colder
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -13,12 +15,13 @@ class Decoding:
 
     Args:
         num_beams: hypotheses kept of each sentence; from 2 on it is a beam search.
-        num_return: how many different texts are written of each latent, the best first: of a beam
-            search its n best, of sampling as many draws.
+        num_return: how many texts are written of each latent: of a beam search its n best, which
+            differ, the best first; of sampling as many draws, which may be the same.
         length_penalty: a text's log-probability is divided by its number of tokens to this power
             (Wu et al. 2016 without their constants, as Hugging Face has it); 0 looks for the most
             probable text, 1 for that of the most probable tokens on average.
-        temperature: tokens are drawn from softmax(logits / temperature); 0 draws none.
+        temperature: tokens are drawn from softmax(logits / temperature), from 1e-6 on; 0 draws
+            none.
         top_k: only the k likeliest tokens are drawn (Fan et al. 2018); 0 leaves all.
         top_p: only the likeliest tokens are drawn, as few as together have this probability
             (nucleus sampling, Holtzman et al. 2020).
@@ -26,8 +29,10 @@ class Decoding:
         max_length: most tokens, bos and eos counted; null takes the model's.
         no_repeat_ngram_size: no sequence of so many tokens is written twice (Paulus et al. 2018); 0
             lets them.
-        banned_words: words that are not written, as the tokenizer spells them: a list, [a, b].
-        forced_words: words that are written in any case, by a beam search: a list, [a, b].
+        banned_words: words that are not written, as the tokenizer spells them, also inside a
+            longer word: a list, [a, b].
+        forced_words: words that are written in any case, by a beam search, as the tokenizer spells
+            them, also inside a longer word (heat has he): a list, [a, b].
     """
 
     num_beams: int = 1
@@ -47,12 +52,28 @@ class Decoding:
         check_range("num_return", self.num_return, 1, 2**10)
         check_range("length_penalty", self.length_penalty, -5.0, 5.0)
         check_range("temperature", self.temperature, 0.0, 1e6)
+        if 0 < self.temperature < MIN_TEMPERATURE:
+            raise ValueError(
+                f"`temperature` must be 0 or at least {MIN_TEMPERATURE}, but it is "
+                f"{self.temperature} instead. Set `temperature: 0` for the likeliest tokens."
+            )
         check_range("top_k", self.top_k, 0, 2**31)
         check_range("top_p", self.top_p, 1e-9, 1.0)
         check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, 2**13)
         check_range("min_length", self.min_length, 2, 2**13)
         if self.max_length is not None:
-            check_range("max_length", self.max_length, self.min_length, 2**13)
+            check_range("max_length", self.max_length, 2, 2**13)
+            if self.min_length > self.max_length:
+                raise ValueError(
+                    f"`min_length` must be at most `max_length`, {self.max_length}, but it is "
+                    f"{self.min_length} instead. Lower it, or raise `max_length`."
+                )
+        for key in ("banned_words", "forced_words"):
+            for word in getattr(self, key):
+                if not word.strip():
+                    raise ValueError(
+                        f"`{key}` must be words, but one is {word!r} instead. Drop it."
+                    )
         self._check_pairs()
 
     def _check_pairs(self) -> None:

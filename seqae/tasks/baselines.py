@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,6 +10,25 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 SIMILARITIES = 2**24  # held at a time: 128 MiB
+WORD = r"(?u)\b\w+\b"
+
+
+def check_train(train: Sequence[str]) -> None:
+    """Refuse training sentences that no baseline of words can be fitted to.
+
+    Raises:
+        ValueError: if there are fewer than two, or fewer than two different words.
+    """
+    words: set[str] = set()
+    for text in train:
+        words.update(re.findall(WORD, text.lower()))
+        if len(words) > 1:
+            break
+    if len(words) < 2 or len(train) < 2:
+        raise ValueError(
+            "`train_file` must hold two sentences and two different words or more, but it does "
+            "not. Name another file."
+        )
 
 
 def most_frequent_sentence(train: Sequence[str], texts: Sequence[str]) -> list[str]:
@@ -41,7 +61,7 @@ def nearest_by_tfidf(
         texts: what is asked.
         answers: for each training sentence what is answered in its place.
     """
-    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD)
     vectors = vectorizer.fit_transform(train).T.tocsc()
     asked = vectorizer.transform(texts)
     nearest: list[int] = []

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from seqae.generation import Decoding
 from seqae.tasks.figures import Group
 from seqae.terminal import fail
-from seqae.usage import explain
+from seqae.usage import choices, explain
 
 # Arguments that jsonargparse would not make of a signature what is wanted. Texts are words as they
 # stand, not YAML ("null" and "[a]" are sentences); what may be left out would become an option.
@@ -27,10 +27,30 @@ WORDS: dict[str, dict[str, Any]] = {
 LISTS: dict[str, dict[str, Any]] = {
     "metrics": {
         "type": Group,
+        "default": None,
+        "metavar": "GROUP",
         "help": "groups of figures; by default reconstruction, likelihood and latent, and "
         "embedding where pairs or labels are given; generation trains language models, for minutes",
     },
+    "banned_words": {
+        "type": str,
+        "default": [],
+        "metavar": "WORD",
+        "help": "words that are not written, as the tokenizer spells them",
+    },
+    "forced_words": {
+        "type": str,
+        "default": [],
+        "metavar": "WORD",
+        "help": "words that are written in any case, by a beam search",
+    },
 }
+
+# What a shell user may write behind `--explain`, which may also stand alone.
+TRUTHS = ("true", "false", "yes", "no")
+
+# Tasks that write one text of each latent, for which `num_return` is no option.
+ONE_TEXT = ("interpolate", "arithmetic", "transfer")
 
 
 class OneLineParser(ArgumentParser):
@@ -57,6 +77,20 @@ def examples(documentation: str | None) -> str:
     return f"example:\n{behind.split(chr(10) * 2)[0]}" if behind else ""
 
 
+def spell_out(args: list[str], flags: set[str]) -> list[str]:
+    """Give each flag that stands alone its value; argparse would take the next argument for it.
+
+    Args:
+        args: the command line.
+        flags: options that are true or false.
+    """
+    behind = [*args[1:], ""]
+    return [
+        f"{arg}=true" if arg in flags and after.lower() not in TRUTHS else arg
+        for arg, after in zip(args, behind, strict=True)
+    ]
+
+
 def run(module: str, name: str, args: list[str]) -> None:
     """Parse the arguments of a task and call it.
 
@@ -73,18 +107,32 @@ def run(module: str, name: str, args: list[str]) -> None:
         formatter_class=KeepLines,
         allow_abbrev=False,
     )
-    by_hand = [argument for argument in {**WORDS, **LISTS} if argument in function.__annotations__]
     is_decoding = "decoding" in function.__annotations__
+    options = [f.name for f in fields(Decoding)] if is_decoding else []
+    not_taken = {"num_return"} if name in ONE_TEXT else set()
+    options = [option for option in options if option not in not_taken]
+    taken = {*function.__annotations__, *options}
+    by_hand = [argument for argument in {**WORDS, **LISTS} if argument in taken]
     skip: set[str | int] = {*by_hand, *(["decoding"] if is_decoding else [])}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
     if is_decoding:  # each option under its own name: --num_beams
-        parser.add_class_arguments(Decoding)
+        parser.add_class_arguments(Decoding, skip=(skip & set(options)) | not_taken)
+    flags: set[str] = set()
+    for action in parser._actions:
+        hint = getattr(action, "_typehint", None)
+        if hint is bool:  # `--explain` as well as `--explain true`
+            action.nargs = "?"
+            flags.update(action.option_strings)
+        elif words := choices(hint):  # those that may be left out, too, which argparse knows not
+            action.metavar = f"{{{','.join(words)}}}"
     for argument in by_hand:
         if argument in LISTS:
-            parser.add_argument(f"--{argument}", nargs="+", default=None, **LISTS[argument])
+            parser.add_argument(f"--{argument}", nargs="+", action="extend", **LISTS[argument])
         else:
             parser.add_argument(argument, type=str, **WORDS[argument])
-    values: dict[str, Any] = parser.instantiate_classes(parser.parse_args(args)).as_dict()
+    values: dict[str, Any] = parser.instantiate_classes(
+        parser.parse_args(spell_out(args, flags))
+    ).as_dict()
     if is_decoding:
-        values["decoding"] = Decoding(**{f.name: values.pop(f.name) for f in fields(Decoding)})
+        values["decoding"] = Decoding(**{name: values.pop(name) for name in options})
     function(**values)

@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.table import Table
+from rich.text import Text
 
 from seqae.tasks.evaluation import without_nan
 from seqae.tasks.figures import FIGURES, GROUPS, console_of_width
+from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import visible
 from seqae.usage import check_output
 
@@ -43,11 +44,11 @@ def compare(runs: list[str], output: str | None = None) -> None:
     known = {key for _, figures in found for key in figures}
     order = [key for key in FIGURES if key in known] + sorted(known - {*FIGURES})
     figures = {key: [own.get(key) for _, own in found] for key in order}
-    _show(runs, settings, figures)
     if output is not None:
         result = {"runs": runs, "settings": settings, "figures": figures}
         text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
         Path(output).write_text(text, encoding="utf-8")
+    _show(runs, settings, figures)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -77,54 +78,61 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"`runs` must be folders of runs or bundles, or .json files of `seqae evaluate`, but "
             f"{path} is none. Choose a folder that `seqae fit` made."
         )
-    training = _json(bundle / "training.json")
+    training = read_json(bundle / "training.json", "runs")
     config = path / "config.yaml"
     settings = training.get("config", {})
-    if config.is_file():
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    figures = dict(_json(bundle / "metrics.json"))
-    for key in ("optimizer_steps", "tokens", "seconds", "threads"):
-        if key in training:
-            figures[f"training/{key}"] = training[key]
+    if config.is_file() and bundle != path:  # else it is a stranger's
+        settings = read_config(config, "runs")
+    figures = _numbers(bundle / "metrics.json", read_json(bundle / "metrics.json", "runs"))
+    costs = [key for key in ("optimizer_steps", "tokens", "seconds", "threads") if key in training]
+    took = {f"training/{key}": training[key] for key in costs}
+    figures |= _numbers(bundle / "training.json", took)
     for place in (path / EVALUATION, bundle / EVALUATION):
         if place.is_file():
             figures |= _evaluated(place)
-    return flatten(settings), figures
+    try:
+        return flatten(settings), figures
+    except RecursionError as error:
+        raise damaged(bundle, "runs", "its settings hold one another without end") from error
 
 
 def _evaluated(path: Path) -> dict[str, Any]:
-    scores = _json(path).get("scores")
+    scores = read_json(path, "runs").get("scores")
     if not isinstance(scores, dict) or not isinstance(scores.get("model"), dict):
         raise ValueError(
             f"`runs` must be folders of runs or .json files of `seqae evaluate`, but {path} holds "
             f"no scores of a model. Write it with `seqae evaluate MODEL --output FILE.json`."
         )
-    return dict(scores["model"])
+    return _numbers(path, scores["model"])
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"`runs` must be readable, but {path} is damaged: {error}. Leave this run out."
-        ) from error
-    return value if isinstance(value, dict) else {}
+def _numbers(path: Path, figures: dict[str, Any]) -> dict[str, float | None]:
+    """Figures as they are, if each is a number or None.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    for key, value in figures.items():
+        is_number = type(value) is float or (type(value) is int and abs(value) < 2**63)
+        if value is not None and not is_number:
+            found = visible(str(value), 40)
+            raise damaged(path, "runs", f"{visible(key, 40)} is no number, but {found}")
+    return dict(figures)
 
 
 def _show(runs: list[str], settings: dict[str, list[Any]], figures: dict[str, list[Any]]) -> None:
     console = console_of_width()
     numbers = [f"[{number}]" for number in range(1, len(runs) + 1)]
     for number, run in zip(numbers, runs, strict=True):
-        console.print(f"{number} {visible(run)}", markup=False)
+        console.print(Text(f"{number} {visible(run)}"))
     table = Table(show_header=False)
     table.add_column(overflow="fold")
     for _ in runs:
         table.add_column(justify="right", overflow="fold")
     if settings:
-        table.add_row("settings that differ", *map(_escaped, numbers), style="bold")
+        table.add_row("settings that differ", *map(Text, numbers), style="bold")
         for key, values in settings.items():
-            table.add_row(f"  {visible(key)}", *(_escaped(_plain(value)) for value in values))
+            table.add_row(Text(f"  {visible(key)}"), *(Text(_plain(value)) for value in values))
     parts: dict[str, list[str]] = {
         group: [k for k in figures if k in FIGURES and FIGURES[k].group == group]
         for group in GROUPS
@@ -133,14 +141,14 @@ def _show(runs: list[str], settings: dict[str, list[Any]], figures: dict[str, li
     for name, keys in parts.items():
         if keys:
             table.add_section()
-            table.add_row(name, *map(_escaped, numbers), style="bold")
+            table.add_row(name, *map(Text, numbers), style="bold")
         for key in keys:
             label = FIGURES[key].label if key in FIGURES else visible(key)
             cells = [
                 FIGURES[key].show(value) if key in FIGURES else _plain(value)
                 for value in figures[key]
             ]
-            table.add_row(f"  {label}", *cells)
+            table.add_row(Text(f"  {label}"), *map(Text, cells))
     console.print(table)
 
 
@@ -150,7 +158,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if type(value) is int else visible(str(value), 40)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-
-import yaml
 
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
@@ -20,10 +18,18 @@ from seqae.data.pipeline import hash_texts, split_by_hash
 from seqae.data.settings import DataSettings
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.sources.source import open_source
-from seqae.tasks.evaluation import Evaluation, Judged, choose_groups, without_nan
+from seqae.tasks.baselines import check_train
+from seqae.tasks.evaluation import (
+    Evaluation,
+    Judged,
+    choose_groups,
+    sides_that_fit,
+    without_nan,
+)
 from seqae.tasks.figures import Group, show, show_examples
 from seqae.tasks.judged import read_labelled, read_pairs
-from seqae.usage import check_output
+from seqae.tasks.run_files import read_config
+from seqae.usage import check_output, check_seed
 
 
 def evaluate(
@@ -31,12 +37,12 @@ def evaluate(
     file: str | None = None,
     metrics: list[Group] | None = None,
     train_file: str | None = None,
-    split: Literal["test", "val"] = "test",
+    split: Literal["test", "val"] | None = None,
     limit: int = 1000,
     seed: int = 0,
-    importance_samples: int = 10,
-    samples: int = 5000,
-    steps: int = 500,
+    importance_samples: int | None = None,
+    samples: int | None = None,
+    steps: int | None = None,
     pairs: str | None = None,
     labels: str | None = None,
     examples: int = 8,
@@ -56,12 +62,13 @@ def evaluate(
             where `pairs` or `labels` are given.
         train_file: its training sentences, for the baselines; by default the data that it was
             trained on.
-        split: which held-out split, where no file is given.
+        split: which held-out split, where no file is given; by default test.
         limit: how many sentences, drawn at random; 0 takes all.
         seed: of the drawing.
-        importance_samples: draws of the importance-weighted likelihood.
-        samples: sentences to draw from the prior, and to train the language models on.
-        steps: of each language model's training, of up to 1,024 tokens each.
+        importance_samples: draws of the importance-weighted likelihood; by default 10.
+        samples: sentences to draw from the prior, and to train the language models on; by default
+            5,000, and no more than there are training sentences.
+        steps: of each language model's training, of up to 1,024 tokens each; by default 500.
         pairs: a .tsv or .jsonl file of first, second, score: pairs with a human similarity.
         labels: a .tsv or .jsonl file of text, label: sentences to classify.
         examples: how many sentences to show; 0 shows none.
@@ -72,16 +79,26 @@ def evaluate(
             column.
     """
     check_output(output, (".json",))
-    check_range("importance_samples", importance_samples, 1, 10**6)
-    check_range("samples", samples, 2, 10**7)
-    check_range("steps", steps, 1, 10**7)
+    check_seed(seed)
+    check_range("limit", limit, 0, 10**9)
+    check_range("examples", examples, 0, 10**9)
+    if file is not None and split is not None:
+        raise ValueError(
+            f"`split` must be left out where a file is named, but it is {split} instead. Leave out "
+            f"one of the two."
+        )
+    split = split or "test"
     judged = Judged(
         None if pairs is None else read_pairs(pairs),
         None if labels is None else read_labelled(labels),
     )
     groups = choose_groups(metrics, judged)
+    importance_samples = _of_group(
+        "importance_samples", importance_samples, 10, "likelihood", groups, (1, 10**6)
+    )
+    samples = _of_group("samples", samples, 5000, "generation", groups, (2, 10**7))
+    steps = _of_group("steps", steps, 500, "generation", groups, (1, 10**7))
     loaded = load(model, device)
-    check_range("limit", limit, 0, 10**9)
     folder = Path(model)
     if train_file is None:
         train = read_split(loaded, folder, "train")
@@ -93,20 +110,21 @@ def evaluate(
         some.due = [loaded.normalization(text) for text in some.due]
     if limit and len(texts.read) > limit:
         texts = texts.sample(limit, seed)
+    if set(groups) & {"reconstruction", "latent", "embedding"}:
+        check_train(train.read)
+    fitting = sides_that_fit(loaded, train.due, texts.due, file) if "generation" in groups else None
     written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
     work = Evaluation(loaded, texts.read, texts.due, written, train.read, seed)
     if "reconstruction" in groups:
         work.reconstruction(train.due)
     if "likelihood" in groups or "latent" in groups:
         work.likelihood_and_latent(groups, importance_samples)
-    if "generation" in groups:
-        work.generation(samples, steps)
+    if fitting is not None:
+        work.generation(*fitting, samples, steps)
     if "embedding" in groups:
         work.embedding(judged)
     shown = list(zip(texts.due, loaded.tokenizer.decode(written), strict=True))[:examples]
     where = file or f"unseen, from the {split} split"
-    show_examples(shown)
-    show(f"{len(texts.read):,} sentences: {where}", work.scores, work.notes, explain)
     if output is not None:
         result = {
             "model": model,
@@ -125,6 +143,33 @@ def evaluate(
         }
         text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
         Path(output).write_text(text, encoding="utf-8")
+    show_examples(shown)
+    sentences = "1 sentence" if len(texts.read) == 1 else f"{len(texts.read):,} sentences"
+    show(f"{sentences}: {where}", work.scores, work.notes, explain)
+
+
+def _of_group(
+    key: str,
+    value: int | None,
+    default: int,
+    group: Group,
+    groups: Sequence[Group],
+    limits: tuple[int, int],
+) -> int:
+    """An option of a group, or its default.
+
+    Raises:
+        ValueError: if it is out of range, or the group is not measured.
+    """
+    if value is None:
+        return default
+    check_range(key, value, *limits)
+    if group not in groups:
+        raise ValueError(
+            f"`{key}` must be left out where {group} is not measured, but it is {value} instead. "
+            f"Leave it out, or add {group} to `metrics`."
+        )
+    return value
 
 
 @dataclass
@@ -196,7 +241,7 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataSettings:
     )
     config = model.details.get("training", {}).get("config", {})
     if run is not None:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config = read_config(run / "config.yaml", "model")
     data = config.get("data") if isinstance(config, dict) else None
     if not isinstance(data, dict) or not data.get("train"):
         raise ValueError(

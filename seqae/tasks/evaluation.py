@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,35 @@ def choose_groups(asked: Sequence[Group] | None, judged: Judged) -> list[Group]:
     return [group for group in GROUPS if group in wanted]
 
 
+def sides_that_fit(
+    model: TextAutoencoder, train: Sequence[str], texts: Sequence[str], file: str | None
+) -> tuple[list[str], list[str]]:
+    """The training and the unseen sentences that samples are held against.
+
+    Args:
+        model: what is measured; sentences of more tokens than it takes are left out.
+        train: training sentences.
+        texts: unseen ones.
+        file: what the user named these by; None where they are of a split.
+
+    Raises:
+        ValueError: if fewer than two are left of one of them.
+    """
+    found = []
+    named = "the sentences of the split" if file is None else "the sentences of `file`"
+    for name, side in (("the training sentences", train), (named, texts)):
+        fitting = list(itertools.compress(side, measures.fits(model, side)))
+        if len(fitting) < 2:
+            raise ValueError(
+                f"`metrics` must not have generation with fewer than two sentences that fit the "
+                f"model, but of {name} {len(fitting)} of {len(side)} "
+                f"{'has' if len(fitting) == 1 else 'have'} at most "
+                f"{model.autoencoder.max_length} tokens. Leave it out, or give more sentences."
+            )
+        found.append(fitting)
+    return found[0], found[1]
+
+
 @dataclass
 class Evaluation:
     """The figures of a model so far.
@@ -105,32 +135,47 @@ class Evaluation:
         )
         rows = [index for index, fit in enumerate(sides) if all(fit)]
         if len(rows) < 2:
-            self.notes["latent"] = "fewer than two sentences fit the model; nothing was measured"
+            for group in GROUPS[1:3]:
+                if group in groups:
+                    self.notes[group] = "fewer than two sentences fit the model; nothing measured"
             return
         texts = [self.texts[index] for index in rows]
         due = texts if self.due == self.texts else [self.due[index] for index in rows]
         draws = importance_samples if "likelihood" in groups else 0
         found = measures.posterior(self.model, texts, due, self.seed, draws)
-        if len(rows) < len(self.texts):
-            self.notes["latent"] = f"of the {len(rows):,} sentences that fit the model"
+        left_out = len(rows) < len(self.texts)
+        of_those = [f"of the {len(rows):,} sentences that fit the model"] if left_out else []
         if "likelihood" in groups:
             self._add(measures.likelihood(self.model, found, due, self.some_train))
-            self.notes["likelihood"] = self._of_likelihood(importance_samples)
+            how = self._of_likelihood(importance_samples)
+            self.notes["likelihood"] = "; ".join([*of_those, how])
         if "latent" in groups:
             self._add(measures.latent(self.model, self.tfidf, found, texts))
+            if of_those:
+                self.notes["latent"] = of_those[0]
 
-    def generation(self, samples: int, steps: int) -> None:
-        """Samples beside real text and random words."""
-        train, texts = (
-            [text for text, fit in zip(side, measures.fits(self.model, side), strict=True) if fit]
-            for side in (self.train, self.due)
-        )
+    def generation(
+        self, train: Sequence[str], texts: Sequence[str], samples: int, steps: int
+    ) -> None:
+        """Samples beside real text and random words.
+
+        Args:
+            train: training sentences that fit the model.
+            texts: unseen ones.
+            samples: how many to draw; no more than there are training sentences.
+            steps: of each language model's training.
+        """
         self._add(generation(self.model, texts, train, samples, steps, self.seed))
+        notes = []
+        if len(train) < samples:
+            notes = [f"of {len(train):,} samples, as many as there are training sentences"]
         if not isinstance(self.model.autoencoder.latent, StochasticLatent):
-            self.notes["generation"] = (
+            notes.append(
                 "the latent has no prior: samples are of a normal distribution fitted to the "
                 "latents of training sentences"
             )
+        if notes:
+            self.notes["generation"] = "; ".join(notes)
 
     def embedding(self, judged: Judged) -> None:
         """Latents as embeddings."""

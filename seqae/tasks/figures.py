@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from seqae.terminal import visible
 
@@ -81,7 +82,8 @@ FIGURES: dict[str, Figure] = {
         "unigram BLEU, 0 to 1",
         ".3f",
         "share of the written words that are due, whatever their order, times the brevity penalty, "
-        "the mean over sentences; the BLEU of SentenceMIM (Livne et al. 2020)",
+        "the mean over sentences; the end counts as a word; the BLEU of SentenceMIM (Livne et al. "
+        "2020)",
     ),
     "bleu": Figure(
         "reconstruction",
@@ -281,7 +283,7 @@ COLUMNS = {
     "nearest by TF-IDF": "answers with the training sentence of the highest TF-IDF cosine",
     "most frequent sentence": "always answers with the most frequent training sentence",
     "token frequencies": "the likelihood if each token were drawn by its frequency in training",
-    "TF-IDF + SVD": "TF-IDF vectors of the training sentences cut to as many dimensions",
+    "TF-IDF + SVD": "TF-IDF vectors of the training sentences cut to at most as many dimensions",
     "real text": "unseen sentences in place of samples; reverse: trained on training sentences",
     "random words": "tokens drawn by their frequency in training, as many as sentences have",
     "chance": "always answers with the most frequent label",
@@ -305,7 +307,8 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
         explain: say what each row and column means.
     """
     console = console_of_width()
-    table = Table(title=title, title_justify="left", show_header=False)
+    # Text, in place of a string: rich takes what is in square brackets for markup.
+    table = Table(title=Text(visible(title)), title_justify="left", show_header=False)
     table.add_column(min_width=34)
     for width in (8, 17, 22):  # so that tables of several models stand in line
         table.add_column(justify="right", min_width=width)
@@ -322,9 +325,9 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
             figure = FIGURES[key]
             cells = [figure.show(scores[c][key]) if key in scores[c] else "" for c in columns]
             table.add_row(f"  {figure.label}", *cells)
-    console.print(table)
+    console.print(table if shown else Text(visible(title)))
     for name, note in notes.items():
-        console.print(f"{name}: {note}")
+        console.print(Text(f"{name}: {note}"))
     if explain:
         for key in dict.fromkeys(key for key in shown if key not in list(_BY_LENGTH)[1:]):
             label, meaning = (
@@ -333,7 +336,7 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
                 else (key, COLUMNS.get(key, ""))
             )
             if meaning:
-                console.print(f"{label}: {meaning}")
+                console.print(Text(f"{label}: {meaning}"))
 
 
 def show_examples(pairs: Sequence[tuple[str, str]]) -> None:
@@ -342,9 +345,8 @@ def show_examples(pairs: Sequence[tuple[str, str]]) -> None:
         return
     table = Table("sentence", "written back", "", title_justify="left")
     for text, reconstruction in pairs:
-        table.add_row(
-            visible(text), visible(reconstruction), "=" if text == reconstruction else "≠"
-        )
+        sides = Text(visible(text)), Text(visible(reconstruction))
+        table.add_row(*sides, "=" if text == reconstruction else "≠")
     console_of_width().print(table)
 
 

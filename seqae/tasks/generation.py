@@ -30,20 +30,23 @@ def generation(
 ) -> Scores:
     """Score samples.
 
-    The forward language model has read `samples` training sentences, the reverse ones as many
-    samples, random words or, for `real text`, the same training sentences. All have taken as many
-    steps. Diversity is measured on as many texts as there are unseen ones.
+    The forward language model has read `samples` training sentences, or all if there are fewer; the
+    reverse ones as many samples, random words or, for `real text`, the same training sentences. All
+    have taken as many steps. Diversity and forward perplexity depend on the number of texts, and
+    are of as many in each column: of the samples as of the unseen sentences.
 
     Args:
         model: what is measured.
-        texts: unseen sentences; half of them as starts, half as ends, make the midpoints.
-        train: training sentences that fit the model.
-        samples: how many to draw.
+        texts: two unseen sentences or more that fit the model; half of them as starts, half as
+            ends, make the midpoints.
+        train: two training sentences or more that fit the model.
+        samples: how many to draw, if there are as many training sentences.
         steps: of each language model's training.
         seed: of the draws.
     """
     rng = random.Random(seed)
-    real = rng.sample(list(train), min(samples, len(train)))
+    samples = min(samples, len(train))
+    real = rng.sample(list(train), samples)
     rows = {
         "model": model.write(draw_latents(model, real, samples, seed)),
         "real text": [row[1:-1] for row in model.tokenizer.encode(real)],
@@ -52,11 +55,15 @@ def generation(
     unseen = _framed(model, [row[1:-1] for row in model.tokenizer.encode(list(texts))])
     readers = {name: _reader(model, written, steps, seed) for name, written in rows.items()}
     forward = readers["real text"]
+    count = min(samples, len(texts))
+    of_real = rng.sample(range(len(texts)), count)
     scores: Scores = {}
     for name, reader in readers.items():
-        shown = list(texts) if name == "real text" else model.tokenizer.decode(rows[name])
-        shown = shown[: len(texts)]
-        judged = unseen if name == "real text" else _framed(model, rows[name][: len(texts)])
+        if name == "real text":
+            shown, judged = [texts[i] for i in of_real], [unseen[i] for i in of_real]
+        else:
+            shown = model.tokenizer.decode(rows[name][:count])
+            judged = _framed(model, rows[name][:count])
         scores[name] = {
             "forward_perplexity": forward.perplexity(judged),
             "reverse_perplexity": reader.perplexity(unseen),

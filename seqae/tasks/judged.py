@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ def read_pairs(path: str) -> list[tuple[str, str, float]]:
     Raises:
         ValueError: if it holds something else, or fewer than two pairs.
     """
-    rows = _read(path, "pairs", ("first", "second", "score"))
-    try:
-        pairs = [(str(first), str(second), float(score)) for first, second, score in rows]
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`pairs` must have a number as the score of each pair, but {path} has another one: "
-            f"{error}. Take out the line of headings, if that is it."
-        ) from error
+    pairs = []
+    for first, second, told in _read(path, "pairs", ("first", "second", "score"), texts=2):
+        score = _number(told)
+        if score is None:
+            raise ValueError(
+                f"`pairs` must have a finite number as the score of each pair, but {path} has "
+                f"{str(told)[:60]!r}. Take out the line of headings, if that is it."
+            )
+        pairs.append((first, second, score))
     if len(pairs) < 2:
         raise ValueError(f"`pairs` must hold two pairs or more, but {path} holds {len(pairs)}.")
     return pairs
@@ -41,7 +43,8 @@ def read_labelled(path: str) -> list[tuple[str, str]]:
     Raises:
         ValueError: if it holds something else, or too few sentences of a label.
     """
-    labelled = [(str(text), str(label)) for text, label in _read(path, "labels", ("text", "label"))]
+    rows = _read(path, "labels", ("text", "label"), texts=1)
+    labelled = [(text, str(label)) for text, label in rows]
     counts = Counter(label for _, label in labelled)
     rarest = min(counts, key=lambda label: counts[label], default="")
     if len(counts) < 2 or counts[rarest] < FOLDS:
@@ -52,20 +55,27 @@ def read_labelled(path: str) -> list[tuple[str, str]]:
     return labelled
 
 
-def _read(path: str, key: str, columns: tuple[str, ...]) -> list[list[Any]]:
+def _read(path: str, key: str, columns: tuple[str, ...], texts: int) -> list[list[Any]]:
+    """The columns of each line; the first `texts` of them are text."""
     if Path(path).suffix not in (".tsv", ".jsonl"):
         raise ValueError(
             f"`{key}` must be a .tsv or .jsonl file, but it is {path} instead. Write "
             f"{' TAB '.join(columns)} in each line of a .tsv file."
         )
-    with open(path, encoding="utf-8") as file:
-        lines = [line.rstrip("\r\n") for line in file]
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.rstrip("\r\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "cannot be read"
+        raise ValueError(
+            f"`{key}` must be a file of text in UTF-8, but {path} {reason}: {error}. Check the path."
+        ) from error
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         row = _split(line, columns, is_json=path.endswith(".jsonl"))
-        if row is None:
+        if row is None or not all(isinstance(text, str) for text in row[:texts]):
             raise ValueError(
                 f"`{key}` must have {', '.join(columns)} in each line, but line {number} of {path} "
                 f"has not: {line[:60]!r}. Put it right or take it out."
@@ -81,6 +91,16 @@ def _split(line: str, columns: tuple[str, ...], is_json: bool) -> list[Any] | No
         return row if len(row) == len(columns) else None
     try:
         fields = json.loads(line)
-        return [fields[column] for column in columns]
-    except (ValueError, KeyError, TypeError):
+        row = [fields[column] for column in columns]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
+    return row if all(isinstance(value, (str, int, float)) for value in row) else None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None

@@ -65,6 +65,7 @@ class LanguageModel:
         Returns:
             The language model itself.
         """
+        assert rows, "nothing to train on"  # there would be no first batch to wait for
         weights = [*self.model.embedding.parameters(), *self.model.decoder.parameters()]
         weights += [*self.model.output.parameters(), self.model.output_bias]
         optimizer = torch.optim.AdamW(weights, LEARNING_RATE, betas=(0.9, 0.98))

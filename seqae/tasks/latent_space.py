@@ -14,7 +14,7 @@ from seqae.component import check_range
 from seqae.generation import Decoding
 from seqae.tasks.evaluate import read_split
 from seqae.tasks.transform import GREEDY, gather, show, write_out
-from seqae.usage import check_output
+from seqae.usage import check_output, check_seed
 
 TooLong = Literal["error", "truncate"]
 
@@ -46,6 +46,8 @@ def sample(
         decoding: how latents are written out.
     """
     check_output(output, (".jsonl",))
+    check_range("count", count, 0, 10**7)
+    check_seed(seed)
     loaded = seqae.load(model, device)
     latents = loaded.sample_latents(count, source, seed)
     rows = write_out(loaded, latents, decoding, seed)
@@ -84,6 +86,8 @@ def interpolate(
         decoding: how latents are written out.
     """
     check_output(output, (".jsonl",))
+    check_range("steps", steps, 2, 10**6)
+    check_seed(seed)
     groups = _groups(gather(texts, input), 2)
     loaded = seqae.load(model, device)
     rows = []
@@ -124,6 +128,7 @@ def arithmetic(
         decoding: how latents are written out.
     """
     check_output(output, (".jsonl",))
+    check_seed(seed)
     groups = _groups(gather(texts, input), 3)
     loaded = seqae.load(model, device)
     a, b, c = (loaded.encode(side, too_long) for side in zip(*groups, strict=True))
@@ -163,9 +168,11 @@ def neighbours(
         device: where to compute: cpu, cuda, cuda:1 ...
     """
     check_output(output, (".jsonl",))
+    check_range("count", count, 1, 10**6)
     sentences = gather(texts, input)
+    where = None if corpus is None else gather([], corpus, "corpus")
     loaded = seqae.load(model, device)
-    where = _training_sentences(loaded, model) if corpus is None else gather([], corpus)
+    where = where or _training_sentences(loaded, model)
     found = loaded.neighbours(sentences, where, count, similarity, too_long)
     rows = [
         {"text": text, "neighbour": neighbour.text, "similarity": neighbour.similarity}
@@ -210,9 +217,12 @@ def transfer(
         decoding: how latents are written out.
     """
     check_output(output, (".jsonl",))
+    check_range("strength", strength, -1e6, 1e6)
+    check_seed(seed)
     sentences = gather(texts, input)
+    sides = gather([], source, "source"), gather([], target, "target")
     loaded = seqae.load(model, device)
-    attribute = loaded.attribute(gather([], source), gather([], target))
+    attribute = loaded.attribute(*sides)
     written = loaded.transfer(sentences, attribute, strength, decoding, too_long, seed)
     rows = zip(sentences, written, strict=True)
     show(({"text": text, "transfer": w} for text, w in rows), "transfer", output)
@@ -239,7 +249,8 @@ def density(
         device: where to compute: cpu, cuda, cuda:1 ...
     """
     check_range("limit", limit, MIN_SENTENCES, 10**7)
-    loaded = seqae.load(model, device)
+    check_seed(seed)
+    loaded = seqae.load(model, device, with_density=False)
     texts = _training_sentences(loaded, model) if input is None else gather([], input)
     latents = loaded.encode(texts[:: max(1, -(-len(texts) // limit))], "truncate")
     if not can_fit(latents):

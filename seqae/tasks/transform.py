@@ -19,9 +19,15 @@ from seqae.data.sources.records import Counts
 from seqae.data.sources.source import open_source
 from seqae.generation import Decoding
 from seqae.terminal import visible
-from seqae.usage import check_output
+from seqae.usage import check_output, check_seed
 
 GREEDY = Decoding()
+
+# What a damaged file of latents raises: sizes that cannot be had and nesting without end, too.
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError),
+    pa.ArrowException,
+)
 
 
 def reconstruct(
@@ -51,8 +57,9 @@ def reconstruct(
         device: where to compute: cpu, cuda, cuda:1 ...
         decoding: how latents are written out.
     """
-    sentences = gather(texts, input)
     check_output(output, (".jsonl",))
+    check_seed(seed)
+    sentences = gather(texts, input)
     loaded = seqae.load(model, device)
     latents, lengths = loaded.encode(sentences, too_long), loaded.lengths(sentences)
     rows = write_out(loaded, latents, decoding, seed, lengths)
@@ -83,8 +90,8 @@ def encode(
         too_long: what to do with a sentence of more tokens than the model takes.
         device: where to compute: cpu, cuda, cuda:1 ...
     """
-    sentences = gather(texts, input)
     check_output(output, (".npy", ".parquet", ".jsonl"))
+    sentences = gather(texts, input)
     latents = seqae.load(model, device).encode(sentences, too_long)
     if output is not None and output.endswith(".npy"):
         with Path(output).open("wb") as file:
@@ -122,6 +129,7 @@ def decode(
         decoding: how latents are written out.
     """
     check_output(output, (".jsonl",))
+    check_seed(seed)
     rows = write_out(seqae.load(model, device), read_latents(latents), decoding, seed)
     show((row for found in rows for row in found), "text", output)
 
@@ -153,30 +161,41 @@ def show(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> None:
         write_lines(output, rows)
         return
     for row in rows:
+        _check_finite(row)
         figure = row.get("score", row.get("similarity"))
         print("" if figure is None else f"{figure:8.2f}  ", visible(row[key]), sep="")
 
 
-def gather(texts: Sequence[str], source: str | None) -> list[str]:
+def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list[str]:
     """Take sentences from the command line, standard input or a file.
+
+    Args:
+        texts: from the command line; `-` alone stands for standard input.
+        source: a file, or whatever `data.train` may name.
+        key: the option that names the file; error messages begin with it.
 
     Raises:
         ValueError: if there is none, or they come from two places.
     """
     if bool(texts) == (source is not None):
         raise ValueError(
-            '`texts` or `input` must be given, and not both. Write `"a sentence"`, `-` for '
-            "standard input, or `--input FILE`."
+            '`texts` or `input` must be given, and not both. Write `"a sentence"`, or `-` for '
+            "standard input, before any options; or `--input FILE`."
+        )
+    if len(texts) > 1 and "-" in texts:
+        raise ValueError(
+            "`texts` must be sentences, or `-` alone for standard input, but `-` stands among "
+            "others. Leave it out, or leave out the others."
         )
     if source is None and list(texts) != ["-"]:
         return list(texts)
     sentences, counts = [], Counts()
-    for block in open_source(source or "-", "input").blocks():
+    for block in open_source(source or "-", key).blocks():
         sentences += block.texts
         counts.add(block.counts)
     if counts.kept < counts.read:
         print(
-            f"seqae: of the input, {counts}; rows of the output are not line numbers",
+            f"seqae: of the {key}, {counts}; rows of the output are not line numbers",
             file=sys.stderr,
         )
     return sentences
@@ -196,25 +215,53 @@ def read_latents(source: str) -> NDArray[np.float32]:
         )
     try:
         if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+            with path.open("rb") as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            return np.asarray(array, dtype=np.float32)
         if path.suffix == ".parquet":
             column = pq.read_table(path, columns=["latent"])["latent"].to_pylist()
             return np.asarray(column, dtype=np.float32)
-        lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").splitlines()
+        # Not `splitlines`: a text may hold U+2028, which ends no line of JSON.
+        lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
         rows = [json.loads(line)["latent"] for line in lines if line.strip()]
-        return np.asarray(rows, dtype=np.float32)
-    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        latents = np.asarray(rows, dtype=np.float32)
+    except UNREADABLE as error:
         raise ValueError(
             f"`latents` must be .npy, .parquet or JSON lines with `latent`, but {source} is not: "
             f"{type(error).__name__}. Write it with `seqae encode MODEL --output latents.npy`."
         ) from error
+    if not rows:
+        raise ValueError(
+            f"`latents` must hold a latent or more, but "
+            f"{'standard input' if source == '-' else source} is empty. Write it with "
+            f"`seqae encode MODEL --output latents.npy`."
+        )
+    return latents
 
 
 def write_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:
-    """Write JSON lines to a file, or to standard output."""
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    """Write JSON lines to a file, or to standard output.
+
+    Raises:
+        ValueError: if a number is not finite, for which JSON has no word.
+    """
+    lines = (_line(row) for row in rows)
     if output is None:
         sys.stdout.writelines(lines)
         return
     with Path(output).open("w", encoding="utf-8") as file:
         file.writelines(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    _check_finite(row)
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _check_finite(row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        if not isinstance(value, str) and not np.isfinite(value).all():
+            raise ValueError(
+                f"`{name}` must be finite, but of {str(row.get('text', ''))[:60]!r} it is not. The "
+                f"model's weights are too large, or its training went astray: take another one."
+            )
