@@ -14,6 +14,7 @@ from typing import Any
 
 from charts import Line, Panel, draw, shades
 from driver import ROOT, parser, report
+
 from runs import Plan, budget, carry_out
 
 SIZES = (16, 32, 64, 128, 256, 384)

@@ -36,6 +36,7 @@ from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
 from seqae.training.resuming import check_changes, check_checkpoint, find_run, read_config
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
+from seqae.training.storage import check_room
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
@@ -341,7 +342,9 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit" and self.trainer.is_global_zero:
             self.datamodule.setup("fit")
             # Sizes that do not go together are told before the folder is made.
-            self.model.check_sizes(self.datamodule.vocabulary, self.datamodule.max_length)
+            size = self.model.check_sizes(self.datamodule.vocabulary, self.datamodule.max_length)
+            keep = self.config["fit"].checkpoint.keep
+            check_room(self.run_dir, (keep + 1) * size, f"{keep + 1} checkpoints")
             self.run_folder.make(self.datamodule.report_files)
 
     def _check_monitor(self) -> None:

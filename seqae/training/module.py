@@ -96,8 +96,11 @@ class AutoencoderModule(LightningModule):
                 latent.over_ranks = over_ranks
             self.objective.build(self.autoencoder)
 
-    def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> None:
+    def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
+
+        Returns:
+            The bytes of a checkpoint, about: the weights and two figures of AdamW's for each.
 
         Args:
             vocabulary: the tokenizer's size and special ids.
@@ -109,6 +112,7 @@ class AutoencoderModule(LightningModule):
         with torch.device("meta"):
             model = SequenceAutoencoder.from_config(self.autoencoder.config())
             model.build(vocabulary, max_length)
+        return 3 * sum(int(weight.nbytes) for weight in model.state_dict().values())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say which tokenizer the weights belong to."""

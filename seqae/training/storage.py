@@ -11,6 +11,7 @@ such, end at their directory, so that `torch.load` reads the file as it is.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -115,6 +116,26 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        folder: where it will be written; it need not be there.
+        needed: bytes.
+        what: for the message.
+
+    Raises:
+        OSError: if there are fewer.
+    """
+    if (free := free_bytes(folder)) < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"`run_dir` must have room for {what}, {needed / 2**20:,.0f} MiB, but on the disk of "
+            f"{folder} {free / 2**20:,.0f} MiB are free. Make room, name another folder, or "
+            f"lower `checkpoint.keep`.",
+        )
+
+
 def cannot_write(path: Path, error: OSError) -> OSError:
     """Name what could not be written, and the room that there is."""
     try:
@@ -133,4 +154,4 @@ def _refuse_special(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise FileExistsError(17, "something that is no regular file has its name")
+        raise FileExistsError(errno.EEXIST, "something that is no regular file has its name")
