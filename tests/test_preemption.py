@@ -1,0 +1,166 @@
+"""Signals and the clock: saved, an exit status of its own, and the same run in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lightning.pytorch import Callback, LightningModule, Trainer
+from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
+
+from seqae.training import checkpointing
+from seqae.training.checkpointing import checkpoints
+from seqae.training.preemption import INTERRUPTED, REQUEUE
+
+EPOCHS = 3  # of 5 batches each, with validations behind the second and the fourth
+MOMENTS = {
+    "the first batch": "batch 0",
+    "mid-epoch": "batch 7",
+    "the last batch of an epoch": "batch 4",
+    "before a validation": "batch 6",
+    "a validation": "validation 1",
+    "the last batch": "batch 14",
+}
+
+
+class Sender(Callback):
+    """Sends this process signals at a moment.
+
+    Args:
+        moment: `batch N`, counted over epochs, or `validation N`, both from 0.
+        numbers: of the signals.
+    """
+
+    def __init__(self, moment: str, numbers: list[int]) -> None:
+        self.moment, self.numbers = moment, numbers
+        self.batches = self.validations = 0
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._send(f"batch {self.batches}")
+        self.batches += 1
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._send(f"validation {self.validations}")
+        self.validations += 1
+
+    def _send(self, now: str) -> None:
+        if now == self.moment:
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    folder = tmp_path_factory.mktemp("text")
+    text = write_text(folder / "numbered.txt", numbered(70))
+    options = ["-c", write_recipe(folder), "--data.train", text, "--data.val_percent", 10]
+    options += ["--trainer.max_epochs", EPOCHS, "--trainer.val_check_interval", 0.5]
+    return [*options, "--data.batch_tokens", 128]
+
+
+@pytest.fixture(scope="module")
+def whole(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert run_seqae("fit", *arguments, "--run_dir", run) == 0
+    return run
+
+
+def sender(moment: str, *numbers: int) -> list[object]:
+    path = f"{Sender.__module__}.Sender"
+    arguments = {"moment": moment, "numbers": [int(number) for number in numbers]}
+    return ["--trainer.callbacks", json.dumps([{"class_path": path, "init_args": arguments}])]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_signal_at_any_moment(
+    arguments: list[object], whole: Path, tmp_path: Path, moment: str
+) -> None:
+    run = tmp_path / "run"
+    told = sender(MOMENTS[moment], signal.SIGUSR1)
+    status = run_seqae("fit", *arguments, *told, "--run_dir", run)
+    assert status == REQUEUE
+    assert len(checkpoints(run / "checkpoints")) == 1
+    assert run_seqae("fit", "--resume", run, "--trainer.callbacks", "null") == 0
+    assert figures(run) == figures(whole)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([signal.SIGTERM], REQUEUE),
+        ([signal.SIGUSR1, signal.SIGTERM], REQUEUE),
+        ([signal.SIGTERM, signal.SIGTERM], REQUEUE),
+        ([signal.SIGINT], INTERRUPTED),
+    ],
+)
+def test_which_signal(
+    arguments: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    numbers: list[int],
+    expected: int,
+) -> None:
+    run = tmp_path / "run"
+    status = run_seqae("fit", *arguments, *sender("batch 5", *numbers), "--run_dir", run)
+    assert status == expected
+    said = capsys.readouterr().out
+    name = signal.Signals(numbers[-1]).name
+    assert f"which is saved: {name}. Go on with: seqae fit --resume {run}" in said
+    assert read_rows(run / "metrics.jsonl")[-1]["step"] == 6
+
+
+def test_a_signal_at_the_end_of_an_epoch_waits_for_its_validation(
+    arguments: list[object], tmp_path: Path
+) -> None:
+    once = [*arguments, "--trainer.val_check_interval", 1.0]
+    assert run_seqae("fit", *once, "--run_dir", tmp_path / "whole") == 0
+    for moment in ("batch 4", "validation 0"):
+        run = tmp_path / moment.replace(" ", "_")
+        told = sender(moment, signal.SIGTERM)
+        assert run_seqae("fit", *once, *told, "--run_dir", run) == REQUEUE
+        assert "val/loss" in read_rows(run / "metrics.jsonl")[-1]
+        assert run_seqae("fit", "--resume", run, "--trainer.callbacks", "null") == 0
+        assert figures(run) == figures(tmp_path / "whole")
+
+
+def test_a_signal_during_a_save(
+    arguments: list[object], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    write, sent = checkpointing.write_file, []
+
+    def write_and_send(path: Path, content: Any) -> None:
+        if not sent:
+            sent.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        write(path, content)
+
+    monkeypatch.setattr(checkpointing, "write_file", write_and_send)
+    options = ["--checkpoint.every_n_steps", 3, "--run_dir", run]
+    assert run_seqae("fit", *arguments, *options) == REQUEUE
+    names = [path.name for path in checkpoints(run / "checkpoints")]
+    assert names == ["step=5.ckpt", "step=3.ckpt"]  # behind the validation of step 4
+    assert run_seqae("fit", "--resume", run) == 0
+    assert figures(run) == figures(whole)
+
+
+def test_the_time_is_up(arguments: list[object], whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["--run_dir", run, "--trainer.max_time", "00:00:00:00"]
+    assert run_seqae("fit", *arguments, *options) == REQUEUE
+    goes_on = ["--resume", run, "--trainer.max_time", "00:01:00:00"]
+    assert run_seqae("fit", *goes_on) == 0
+    assert figures(run) == figures(whole)
+
+
+def test_what_signals_did_before_is_put_back(arguments: list[object], tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    told = sender("batch 2", signal.SIGTERM)
+    assert run_seqae("fit", *arguments, *told, "--run_dir", tmp_path / "run") == REQUEUE
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
