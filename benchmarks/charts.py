@@ -111,13 +111,20 @@ def _lines(panel: Panel) -> list[str]:
                 parts.append(_text(x - 8, y - 9, f"{value:.1f}", anchor="middle", weight=600))
         if points and line.name:
             ends.append((points[-1][1], line))
-    # Names at the ends of lines keep a line's height from one another.
+    # Names at the ends of lines keep a line's height from one another; where ends fall together,
+    # they stand in the order of the lines.
     below = float("inf")
-    for y, line in sorted(ends, key=lambda end: -end[0]):
+    for y, line in sorted(ends, key=lambda end: (-round(end[0] / 14), height_of(end[1]))):
         below = min(y, below - 14)
         name_x = WIDTH - RIGHT + 12
         parts.append(_text(name_x, below + 4, line.name, color=line.color, weight=600))
     return parts
+
+
+def height_of(line: Line) -> float:
+    """The mean of a line's values."""
+    values = [value for value in line.values if value is not None]
+    return sum(values) / len(values)
 
 
 def _x(panel: Panel, place: int) -> float:

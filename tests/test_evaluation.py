@@ -110,8 +110,8 @@ def test_some_groups(overfit_run: Path, tmp_path: Path) -> None:
         ("pairs.jsonl", '{"first": "a"}\n', "line 1 of"),
         ("pairs.jsonl", "7\n", "line 1 of"),
         ("pairs.tsv", "a\tb\t1\n", "two pairs or more"),
-        ("pairs.tsv", None, "pairs.tsv cannot be read"),
-        ("pairs.tsv", "a\tb\t\udcff\n", "pairs.tsv is not UTF-8"),
+        ("pairs.tsv", None, "pairs.tsv is none: No such file"),
+        ("pairs.tsv", "a\tb\t\udcff\n", "pairs.tsv is none: invalid"),
     ],
 )
 def test_bad_pairs(

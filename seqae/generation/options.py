@@ -16,7 +16,8 @@ class Decoding:
     Args:
         num_beams: hypotheses kept of each sentence; from 2 on it is a beam search.
         num_return: how many texts are written of each latent: of a beam search its n best, which
-            differ, the best first; of sampling as many draws, which may be the same.
+            differ in their tokens, the best first; of sampling as many draws, which may be the
+            same.
         length_penalty: a text's log-probability is divided by its number of tokens to this power
             (Wu et al. 2016 without their constants, as Hugging Face has it); 0 looks for the most
             probable text, 1 for that of the most probable tokens on average.
@@ -30,9 +31,9 @@ class Decoding:
         no_repeat_ngram_size: no sequence of so many tokens is written twice (Paulus et al. 2018); 0
             lets them.
         banned_words: words that are not written, as the tokenizer spells them, also inside a
-            longer word: a list, [a, b].
+            longer word.
         forced_words: words that are written in any case, by a beam search, as the tokenizer spells
-            them, also inside a longer word (heat has he): a list, [a, b].
+            them, also inside a longer word: heat has he.
     """
 
     num_beams: int = 1

@@ -34,15 +34,19 @@ LISTS: dict[str, dict[str, Any]] = {
     },
     "banned_words": {
         "type": str,
+        "action": "extend",  # twice the option is both times the words
         "default": [],
         "metavar": "WORD",
-        "help": "words that are not written, as the tokenizer spells them",
+        "help": "words that are not written, as the tokenizer spells them, also inside a longer "
+        "word",
     },
     "forced_words": {
         "type": str,
+        "action": "extend",  # twice the option is both times the words
         "default": [],
         "metavar": "WORD",
-        "help": "words that are written in any case, by a beam search",
+        "help": "words that are written in any case, by a beam search, as the tokenizer spells "
+        "them, also inside a longer word: heat has he",
     },
 }
 
@@ -84,7 +88,7 @@ def spell_out(args: list[str], flags: set[str]) -> list[str]:
         args: the command line.
         flags: options that are true or false.
     """
-    behind = [*args[1:], ""]
+    behind = [*args, ""][1:]
     return [
         f"{arg}=true" if arg in flags and after.lower() not in TRUTHS else arg
         for arg, after in zip(args, behind, strict=True)
@@ -127,7 +131,7 @@ def run(module: str, name: str, args: list[str]) -> None:
             action.metavar = f"{{{','.join(words)}}}"
     for argument in by_hand:
         if argument in LISTS:
-            parser.add_argument(f"--{argument}", nargs="+", action="extend", **LISTS[argument])
+            parser.add_argument(f"--{argument}", nargs="+", **LISTS[argument])
         else:
             parser.add_argument(argument, type=str, **WORDS[argument])
     values: dict[str, Any] = parser.instantiate_classes(

@@ -66,9 +66,10 @@ def _read(path: str, key: str, columns: tuple[str, ...], texts: int) -> list[lis
         with open(path, encoding="utf-8") as file:
             lines = [line.rstrip("\r\n") for line in file]
     except (OSError, UnicodeDecodeError) as error:
-        reason = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else "cannot be read"
+        reason = error.strerror if isinstance(error, OSError) else error.reason
         raise ValueError(
-            f"`{key}` must be a file of text in UTF-8, but {path} {reason}: {error}. Check the path."
+            f"`{key}` must be a file of text in UTF-8, but {path} is none: {reason}. "
+            f"Check the path."
         ) from error
     rows = []
     for number, line in enumerate(lines, 1):
