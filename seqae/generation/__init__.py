@@ -162,13 +162,15 @@ def _run(
     total = torch.zeros((), device=latent.device)  # looked at once, behind the last step
     for _ in range(steps):
         logits, state = model.step(token, state)
-        total += logits.amax(dim=1).sum(dtype=torch.float32)  # of many rows, float16 has no sum
+        if not search.sees_highest:
+            search.highest = logits.amax(dim=1)
         token, parents = search.advance(logits)
+        total += search.highest.sum(dtype=torch.float32)  # of many rows, float16 has no sum
         if not len(token):
             break
         if parents is not None:
             state = tuple(part.index_select(0, parents) for part in state)
-    if not total.isfinite():
+    if total.isnan() or total == torch.inf:  # a row where nothing may be written has minus that
         raise ValueError(
             "`model` must give finite logits, but it gives NaN or infinity instead. Its weights "
             "are damaged or too large: get the bundle again, or train with a lower "

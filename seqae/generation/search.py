@@ -31,7 +31,14 @@ class Search(ABC):
     """Which tokens are written next, and with which rows to go on.
 
     A row of the model's state is an open hypothesis; a sentence may have several.
+
+    Attributes:
+        sees_highest: whether `advance` finds the highest logit of each row by itself.
+        highest: (rows,) that logit, in the last step: NaN or infinite if any of a row is.
     """
+
+    sees_highest = False
+    highest: Tensor
 
     @abstractmethod
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -78,6 +85,7 @@ class SingleSearch(Search):
         self.written = torch.full((rows, steps), rules.eos_id, device=device)
         self.position = 0
         self.scores = torch.zeros(rows, device=device) if scores else None
+        self.sees_highest = uniform is None
 
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: D102
         logits = logits.float()
@@ -86,8 +94,11 @@ class SingleSearch(Search):
         history = self.written[self.open, : self.position] if self.rules.reads_history else None
         self.rules.apply(logits, self.position, history)
         token = self._choose(logits)
+        chosen = logits.gather(1, token[:, None])[:, 0]
+        if self.sees_highest:
+            self.highest = chosen
         if self.scores is not None:
-            self.scores[self.open] += logits.gather(1, token[:, None])[:, 0]
+            self.scores[self.open] += chosen
         self.written[self.open, self.position] = token
         self.position += 1
         is_open = token != self.rules.eos_id
