@@ -9,6 +9,7 @@ things away from it or, as the plain baseline does, never had them.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -123,8 +124,27 @@ def write_config(path: Path, text: Path, decoder: str, batch_tokens: int) -> Pat
     return path
 
 
-def fit(turns: Turns, config: str, run_dir: str, threads: int) -> None:
-    """`seqae fit`, all of it; one more callback waits for the turn after each step."""
+def fit(
+    turns: Turns,
+    config: str,
+    run_dir: str,
+    threads: int,
+    options: Sequence[str] = (),
+    tokens: Any = None,
+    every_n_steps: int = 1,
+) -> None:
+    """`seqae fit`, all of it; one more callback waits for the turn.
+
+    Args:
+        turns: what is agreed with the driver.
+        config: the YAML file.
+        run_dir: the run's folder.
+        threads: of this process.
+        options: more of the command line.
+        tokens: of other processes of this training, a counter that they add to; their work counts.
+        every_n_steps: a turn ends after the last of so many steps, before what is done at that
+            many: what the step before it started has ended.
+    """
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from seqae.cli import main
@@ -132,14 +152,20 @@ def fit(turns: Turns, config: str, run_dir: str, threads: int) -> None:
 
     class TakeTurns(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.work, self.others = 0, 0
             turns.wait()
 
         def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-            turns.done(args[2].num_targets)
+            self.work += args[2].num_targets
+            if (trainer.global_step + 1) % every_n_steps == 0:
+                others = 0 if tokens is None else tokens.value
+                work, self.work = self.work + others - self.others, 0
+                self.others = others
+                turns.done(work)
 
     own = TrainingCLI._callbacks
     TrainingCLI._callbacks = lambda self, given: [*own(self, given), TakeTurns()]  # type: ignore[method-assign]
-    main(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads)])
+    main(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
 
 
 def bare_loop(turns: Turns, config: str, threads: int) -> None:

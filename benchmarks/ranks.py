@@ -1,0 +1,195 @@
+"""One process with two threads against two processes with one thread each, and where a step goes.
+
+    python benchmarks/ranks.py [--output benchmarks/results/ranks.json]
+
+At the reference setting (reference.py), in tokens a second of all processes together; the two of a
+training exchange gradients with gloo (DistributedDataParallel). `half` are two processes whose
+batches together have the tokens of the one's, so that the optimizer sees what it would see there.
+
+Then two processes train for some steps with a stopwatch at each seam. Forward is the objective,
+backward has the exchange of gradients in it, optimizer has clipping in it; what is left of a step
+is what this package, Lightning and the data cost.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
+from reference import fit, write_config
+from text import write_sentences
+
+PARTS = ("forward", "backward", "optimizer", "other")
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--seconds", type=float, default=5.0, help="of a turn")
+    options.add_argument("--steps", type=int, default=60, help="with the stopwatch")
+    options.add_argument("--sentences", type=int, default=200_000)
+    options.add_argument("--batch_tokens", type=int, default=3072, help="of a process's batches")
+    given = options.parse_args()
+    result: dict[str, Any] = {"batch_tokens": given.batch_tokens}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = write_sentences(folder / "sentences.txt", given.sentences)
+        config, half = (
+            str(write_config(folder / f"{size}.yaml", text, "ReferenceDecoder", size))
+            for size in (given.batch_tokens, given.batch_tokens // 2)
+        )
+        programs = {
+            "1 x 2 threads": Program(fit, (config, str(folder / "one"), 2)),
+            "2 x 1 thread": Program(two, (config, str(folder / "two"))),
+            "2 x 1 thread, half": Program(two, (half, str(folder / "half"))),
+        }
+        speeds = run_in_turn(programs, given.seconds, given.rounds)
+        result["steps"] = {
+            title: time_parts(file, folder / title, given.steps)
+            for title, file in (("2 x 1 thread", config), ("2 x 1 thread, half", half))
+        }
+    rows = []
+    for program, found in speeds.items():
+        ratio = ratios(found, speeds["1 x 2 threads"])
+        result[program] = {
+            "tokens_per_second": statistics.median(found),
+            "over_one": ratio,
+            "rounds": found,
+        }
+        rows.append(
+            {
+                "program": program,
+                "tokens/s": f"{statistics.median(found):,.0f}",
+                "against one process": shown(ratio),
+            }
+        )
+    report(rows, result, given.output)
+    for title, step in result["steps"].items():
+        parts = ", ".join(f"{part} {step[part]:.1%}" for part in PARTS)
+        print(f"\n{title}: a step of {step['seconds'] * 1e3:.0f} ms: {parts}")
+
+
+OPTIONS = ("--trainer.strategy", "ddp", "--trainer.devices", "2")
+
+
+def two(turns: Turns, config: str, run_dir: str) -> None:
+    """Both processes of a training; this one is the first, and takes the turns for both."""
+    tokens = multiprocessing.get_context("spawn").Value("q", 0)
+    start_second(_count, config, run_dir, tokens)
+    fit(turns, config, run_dir, 1, OPTIONS, tokens)
+
+
+def start_second(work: Any, *arguments: Any) -> None:
+    """Start the second process as torchrun would, and make this one the first."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+    os.environ["LOCAL_RANK"] = "1"
+    context = multiprocessing.get_context("spawn")
+    context.Process(target=work, args=arguments, daemon=True).start()
+    os.environ["LOCAL_RANK"] = "0"
+
+
+def _count(config: str, run_dir: str, tokens: Any) -> None:
+    """The second process: it trains, and adds up its tokens."""
+    from lightning.pytorch import Callback, Trainer
+
+    from seqae.cli import main
+
+    class Count(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+            tokens.value += args[2].num_targets
+
+    _add(Count())
+    main(["fit", "-c", config, "--run_dir", run_dir, "--threads", "1", *OPTIONS])
+
+
+def _add(callback: Any) -> None:
+    from seqae.training.lightning_cli import TrainingCLI
+
+    own = TrainingCLI._callbacks
+    TrainingCLI._callbacks = lambda self, given: [*own(self, given), callback]  # type: ignore[method-assign]
+
+
+def time_parts(config: str, run_dir: Path, steps: int) -> dict[str, float]:
+    """Shares of a step of two processes, on the first; medians over the second half of the steps."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_timed, args=(config, str(run_dir), steps, theirs))
+    process.start()
+    theirs.close()
+    taken: list[dict[str, float]] = ours.recv()
+    process.join()
+    taken = taken[len(taken) // 2 :]
+    seconds = statistics.median(step["seconds"] for step in taken)
+    found = {
+        part: statistics.median(step[part] / step["seconds"] for step in taken) for part in PARTS
+    }
+    return {"seconds": seconds, **found}
+
+
+def _timed(config: str, run_dir: str, steps: int, connection: Any) -> None:
+    start_second(_follow, config, run_dir, steps)
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    taken: list[dict[str, float]] = []
+    marks: dict[str, float] = {}
+
+    class Stopwatch(Callback):
+        def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+            forward = pl_module.objective.forward
+
+            def timed(*arguments: Any) -> Any:
+                marks["forward"] = time.perf_counter()
+                found = forward(*arguments)
+                marks["forward, done"] = time.perf_counter()
+                return found
+
+            pl_module.objective.forward = timed
+
+        def on_before_backward(self, *arguments: Any) -> None:
+            marks["backward"] = time.perf_counter()
+
+        def on_after_backward(self, *arguments: Any) -> None:
+            marks["backward, done"] = time.perf_counter()
+
+        def on_before_optimizer_step(self, *arguments: Any) -> None:
+            marks["optimizer"] = time.perf_counter()
+
+        def on_train_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
+            marks["optimizer, done"] = marks.pop("stepped")
+            now = time.perf_counter()
+            if "step" in marks:
+                step = {p: marks[f"{p}, done"] - marks[p] for p in PARTS[:3]}
+                step["seconds"] = now - marks["step"]
+                step["other"] = step["seconds"] - sum(step[p] for p in PARTS[:3])
+                taken.append(step)
+            marks["step"] = now
+
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.optimizers[0].register_step_post_hook(
+                lambda *arguments: marks.update(stepped=time.perf_counter())
+            )
+
+    _add(Stopwatch())
+    _follow(config, run_dir, steps)
+    connection.send(taken)
+
+
+def _follow(config: str, run_dir: str, steps: int) -> None:
+    from seqae.cli import main
+
+    last = ["--trainer.max_steps", str(steps), "--checkpoint.every_n_steps", "0"]
+    main(["fit", "-c", config, "--run_dir", run_dir, "--threads", "1", *OPTIONS, *last])
+
+
+if __name__ == "__main__":
+    main()
