@@ -10,7 +10,8 @@ batch of b tokens, and of the mean over many of them (B tokens),
 
 and the noise scale is S / |G|^2, in tokens. A batch of that size needs twice the fewest steps and
 twice the fewest sentences; far above it, more processes read more text for the same progress. It
-grows as the loss falls, so it is measured at several moments of a training.
+grows as the loss falls, so it is measured at several moments of a training. Near the end the
+gradient drowns in the noise of any number of batches; then only that is said.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("config", nargs="?", default="configs/gru.yaml")
     options.add_argument("--at", type=int, nargs="+", default=[200, 500, 1000, 2000, 4000])
-    options.add_argument("--batches", type=int, default=64, help="whose gradients are taken")
+    options.add_argument("--batches", type=int, default=256, help="whose gradients are taken")
     options.add_argument("--threads", type=int, default=1)
     given = options.parse_args()
     from lightning.pytorch import Callback, Trainer
@@ -58,8 +59,7 @@ def main() -> None:
             "step": f"{row['step']:,}",
             "loss": f"{row['loss']:.2f}",
             "tokens a batch": f"{row['batch_tokens']:,.0f}",
-            "noise scale, tokens": f"{row['noise_scale']:,.0f}",
-            "in batches": f"{row['noise_scale'] / row['batch_tokens']:.1f}",
+            "noise scale, tokens": shown(row["noise_scale"]),
         }
         for row in found
     ]
@@ -81,7 +81,7 @@ def measure(module: Any, step: int, count: int) -> dict[str, Any]:
         own = [
             torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)
         ]
-        batches.append((batch.num_targets, float(values["loss"]), squared(own)))
+        batches.append((batch.num_targets, float(values["loss"].detach()), squared(own)))
         total = [t + g * batch.num_targets for t, g in zip(total, own, strict=True)]
     torch.set_rng_state(state)
     tokens = sum(n for n, _, _ in batches)
@@ -94,13 +94,20 @@ def measure(module: Any, step: int, count: int) -> dict[str, Any]:
         "step": step,
         "loss": statistics.mean(loss for _, loss, _ in batches),
         "batch_tokens": small,
-        "noise_scale": noise / gradient,
+        # Not above zero: all these batches together do not tell the gradient from noise.
+        "noise_scale": noise / gradient if gradient > 0 else None,
+        "tokens": tokens,
     }
+
+
+def shown(scale: float | None) -> str:
+    """Thousands, or that it was too large to be measured."""
+    return "more than was measured" if scale is None else f"{scale:,.0f}"
 
 
 def squared(gradients: list[Tensor]) -> float:
     """The squared norm."""
-    return sum(float(g.double().pow(2).sum()) for g in gradients)
+    return sum(float(g.detach().double().pow(2).sum()) for g in gradients)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ batches together have the tokens of the one's, so that the optimizer sees what i
 Then two processes train for some steps with a stopwatch at each seam. Forward is the objective,
 backward has the exchange of gradients in it, optimizer has clipping in it; what is left of a step
 is what this package, Lightning and the data cost.
+
+Last, two processes add up arrays of several sizes and do nothing else: the latency and the
+bandwidth of an exchange, which docs/scaling.md reckons with.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
 from reference import fit, write_config
 from text import write_sentences
@@ -47,6 +51,7 @@ def main() -> None:
         )
         programs = {
             "1 x 2 threads": Program(fit, (config, str(folder / "one"), 2)),
+            "1 x 1 thread": Program(fit, (config, str(folder / "alone"), 1)),
             "2 x 1 thread": Program(two, (config, str(folder / "two"))),
             "2 x 1 thread, half": Program(two, (half, str(folder / "half"))),
         }
@@ -55,6 +60,7 @@ def main() -> None:
             title: time_parts(file, folder / title, given.steps)
             for title, file in (("2 x 1 thread", config), ("2 x 1 thread, half", half))
         }
+    result["exchange"] = time_exchange()
     rows = []
     for program, found in speeds.items():
         ratio = ratios(found, speeds["1 x 2 threads"])
@@ -74,6 +80,11 @@ def main() -> None:
     for title, step in result["steps"].items():
         parts = ", ".join(f"{part} {step[part]:.1%}" for part in PARTS)
         print(f"\n{title}: a step of {step['seconds'] * 1e3:.0f} ms: {parts}")
+    exchange = result["exchange"]
+    print(
+        f"\nan exchange between two processes: {exchange['latency_seconds'] * 1e3:.2f} ms and "
+        f"{exchange['bytes_per_second'] / 1e9:.2f} GB/s"
+    )
 
 
 OPTIONS = ("--trainer.strategy", "ddp", "--trainer.devices", "2")
@@ -120,7 +131,7 @@ def _add(callback: Any) -> None:
 
 
 def time_parts(config: str, run_dir: Path, steps: int) -> dict[str, float]:
-    """Shares of a step of two processes, on the first; medians over the second half of the steps."""
+    """Shares of a step of two processes, on the first; medians over the later half of the steps."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_timed, args=(config, str(run_dir), steps, theirs))
@@ -189,6 +200,46 @@ def _follow(config: str, run_dir: str, steps: int) -> None:
 
     last = ["--trainer.max_steps", str(steps), "--checkpoint.every_n_steps", "0"]
     main(["fit", "-c", config, "--run_dir", run_dir, "--threads", "1", *OPTIONS, *last])
+
+
+def time_exchange(sizes: tuple[int, ...] = (4, 1 << 22, 1 << 24, 40 << 20)) -> dict[str, Any]:
+    """Seconds of an all-reduce of so many bytes with gloo, medians; and a line through them."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_exchange, args=(sizes, theirs))
+    process.start()
+    theirs.close()
+    seconds: list[float] = ours.recv()
+    process.join()
+    largest = (sizes[-1] - sizes[0]) / (seconds[-1] - seconds[0])
+    return {
+        "bytes": list(sizes),
+        "seconds": seconds,
+        "latency_seconds": seconds[0],
+        "bytes_per_second": largest,
+    }
+
+
+def _exchange(sizes: tuple[int, ...], connection: Any) -> None:
+    start_second(_add_up, sizes)
+    connection.send(_add_up(sizes))
+
+
+def _add_up(sizes: tuple[int, ...]) -> list[float]:
+    torch.set_num_threads(1)
+    rank = int(os.environ["LOCAL_RANK"])
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    found = []
+    for size in sizes:
+        values, taken = torch.zeros(max(1, size // 4)), []
+        for _ in range(12):
+            torch.distributed.barrier()
+            started = time.perf_counter()
+            torch.distributed.all_reduce(values)
+            taken.append(time.perf_counter() - started)
+        found.append(statistics.median(taken[2:]))
+    torch.distributed.destroy_process_group()
+    return found
 
 
 if __name__ == "__main__":
