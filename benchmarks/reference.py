@@ -131,7 +131,6 @@ def fit(
     threads: int,
     options: Sequence[str] = (),
     tokens: Any = None,
-    every_n_steps: int = 1,
 ) -> None:
     """`seqae fit`, all of it; one more callback waits for the turn.
 
@@ -142,8 +141,6 @@ def fit(
         threads: of this process.
         options: more of the command line.
         tokens: of other processes of this training, a counter that they add to; their work counts.
-        every_n_steps: a turn ends after the last of so many steps, before what is done at that
-            many: what the step before it started has ended.
     """
     from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -152,16 +149,13 @@ def fit(
 
     class TakeTurns(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self.work, self.others = 0, 0
+            self.others = 0
             turns.wait()
 
         def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-            self.work += args[2].num_targets
-            if (trainer.global_step + 1) % every_n_steps == 0:
-                others = 0 if tokens is None else tokens.value
-                work, self.work = self.work + others - self.others, 0
-                self.others = others
-                turns.done(work)
+            others = 0 if tokens is None else tokens.value
+            work, self.others = args[2].num_targets + others - self.others, others
+            turns.done(work)
 
     own = TrainingCLI._callbacks
     TrainingCLI._callbacks = lambda self, given: [*own(self, given), TakeTurns()]  # type: ignore[method-assign]

@@ -2,75 +2,117 @@
 
     python benchmarks/saving.py [--output benchmarks/results/saving.json]
 
-Three trainings take turns of a hundred steps, over the same batches in the same order: one saves
-nothing, one saves and waits for it, one saves while the training goes on. In each turn is one save,
-from its first step on, so that what is written meanwhile falls into it. At the main recipe, whose
-steps are short, and at the reference setting (reference.py), whose model is large.
+One training, in blocks of a hundred steps: nothing is saved, one save that is waited for, nothing,
+one save while the training goes on, and so on. A block begins with its save, so that what is
+written meanwhile falls into it, and is compared with the two blocks around it that save nothing: in
+one process, because two of them differ by more than what is measured here. At the main recipe,
+whose steps are short, and at the reference setting (reference.py), whose model is large.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import yaml
-from driver import ROOT, Program, parser, ratios, report, run_in_turn, shown
-from reference import fit, write_config
+from driver import ROOT, parser, report, shown
+from reference import write_config
 from text import write_sentences
 
-STEPS = 100
-MODES = {
-    "no checkpoint": ("--checkpoint.every_n_steps", "0"),
-    "waited for": ("--checkpoint.every_n_steps", str(STEPS)),
-    "asynchronous": ("--checkpoint.every_n_steps", str(STEPS), "--checkpoint.asynchronous", "true"),
-}
+MODES = ("waited for", "asynchronous")
 
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--rounds", type=int, default=7)
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--steps", type=int, default=100, help="of a block")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--settings", nargs="+", default=["gru", "reference"])
     options.add_argument("--sentences", type=int, default=200_000, help="of the reference setting")
     given = options.parse_args()
-    rows, result = [], {"threads": given.threads, "every_n_steps": STEPS, "settings": {}}
+    rows: list[dict[str, Any]] = []
+    result: dict[str, Any] = {"threads": given.threads, "steps": given.steps, "settings": {}}
     for setting in given.settings:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            config = configuration(setting, folder, given.sentences)
-            programs = {
-                mode: Program(
-                    fit, (config, str(folder / mode), given.threads, options, None, STEPS)
-                )
-                for mode, options in MODES.items()
-            }
-            speeds = run_in_turn(programs, 0.0, given.rounds)
-            found = [*(folder / "waited for" / "checkpoints").glob("step=*.ckpt")]
-            size = max(path.stat().st_size for path in found)
-        result["settings"][setting] = {"checkpoint_bytes": size}
-        for mode, rounds in speeds.items():
-            # More seconds for the same work: the inverse of the speeds' ratio.
-            slower = ratios(speeds["no checkpoint"], rounds)
-            result["settings"][setting][mode] = {
-                "tokens_per_second": statistics.median(rounds),
-                "time_over_none": slower,
-                "rounds": rounds,
-            }
+            config = configuration(setting, Path(name), given.sentences)
+            context = multiprocessing.get_context("spawn")
+            ours, theirs = context.Pipe()
+            arguments = (config, f"{name}/run", given.threads, given.steps, given.rounds, theirs)
+            process = context.Process(target=train, args=arguments)
+            process.start()
+            theirs.close()
+            blocks, size = ours.recv()
+            process.join()
+        result["settings"][setting] = {"checkpoint_bytes": size, "seconds_per_token": blocks}
+        for place, mode in enumerate(MODES):
+            costs = []
+            for index in range(1 + 2 * place, len(blocks) - 1, 2 * len(MODES)):
+                none = (blocks[index - 1] + blocks[index + 1]) / 2
+                costs.append(blocks[index] / none - 1)
+            cost = {"median": statistics.median(costs), "min": min(costs), "max": max(costs)}
+            result["settings"][setting][mode] = cost
             rows.append(
                 {
                     "setting": f"{setting}, {size / 2**20:.0f} MiB",
-                    "checkpoints": mode,
-                    "tokens/s": f"{statistics.median(rounds):,.0f}",
-                    "time of a step": shown(slower),
+                    "a checkpoint every hundred steps": mode,
+                    "costs, %": shown({name: 100 * value for name, value in cost.items()}),
                 }
             )
     report(rows, result, given.output)
 
 
+def train(
+    config: str, run_dir: str, threads: int, steps: int, rounds: int, connection: Any
+) -> None:
+    """Train through all blocks; send each one's seconds per token, and a checkpoint's size."""
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    from seqae.cli import main as seqae
+    from seqae.training.checkpointing import CheckpointWriter, SafeCheckpointIO, checkpoints
+    from seqae.training.lightning_cli import TrainingCLI
+
+    blocks: list[float] = []
+
+    class Blocks(Callback):
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.writer = next(c for c in trainer.callbacks if isinstance(c, CheckpointWriter))
+            publish = self.writer.io._on_written
+            self.ways = {mode: SafeCheckpointIO(mode == MODES[1], publish) for mode in MODES}
+            self.number = -2  # the first blocks warm up
+            self.begin()
+
+        def on_train_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
+            self.tokens += arguments[2].num_targets
+            if trainer.global_step % steps:
+                return
+            if self.number >= 0:
+                blocks.append((time.perf_counter() - self.started) / self.tokens)
+            self.number += 1
+            mode = MODES[self.number // 2 % len(MODES)] if self.number % 2 else None
+            # The writer comes after this callback, and saves now or not.
+            self.writer.every_n_steps = 0 if mode is None else steps
+            if mode is not None:
+                self.writer.io = trainer.strategy.checkpoint_io = self.ways[mode]
+            self.begin()
+
+        def begin(self) -> None:
+            self.tokens, self.started = 0, time.perf_counter()
+
+    own = TrainingCLI._callbacks
+    TrainingCLI._callbacks = lambda self, given: [*own(self, given), Blocks()]  # type: ignore[method-assign]
+    last = steps * (2 + 2 * len(MODES) * rounds + 1)
+    options = ["--trainer.max_steps", str(last), "--density_sentences", "0"]
+    seqae(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
+    size = max(path.stat().st_size for path in checkpoints(Path(run_dir) / "checkpoints"))
+    connection.send((blocks, size))
+
+
 def configuration(setting: str, folder: Path, sentences: int) -> str:
-    """The reference setting, or a recipe without end."""
+    """The reference setting, or a recipe; neither ends by itself or validates."""
     if setting == "reference":
         text = write_sentences(folder / "sentences.txt", sentences)
         return str(write_config(folder / "reference.yaml", text, "ReferenceDecoder", 3072))
