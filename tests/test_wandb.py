@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from small import COMMAND, CONFIGS, SENTENCES, figures, write_recipe, write_text
+
+from seqae.training.loggers import RUN_ID
 
 pytest.importorskip("wandb")
 
@@ -24,6 +27,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["-c", write_recipe(folder), "-c", CONFIGS / "overlays" / "wandb.yaml"]
     arguments += ["--data.train", text, "--data.val", text, "--run_dir", folder / "run"]
     arguments += ["--samples", 4]
+    (folder / "stderr.txt").write_text(fit(folder, *arguments))
+    return folder / "run"
+
+
+def fit(folder: Path, *arguments: object) -> str:
+    """What the command says on standard error, offline."""
     # Nothing of the person's own: no settings, no key, no folder outside of this one.
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home" / "cache")}
@@ -36,16 +45,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=200,
     )
     assert done.returncode == 0, done.stderr
-    (folder / "stderr.txt").write_text(done.stderr)
-    return folder / "run"
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
 def records(run: Path) -> list[dict[str, Any]]:
     """The records of the run's file, read back by W&B's own tool."""
     (file,) = run.glob("wandb/offline-run-*/run-*.wandb")
+    return records_of(file, run.parent / "home")
+
+
+def records_of(file: Path, home: Path) -> list[dict[str, Any]]:
     tool = Path(sys.executable).with_name("wandb")
-    environment = dict(os.environ, HOME=str(run.parent / "home"))
+    environment = dict(os.environ, HOME=str(home))
     done = subprocess.run(
         [tool, "leet", "inspect", "--json", file],
         env=environment,
@@ -172,3 +184,19 @@ def test_not_imported_without_the_overlay(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run" / "wandb").exists()
     assert not (tmp_path / "wandb").exists()
+
+
+def test_a_resume_goes_on_with_the_same_wandb_run(run: Path, tmp_path: Path) -> None:
+    """Offline each part has a file of its own, which `wandb sync` puts together by the id."""
+    again = tmp_path / "run"
+    shutil.copytree(run, again, symlinks=True)
+    before = {*again.glob("wandb/offline-run-*/run-*.wandb")}
+    fit(run.parent, "--resume", again, "--trainer.max_epochs", 4)
+    (file,) = {*again.glob("wandb/offline-run-*/run-*.wandb")} - before
+    (told,) = of_kind(records_of(file, run.parent / "home"), "run")
+    assert told["run_id"] == (again / RUN_ID).read_text().strip()
+    assert {path.name for path in before} == {file.name}  # by the id
+    last = figures(run)[-1]["step"]
+    rows = history(records_of(file, run.parent / "home"))
+    steps = [row["trainer/global_step"] for row in rows if "train/loss" in row]
+    assert steps == list(range(last, last + len(steps)))  # Lightning counts them from 0 there

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 
 from seqae.batch import Batch
 from seqae.bundle.folder import write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice, check_range
 from seqae.terminal import visible
+from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
 SHOWN_WIDTH = 60  # characters of a sample sentence on the terminal
@@ -111,13 +111,12 @@ class SampleReconstructions(Callback):
             sides = ("expected", "reconstruction")
             text, written = (visible(row[side], SHOWN_WIDTH) for side in sides)
             log.info(f"  {text:{width}} {same} {written}")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                names = ["text", "expected", "reconstruction"]
-                if all(row["text"] == row["expected"] for row in rows):
-                    names.remove("expected")
-                cells = [[trainer.global_step, *(row[name] for name in names)] for row in rows]
-                logger.log_table("reconstructions", ["step", *names], cells)
+        for logger in table_loggers(trainer):
+            names = ["text", "expected", "reconstruction"]
+            if all(row["text"] == row["expected"] for row in rows):
+                names.remove("expected")
+            cells = [[trainer.global_step, *(row[name] for name in names)] for row in rows]
+            logger.log_table("reconstructions", ["step", *names], cells)
 
 
 class BundleWriter(Callback):
@@ -191,13 +190,8 @@ class BundleWriter(Callback):
         """Log the bundle as a W&B artifact, if a run is there; wandb uploads it, or keeps it."""
         if not trainer.is_global_zero or not self.folder.exists():
             return
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                import wandb
-
-                artifact = wandb.Artifact(f"bundle-{logger.experiment.id}", type="bundle")
-                artifact.add_dir(str(self.folder))
-                logger.experiment.log_artifact(artifact)
+        for logger in table_loggers(trainer):
+            logger.log_bundle(self.folder)
 
     def _is_better(self, value: float, is_settled: bool) -> bool:
         if math.isnan(value):

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import WandbLogger
 
 from seqae.bundle.density import can_fit, fit_density
 from seqae.bundle.folder import add_density
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
+from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
 TABLE_SENTENCES = 1024  # training sentences that the tables look at: a second on a CPU
@@ -39,7 +39,7 @@ class LatentSpaceTables(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the tables and log them."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        loggers = table_loggers(trainer)
         if trainer.sanity_checking or not trainer.is_global_zero or not self.count or not loggers:
             return
         assert isinstance(pl_module, AutoencoderModule)

@@ -20,6 +20,7 @@ from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.component import check_choice, check_range
@@ -30,6 +31,7 @@ from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstruc
 from seqae.training.checkpointing import CheckpointWriter
 from seqae.training.collapse import CollapseMonitor
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
+from seqae.training.loggers import GuardedLogger, remembered_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preemption
@@ -244,8 +246,13 @@ class TrainingCLI(LightningCLI):
             loggers = config.trainer.logger
             for logger in loggers if isinstance(loggers, list) else [loggers]:
                 arguments = getattr(logger, "init_args", None)
-                if arguments is not None and arguments.get("save_dir") in (None, "."):
+                if arguments is None:
+                    continue
+                if "save_dir" in arguments and arguments["save_dir"] in (None, "."):
                     arguments["save_dir"] = str(self.run_dir)
+                if self.is_resumed and logger.class_path.endswith(".WandbLogger"):
+                    given = arguments.get("id") or arguments.get("version")
+                    arguments["id"] = given or remembered_run(self.run_dir)
 
     def _resume_newest(self) -> None:
         """Go on with the newest run of this configuration, if there is one."""
@@ -269,7 +276,8 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit":
             loggers = config.get("logger") or []
             loggers = loggers if isinstance(loggers, list) else [loggers]
-            config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *loggers]
+            guarded = [GuardedLogger(logger) for logger in loggers if isinstance(logger, Logger)]
+            config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *guarded]
             if config.get("enable_checkpointing") is None:
                 # Ours is among the callbacks; Lightning's own default would be a second one.
                 config["enable_checkpointing"] = any(

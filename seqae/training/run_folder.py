@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.training.checkpointing import LAST
+from seqae.training.loggers import remember_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preempted
@@ -87,6 +88,8 @@ class RunFolder(Callback):
                 logger.forget_after(trainer.global_step)
             else:
                 logger.log_hyperparams(self.config)
+        if trainer.is_global_zero:
+            remember_run(trainer, self.folder)
 
 
 class PredictionWriter(BasePredictionWriter):

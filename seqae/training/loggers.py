@@ -1,0 +1,153 @@
+"""GuardedLogger: a logger that may fail, and does not take the training with it.
+
+metrics.jsonl holds every figure, so that another logger is a convenience: Weights & Biases may be
+out of reach, the disk of its files full, its login expired in the third week.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger, WandbLogger
+from torch import Tensor
+from torch.nn import Module
+
+PATIENCE = 3  # failures in a row, after which a logger is left alone: some wait a minute for each
+RUN_ID = "wandb_run_id"  # the file in a run's folder
+
+log = logging.getLogger(__name__)
+
+
+class GuardedLogger(Logger):
+    """Hands all to another logger; what goes wrong there is told once, and nothing else.
+
+    Args:
+        logger: it is given up after three failures in a row.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self.logger = logger
+        self._failures = 0
+        self._has_told = False
+
+    def attempt(self, call: Callable[[], Any], otherwise: Any = None) -> Any:
+        """Return what `call` returns, or `otherwise` if it fails."""
+        if self._failures >= PATIENCE:
+            return otherwise
+        try:
+            found = call()
+        except Exception as error:  # whatever a logger raises
+            self._failures += 1
+            if not self._has_told:
+                self._has_told = True
+                reason = " ".join(str(error).split())[:200] or type(error).__name__
+                log.warning(
+                    f"`trainer.logger`: {type(self.logger).__name__} failed ({reason}). The "
+                    f"training goes on; metrics.jsonl has all figures."
+                )
+            return otherwise
+        self._failures = 0
+        return found
+
+    @property
+    def name(self) -> str | None:
+        """Of the other logger."""
+        return self.attempt(lambda: self.logger.name)  # type: ignore[no-any-return]
+
+    @property
+    def version(self) -> int | str | None:
+        """Of the other logger."""
+        return self.attempt(lambda: self.logger.version)  # type: ignore[no-any-return]
+
+    @property
+    def save_dir(self) -> str | None:
+        """Of the other logger."""
+        return self.attempt(lambda: self.logger.save_dir)  # type: ignore[no-any-return]
+
+    @property
+    def takes_tables(self) -> bool:
+        """Whether tables and bundles can be logged: to Weights & Biases."""
+        return isinstance(self.logger, WandbLogger)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Log figures."""
+        self.attempt(lambda: self.logger.log_metrics(metrics, step))
+
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Log the configuration."""
+        self.attempt(lambda: self.logger.log_hyperparams(params, *args, **kwargs))
+
+    def log_graph(self, model: Module, input_array: Tensor | None = None) -> None:
+        """Log the graph of the model."""
+        self.attempt(lambda: self.logger.log_graph(model, input_array))
+
+    def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table, where there is a place for one."""
+        logger = self.logger
+        if isinstance(logger, WandbLogger):
+            self.attempt(lambda: logger.log_table(name, list(columns), [list(r) for r in rows]))
+
+    def log_bundle(self, folder: Path) -> None:
+        """Log a bundle as an artifact; wandb uploads it, or keeps it."""
+        logger = self.logger
+        if isinstance(logger, WandbLogger):
+            self.attempt(lambda: _log_artifact(logger, folder))
+
+    def save(self) -> None:
+        """Write what is waiting."""
+        self.attempt(self.logger.save)
+
+    def finalize(self, status: str) -> None:
+        """End."""
+        self.attempt(lambda: self.logger.finalize(status))
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        """Tell of a checkpoint of Lightning's own callback."""
+        self.attempt(lambda: self.logger.after_save_checkpoint(checkpoint_callback))
+
+
+def table_loggers(trainer: Trainer) -> list[GuardedLogger]:
+    """Those of a training that take tables and bundles."""
+    guarded = (
+        GuardedLogger(logger) if isinstance(logger, WandbLogger) else logger
+        for logger in trainer.loggers
+    )
+    return [g for g in guarded if isinstance(g, GuardedLogger) and g.takes_tables]
+
+
+def remember_run(trainer: Trainer, folder: Path) -> None:
+    """Write the id of the W&B run into the run's folder, so that a resume goes on with it."""
+    for guarded in table_loggers(trainer):
+        logger = guarded.logger
+        if not isinstance(logger, WandbLogger):
+            continue
+        found = guarded.attempt(lambda logger=logger: logger.experiment.id)  # type: ignore[misc]
+        if isinstance(found, str):
+            (folder / RUN_ID).write_text(f"{found}\n", encoding="utf-8")
+
+
+def remembered_run(folder: Path) -> str | None:
+    """The id of a run's W&B run, if it has one."""
+    try:
+        found = (folder / RUN_ID).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found if re.fullmatch(r"[\w.-]{1,128}", found) else None
+
+
+def _log_artifact(logger: WandbLogger, folder: Path) -> None:
+    import wandb
+
+    artifact = wandb.Artifact(f"bundle-{logger.experiment.id}", type="bundle")
+    artifact.add_dir(str(folder))
+    logger.experiment.log_artifact(artifact)
