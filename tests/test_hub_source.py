@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +31,7 @@ from hub_user import (
     start_user,
     tell,
 )
+from small import COMMAND, SENTENCES, write_recipe
 
 from seqae.data.sources import hub_readers
 from seqae.data.sources.hub import HubName
@@ -329,3 +333,33 @@ def test_says_how_far_reading_came(monkeypatch: pytest.MonkeyPatch) -> None:
         "(RuntimeError: the line was cut). Run the same command again, or set "
         "`data.reading.hub: download`."
     )
+
+
+def test_a_run_keeps_to_the_commit_that_it_began_with(hub: HubServer, tmp_path: Path) -> None:
+    """On several processes, in a resume and in a test, whatever is pushed meanwhile."""
+    before = hub.commit("lab/running", {"train.parquet": parquet(text=list(SENTENCES) * 2)})
+    run, recipe = tmp_path / "run", write_recipe(tmp_path)
+    environment = {**os.environ, **hub.environment(tmp_path / "hub"), "OMP_NUM_THREADS": "1"}
+
+    def seqae(*arguments: object) -> str:
+        words = [str(argument) for argument in (COMMAND, *arguments)]
+        done = subprocess.run(
+            words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    options = ["-c", recipe, "--data.train", "hf:lab/running", "--data.cache_dir", tmp_path / "c"]
+    hub.requests.clear()
+    ranks = ["--trainer.strategy", "ddp", "--trainer.devices", 2]
+    seqae("fit", *options, *ranks, "--run_dir", run)
+    # Which commit it is was asked by the first process only, to check the name and to prepare.
+    assert hub.requests.count("GET /api/datasets/lab/running") == 2
+    after = hub.commit("lab/running", {"train.parquet": parquet(text=["Something else."] * 40)})
+    shutil.rmtree(tmp_path / "c")  # nor from the cache
+    seqae("fit", "--resume", run, "--trainer.max_epochs", 4, *ranks)
+    report = json.loads((run / "data_report.json").read_text())
+    (source,) = report["sources"]
+    assert (source["name"], source["record"]["revision"]) == ("hf:lab/running", before)
+    seqae("test", run)
+    assert not any(after in request for request in hub.requests)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from seqae.data.lanes import StreamOptions
 from seqae.data.loading import PlannedBatches, RoundedPadding, TokenBudgetBatchSampler
 from seqae.data.pipeline import Pipeline
 from seqae.data.preparation import REPORT, REPORT_TEXT
-from seqae.data.prepare import PreparedData, open_prepared, prepare
+from seqae.data.prepare import PreparedData, is_whole, open_prepared, prepare
 from seqae.data.report_findings import find
 from seqae.data.resuming import ResumedOrder, order_state
 from seqae.data.settings import DataSettings, TooLong, default_cache_dir
@@ -198,15 +199,51 @@ class TextDataModule(LightningDataModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Open the tokenised corpora, in every process."""
+        """Open the tokenised corpora, in every process.
+
+        Raises:
+            ValueError: if the text of this machine is another one than the first process's.
+        """
+        if self.trainer is not None and self.trainer.world_size > 1:
+            self._take_the_same()
         if self._prepared is not None:
             return
-        # A process that did not prepare finds the folder by the same key; nothing is read again.
         self.prepare_data()
         assert self._folder is not None
         self._prepared = open_prepared(self._folder, self._untrained.config())
+        self.pin_revisions(self.report)
         if self.trainer is None or self.trainer.is_global_zero:
             self._tell()
+
+    def _take_the_same(self) -> None:
+        """Take what the first process has prepared: no source is opened by any of the others."""
+        assert self.trainer is not None
+        own = None if self._folder is None else self._folder.name
+        key = str(self.trainer.strategy.broadcast(own))
+        if self._folder is None and is_whole(self.cache_dir / key):
+            self._folder = self.cache_dir / key
+        elif self._folder is None:  # a cache of this machine's own
+            self.prepare_data()
+        assert self._folder is not None
+        if self._folder.name != key:
+            raise ValueError(
+                "`data` must be the same for all processes, but it comes out different on process "
+                f"{self.trainer.global_rank}: files differ between the machines, or a data set of "
+                "the hub has just changed. Start again; `hf:OWNER/NAME@COMMIT` names a commit."
+            )
+
+    def pin_revisions(self, report: Mapping[str, Any]) -> None:
+        """From now on, read those commits of the hub's data sets that a data report tells of.
+
+        Args:
+            report: this run's, or that of the run that goes on.
+        """
+        revisions = {
+            source["name"]: source["record"]["revision"]
+            for source in report["sources"]
+            if source["name"].startswith("hf:")
+        }
+        self.settings = replace(self.settings, revisions=revisions)
 
     def _tell(self) -> None:
         """Say how much data there is, and what stands out in it."""

@@ -78,7 +78,7 @@ def prepare(
             raise _tell_full(error, cache_dir) from error
         folder = cache_dir / _cache_key(settings, tokenizer, sources)
         with _alone(cache_dir / f"{folder.name}.lock"):
-            if not _is_whole(folder):
+            if not is_whole(folder):
                 unfinished = folder.with_name(f"{folder.name}.unfinished")
                 try:
                     work = Preparation(unfinished, settings, sources, processes or num_cores())
@@ -107,7 +107,7 @@ def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
     )
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a folder of the cache is there, and can be opened."""
     if not folder.exists():
         return False
@@ -155,10 +155,12 @@ def _alone(path: Path) -> Iterator[None]:
 def _cache_key(
     settings: DataSettings, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
 ) -> str:
+    # The commits are in the sources' fingerprints.
+    decisive = {name: value for name, value in asdict(settings).items() if name != "revisions"}
     told = {
         "format": FORMAT,
         "versions": {name: version(name) for name in ("tokenizers", "sentencex")},
-        "settings": asdict(settings),
+        "settings": decisive,
         "sources": {
             split: [source.fingerprint for source in some] for split, some in sources.items()
         },

@@ -33,6 +33,8 @@ class DataSettings:
         tokenizer_sentences: how many training sentences train the tokenizer, at most.
         streaming: whether the training sentences are tokenised while training; then only those held
             out of the first `tokenizer_sentences` are written.
+        revisions: commits of sources of the hub, by their names, that are read whatever the hub has
+            by now: those that a run has begun with.
     """
 
     train: tuple[str, ...]
@@ -47,6 +49,7 @@ class DataSettings:
     split_seed: int = 0
     tokenizer_sentences: int = 1_000_000
     streaming: bool = False
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Check the values, without looking for the sources.
@@ -89,7 +92,7 @@ class DataSettings:
         Raises:
             ValueError: if one of them is not of its type or out of range.
         """
-        known = {field.name for field in fields(cls)}
+        known = {field.name for field in fields(cls)} - {"revisions"}
         told = {name: value for name, value in data.items() if name in known}
         hints = get_type_hints(cls)
         for split in SPLITS:
@@ -131,7 +134,13 @@ class DataSettings:
         """
         return {
             split: [
-                open_source(name, f"data.{split}", self.reading, "data.reading.")
+                open_source(
+                    name,
+                    f"data.{split}",
+                    self.reading,
+                    "data.reading.",
+                    self.revisions.get(name),
+                )
                 for name in self.named[split]
             ]
             for split in SPLITS

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import sys
 import time
@@ -332,7 +333,8 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
-        if self.trainer.world_size > 1:
+        self._pin_revisions()
+        if self.trainer.world_size > 1 and self.trainer.local_rank == 0:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
                 if not source.can_reread:
                     raise ValueError(
@@ -354,6 +356,16 @@ class TrainingCLI(LightningCLI):
             keep = self.config["fit"].checkpoint.keep
             check_room(self.run_dir, (keep + 1) * size, f"{keep + 1} checkpoints")
             self.run_folder.make(self.datamodule.report_files)
+
+    def _pin_revisions(self) -> None:
+        """Read the commits of the hub's data sets that the run has begun with."""
+        if self.command == "fit":
+            run_dir = self.run_dir if self.is_resumed else None
+        else:
+            run_dir = Path(self.config[self.command].ckpt_path).absolute().parents[1]
+        report = run_dir / "data_report.json" if run_dir else None
+        if report is not None and report.is_file():
+            self.datamodule.pin_revisions(json.loads(report.read_text(encoding="utf-8")))
 
     def _check_monitor(self) -> None:
         """Refuse a figure that this model has not."""

@@ -3,7 +3,8 @@
     hf:OWNER/NAME[@REVISION][:CONFIG][#SPLIT[.COLUMN]]
 
 The revision is resolved to a commit when the source is opened, and nothing else is read from then
-on: all processes of a run read the same, even if somebody pushes to the data set meanwhile.
+on; a run's data report has it, and other processes and a resume read the same, even if somebody
+pushes to the data set meanwhile.
 `datasets` 4 and later run no code of a data set; one that needs its own is refused.
 """
 
@@ -15,7 +16,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -81,6 +82,12 @@ class HubSource(Source):
     What can be wrong with its name is refused here, and where `hub` is download it is downloaded
     here, unless the cache has that commit. Without a network, the cache alone must do.
 
+    Args:
+        name: as the user named it.
+        options: how it is read.
+        keys: what error messages name.
+        revision: of it, whatever the name says: the commit that a run began with.
+
     Raises:
         ValueError: if the name is wrong, there is no such configuration, split or column, or the
             data set needs code of its own.
@@ -89,9 +96,13 @@ class HubSource(Source):
         OSError: if it cannot be reached or downloaded.
     """
 
-    def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
+    def __init__(
+        self, name: str, options: ReadOptions, keys: Keys, revision: str | None = None
+    ) -> None:
         super().__init__(name, options, keys)
         self.asked = HubName.parse(name, keys.source)
+        if revision is not None:
+            self.asked = replace(self.asked, revision=revision)
         self.is_download = options.hub == "download"
         columns = [self.asked.column or options.column]
         if options.target_column is not None:

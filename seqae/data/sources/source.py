@@ -229,7 +229,11 @@ def split_column(name: str) -> tuple[str, str | None]:
 
 
 def open_source(
-    name: str, key: str, options: ReadOptions | None = None, section: str = ""
+    name: str,
+    key: str,
+    options: ReadOptions | None = None,
+    section: str = "",
+    revision: str | None = None,
 ) -> Source:
     """Find what the user means.
 
@@ -243,6 +247,7 @@ def open_source(
         key: the configuration key that holds `name`; error messages begin with it.
         options: how it is read.
         section: what the keys of the options begin with in the configuration.
+        revision: commit of a data set of the hub, whatever its name says; others have none.
 
     Raises:
         ValueError: if an option is out of range or a file is an archive.
@@ -253,7 +258,7 @@ def open_source(
     if name.startswith("hf:"):
         from seqae.data.sources.hub import HubSource  # datasets takes a second to import
 
-        return HubSource(name, options, keys)
+        return HubSource(name, options, keys, revision)
     if name.startswith("nltk:"):
         from seqae.data.sources.nltk_corpora import NltkSource
 
