@@ -373,6 +373,10 @@ class TextDataModule(LightningDataModule):
                 f"`data.streaming` must be {not self.settings.streaming}, as in the run that goes "
                 f"on, but it is {self.settings.streaming} instead. Put it back, or train anew."
             )
+        # A sharded training makes its optimizer before it reads a checkpoint, and asks for the
+        # number of batches: what it got then has the order from the start.
+        loop: Any = self.trainer.fit_loop
+        loop._combined_loader = self._stream = None
         if self.settings.streaming:
             self._stream_state = state_dict["stream"]
             return

@@ -64,6 +64,11 @@ class SafeCheckpointIO(CheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read what `save_checkpoint` wrote: plain data and tensors, nothing that runs."""
+        if Path(path).is_dir():
+            raise ValueError(
+                f"`trainer.strategy` must be ShardedStrategy for a checkpoint of sharded weights, "
+                f"but {path} is one. Add `-c configs/overlays/fsdp.yaml`."
+            )
         if not is_whole(Path(path)):
             raise ValueError(
                 f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or "

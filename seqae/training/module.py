@@ -22,6 +22,7 @@ from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
+from seqae.training.sharding import ShardedStep, ShardedStrategy, check_shardable, gather
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -73,6 +74,8 @@ class AutoencoderModule(LightningModule):
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed = beta1, beta2, seed
         objective.check(autoencoder)
+        self._sharded: tuple[ShardedStep, ...] = ()  # no submodule: its weights have names already
+        self._gathered: SequenceAutoencoder | None = None
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
@@ -95,6 +98,24 @@ class AutoencoderModule(LightningModule):
             if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
                 latent.over_ranks = over_ranks
             self.objective.build(self.autoencoder)
+        if isinstance(self.trainer.strategy, ShardedStrategy) and not self._sharded:
+            check_shardable(self.objective)
+            assert self.device_mesh is not None
+            mesh = self.device_mesh["data_parallel"]
+            self._sharded = (ShardedStep(self.autoencoder, self.objective, mesh),)
+
+    @property
+    def whole(self) -> SequenceAutoencoder:
+        """The model, with all its weights here: where they are sharded, as `gather` found them."""
+        if not self._sharded:
+            return self.autoencoder
+        assert self._gathered is not None
+        return self._gathered
+
+    def gather(self) -> None:
+        """Bring `whole` up to date; all processes must call this."""
+        if self._sharded:
+            self._gathered = gather(self.autoencoder, self._gathered)
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -235,11 +256,17 @@ class AutoencoderModule(LightningModule):
             for buffer in self.autoencoder.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(over_ranks(buffer).mean(dim=0))
+        self.gather()
         self._reset()
 
     def on_test_epoch_start(self) -> None:
         """Start counting anew."""
+        self.gather()
         self._reset()
+
+    def on_predict_epoch_start(self) -> None:
+        """Have the whole model at hand."""
+        self.gather()
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all sentences of all ranks."""
@@ -262,9 +289,11 @@ class AutoencoderModule(LightningModule):
         place = [self.seed, self.global_step, batch_idx, self.global_rank]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
-        values: dict[str, Tensor] = self.objective(
-            self.autoencoder, batch, self.global_step, generator
-        )
+        values: dict[str, Tensor]
+        if self._sharded and self.trainer.training:
+            values = self._sharded[0](batch, self.global_step, generator)
+        else:
+            values = self.objective(self.whole, batch, self.global_step, generator)
         return values
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
@@ -296,7 +325,7 @@ class AutoencoderModule(LightningModule):
 
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
-        written = greedy(self.autoencoder, self.autoencoder.encode(batch).latent)
+        written = greedy(self.whole, self.whole.encode(batch).latent)
         due = batch.written
         rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
         return written, [row[1 : length - 1] for row, length in rows]
@@ -310,7 +339,7 @@ class AutoencoderModule(LightningModule):
         sums = {name: total.compute() for name, total in self.sums.items()}
         weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
         scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
-        scores |= self.reconstruction.compute()._asdict() | self.autoencoder.latent.figures()
+        scores |= self.reconstruction.compute()._asdict() | self.whole.latent.figures()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
         self.log_dict(values, sync_dist=True)
