@@ -84,7 +84,7 @@ def test_a_resume_is_bit_equal(sharded: Path, tmp_path: Path) -> None:
     again = copy_at(sharded, tmp_path, 6)
     fit(tmp_path, "--resume", again)
     assert figures(again) == figures(sharded)
-    ours, theirs = load(again).model.state_dict(), load(sharded).model.state_dict()
+    ours, theirs = load(again).autoencoder.state_dict(), load(sharded).autoencoder.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -22,7 +22,7 @@ from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
-from seqae.training.sharding import ShardedStep, ShardedStrategy, check_shardable, gather
+from seqae.training.sharding import Gathered, ShardedStep, ShardedStrategy, check_shardable
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -75,7 +75,7 @@ class AutoencoderModule(LightningModule):
         self.beta1, self.beta2, self.seed = beta1, beta2, seed
         objective.check(autoencoder)
         self._sharded: tuple[ShardedStep, ...] = ()  # no submodule: its weights have names already
-        self._gathered: SequenceAutoencoder | None = None
+        self._gathered: Gathered | None = None
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
@@ -106,16 +106,17 @@ class AutoencoderModule(LightningModule):
 
     @property
     def whole(self) -> SequenceAutoencoder:
-        """The model, with all its weights here: where they are sharded, as `gather` found them."""
+        """The model, with all its weights here: where they are sharded, as Gathered has them."""
         if not self._sharded:
             return self.autoencoder
         assert self._gathered is not None
-        return self._gathered
+        return self._gathered.autoencoder
 
     def gather(self) -> None:
         """Bring `whole` up to date; all processes must call this."""
         if self._sharded:
-            self._gathered = gather(self.autoencoder, self._gathered)
+            self._gathered = self._gathered or Gathered(self._sharded[0])
+            self._gathered.update()
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -293,7 +294,8 @@ class AutoencoderModule(LightningModule):
         if self._sharded and self.trainer.training:
             values = self._sharded[0](batch, self.global_step, generator)
         else:
-            values = self.objective(self.whole, batch, self.global_step, generator)
+            objective = self._gathered.objective if self._gathered else self.objective
+            values = objective(self.whole, batch, self.global_step, generator)
         return values
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:

@@ -3,7 +3,7 @@
 The parts of the model are called by many methods, and `fully_shard` gathers the weights of a module
 when its `forward` is called. So what is sharded is one module around model and objective, whose
 `forward` is a training step; in it all weights are there, as if nothing were sharded. Outside of it
-they are not: what reads the model between the steps gets a copy, see `gather`.
+they are not: what reads the model between the steps gets a copy, see Gathered.
 
 Zhao et al. 2023, arXiv:2304.11277; the idea of sharding is that of ZeRO (Rajbhandari et al. 2020,
 arXiv:1910.02054).
@@ -110,33 +110,37 @@ def check_shardable(objective: Objective) -> None:
         )
 
 
-@torch.no_grad()
-def gather(
-    autoencoder: SequenceAutoencoder, copy: SequenceAutoencoder | None
-) -> SequenceAutoencoder:
-    """Gather all weights in a model of its own, on every process; all of them must call this.
+class Gathered:
+    """A copy of a sharded model and its objective that no process needs the others for.
 
     Args:
-        autoencoder: with sharded weights.
-        copy: what this returned before, to be written over.
-
-    Returns:
-        A model that no process needs the others for.
+        sharded: what is copied.
     """
-    if copy is None:
+
+    def __init__(self, sharded: ShardedStep) -> None:
+        autoencoder, objective = sharded.autoencoder, sharded.objective
         assert autoencoder.vocabulary is not None
-        copy = SequenceAutoencoder.from_config(autoencoder.config())
-        with torch.random.fork_rng(devices=[]):  # its numbers are written over
-            copy.build(autoencoder.vocabulary, autoencoder.max_length)
-        weight = next(autoencoder.parameters())
-        copy.to(device=weight.device, dtype=weight.dtype).requires_grad_(False)
-    sides = zip(autoencoder.named_parameters(), copy.named_parameters(), strict=True)
-    for (name, weight), (_, whole) in sides:
-        assert isinstance(weight, DTensor), name
-        whole.copy_(weight.full_tensor())
-    for old, new in zip(autoencoder.buffers(), copy.buffers(), strict=True):
-        new.copy_(old)
-    return copy.train(autoencoder.training)
+        with torch.random.fork_rng(devices=[]):  # the numbers drawn are written over
+            self.autoencoder = SequenceAutoencoder.from_config(autoencoder.config())
+            self.autoencoder.build(autoencoder.vocabulary, autoencoder.max_length)
+            self.objective = Objective.from_config(objective.config())
+            self.objective.build(self.autoencoder)
+        self._pairs = ((autoencoder, self.autoencoder), (objective, self.objective))
+        for old, new in self._pairs:
+            for weight in old.parameters():
+                new.to(device=weight.device, dtype=weight.dtype)
+            new.requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Bring it up to date; all processes must call this at the same time."""
+        for old, new in self._pairs:
+            for weight, whole in zip(old.parameters(), new.parameters(), strict=True):
+                assert isinstance(weight, DTensor)
+                whole.copy_(weight.full_tensor())
+            for buffer, copied in zip(old.buffers(), new.buffers(), strict=True):
+                copied.copy_(buffer)
+            new.train(old.training)
 
 
 def local(weight: Tensor) -> Tensor:
