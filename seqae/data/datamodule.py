@@ -313,6 +313,12 @@ class TextDataModule(LightningDataModule):
             return self._stream.consumed(batch)
         return batch
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Copy a batch from page-locked memory while the GPU computes."""
+        return batch.to(device, non_blocking=device.type == "cuda")
+
     def stream_summary(self) -> dict[str, Any] | None:
         """What a stream has read by now, and in how many passes; every process must call this."""
         return None if self._stream is None else summarize(self._gather_stream(self._stream))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import logging
 import os
 import sys
 import time
@@ -43,10 +44,12 @@ from seqae.training.storage import check_room
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
+log = logging.getLogger(__name__)
+
 Command = Literal["fit", "validate", "test", "predict"]
 
-# Weights stay in float32; a bundle holds no others.
-PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed")
+# A bundle holds float32, whatever its training was in.
+PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed", "bf16-true")
 
 # What may choose the bundle, and which way is better.
 MONITORED: dict[str, Literal["max", "min"]] = {
@@ -333,6 +336,9 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
+        # As it was given: on a CPU, the trainer's own has become another one.
+        precision = str(self.config[self.command].trainer.precision)
+        check_precision(precision, self.trainer.strategy.root_device)
         self._pin_revisions()
         if self.trainer.world_size > 1 and self.trainer.local_rank == 0:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
@@ -423,6 +429,26 @@ class PrepareCLI(TrainingCLI):
         data, text = self.datamodule.report_files
         print(text.read_text(encoding="utf-8"))
         print(f"prepared: {data.parent}")
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse what this device would do in another precision, and warn of what it does slowly.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    if device.type != "cpu":
+        return
+    if precision == "16-mixed":
+        raise ValueError(
+            "`trainer.precision` must be 32-true, bf16-mixed or bf16-true on a CPU, but it is "
+            "16-mixed instead, which would be bf16-mixed by another name. Choose one of these."
+        )
+    if "bf16" in precision and not torch.cpu._is_avx512_bf16_supported():
+        log.warning(
+            f"`trainer.precision` is {precision}, but this CPU has no instructions for bfloat16: "
+            f"several times slower than 32-true."
+        )
 
 
 def _shorten_class_paths(config: Any) -> None:

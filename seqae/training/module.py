@@ -22,7 +22,8 @@ from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
-from seqae.training.sharding import Gathered, ShardedStep, ShardedStrategy, check_shardable
+from seqae.training.sharding import ShardedStep, ShardedStrategy, check_shardable
+from seqae.training.whole import WholeCopy, float32_by_default
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -75,7 +76,7 @@ class AutoencoderModule(LightningModule):
         self.beta1, self.beta2, self.seed = beta1, beta2, seed
         objective.check(autoencoder)
         self._sharded: tuple[ShardedStep, ...] = ()  # no submodule: its weights have names already
-        self._gathered: Gathered | None = None
+        self._whole: WholeCopy | None = None
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
@@ -106,17 +107,15 @@ class AutoencoderModule(LightningModule):
 
     @property
     def whole(self) -> SequenceAutoencoder:
-        """The model, with all its weights here: where they are sharded, as Gathered has them."""
-        if not self._sharded:
-            return self.autoencoder
-        assert self._gathered is not None
-        return self._gathered.autoencoder
+        """The model as it is measured and shared: all weights here, in float32; see whole.py."""
+        return self.autoencoder if self._whole is None else self._whole.autoencoder
 
     def gather(self) -> None:
         """Bring `whole` up to date; all processes must call this."""
-        if self._sharded:
-            self._gathered = self._gathered or Gathered(self._sharded[0])
-            self._gathered.update()
+        half = (torch.float16, torch.bfloat16)
+        if self._sharded or next(self.autoencoder.parameters()).dtype in half:
+            self._whole = self._whole or WholeCopy(self.autoencoder, self.objective)
+            self._whole.update()
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -162,9 +161,11 @@ class AutoencoderModule(LightningModule):
             ],
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
-            # Lightning refuses to clip under mixed precision what a fused optimizer may unscale.
-            fused="mixed" not in str(self.trainer.precision),
+            fused=True,
         )
+        # Lightning refuses to clip under mixed precision, since a fused optimizer can take the
+        # scale off by itself. This one is not to: the scaler does it before the clipping.
+        optimizer._step_supports_amp_scaling = False
         steps = self.trainer.estimated_stepping_batches
         if self.schedule != "constant" and not math.isfinite(steps):
             raise ValueError(
@@ -291,13 +292,16 @@ class AutoencoderModule(LightningModule):
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
         values: dict[str, Tensor]
-        if self._sharded and self.trainer.training:
+        if not self.trainer.training:
+            objective = self.objective if self._whole is None else self._whole.objective
+            values = objective(self.whole, batch, self.global_step, generator)
+        elif self._sharded:
             values = self._sharded[0](batch, self.global_step, generator)
         else:
-            objective = self._gathered.objective if self._gathered else self.objective
-            values = objective(self.whole, batch, self.global_step, generator)
+            values = self.objective(self.autoencoder, batch, self.global_step, generator)
         return values
 
+    @float32_by_default()
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
         weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
         for name, value in self._objective(batch, batch_idx).items():
@@ -325,6 +329,7 @@ class AutoencoderModule(LightningModule):
             self.sums[name].set_dtype(torch.float64)
         return self.sums[name]
 
+    @float32_by_default()
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
         written = greedy(self.whole, self.whole.encode(batch).latent)

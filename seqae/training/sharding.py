@@ -3,7 +3,7 @@
 The parts of the model are called by many methods, and `fully_shard` gathers the weights of a module
 when its `forward` is called. So what is sharded is one module around model and objective, whose
 `forward` is a training step; in it all weights are there, as if nothing were sharded. Outside of it
-they are not: what reads the model between the steps gets a copy, see Gathered.
+they are not: what reads the model between the steps gets a copy, see whole.py.
 
 Zhao et al. 2023, arXiv:2304.11277; the idea of sharding is that of ZeRO (Rajbhandari et al. 2020,
 arXiv:1910.02054).
@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Generator, Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -108,39 +107,6 @@ def check_shardable(objective: Objective) -> None:
             "`model.objective.pretraining_steps` must be 0 where the weights are sharded, but it "
             f"is {objective.pretraining_steps:,} instead. Train with `trainer.strategy: ddp`."
         )
-
-
-class Gathered:
-    """A copy of a sharded model and its objective that no process needs the others for.
-
-    Args:
-        sharded: what is copied.
-    """
-
-    def __init__(self, sharded: ShardedStep) -> None:
-        autoencoder, objective = sharded.autoencoder, sharded.objective
-        assert autoencoder.vocabulary is not None
-        with torch.random.fork_rng(devices=[]):  # the numbers drawn are written over
-            self.autoencoder = SequenceAutoencoder.from_config(autoencoder.config())
-            self.autoencoder.build(autoencoder.vocabulary, autoencoder.max_length)
-            self.objective = Objective.from_config(objective.config())
-            self.objective.build(self.autoencoder)
-        self._pairs = ((autoencoder, self.autoencoder), (objective, self.objective))
-        for old, new in self._pairs:
-            for weight in old.parameters():
-                new.to(device=weight.device, dtype=weight.dtype)
-            new.requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Bring it up to date; all processes must call this at the same time."""
-        for old, new in self._pairs:
-            for weight, whole in zip(old.parameters(), new.parameters(), strict=True):
-                assert isinstance(weight, DTensor)
-                whole.copy_(weight.full_tensor())
-            for buffer, copied in zip(old.buffers(), new.buffers(), strict=True):
-                copied.copy_(buffer)
-            new.train(old.training)
 
 
 def local(weight: Tensor) -> Tensor:
