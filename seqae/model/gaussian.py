@@ -50,6 +50,11 @@ class GaussianLatent(StochasticLatent):
             self.normalize = nn.BatchNorm1d(self.output_dim, affine=False)
             self.shift = nn.Parameter(torch.zeros(self.output_dim))
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        """With batch normalisation."""
+        return self.batch_norm > 0
+
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
         # Else a KL term of many dimensions would be lost in the rounding.
         mean, logvar = in_float32(self.mean(hidden)), in_float32(self.logvar(hidden))

@@ -93,6 +93,11 @@ class VectorQuantisedLatent(Latent):
         self.register_buffer("frequency", torch.zeros(shape[:2]))
         nn.init.normal_(self.codebook)
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        """The codebook follows the means of a batch."""
+        return True
+
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
         # Else the nearest code would be a matter of rounding.
         rows, mapped = len(hidden), in_float32(self.projection(hidden))

@@ -109,6 +109,11 @@ class Adversarial(LikelihoodObjective):
         sizes = [model.latent_dim] + [self.hidden_dim] * self.num_layers + [1]
         self.discriminator = dense_layers(sizes, "relu", 0.0)
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        """The losses of the players are means over sentences."""
+        return True
+
     def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:

@@ -70,6 +70,11 @@ class Objective(Component, nn.Module):
             a mean over the batch's target tokens, or over its sentences if `sentence_means` has it.
         """
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        """Whether the loss of a batch is more than the mean of its sentences' or tokens'."""
+        return False
+
     def is_settled(self, step: int) -> bool:
         """Whether the loss is that of the end: models of before are not to be compared with it."""
         return True

@@ -130,6 +130,11 @@ class Variational(LikelihoodObjective):
         rising = steps_of(self.kl_warmup_steps, self.kl_cycles, self.kl_rising_share)
         return step >= self.pretraining_steps + rising
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        """With free bits, whose floor is that of a batch's mean."""
+        return self.free_bits > 0
+
     def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:  # noqa: D102
         place = step - self.pretraining_steps
         if not 0 <= place < self.aggressive_steps:

@@ -52,6 +52,11 @@ class WassersteinMMD(LikelihoodObjective):
         super().check(model, is_paired)
         check_prior(model, "WassersteinMMD")
 
+    @property
+    def needs_whole_batch(self) -> bool:
+        """The distance is between all latents of a batch and as many draws."""
+        return True
+
     def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:

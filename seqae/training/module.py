@@ -23,6 +23,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 from seqae.training.compiling import compile_blocks
+from seqae.training.micro_batches import MicroBatches
 from seqae.training.sharding import ShardedStep, ShardedStrategy, check_shardable
 from seqae.training.whole import WholeCopy, float32_by_default
 
@@ -81,6 +82,8 @@ class AutoencoderModule(LightningModule):
         objective.check(autoencoder)
         self._sharded: tuple[ShardedStep, ...] = ()  # no submodule: its weights have names already
         self._whole: WholeCopy | None = None
+        self._micro_batches: MicroBatches | None = None
+        self._in_hand: tuple[Batch, int] | None = None  # the batch that is trained, and its number
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
@@ -225,10 +228,59 @@ class AutoencoderModule(LightningModule):
             optimizer = self.optimizers()
             assert isinstance(optimizer, LightningOptimizer)
             optimizer.optimizer.state.pop(weight, None)
-        values = self._objective(batch, batch_idx)
+        values = self._computed(batch, batch_idx)
         for name, value in values.items():
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
         return values["loss"] * self._rank_weight(batch, values["loss"], batch_idx)
+
+    def _computed(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """What the objective gives; in parts where the device has no memory for all at once."""
+        self._in_hand = (batch, batch_idx)
+        if self._micro_batches is None:
+            weights = [w for w in self.parameters() if w.requires_grad]
+            self._micro_batches = MicroBatches(
+                self._part, weights, self.objective.sentence_means, self._scale
+            )
+            self._micro_batches.obstacle = self._obstacle()
+        return self._micro_batches(batch)
+
+    def _part(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        assert self._in_hand is not None
+        return self._objective(batch, self._in_hand[1], number)
+
+    def _scale(self) -> float:
+        """Of the gradient scaler, where there is one."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        return 1.0 if scaler is None else float(scaler.get_scale())
+
+    def _obstacle(self) -> str | None:
+        """Why batches must be trained whole here."""
+        latent = self.autoencoder.latent
+        if self.objective.needs_whole_batch:
+            return f"{type(self.objective).__name__} reads a batch as a whole"
+        if latent.needs_whole_batch:
+            return f"{type(latent).__name__} reads a batch as a whole"
+        return "the weights are sharded" if self._sharded else None
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Backpropagate; where memory runs out only here, compute the batch again in parts."""
+        clean = all(weight.grad is None for weight in self.parameters())
+        try:
+            torch.autograd.backward(loss, *args, **kwargs)
+            return
+        except torch.OutOfMemoryError:
+            pass  # on this side of the block: the exception holds the failed attempt's tensors
+        assert self._micro_batches is not None
+        assert self._in_hand is not None
+        batch, batch_idx = self._in_hand
+        if self.trainer.world_size > 1:  # DDP has begun to exchange what is not complete
+            self._micro_batches.obstacle = "an exchange of gradients has begun"
+        elif not clean:
+            self._micro_batches.obstacle = "gradients of batches before are in the same window"
+        self._micro_batches.halve(batch)
+        self.zero_grad(set_to_none=True)
+        factor = self._scale() / self.trainer.accumulate_grad_batches
+        torch.autograd.backward(self._computed(batch, batch_idx)["loss"] * factor)
 
     def _rank_weight(self, batch: Batch, loss: Tensor, batch_idx: int) -> Tensor | float:
         """DDP takes the plain mean over ranks; this makes it the mean over all their tokens.
@@ -293,9 +345,10 @@ class AutoencoderModule(LightningModule):
             for text, reconstruction in zip(*texts, strict=True)
         ]
 
-    def _objective(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def _objective(self, batch: Batch, batch_idx: int, part: int = 0) -> dict[str, Tensor]:
         # A seed for each step, batch of its accumulation and rank: no state of it needs saving.
         place = [self.seed, self.global_step, batch_idx, self.global_rank]
+        place += [part] if part else []
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
         values: dict[str, Tensor]
