@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
@@ -31,7 +32,7 @@ class Sender(Callback):
     """Sends this process signals at a moment.
 
     Args:
-        moment: `batch N`, counted over epochs, or `validation N`, both from 0.
+        moment: within `batch N`, counted over epochs, or `validation N`, both from 0.
         numbers: of the signals.
     """
 
@@ -39,8 +40,8 @@ class Sender(Callback):
         self.moment, self.numbers = moment, numbers
         self.batches = self.validations = 0
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
     ) -> None:
         self._send(f"batch {self.batches}")
         self.batches += 1
@@ -145,7 +146,8 @@ def test_a_signal_during_a_save(
     options = ["--checkpoint.every_n_steps", 3, "--run_dir", run]
     assert run_seqae("fit", *arguments, *options) == REQUEUE
     names = [path.name for path in checkpoints(run / "checkpoints")]
-    assert names == ["step=5.ckpt", "step=3.ckpt"]  # behind the validation of step 4
+    assert names == ["step=4.ckpt", "step=3.ckpt"]  # behind the validation of step 4
+    assert "val/loss" in read_rows(run / "metrics.jsonl")[-1]
     assert run_seqae("fit", "--resume", run) == 0
     assert figures(run) == figures(whole)
 

@@ -309,7 +309,7 @@ class TrainingCLI(LightningCLI):
                 options.checkpoint.keep,
                 options.checkpoint.asynchronous,
             )
-            callbacks += [writer, Preemption(writer.save, self.seconds)]
+            callbacks += [writer, Preemption(writer.save_for_good, self.seconds)]
         return callbacks
 
     def resolved_config(self) -> dict[str, Any]:

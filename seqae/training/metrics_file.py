@@ -7,12 +7,15 @@ import math
 import os
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from seqae.training.storage import write_text
 
 
 class MetricsFile(Logger):
@@ -67,20 +70,34 @@ class MetricsFile(Logger):
             file.write(json.dumps(row) + "\n")
 
     @rank_zero_only
+    def sync(self) -> None:
+        """Wait until its lines are on the disk: a checkpoint must not be ahead of them."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                os.fsync(file.fileno())
+
+    @rank_zero_only
     def forget_after(self, step: int) -> None:
         """Drop the rows of steps that a resumed run will take again."""
+        self._keep(lambda row: row["step"] <= step)
+
+    @rank_zero_only
+    def forget_validation(self, step: int) -> None:
+        """Drop what a validation of this step, which will be done again, has logged."""
+        self._keep(lambda row: row["step"] < step or not any(k.startswith("val/") for k in row))
+
+    def _keep(self, is_kept: Callable[[dict[str, Any]], bool]) -> None:
         if not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _step_of(line) <= step]
+        kept = [line for line in lines if (row := _parse(line)) is not None and is_kept(row)]
         if len(kept) < len(lines):
-            unfinished = self.path.with_suffix(".unfinished")
-            unfinished.write_text("".join(kept), encoding="utf-8")
-            os.replace(unfinished, self.path)
+            write_text(self.path, "".join(kept))
 
 
-def _step_of(line: str) -> float:
+def _parse(line: str) -> dict[str, Any] | None:
     try:
-        return float(json.loads(line)["step"])
+        row = json.loads(line)
+        return row if isinstance(row["step"], int) and line.endswith("\n") else None
     except (ValueError, KeyError, TypeError):
-        return math.inf  # a line cut off by a crash
+        return None  # a line cut off by a crash

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from seqae.training.checkpointing import LAST
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preempted
+from seqae.training.storage import write_text
 
 
 class RunFolder(Callback):
@@ -51,16 +51,16 @@ class RunFolder(Callback):
                 f"cannot: {error.strerror}. Name another one with `--run_dir`."
             ) from error
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        write_text(self.folder / "config.yaml", text)
         for report in data_reports:
-            shutil.copyfile(report, self.folder / f"data_{report.name}")
+            write_text(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
         print(f"run folder: {self.folder}")
 
     @rank_zero_only
     def write_stream(self, read: dict[str, Any]) -> None:
         """Write what a stream has read, which no report before the training could say."""
         path = self.folder / "data_stream.json"
-        path.write_text(json.dumps(read, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(read, indent=2) + "\n")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

@@ -16,8 +16,8 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,16 +61,44 @@ def write_file(path: Path, write: Callable[[HashedFile], object]) -> None:
     Raises:
         OSError: with the path and the room on its disk; nothing is left beside the old file.
     """
+    with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
+        hashed = HashedFile(file)
+        write(hashed)
+        file.write(hashed.trailer)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for a text that people read: without a hash.
+
+    Raises:
+        OSError: as `write_file`.
+    """
+    with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_link(path: Path, target: str) -> None:
+    """The same for a symbolic link, which replaces no other kind of file.
+
+    Raises:
+        OSError: as `write_file`.
+    """
+    with _replacing(path, stat.S_ISLNK) as unfinished:
+        os.symlink(target, unfinished)
+
+
+@contextmanager
+def _replacing(path: Path, is_replaced: Callable[[int], bool]) -> Iterator[Path]:
+    """Give a name beside a path; what is there at the end takes its place."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        _refuse_special(path)
+        _refuse_special(path, is_replaced)
         unfinished.unlink(missing_ok=True)  # of a process that was killed
-        with open(unfinished, "xb") as file:
-            hashed = HashedFile(file)
-            write(hashed)
-            file.write(hashed.trailer)
-            file.flush()
-            os.fsync(file.fileno())
+        yield unfinished
         os.replace(unfinished, path)
         sync_folder(path.parent)
     except BaseException as error:
@@ -147,11 +175,11 @@ def cannot_write(path: Path, error: OSError) -> OSError:
     )
 
 
-def _refuse_special(path: Path) -> None:
-    """Only a regular file is ever replaced: not a device, a pipe, a folder or what a link is to."""
+def _refuse_special(path: Path, is_replaced: Callable[[int], bool]) -> None:
+    """Only a file of its own kind is ever replaced: no device, no pipe, no folder."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
-    if not stat.S_ISREG(mode):
+    if not is_replaced(mode):
         raise FileExistsError(errno.EEXIST, "something that is no regular file has its name")
