@@ -143,6 +143,7 @@ class TextDataModule(LightningDataModule):
         self._untrained = tokenizer
         self._folder: Path | None = None
         self._prepared: PreparedData | None = None
+        self.allows_another_order = False  # on a resume, because the user asked for it
         self._resumed: ResumedOrder | None = None
         self._train_sampler: TokenBudgetBatchSampler | None = None
         self._stream: TokenStream | None = None
@@ -340,14 +341,18 @@ class TextDataModule(LightningDataModule):
             self._stream_state = state_dict["stream"]
             return
         order = state_dict["order"]
+        place = {name: value for name, value in state_dict.items() if name != "order"}
         for key, now in self._order().items():
-            if order[key] != now:
+            if order[key] == now:
+                continue
+            if not self.allows_another_order:
                 raise ValueError(
                     f"`{key}` must be {order[key]}, as in the run that goes on, but it is {now} "
                     f"instead: the order of the sentences would be another. Put it back, or train "
                     f"anew."
                 )
-        place = {name: value for name, value in state_dict.items() if name != "order"}
+            log.warning(f"data: `{key}` has changed, so that the epoch begins anew in its order")
+            place |= {"steps": 0, "consumed": 0}
         self._resumed = ResumedOrder(**place)
         self.trainer.callbacks.append(self._resumed)  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
 from seqae.training.metrics_file import MetricsFile
+from seqae.training.module import not_finite
 from seqae.training.storage import (
     CHUNK,
     TRAILER_BYTES,
@@ -231,14 +232,6 @@ def check_finite(trainer: Trainer) -> None:
             f"NaN or infinity at step {trainer.global_step:,}. Go on from the last checkpoint with "
             f"a lower `model.learning_rate`."
         )
-
-
-def not_finite(tensors: Iterable[tuple[str, Any]]) -> str | None:
-    """The name of the first tensor that has a NaN or an infinity, if there is one."""
-    for name, tensor in tensors:
-        if isinstance(tensor, torch.Tensor) and not torch.isfinite(tensor.detach()).all():
-            return name
-    return None
 
 
 def count_back(fit_loop: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from seqae.training.storage import write_text
+from seqae.training.storage import cannot_write, write_text
 
 
 class MetricsFile(Logger):
@@ -59,15 +59,22 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Append a line; figures that are not finite are written as text, since JSON has none."""
+        """Append a line; figures that are not finite are written as text, since JSON has none.
+
+        Raises:
+            StorageError: with the path and the room on its disk.
+        """
         if self.trainer is not None:
             step = self.trainer.global_step
         row: dict[str, Any] = {"step": step, "time": round(time.time(), 3)}
         for name, value in metrics.items():
             row[name] = value if math.isfinite(value) else str(value)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     @rank_zero_only
     def sync(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import numpy as np
@@ -119,7 +119,12 @@ class AutoencoderModule(LightningModule):
         checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights that were trained with another tokenizer: their ids mean other tokens."""
+        """Refuse weights of no use, and those of another tokenizer: their ids mean other tokens."""
+        if (name := not_finite(checkpoint.get("state_dict", {}).items())) is not None:
+            raise ValueError(
+                f"`{name}` must be finite to be loaded, but it has NaN or infinity in the "
+                f"checkpoint. Go on from an earlier one with `--ckpt_path`."
+            )
         if checkpoint.get("tokenizer_sha256") != self.datamodule.tokenizer.fingerprint:
             raise ValueError(
                 "`data` must be what the checkpoint was trained on, but its tokenizer comes out "
@@ -207,19 +212,22 @@ class AutoencoderModule(LightningModule):
             ValueError: on all ranks, before the update, if the loss of any is not finite.
         """
         told = torch.stack([torch.tensor(float(batch.num_targets)).to(loss), loss.detach() * 0])
-        if self.trainer.world_size > 1:  # a NaN or an infinity anywhere becomes a NaN of the mean
+        is_alone = self.trainer.world_size == 1
+        if is_alone:
+            mean = told
+        else:  # a NaN or an infinity anywhere becomes a NaN of the mean
             mean = self.trainer.strategy.reduce(told.clone(), reduce_op="mean")
             assert isinstance(mean, Tensor)
-        else:
-            mean = told
         if not torch.isfinite(mean[1]):
+            losses = loss.detach()[None] if is_alone else over_ranks(loss.detach())
+            rank = int(losses.isfinite().logical_not().nonzero()[0])
             raise ValueError(
-                f"`loss` must be finite, but it is {float(loss):g} at step {self.global_step:,}, "
-                f"batch {batch_idx:,} of epoch {self.current_epoch}, on process "
-                f"{self.global_rank}. Go on from the last checkpoint with a lower "
+                f"`loss` must be finite, but it is {float(losses[rank]):g} at step "
+                f"{self.global_step:,}, batch {batch_idx:,} of epoch {self.current_epoch}, on "
+                f"process {rank}. Go on from the last checkpoint with a lower "
                 f"`model.learning_rate`."
             )
-        return 1.0 if self.trainer.world_size == 1 else told[0] / mean[0]
+        return 1.0 if is_alone else told[0] / mean[0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objective's values and the free-running reconstruction."""
@@ -321,6 +329,14 @@ def over_ranks(values: Tensor) -> Tensor:
     gathered = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(gathered, values.contiguous())
     return torch.stack(gathered)
+
+
+def not_finite(tensors: Iterable[tuple[str, Any]]) -> str | None:
+    """The name of the first tensor that has a NaN or an infinity, if there is one."""
+    for name, tensor in tensors:
+        if isinstance(tensor, Tensor) and not torch.isfinite(tensor.detach()).all():
+            return name
+    return None
 
 
 def learning_rate_factor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,16 @@ from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preempted
 from seqae.training.storage import write_text
+
+UNFINISHED = ".config.yaml.unfinished"
+
+# What a run writes to, and what it must be: links are not followed out of it.
+OWN = {
+    "config.yaml": stat.S_ISREG,
+    "metrics.jsonl": stat.S_ISREG,
+    "checkpoints": stat.S_ISDIR,
+    "bundle": stat.S_ISDIR,
+}
 
 
 class RunFolder(Callback):
@@ -79,11 +90,25 @@ class RunFolder(Callback):
             way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the file of figures count the steps."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.trainer = trainer
+
+    def forget_validation(self, trainer: Trainer) -> None:
+        """Drop the figures of a last validation that a run which was killed behind it does again.
+
+        Only the rows of this step: it is validated behind the training where it was not within.
+        """
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.forget_validation(trainer.global_step)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
-                logger.trainer = trainer
                 logger.forget_after(trainer.global_step)
             else:
                 logger.log_hyperparams(self.config)
@@ -133,6 +158,13 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
             f"`run_dir` must be a new or empty folder, but {folder} holds something. Name another "
             f"one; if it is a run, go on with it: `seqae fit --resume {folder}`."
         )
+    for name, is_right in OWN.items():
+        path = folder / name
+        if os.path.lexists(path) and not is_right(path.lstat().st_mode):
+            raise ValueError(
+                f"`run_dir` must hold files and folders of its own, but {path} is a link or no "
+                f"regular file. Name another one, or move it away."
+            )
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         reason = "is not a folder" if not existing.is_dir() else "cannot be written"
@@ -143,5 +175,5 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether it is a folder with nothing in it."""
-    return folder.is_dir() and not any(folder.iterdir())
+    """Whether it is a folder with nothing in it; what a killed process had begun is nothing."""
+    return folder.is_dir() and all(path.name == UNFINISHED for path in folder.iterdir())

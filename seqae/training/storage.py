@@ -26,6 +26,13 @@ TRAILER_BYTES = len(BEFORE_HASH) + 64 + 1
 CHUNK = 2**22
 
 
+class StorageError(OSError):
+    """An OSError that says what to do, and so is shown without its number."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class HashedFile:
     """Writes to a file and hashes what is written.
 
@@ -59,7 +66,7 @@ def write_file(path: Path, write: Callable[[HashedFile], object]) -> None:
         write: writes the content.
 
     Raises:
-        OSError: with the path and the room on its disk; nothing is left beside the old file.
+        StorageError: with the path and the room on its disk; nothing is left beside the old file.
     """
     with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
         hashed = HashedFile(file)
@@ -73,7 +80,7 @@ def write_text(path: Path, text: str) -> None:
     """The same for a text that people read: without a hash.
 
     Raises:
-        OSError: as `write_file`.
+        StorageError: as `write_file`.
     """
     with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
         file.write(text.encode())
@@ -85,7 +92,7 @@ def write_link(path: Path, target: str) -> None:
     """The same for a symbolic link, which replaces no other kind of file.
 
     Raises:
-        OSError: as `write_file`.
+        StorageError: as `write_file`.
     """
     with _replacing(path, stat.S_ISLNK) as unfinished:
         os.symlink(target, unfinished)
@@ -137,11 +144,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def free_bytes(folder: Path) -> int:
-    """Room on the disk that a folder is on, or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+def free_bytes(folder: Path) -> int | None:
+    """Room on the disk that a folder is on, or will be; None if it does not tell."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:
@@ -153,10 +164,11 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         what: for the message.
 
     Raises:
-        OSError: if there are fewer.
+        StorageError: if there are fewer. A file system that does not tell its size is let pass.
     """
-    if (free := free_bytes(folder)) < needed:
-        raise OSError(
+    free = free_bytes(folder)
+    if free is not None and free < needed:
+        raise StorageError(
             errno.ENOSPC,
             f"`run_dir` must have room for {what}, {needed / 2**20:,.0f} MiB, but on the disk of "
             f"{folder} {free / 2**20:,.0f} MiB are free. Make room, name another folder, or "
@@ -164,13 +176,12 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def cannot_write(path: Path, error: OSError) -> OSError:
+def cannot_write(path: Path, error: OSError) -> StorageError:
     """Name what could not be written, and the room that there is."""
-    try:
-        room = f"{free_bytes(path.parent) / 2**20:,.0f} MiB are free there"
-    except OSError:
-        room = "its disk cannot be asked for its room"
-    return OSError(
+    free = free_bytes(path.parent)
+    told = "its disk does not tell its room"
+    room = told if free is None else f"{free / 2**20:,.0f} MiB are free there"
+    return StorageError(
         error.errno, f"{path} cannot be written: {error.strerror or error}; {room}. Make room."
     )
 
