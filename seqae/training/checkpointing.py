@@ -33,6 +33,7 @@ from seqae.training.module import not_finite
 from seqae.training.storage import (
     CHUNK,
     TRAILER_BYTES,
+    cannot_write,
     is_whole,
     sync_folder,
     write_file,
@@ -98,7 +99,10 @@ class SafeCheckpointIO(CheckpointIO):
         self.wait()
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
         write_file(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
         if self._on_written is not None:
             self._on_written(path)

@@ -16,6 +16,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.training.module import AutoencoderModule
+from seqae.training.storage import cannot_write
 
 TABLE_SENTENCES = 1024  # training sentences that the tables look at: a second on a CPU
 TABLE_STEPS = 5  # of an interpolation
@@ -95,8 +96,13 @@ def fit_bundle_density(
         return
     model = load(folder, device)
     latents = model.encode(spread(datamodule, "train", limit), "truncate")
-    if can_fit(latents):
-        add_density(folder, fit_density(latents))
+    if not can_fit(latents):
+        return
+    density = fit_density(latents)
+    try:
+        add_density(folder, density)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def spread(datamodule: TextDataModule, split: Literal["train", "val"], count: int) -> Sequence[str]:
