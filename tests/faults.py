@@ -23,12 +23,16 @@ class Faults:
         number: errno of the failure.
         at: which call fails, from 0; None only counts.
         within: only calls on paths in this folder are counted.
+
+    Attributes:
+        calls: what was called, by name and path.
     """
 
     def __init__(
         self, number: int = errno.ENOSPC, at: int | None = None, within: Path | None = None
     ) -> None:
-        self.number, self.at, self.count = number, at, 0
+        self.number, self.at = number, at
+        self.calls: list[str] = []
         self.within = None if within is None else str(within)
         self.failed: str | None = None
 
@@ -37,10 +41,15 @@ class Faults:
             path = os.readlink(f"/proc/self/fd/{path}")
         if self.within is not None and not str(path).startswith(self.within):
             return
-        self.count += 1
-        if self.at is not None and self.count - 1 == self.at:
-            self.failed = f"{name} {path}"
+        self.calls.append(f"{name} {path}")
+        if len(self.calls) - 1 == self.at:
+            self.failed = self.calls[-1]
             raise OSError(self.number, os.strerror(self.number))
+
+    @property
+    def count(self) -> int:
+        """How many calls there were."""
+        return len(self.calls)
 
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:

@@ -100,7 +100,7 @@ def test_a_fault_at_any_call_of_a_save(tmp_path: Path, number: int, is_asynchron
         saver.save(2)
         saver.save(3)
     assert counted.count >= 30
-    failed = 0
+    harmless = set()
     for at in range(counted.count):
         for path in tmp_path.iterdir():
             path.unlink()
@@ -111,8 +111,8 @@ def test_a_fault_at_any_call_of_a_save(tmp_path: Path, number: int, is_asynchron
                 for step in (2, 3):
                     saver.save(step)
                     done = step
+                harmless.add(faults.failed)
             except StorageError as error:
-                failed += 1
                 assert str(tmp_path) in str(error), faults.failed
                 assert "MiB are free there. Make room." in str(error), faults.failed
                 assert error.errno == number
@@ -124,8 +124,8 @@ def test_a_fault_at_any_call_of_a_save(tmp_path: Path, number: int, is_asynchron
         saver.save(4)  # once there is room
         assert newest_checkpoint(tmp_path) == tmp_path / "step=4.ckpt"
         assert len(checkpoints(tmp_path)) == 2
-    # All but that of removing the oldest, which is not worth a training: it is tried again.
-    assert failed == counted.count - 1
+    # The folder is there already; and removing the oldest is not worth a training, but tried again.
+    assert harmless == {f"mkdir {tmp_path}", f"unlink {tmp_path / 'step=1.ckpt'}"}
 
 
 @ADVICE
@@ -242,20 +242,27 @@ def whole(recipe: list[object], tmp_path_factory: pytest.TempPathFactory) -> Pat
 def check_faults(
     recipe: list[object], whole: Path, folder: Path, number: int, every: int, capsys: Any
 ) -> tuple[int, int]:
-    """Let every so many-th file system call within a run fail; how many did, and ended the run."""
+    """Let every so many-th file system call within a run fail; how many did, and ended the run.
+
+    torch.save writes a checkpoint in 640 parts, of which each fortieth stands for its neighbours.
+    """
     run = folder / "run"
     with Faults(within=run).active() as counted:
         assert run_seqae("fit", *recipe, "--run_dir", run) == 0
     ended = 0
-    calls = range(number % every, counted.count, every)
+    calls = [
+        at
+        for at, call in enumerate(counted.calls)
+        if at % 40 == 0 or not (call.startswith("write") and "ckpt" in call)
+    ][number % every :: every]
     for at in calls:
         shutil.rmtree(run, ignore_errors=True)
         capsys.readouterr()
         with Faults(number, at, within=run).active() as faults:
             status = run_seqae("fit", *recipe, "--run_dir", run)
         assert faults.failed is not None
-        if status == 0:  # what was left over could not be removed; the next start does it
-            assert faults.failed.startswith("unlink"), faults.failed
+        if status == 0:  # the folder was there; or what was left over, the next start removes
+            assert faults.failed.startswith(("mkdir", "unlink")), faults.failed
             continue
         ended += 1
         said = capsys.readouterr().err.strip()
@@ -281,8 +288,8 @@ def test_a_fault_in_a_training(
     recipe: list[object], whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line, what was saved before is there, and the run can go on to the same end."""
-    tried, ended = check_faults(recipe, whole, tmp_path, errno.ENOSPC, 29, capsys)
-    assert tried >= 5
+    tried, ended = check_faults(recipe, whole, tmp_path, errno.ENOSPC, 41, capsys)
+    assert tried >= 6
     assert ended >= tried - 2
 
 

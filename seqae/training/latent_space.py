@@ -94,7 +94,7 @@ def fit_bundle_density(
     """
     if not limit or not folder.exists():
         return
-    model = load(folder, device)
+    model = load(folder, device, with_density=False)  # that of a run which was killed may be half
     latents = model.encode(spread(datamodule, "train", limit), "truncate")
     if not can_fit(latents):
         return

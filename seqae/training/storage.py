@@ -38,15 +38,23 @@ class HashedFile:
 
     Args:
         file: opened for writing, unbuffered or not.
+
+    Attributes:
+        error: why the file could not be written.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._hash = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes, /) -> int:
         """Write all of it."""
         self._hash.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         """Hand it to the operating system."""
@@ -70,7 +78,12 @@ def write_file(path: Path, write: Callable[[HashedFile], object]) -> None:
     """
     with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
         hashed = HashedFile(file)
-        write(hashed)
+        try:
+            write(hashed)
+        except RuntimeError:  # torch.save puts one of its own in the place of a full disk's
+            if hashed.error is not None:
+                raise hashed.error from None
+            raise
         file.write(hashed.trailer)
         file.flush()
         os.fsync(file.fileno())
