@@ -213,8 +213,8 @@ def check_faults(
         said = capsys.readouterr().err.strip()
         assert status == 1, faults.failed
         assert said.count("\n") == 0, said
-        assert str(run) in said, said
-        assert "MiB are free there" in said or "`run_dir` must be" in said, said
+        assert str(run) in said, (said, faults.failed)
+        assert "MiB are free there" in said or "`run_dir` must be" in said, faults.failed
         if (run / "bundle").exists():
             load(run / "bundle")
         newest = newest_checkpoint(run / "checkpoints")

@@ -287,7 +287,7 @@ def test_a_damaged_checkpoint(
     arguments: dict[str, list[object]] = {
         "--resume RUN": ["fit", "--resume", run, *none],
         "--resume auto": ["fit", *recipe, "--run_dir", run, "--resume", "auto"],
-        "test RUN": ["test", run, "--data.test", numbered_file(recipe), *none],
+        "test RUN": ["test", run, *none],
     }
     capsys.readouterr()
     assert run_seqae(*arguments[way]) == 0
@@ -296,10 +296,6 @@ def test_a_damaged_checkpoint(
     if way != "test RUN":
         assert figures(run) == figures(whole)
         assert newest_checkpoint(run / "checkpoints") == run / "checkpoints" / "step=10.ckpt"
-
-
-def numbered_file(recipe: list[object]) -> object:
-    return recipe[recipe.index("--data.train") + 1]
 
 
 @FORKS

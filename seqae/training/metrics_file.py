@@ -79,9 +79,13 @@ class MetricsFile(Logger):
     @rank_zero_only
     def sync(self) -> None:
         """Wait until its lines are on the disk: a checkpoint must not be ahead of them."""
-        if self.path.exists():
+        if not self.path.exists():
+            return
+        try:
             with self.path.open("rb") as file:
                 os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     @rank_zero_only
     def forget_after(self, step: int) -> None:
