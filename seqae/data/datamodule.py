@@ -146,6 +146,7 @@ class TextDataModule(LightningDataModule):
         self.allows_another_order = False  # on a resume, because the user asked for it
         self._resumed: ResumedOrder | None = None
         self._train_sampler: TokenBudgetBatchSampler | None = None
+        self._eval_samplers: dict[Split, TokenBudgetBatchSampler] = {}
         self._stream: TokenStream | None = None
         self._stream_state: dict[str, Any] | None = None  # of the run that goes on
 
@@ -300,6 +301,13 @@ class TextDataModule(LightningDataModule):
         """Batches of this process; none where nothing is held out."""
         return self._eval_loader("test")
 
+    def has_own(self, split: Split, batch_idx: int) -> bool:
+        """Whether a batch of an evaluation is this process's own.
+
+        Else it only keeps step with processes that have one more, and counts for nothing.
+        """
+        return batch_idx < self._eval_samplers[split].num_own
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test sentences; `predict_rows` says which ones a batch holds."""
         # Lightning insists on rebuilding a batch sampler for prediction, so there is none here.
@@ -374,7 +382,9 @@ class TextDataModule(LightningDataModule):
                     f"or set `data.{split}_percent` above 0."
                 )
             return []
-        return self._loader(split, self._sampler(split, self.eval_batch_tokens, shuffle=False))
+        sampler = self._sampler(split, self.eval_batch_tokens, shuffle=False)
+        self._eval_samplers[split] = sampler
+        return self._loader(split, sampler)
 
     def _sampler(self, split: Split, batch_tokens: int, shuffle: bool) -> TokenBudgetBatchSampler:
         return TokenBudgetBatchSampler(

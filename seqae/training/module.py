@@ -16,6 +16,7 @@ from torchmetrics import SumMetric
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import check_choice, check_range
+from seqae.data.builtin import Split
 from seqae.data.datamodule import TextDataModule
 from seqae.generation import greedy
 from seqae.metrics.reconstruction import ReconstructionMetric
@@ -231,11 +232,11 @@ class AutoencoderModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objective's values and the free-running reconstruction."""
-        self._evaluate(batch, batch_idx)
+        self._evaluate(batch, batch_idx, "val")
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """As validation, under the name `test`."""
-        self._evaluate(batch, batch_idx)
+        self._evaluate(batch, batch_idx, "test")
 
     def on_validation_epoch_start(self) -> None:
         """Start counting anew, with one model: each rank has moving averages of its own."""
@@ -266,8 +267,10 @@ class AutoencoderModule(LightningModule):
         ]
 
     def _objective(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        # A seed for each step, batch of its accumulation and rank: no state of it needs saving.
-        place = [self.seed, self.global_step, batch_idx, self.global_rank]
+        # A seed for each step and batch: no state of it needs saving. Where the batches of a step
+        # are the same, so are the draws, whether one process has them in turn or several at once.
+        index = batch_idx * self.trainer.world_size + self.global_rank
+        place = [self.seed, self.global_step, index, 0]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
         values: dict[str, Tensor] = self.objective(
@@ -275,13 +278,18 @@ class AutoencoderModule(LightningModule):
         )
         return values
 
-    def _evaluate(self, batch: Batch, batch_idx: int) -> None:
+    def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
         weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
-        for name, value in self._objective(batch, batch_idx).items():
+        values = self._objective(batch, batch_idx)
+        written, reference = self._reconstruct(batch)
+        if not self.datamodule.has_own(split, batch_idx):  # it was to keep step with the others
+            for name in (*values, *weights):
+                self._sum(name).update(0.0)
+            return
+        for name, value in values.items():
             self._sum(name).update(value.double() * weights[self._weight_of(name)])
         for name, weight in weights.items():
             self._sum(name).update(weight)
-        written, reference = self._reconstruct(batch)
         tokenizer = self.datamodule.tokenizer
         self.reconstruction.update(
             written,
