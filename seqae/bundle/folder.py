@@ -132,21 +132,25 @@ def add_density(folder: Path, density: Density) -> None:
 
     Raises:
         ValueError: if the folder is no bundle, or not whole but for its density.
-        OSError: if it cannot be written; the bundle is then as it was.
+        OSError: if it cannot be written; the bundle is then as it was, or has the new one.
     """
     digests = _check_manifest(folder, with_density=False)
     data, path, kept = density_to_bytes(density), folder / DENSITY, folder / f".{DENSITY}.old"
     kept.unlink(missing_ok=True)  # of a process that was killed
     if path.exists():
         os.link(path, kept)  # which needs no room to be put back
+    manifest = _manifest({**digests, DENSITY: _hash(data)})
     try:
         _replace_file(path, data)
-        _replace_file(folder / MANIFEST, _manifest({**digests, DENSITY: _hash(data)}))
+        _replace_file(folder / MANIFEST, manifest)
     except OSError:
-        if kept.exists():
-            os.replace(kept, path)
-        else:
-            path.unlink(missing_ok=True)
+        # What fails behind the last rename takes nothing back: both are in their places.
+        if (folder / MANIFEST).read_bytes() != manifest:
+            if kept.exists():
+                os.replace(kept, path)
+            else:
+                path.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
         raise
     kept.unlink(missing_ok=True)
 
