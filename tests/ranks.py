@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,13 @@ def _be_rank(folder: Path, rank: int, ranks: int, port: int, options: list[objec
         sys.stdout = sys.stderr = out
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-        status = run_seqae(*options)
-        out.flush()
-    return status
+        try:
+            return run_seqae(*options)
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        finally:
+            out.flush()
 
 
 def _statuses(children: list[int], deadline: float) -> list[int]:

@@ -285,6 +285,7 @@ class AutoencoderModule(LightningModule):
         if not self.datamodule.has_own(split, batch_idx):  # it was to keep step with the others
             for name in (*values, *weights):
                 self._sum(name).update(0.0)
+            self.reconstruction.update([], [], [], [])
             return
         for name, value in values.items():
             self._sum(name).update(value.double() * weights[self._weight_of(name)])
