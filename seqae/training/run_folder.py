@@ -165,6 +165,11 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
                 f"`run_dir` must hold files and folders of its own, but {path} is a link or no "
                 f"regular file. Name another one, or move it away."
             )
+        if path.exists() and not os.access(path, os.W_OK):
+            raise ValueError(
+                f"`run_dir` must be a folder that can be written, but {path} cannot. Change its "
+                f"mode, or name another one with `--run_dir`."
+            )
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         reason = "is not a folder" if not existing.is_dir() else "cannot be written"
