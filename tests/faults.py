@@ -4,35 +4,57 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+CALLS = ("fsync", "replace", "rename", "symlink", "mkdir", "unlink")
+
 
 class Faults:
-    """Makes the n-th of a process's file system calls fail.
+    """Makes the n-th of a process's file system calls fail: CALLS, opening to write, writing.
 
     Args:
         number: errno of the failure.
         at: which call fails, from 0; None only counts.
+        within: only calls on paths in this folder are counted.
+
+    Attributes:
+        calls: what was called, by name and path.
     """
 
-    def __init__(self, number: int = errno.ENOSPC, at: int | None = None) -> None:
-        self.number, self.at, self.count = number, at, 0
+    def __init__(
+        self, number: int = errno.ENOSPC, at: int | None = None, within: Path | None = None
+    ) -> None:
+        self.number, self.at = number, at
+        self.calls: list[str] = []
+        self.within = None if within is None else str(within)
         self.failed: str | None = None
 
-    def _tick(self, name: str) -> None:
-        self.count += 1
-        if self.at is not None and self.count - 1 == self.at:
-            self.failed = name
+    def _tick(self, name: str, path: Any) -> None:
+        if isinstance(path, int):
+            path = os.readlink(f"/proc/self/fd/{path}")
+        if self.within is not None and not str(path).startswith(self.within):
+            return
+        self.calls.append(f"{name} {path}")
+        if len(self.calls) - 1 == self.at:
+            self.failed = self.calls[-1]
             raise OSError(self.number, os.strerror(self.number))
+
+    @property
+    def count(self) -> int:
+        """How many calls there were."""
+        return len(self.calls)
 
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: Any, **options: Any) -> Any:
-            self._tick(name)
+            path = arguments[1] if name in ("replace", "rename", "symlink") else arguments[0]
+            self._tick(name, path)
             return call(*arguments, **options)
 
         return wrapped
@@ -43,8 +65,8 @@ class Faults:
         def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
             if not set(mode) & set("wxa+"):
                 return real(file, mode, *arguments, **options)
-            self._tick("open")
-            return _File(real(file, mode, *arguments, **options), self)
+            self._tick("open", file)
+            return _File(real(file, mode, *arguments, **options), self, file)
 
         return opened
 
@@ -52,8 +74,9 @@ class Faults:
     def active(self) -> Iterator[Faults]:
         """Patch the calls."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(builtins, "open", self._opened(builtins.open))
-            for name in ("fsync", "replace", "symlink"):
+            for module in (builtins, io):  # Path.open is io.open
+                patch.setattr(module, "open", self._opened(module.open))
+            for name in CALLS:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
             yield self
 
@@ -61,11 +84,11 @@ class Faults:
 class _File:
     """A file whose writes may fail."""
 
-    def __init__(self, file: Any, faults: Faults) -> None:
-        self._file, self._faults = file, faults
+    def __init__(self, file: Any, faults: Faults, path: Any) -> None:
+        self._file, self._faults, self._path = file, faults, path
 
     def write(self, data: Any) -> int:
-        self._faults._tick("write")
+        self._faults._tick("write", self._path)
         return self._file.write(data)
 
     def __getattr__(self, name: str) -> Any:

@@ -216,9 +216,9 @@ def first_gradients(folder: Path, module: AutoencoderModule) -> dict[str, torch.
 
 
 def expected_gradients(
-    folder: Path, seen: list[tuple[int, int, list[str]]]
+    folder: Path, seen: list[tuple[int, list[str]]]
 ) -> tuple[AutoencoderModule, dict[str, torch.Tensor]]:
-    """Of all sentences of the first step together: (place in the accumulation, rank, sentences)."""
+    """Of all sentences of the first step together: (place among its batches, sentences)."""
     loaded = seqae.load(folder / "run")
     objective = Adversarial(hidden_dim=16)
     objective.build(loaded.autoencoder)
@@ -226,9 +226,9 @@ def expected_gradients(
     module.load_state_dict(checkpoint(folder)["state_dict"])  # not moved: the rate is 0
     total = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
     targets = 0
-    for place, rank, sentences in seen:
+    for place, sentences in seen:
         batch = collate([[*map(int, s.split())] for s in sentences], loaded.autoencoder.vocabulary)
-        seed = np.random.SeedSequence([0, 0, place, rank]).generate_state(1, np.uint64)[0]
+        seed = np.random.SeedSequence([0, 0, place, 0]).generate_state(1, np.uint64)[0]
         generator = Generator().manual_seed(int(seed) % 2**63)
         loss = objective(loaded.autoencoder, batch, 0, generator)["loss"]
         found = contracts.gradients(loss * batch.num_targets, module)
@@ -260,7 +260,7 @@ def test_accumulation_adds_up_the_gradients_of_both_players(tmp_path, text):
     options = [*FIXED, "--trainer.accumulate_grad_batches", 2, "--trainer.gradient_clip_val", 0]
     fit(tmp_path / "a", text, *options, "--trainer.max_steps", 1)
     rows = read_rows(tmp_path / "a" / "rank0.jsonl")
-    seen = [(place, 0, row["sentences"]) for place, row in enumerate(rows)]
+    seen = [(place, row["sentences"]) for place, row in enumerate(rows)]
     assert len(seen) == 2
     # Each batch of the accumulation counts the same: weighed by their tokens they must be equal.
     halves = [expected_gradients(tmp_path / "a", [one]) for one in seen]
@@ -282,7 +282,7 @@ def test_two_processes_have_the_gradient_of_one_at_the_same_sentences(tmp_path, 
     seen = []
     for rank in (0, 1):
         (row,) = read_rows(tmp_path / "a" / f"rank{rank}.jsonl")
-        seen.append((0, rank, row["sentences"]))
+        seen.append((rank, row["sentences"]))
     module, expected = expected_gradients(tmp_path / "a", seen)
     torch.testing.assert_close(first_gradients(tmp_path / "a", module), expected)
 

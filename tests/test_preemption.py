@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from ranks import FORKS, run_on_ranks
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.training import checkpointing
@@ -31,26 +35,27 @@ class Sender(Callback):
     """Sends this process signals at a moment.
 
     Args:
-        moment: `batch N`, counted over epochs, or `validation N`, both from 0.
+        moment: within `batch N`, counted over epochs, or `validation N`, both from 0.
         numbers: of the signals.
+        rank: the one that gets them.
     """
 
-    def __init__(self, moment: str, numbers: list[int]) -> None:
-        self.moment, self.numbers = moment, numbers
+    def __init__(self, moment: str, numbers: list[int], rank: int = 0) -> None:
+        self.moment, self.numbers, self.rank = moment, numbers, rank
         self.batches = self.validations = 0
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    def on_before_backward(
+        self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor
     ) -> None:
-        self._send(f"batch {self.batches}")
+        self._send(f"batch {self.batches}", trainer)
         self.batches += 1
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._send(f"validation {self.validations}")
+        self._send(f"validation {self.validations}", trainer)
         self.validations += 1
 
-    def _send(self, now: str) -> None:
-        if now == self.moment:
+    def _send(self, now: str, trainer: Trainer) -> None:
+        if now == self.moment and trainer.global_rank == self.rank:
             for number in self.numbers:
                 os.kill(os.getpid(), number)
 
@@ -71,9 +76,10 @@ def whole(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> 
     return run
 
 
-def sender(moment: str, *numbers: int) -> list[object]:
+def sender(moment: str, *numbers: int, rank: int = 0) -> list[object]:
     path = f"{Sender.__module__}.Sender"
-    arguments = {"moment": moment, "numbers": [int(number) for number in numbers]}
+    told = [int(number) for number in numbers]
+    arguments = {"moment": moment, "numbers": told, "rank": rank}
     return ["--trainer.callbacks", json.dumps([{"class_path": path, "init_args": arguments}])]
 
 
@@ -129,8 +135,75 @@ def test_a_signal_at_the_end_of_an_epoch_waits_for_its_validation(
         assert figures(run) == figures(tmp_path / "whole")
 
 
+def test_twice_in_a_row(arguments: list[object], whole: Path, tmp_path: Path) -> None:
+    """Stopped, requeued, and stopped again, at once and later; in the same folder."""
+    run = tmp_path / "run"
+    first = sender("batch 3", signal.SIGUSR1)
+    assert run_seqae("fit", *arguments, *first, "--run_dir", run) == REQUEUE
+    for moment in ("batch 0", "batch 4"):  # of those that are left
+        again = ["--run_dir", run, "--resume", "auto", *sender(moment, signal.SIGTERM)]
+        assert run_seqae("fit", *arguments, *again) == REQUEUE
+    names = [path.name for path in checkpoints(run / "checkpoints")]
+    assert names == ["step=10.ckpt", "step=5.ckpt"]
+    assert run_seqae("fit", "--resume", run, "--trainer.callbacks", "null") == 0
+    assert figures(run) == figures(whole)
+
+
+def test_within_an_accumulation_window(arguments: list[object], tmp_path: Path) -> None:
+    """It is trained to its end: the gradients of half of it are nowhere."""
+    windows = [*arguments, "--trainer.accumulate_grad_batches", 3]
+    assert run_seqae("fit", *windows, "--run_dir", tmp_path / "whole") == 0
+    for batch, step in ((0, 1), (1, 1), (3, 2), (6, 3)):  # of epochs of 3 and 2 batches
+        run = tmp_path / f"{batch}"
+        told = sender(f"batch {batch}", signal.SIGTERM)
+        assert run_seqae("fit", *windows, *told, "--run_dir", run) == REQUEUE
+        assert [path.name for path in checkpoints(run / "checkpoints")] == [f"step={step}.ckpt"]
+        assert run_seqae("fit", "--resume", run, "--trainer.callbacks", "null") == 0
+        assert figures(run) == figures(tmp_path / "whole")
+
+
+@FORKS
+def test_a_signal_to_one_of_two_processes(arguments: list[object], tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert run_on_ranks(tmp_path / "a", "fit", *arguments, "--run_dir", whole) == [0, 0]
+    told = sender("batch 1", signal.SIGTERM, rank=1)
+    options = [*arguments, "--run_dir", run, "--resume", "auto"]
+    assert run_on_ranks(tmp_path / "b", "fit", *options, *told) == [REQUEUE, REQUEUE]
+    assert "another process was told to stop" in (tmp_path / "b" / "rank0.txt").read_text()
+    assert run_on_ranks(tmp_path / "c", "fit", *options) == [0, 0]
+    assert figures(run) == figures(whole)
+
+
+def test_it_says_saved_when_it_is(
+    arguments: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An asynchronous save that fails is no requeue."""
+    write = checkpointing.write_file
+
+    def refuse(path: Path, content: Any) -> None:
+        time.sleep(0.3)  # in its thread
+        if path.name == "step=6.ckpt":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(checkpointing, "write_file", refuse)
+    options = ["--checkpoint.asynchronous", "true", "--run_dir", tmp_path / "run"]
+    assert run_seqae("fit", *arguments, *options, *sender("batch 5", signal.SIGTERM)) == 1
+    said = capsys.readouterr()
+    assert "No space left" in said.err
+    assert "which is saved" not in said.out
+
+
+@pytest.mark.parametrize("is_asynchronous", ["false", "true"])
 def test_a_signal_during_a_save(
-    arguments: list[object], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[object],
+    whole: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_asynchronous: str,
 ) -> None:
     run = tmp_path / "run"
     write, sent = checkpointing.write_file, []
@@ -143,9 +216,12 @@ def test_a_signal_during_a_save(
 
     monkeypatch.setattr(checkpointing, "write_file", write_and_send)
     options = ["--checkpoint.every_n_steps", 3, "--run_dir", run]
+    options += ["--checkpoint.asynchronous", is_asynchronous]
     assert run_seqae("fit", *arguments, *options) == REQUEUE
     names = [path.name for path in checkpoints(run / "checkpoints")]
-    assert names == ["step=5.ckpt", "step=3.ckpt"]  # behind the validation of step 4
+    # Behind the validation of step 4. A thread may send it a batch later.
+    assert names in (["step=4.ckpt", "step=3.ckpt"], ["step=5.ckpt", "step=3.ckpt"])
+    assert "val/loss" in read_rows(run / "metrics.jsonl")[-1] or is_asynchronous == "true"
     assert run_seqae("fit", "--resume", run) == 0
     assert figures(run) == figures(whole)
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from ranks import FORKS, run_on_ranks
 from small import (
     COMMAND,
     CONFIGS,
@@ -30,8 +31,6 @@ from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.training.checkpointing import CheckpointWriter
 
-# A loader worker is forked while gloo or OpenMP threads may exist; Python 3.12 tells of it.
-FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 # The command turns off such advice of Lightning's; here its classes are used without the command.
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 
@@ -69,6 +68,7 @@ WAYS: dict[str, list[object]] = {
     "without validation": ["--data.val_percent", 0],
     "validating at every second epoch": ["--trainer.check_val_every_n_epoch", 2],
     "until a step": ["--trainer.max_epochs", -1, "--trainer.max_steps", 17],
+    "saving asynchronously": ["--checkpoint.asynchronous", "true"],
 }
 MOMENTS = (
     "before the first step",
@@ -121,6 +121,76 @@ def test_resume_equals_uninterrupted(uninterrupted: Path, tmp_path: Path, moment
     before = [s for batch in whole if batch["step"] < step for s in batch["sentences"]]
     after = [s for batch in read_rows(tmp_path / "rank0.jsonl") for s in batch["sentences"]]
     check_sentences(before + after, [s for batch in whole for s in batch["sentences"]])
+
+
+LATENT: dict[str, list[object]] = {
+    name: ["--model.autoencoder.latent", name, "--model.autoencoder.latent.latent_dim", 16]
+    for name in ("DeterministicLatent", "GaussianLatent", "VectorQuantisedLatent")
+}
+OBJECTIVES: dict[str, list[object]] = {
+    "adversarial, with noise": [
+        *("--model.objective", "Adversarial", "--model.objective.hidden_dim", 16),
+        *("--model.objective.delete", 0.2, "--model.objective.blank", 0.1),
+    ],
+    "vector-quantised": [*LATENT["VectorQuantisedLatent"], "--model.objective", "Reconstruction"],
+    "a KL weight in cycles": [
+        *(*LATENT["GaussianLatent"], "--model.objective", "Variational"),
+        *("--model.objective.kl_cycles", 3, "--model.objective.kl_warmup_steps", 15),
+    ],
+    "batch norm, encoder first": [
+        *(*LATENT["GaussianLatent"], "--model.autoencoder.latent.batch_norm", 0.3),
+        *("--model.objective", "Variational", "--model.objective.aggressive_steps", 9),
+        *("--model.objective.encoder_updates", 2),
+    ],
+    "pretrained, decoder anew": [
+        *(*LATENT["GaussianLatent"], "--model.objective", "Variational"),
+        *("--model.objective.pretraining_steps", 8),
+    ],
+}
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    path = run / "checkpoints" / "last.ckpt"
+    weights: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return weights
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_with_a_state_of_its_own(tmp_path: Path, text: Path, objective: str) -> None:
+    """To the last bit of the figures and of the weights, from mid-epoch and from its end."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", whole]
+    options += ["--model.autoencoder.encoder.dropout", 0.2, *OBJECTIVES[objective]]
+    options += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100]
+    assert run_seqae("fit", *options) == 0
+    end = max(row["step"] for row in figures(whole)) // 3
+    expected = final_weights(whole)
+    for step in (end - 2, end):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(whole, run, symlinks=True)
+        point_to(run, step)
+        assert run_seqae("fit", "--resume", run) == 0
+        assert figures(run) == figures(whole)
+        for name, weight in final_weights(run).items():
+            assert torch.equal(weight, expected[name]), name
+
+
+@FORKS
+@pytest.mark.parametrize("objective", ["adversarial, with noise", "vector-quantised"])
+def test_two_processes_resume_to_the_last_bit(tmp_path: Path, text: Path, objective: str) -> None:
+    """Each has random numbers of its own, which dropout takes."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, *OBJECTIVES[objective]]
+    options += ["--model.autoencoder.encoder.dropout", 0.2, "--trainer.max_epochs", 2]
+    options += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100]
+    assert run_on_ranks(tmp_path / "said", "fit", *options, "--run_dir", whole) == [0, 0]
+    shutil.copytree(whole, run, symlinks=True)
+    point_to(run, 2)
+    assert run_on_ranks(tmp_path / "said", "fit", "--resume", run) == [0, 0]
+    assert figures(run) == figures(whole)
+    expected = final_weights(whole)
+    for name, weight in final_weights(run).items():
+        assert torch.equal(weight, expected[name]), name
 
 
 def point_to(run: Path, step: int) -> None:
@@ -245,6 +315,118 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(
     capsys.readouterr()
     assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 5) == 1
     assert "its tokenizer comes out another one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["budget", "text", "model"])
+def test_a_change_that_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """It is said; with another order the epoch begins anew, and no sentence of it is missing."""
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    run = tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 2]
+    options += ["--data.tokenizer", "ByteTokenizer", "--checkpoint.every_n_steps", 1]
+    options += ["--data.val_percent", 0, "--data.test_percent", 0, "--checkpoint.keep", 100]
+    assert run_seqae("fit", *options, "--run_dir", run) == 0
+    steps = max(row["step"] for row in figures(run)) // 2
+    point_to(run, steps + 2)  # within the second epoch
+    changes = {
+        "budget": (["--data.batch_tokens", 200], "data.batch_tokens was 96, is 200"),
+        "text": ([], "data: `data.train` has changed, so that the epoch begins anew"),
+        "model": (
+            ["--model.autoencoder.encoder.dropout", 0.1],
+            "model.autoencoder.encoder.init_args.dropout was 0.0, is 0.1",
+        ),
+    }
+    if change == "text":
+        write_text(text, [f"{sentence}!" for sentence in numbered(60)])
+    arguments, told = changes[change]
+    capsys.readouterr()
+    again = ["--resume", run, *arguments, "--trainer.callbacks", recorder(tmp_path)]
+    assert run_seqae("fit", *again) == 1
+    assert "write `--resume_changed true`" in capsys.readouterr().err or change == "text"
+    assert run_seqae("fit", *again, "--resume_changed", "true") == 0
+    assert told in capsys.readouterr().out
+    batches = read_rows(tmp_path / "rank0.jsonl")
+    assert {batch["epoch"] for batch in batches} == {1}
+    seen = recorded(batches)
+    assert len(set(seen)) == len(seen) == (60 if change != "model" else 60 - 60 + len(seen))
+    assert read_rows(run / "metrics.jsonl")[-1]["step"] >= steps + 2
+
+
+def test_another_size_is_refused_even_then(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", run]
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 1) == 0
+    capsys.readouterr()
+    again = ["--resume", run, "--model.autoencoder.encoder.hidden_dim", 16]
+    assert run_seqae("fit", *again, "--resume_changed", "true") == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "`ckpt_path` must be a checkpoint of the model that is configured" in said
+
+
+def test_what_may_change_is_told_a_line_each(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", run]
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 1) == 0
+    capsys.readouterr()
+    changes = ["--trainer.max_epochs", 2, "--model.learning_rate", 0.001, "--samples", 1]
+    assert run_seqae("fit", "--resume", run, *changes) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "changed since" in line]
+    assert lines == [
+        "changed since the run began: model.learning_rate was 0.01, is 0.001",
+        "changed since the run began: samples was 0, is 1",
+        "changed since the run began: trainer.max_epochs was 1, is 2",
+    ]
+
+
+# --resume auto
+
+
+def test_auto_takes_the_newest_of_its_configuration(
+    tmp_path: Path,
+    text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two configurations side by side, and none yet of the third."""
+    monkeypatch.chdir(tmp_path)
+    options = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 1]
+    auto, other = ["--resume", "auto"], ["--model.learning_rate", 0.5]
+    found: dict[str, list[Path]] = {"one": [], "other": []}
+    for name, more in (("one", []), ("other", other), ("one", []), ("other", other)):
+        before = set(Path("runs").glob("*/*"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("time.strftime", lambda *_, name=name: f"run-{name}")
+            assert run_seqae("fit", *options, *more, *auto) == 0
+        new = sorted(set(Path("runs").glob("*/*")) - before)
+        said = capsys.readouterr().out
+        assert bool(new) == ("going on with" not in said)
+        found[name] += new
+        if not new:
+            assert f"going on with {found[name][0]} from step=" in said
+    assert [len(runs) for runs in found.values()] == [1, 1]
+
+
+def test_auto_with_a_folder_takes_the_run_that_is_there(
+    tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    options = ["-c", write_recipe(tmp_path), "--data.train", text]
+    options += ["--run_dir", run, "--resume", "auto"]
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 1) == 0
+    assert "going on" not in capsys.readouterr().out
+    assert run_seqae("fit", *options, "--trainer.max_epochs", 2) == 0
+    said = capsys.readouterr().out
+    assert f"going on with {run} from step=7.ckpt" in said
+    assert "changed since the run began: trainer.max_epochs was 1, is 2" in said
+    assert run_seqae("fit", *options, "--data.seed", 1) == 1
+    assert "`data.seed` must be 0 as in the run that goes on" in capsys.readouterr().err
 
 
 # On another number of ranks: each rank is played in turn, so that Lightning's loops run quickly

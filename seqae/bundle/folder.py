@@ -112,6 +112,19 @@ def write_bundle(
     _replace_folder(folder, contents)
 
 
+def restore_bundle(folder: Path) -> None:
+    """Put back the bundle that a process which was killed had moved away, and clear what it left.
+
+    Args:
+        folder: the bundle's; it need not be there.
+    """
+    folder, new, old = _places(folder)
+    if old.exists() and not folder.exists():  # it was killed between two renames
+        old.rename(folder)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
 def add_density(folder: Path, density: Density) -> None:
     """Put a density into a bundle, in place of the one that may be there, whole or not.
 
@@ -119,11 +132,27 @@ def add_density(folder: Path, density: Density) -> None:
 
     Raises:
         ValueError: if the folder is no bundle, or not whole but for its density.
+        OSError: if it cannot be written; the bundle is then as it was, or has the new one.
     """
     digests = _check_manifest(folder, with_density=False)
-    data = density_to_bytes(density)
-    _replace_file(folder / DENSITY, data)
-    _replace_file(folder / MANIFEST, _manifest({**digests, DENSITY: _hash(data)}))
+    data, path, kept = density_to_bytes(density), folder / DENSITY, folder / f".{DENSITY}.old"
+    kept.unlink(missing_ok=True)  # of a process that was killed
+    if path.exists():
+        os.link(path, kept)  # which needs no room to be put back
+    manifest = _manifest({**digests, DENSITY: _hash(data)})
+    try:
+        _replace_file(path, data)
+        _replace_file(folder / MANIFEST, manifest)
+    except OSError:
+        # What fails behind the last rename takes nothing back: both are in their places.
+        if (folder / MANIFEST).read_bytes() != manifest:
+            if kept.exists():
+                os.replace(kept, path)
+            else:
+                path.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
+        raise
+    kept.unlink(missing_ok=True)
 
 
 def read_bundle(
@@ -339,6 +368,7 @@ def _replace_file(path: Path, data: bytes) -> None:
     try:
         _write_file(new, data)
         os.replace(new, path)
+        _sync_folder(path.parent)
     finally:
         new.unlink(missing_ok=True)
 
@@ -347,17 +377,13 @@ def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files and their manifest beside the folder, and let them take its place."""
     digests = {name: _hash(data) for name, data in contents.items()}
     contents = {**contents, MANIFEST: _manifest(digests)}
-    folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
-    new = folder.with_name(f".{folder.name}.new")
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():  # a process was killed between the two renames
-        old.rename(folder)
-    for left_over in (new, old):
-        shutil.rmtree(left_over, ignore_errors=True)
+    restore_bundle(folder)
+    folder, new, old = _places(folder)
     try:
         new.mkdir()
         for name, data in contents.items():
             _write_file(new / name, data)
+        _sync_folder(new)
         if folder.exists():
             folder.rename(old)
         try:
@@ -366,6 +392,22 @@ def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
             if old.exists():
                 old.rename(folder)
             raise
+        _sync_folder(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _places(folder: Path) -> tuple[Path, Path, Path]:
+    """A bundle's folder, and where the next and the last one are while it is replaced."""
+    folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
+    return folder, folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until a folder's list of names is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

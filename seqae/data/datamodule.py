@@ -144,8 +144,10 @@ class TextDataModule(LightningDataModule):
         self._untrained = tokenizer
         self._folder: Path | None = None
         self._prepared: PreparedData | None = None
+        self.allows_another_order = False  # on a resume, because the user asked for it
         self._resumed: ResumedOrder | None = None
         self._train_sampler: TokenBudgetBatchSampler | None = None
+        self._eval_samplers: dict[Split, TokenBudgetBatchSampler] = {}
         self._stream: TokenStream | None = None
         self._stream_state: dict[str, Any] | None = None  # of the run that goes on
 
@@ -342,6 +344,13 @@ class TextDataModule(LightningDataModule):
         """Batches of this process; none where nothing is held out."""
         return self._eval_loader("test")
 
+    def has_own(self, split: Split, batch_idx: int) -> bool:
+        """Whether a batch of an evaluation is this process's own.
+
+        Else it only keeps step with processes that have one more, and counts for nothing.
+        """
+        return batch_idx < self._eval_samplers[split].num_own
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test sentences; `predict_rows` says which ones a batch holds."""
         # Lightning insists on rebuilding a batch sampler for prediction, so there is none here.
@@ -387,14 +396,18 @@ class TextDataModule(LightningDataModule):
             self._stream_state = state_dict["stream"]
             return
         order = state_dict["order"]
+        place = {name: value for name, value in state_dict.items() if name != "order"}
         for key, now in self._order().items():
-            if order[key] != now:
+            if order[key] == now:
+                continue
+            if not self.allows_another_order:
                 raise ValueError(
                     f"`{key}` must be {order[key]}, as in the run that goes on, but it is {now} "
                     f"instead: the order of the sentences would be another. Put it back, or train "
                     f"anew."
                 )
-        place = {name: value for name, value in state_dict.items() if name != "order"}
+            log.warning(f"data: `{key}` has changed, so that the epoch begins anew in its order")
+            place |= {"steps": 0, "consumed": 0}
         self._resumed = ResumedOrder(**place)
         self.trainer.callbacks.append(self._resumed)  # type: ignore[attr-defined]
 
@@ -416,7 +429,9 @@ class TextDataModule(LightningDataModule):
                     f"or set `data.{split}_percent` above 0."
                 )
             return []
-        return self._loader(split, self._sampler(split, self.eval_batch_tokens, shuffle=False))
+        sampler = self._sampler(split, self.eval_batch_tokens, shuffle=False)
+        self._eval_samplers[split] = sampler
+        return self._loader(split, sampler)
 
     def _sampler(self, split: Split, batch_tokens: int, shuffle: bool) -> TokenBudgetBatchSampler:
         return TokenBudgetBatchSampler(

@@ -33,8 +33,10 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         lengths: (N,) tokens of each sentence, bos and eos counted.
         batch_tokens: budget of a batch, rows times the padded length.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own; otherwise all have that of epoch 0,
-            in which long and short batches are mixed, so that a part of it is a fair sample.
+        shuffle: whether each epoch has an order of its own; otherwise, for an evaluation, all have
+            that of epoch 0, in which long and short batches are mixed, so that a part of it is a
+            fair sample. In an evaluation a rank may have no batch of its own in the last step,
+            where there are too few sentences: it gets another rank's, see `num_own`.
         rank: this process's number.
         world_size: how many processes share the plan.
         rounding: of rows and padded lengths.
@@ -89,13 +91,22 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         dealt = self._dealing()
         for index in range(self.rank, len(dealt), self.world_size):
             yield dealt[index].tolist()
+        if not self.shuffle and self.num_own < len(self):
+            yield dealt[0].tolist()
 
     def __len__(self) -> int:
         if self._consumed_before:
             return self._steps_before + len(self._dealing()) // self.world_size
         if self._batches is None:
             self._batches = count_batches(self.lengths, self.batch_tokens, self.rounding)
+        if not self.shuffle:
+            return -(-self._batches // self.world_size)
         return count_steps(self._batches, len(self.lengths), self.world_size)
+
+    @property
+    def num_own(self) -> int:
+        """How many of its batches are this rank's own; those behind them are others'."""
+        return len(range(self.rank, len(self._dealing()), self.world_size))
 
     def _dealing(self) -> BatchPlan:
         """What is left of the epoch, dealt to the ranks; planned once."""
@@ -109,7 +120,8 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
             )
             if self._consumed_before:
                 plan = plan.after(self._consumed_before)
-            self._dealt = deal(plan, self.world_size)
+            is_short = not self.shuffle and len(self.lengths) < len(self) * self.world_size
+            self._dealt = plan if is_short else deal(plan, self.world_size)
         return self._dealt
 
 

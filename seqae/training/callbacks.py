@@ -17,12 +17,13 @@ import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqae.batch import Batch
-from seqae.bundle.folder import write_bundle
+from seqae.bundle.folder import restore_bundle, write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice, check_range
 from seqae.terminal import visible
 from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
+from seqae.training.storage import cannot_write
 
 SHOWN_WIDTH = 60  # characters of a sample sentence on the terminal
 
@@ -160,6 +161,11 @@ class BundleWriter(Callback):
         self.best, self.validated_step = state_dict["best"], state_dict["validated_step"]
         self.is_settled = state_dict["is_settled"]
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Put right what a process that was killed has left: the best so far may not come again."""
+        if stage == "fit" and trainer.is_global_zero:
+            restore_bundle(self.folder)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the stopwatch."""
         self._started = time.perf_counter()
@@ -226,19 +232,23 @@ class BundleWriter(Callback):
             "data": ", ".join(map(without_path, pl_module.datamodule.train_sources)),
             "config": shareable(self.config or {}),
         }
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        write_bundle(
-            self.folder,
-            pl_module.whole,
-            pl_module.datamodule.tokenizer,
-            metrics,
-            training,
-            [
-                {"text": row["text"], "reconstruction": row["reconstruction"]}
-                for row in sample_reconstructions(pl_module, self.samples)
-            ],
-            pl_module.datamodule.settings.cleaning.normalization,
-        )
+        selftest = [
+            {"text": row["text"], "reconstruction": row["reconstruction"]}
+            for row in sample_reconstructions(pl_module, self.samples)
+        ]
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            write_bundle(
+                self.folder,
+                pl_module.whole,
+                pl_module.datamodule.tokenizer,
+                metrics,
+                training,
+                selftest,
+                pl_module.datamodule.settings.cleaning.normalization,
+            )
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
 
 
 class RandomState(Callback):

@@ -1,14 +1,16 @@
 """Checkpoints: the state of training, saved so that `--resume` goes on exactly where it was.
 
 A checkpoint is in its place only when it is whole (storage.py); `last.ckpt` points to the newest,
-and moves only after that. What is due at the last batch of an epoch is saved after the epoch's
-validation: a resume from between the two would leave that validation out.
+and moves only after that. What is due after a batch is saved before the next one, or at the end of
+the epoch: behind the batch's row of figures and behind the validation that may follow it. A resume
+from a moment before would leave these out.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -26,7 +28,17 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
-from seqae.training.storage import CHUNK, TRAILER_BYTES, is_whole, sync_folder, write_file
+from seqae.training.metrics_file import MetricsFile
+from seqae.training.module import not_finite
+from seqae.training.storage import (
+    CHUNK,
+    TRAILER_BYTES,
+    cannot_write,
+    is_whole,
+    sync_folder,
+    write_file,
+    write_link,
+)
 
 LAST = "last.ckpt"
 COMPLETE = "complete.json"  # the last file of a sharded checkpoint: what the others must be
@@ -92,7 +104,10 @@ class SafeCheckpointIO(CheckpointIO):
         self.wait()
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
         write_file(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
         if self._on_written is not None:
             self._on_written(path)
@@ -120,42 +135,59 @@ class CheckpointWriter(Checkpoint):
         check_range("checkpoint.keep", keep, 1, 10**6)
         self.folder, self.every_n_steps, self.keep = folder, every_n_steps, keep
         self.io = SafeCheckpointIO(is_asynchronous, self._publish)
-        self._saved_step = 0
-        self._is_due = False
+        self._saved_step: int | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write and read through the safe way."""
+        """Write and read through the safe way; clear what a process that was killed has left."""
         trainer.strategy.checkpoint_io = self.io
+        if stage == "fit" and trainer.is_global_zero:
+            for left_over in self.folder.glob(".*.unfinished"):
+                _remove(left_over)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time."""
-        step = trainer.global_step
-        # Within an accumulation window the step does not move: it is saved once.
-        if not self.every_n_steps or step % self.every_n_steps or step == self._saved_step:
-            return
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            self._is_due = True
-        else:
+        """Save before this batch what was due after the one before."""
+        # Within an accumulation window the step has not moved since it was saved.
+        if self._is_due(trainer.global_step):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save what was due at the epoch's last batch."""
-        if self._is_due:
-            self._is_due = False
+        """Save what was due after the epoch's last batch."""
+        if self._is_due(trainer.global_step):
             self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save the end, so that training can go on with more epochs or steps."""
-        if self.every_n_steps and trainer.global_step != self._saved_step:
+        if self.every_n_steps:
+            self.save_for_good(trainer)
+        self.io.wait()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Leave out the batch that has been fetched and not begun."""
+        count_back(checkpoint["loops"]["fit_loop"])
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """What is loaded need not be saved again."""
+        self._saved_step = checkpoint["global_step"]
+
+    def save_for_good(self, trainer: Trainer) -> None:
+        """Save unless this step is saved, and wait until it is on the disk."""
+        if trainer.global_step != self._saved_step:
             self.save(trainer)
         self.io.wait()
 
     def save(self, trainer: Trainer) -> None:
-        """Save now; all ranks must call it at the same step."""
+        """Save now, between two batches; all ranks must call it at the same step."""
         self._saved_step = trainer.global_step
-        check_finite(trainer.lightning_module, trainer.global_step)
+        check_finite(trainer)
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.sync()
         path = self.folder / f"step={trainer.global_step}.ckpt"
         if isinstance(trainer.strategy, ModelParallelStrategy):
             self._save_sharded(trainer, path)
@@ -177,29 +209,59 @@ class CheckpointWriter(Checkpoint):
             self._publish(path)
         trainer.strategy.barrier("the shards are in their place")
 
+    def _is_due(self, step: int) -> bool:
+        every = self.every_n_steps
+        return every > 0 and step > 0 and step % every == 0 and step != self._saved_step
+
     def _publish(self, path: Path) -> None:
         """Point to the newest, and remove what is more than `keep`."""
-        link = self.folder / f".{LAST}.unfinished"
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.name)
-        os.replace(link, self.folder / LAST)
-        sync_folder(self.folder)
-        for old in checkpoints(self.folder)[self.keep :]:
-            _remove(old)
+        write_link(self.folder / LAST, path.name)
+        # A run that went on from an earlier step comes by those of a later one, which it has given
+        # up, or which are damaged: they must not crowd out what is good.
+        saved = checkpoints(self.folder)
+        earlier = saved[saved.index(path) :]
+        for old in {*saved} - {*earlier[: self.keep]}:
+            try:
+                _remove(old)
+            except OSError as error:  # a disk that fills up is told of by the next save
+                log.warning(f"{old} cannot be removed: {error.strerror}")
 
 
-def check_finite(pl_module: LightningModule, step: int) -> None:
+def check_finite(trainer: Trainer) -> None:
     """Refuse to save weights that are of no use, in the place of older ones that are.
 
     Raises:
-        ValueError: if any weight is NaN or infinite.
+        ValueError: on all ranks, if a weight or a moving average of any is NaN or infinite.
     """
-    for name, weight in pl_module.named_parameters():
-        if not torch.isfinite(weight.detach()).all():
-            raise ValueError(
-                f"`{name}` must be finite to be saved, but it has NaN or infinity at step "
-                f"{step:,}. Go on from the last checkpoint with a lower `model.learning_rate`."
-            )
+    module = trainer.lightning_module
+    found = not_finite(itertools.chain(module.named_parameters(), module.named_buffers()))
+    if not trainer.strategy.reduce_boolean_decision(found is None, all=True):
+        raise ValueError(
+            f"`{found or 'a weight of another process'}` must be finite to be saved, but it has "
+            f"NaN or infinity at step {trainer.global_step:,}. Go on from the last checkpoint with "
+            f"a lower `model.learning_rate`."
+        )
+
+
+def count_back(fit_loop: dict[str, Any]) -> None:
+    """Make Lightning's counts between two batches those of the moment behind the last one.
+
+    A checkpoint that is saved there goes on as it should; of one that is saved when the next batch
+    has been fetched, Lightning (2.6) takes that one for trained.
+
+    Args:
+        fit_loop: the loop's state in a checkpoint, changed in place.
+    """
+    progress = fit_loop["epoch_loop.batch_progress"]
+    trained = progress["current"]["processed"]
+    if progress["current"]["ready"] == trained:
+        return
+    is_within = trained > 0  # the epoch; else it begins anew, and nothing is to be caught up with
+    for count in (progress["total"], progress["current"]):
+        count["ready"] = count["processed"]
+        count["completed"] = count["processed"] - is_within
+    progress["is_last_batch"] = False
+    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= is_within
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -210,7 +272,7 @@ def checkpoints(folder: Path) -> list[Path]:
 def newest_checkpoint(folder: Path) -> Path | None:
     """What `last.ckpt` points to, or the newest checkpoint that is whole; damage is named."""
     last = folder / LAST
-    pointed = [folder / os.readlink(last)] if last.is_symlink() else []
+    pointed = [folder / Path(os.readlink(last)).name] if last.is_symlink() else []
     for path in dict.fromkeys([*pointed, *checkpoints(folder)]):
         if is_sealed(path) if path.is_dir() else is_whole(path):
             return path

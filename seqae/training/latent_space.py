@@ -16,6 +16,7 @@ from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
+from seqae.training.storage import cannot_write
 
 TABLE_SENTENCES = 1024  # training sentences that the tables look at: a second on a CPU
 TABLE_STEPS = 5  # of an interpolation
@@ -93,10 +94,15 @@ def fit_bundle_density(
     """
     if not limit or not folder.exists():
         return
-    model = load(folder, device)
+    model = load(folder, device, with_density=False)  # that of a run which was killed may be half
     latents = model.encode(spread(datamodule, "train", limit), "truncate")
-    if can_fit(latents):
-        add_density(folder, fit_density(latents))
+    if not can_fit(latents):
+        return
+    density = fit_density(latents)
+    try:
+        add_density(folder, density)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def spread(datamodule: TextDataModule, split: Literal["train", "val"], count: int) -> Sequence[str]:

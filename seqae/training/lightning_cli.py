@@ -30,7 +30,7 @@ from seqae.data.datamodule import TextDataModule
 from seqae.model.latents import StochasticLatent
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
-from seqae.training.checkpointing import CheckpointWriter
+from seqae.training.checkpointing import CheckpointWriter, checkpoints
 from seqae.training.collapse import CollapseMonitor
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.loggers import GuardedLogger, remembered_run
@@ -38,7 +38,13 @@ from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
-from seqae.training.resuming import check_changes, check_checkpoint, find_run, read_config
+from seqae.training.resuming import (
+    check_changes,
+    check_checkpoint,
+    find_run,
+    read_config,
+    run_of_folder,
+)
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.storage import check_room
 from seqae.training.threads import ThreadTuner
@@ -163,7 +169,8 @@ class TrainingCLI(LightningCLI):
             type=str | None,
             default=None,
             help="folder of a run to go on with: its configuration, from its newest checkpoint; "
-            "or auto: the newest run of the configuration that is given, or else a new one",
+            "or auto: the run in --run_dir, or else the newest run of the configuration that is "
+            "given, or else a new one",
         )
         parser.add_argument(
             "--resume_changed",
@@ -230,10 +237,10 @@ class TrainingCLI(LightningCLI):
                 check_choice("monitor", config.monitor, tuple(MONITORED))
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
-            if config.resume == "auto":
-                self._resume_newest()
-            self.is_resumed = config.ckpt_path is not None and (
-                Path(config.ckpt_path).resolve().is_relative_to(self.run_dir.resolve())
+            is_begun = config.resume == "auto" and self._find_newest()
+            self.is_resumed = is_begun or (
+                config.ckpt_path is not None
+                and Path(config.ckpt_path).resolve().is_relative_to(self.run_dir.resolve())
             )
             # The other ranks start when the folder has been made.
             if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -258,15 +265,23 @@ class TrainingCLI(LightningCLI):
                     given = arguments.get("id") or arguments.get("version")
                     arguments["id"] = given or remembered_run(self.run_dir)
 
-    def _resume_newest(self) -> None:
-        """Go on with the newest run of this configuration, if there is one."""
+    def _find_newest(self) -> bool:
+        """Go on with the run of `run_dir`, or the newest of this configuration, if there is one."""
         config = self.config["fit"]
-        others = (Path("runs") / config.name).glob("*/")
-        runs = [self.run_dir] if config.run_dir else sorted(others)
-        if found := find_run(self.resolved, runs):
-            self.run_dir, newest = found
-            config.run_dir, config.ckpt_path = str(self.run_dir), str(newest)
+        if config.run_dir is None:
+            found = find_run(self.resolved, sorted((Path("runs") / config.name).glob("*/")))
+        else:
+            found = run_of_folder(self.run_dir)
+        if found is None:
+            return False
+        self.run_dir, newest = found
+        config.run_dir = str(self.run_dir)
+        if newest is None:
+            print(f"{self.run_dir} has no checkpoint yet: it begins anew", flush=True)
+        else:
+            config.ckpt_path = str(newest)
             print(f"going on with {self.run_dir} from {newest.name}", flush=True)
+        return True
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         config = dict(config)
@@ -321,7 +336,7 @@ class TrainingCLI(LightningCLI):
                 options.checkpoint.keep,
                 options.checkpoint.asynchronous,
             )
-            callbacks += [writer, Preemption(writer.save, self.seconds)]
+            callbacks += [writer, Preemption(writer.save_for_good, self.seconds)]
         return callbacks
 
     def resolved_config(self) -> dict[str, Any]:
@@ -349,6 +364,7 @@ class TrainingCLI(LightningCLI):
                         f"file and name that."
                     )
         if self.command == "fit":
+            self.datamodule.allows_another_order = self.config["fit"].resume_changed
             self.datamodule.check_trainer(self.trainer)
             is_paired = self.datamodule.settings.reading.target_column is not None
             self.model.objective.check(self.model.autoencoder, is_paired)
@@ -360,7 +376,9 @@ class TrainingCLI(LightningCLI):
             # Sizes that do not go together are told before the folder is made.
             size = self.model.check_sizes(self.datamodule.vocabulary, self.datamodule.max_length)
             keep = self.config["fit"].checkpoint.keep
-            check_room(self.run_dir, (keep + 1) * size, f"{keep + 1} checkpoints")
+            there = len(checkpoints(self.run_dir / "checkpoints")) if self.is_resumed else 0
+            more = keep + 1 - min(keep, there)
+            check_room(self.run_dir, more * size, f"{more} checkpoint{'s' * (more > 1)}")
             self.run_folder.make(self.datamodule.report_files)
 
     def _pin_revisions(self) -> None:
@@ -400,6 +418,7 @@ class TrainingCLI(LightningCLI):
         if bundle.validated_step != self.trainer.global_step and len(
             self.datamodule.corpora["val"]
         ):
+            self.run_folder.forget_validation(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
             sentences = self.config["fit"].density_sentences

@@ -44,12 +44,14 @@ class Preempted(SystemExit):
 class Preemption(Callback):
     """Save and end at SIGTERM, SIGUSR1, Ctrl-C, or when the time is up.
 
-    A signal during validation is heeded when the validation is over, since a checkpoint stands
-    between two steps of training; one during a save, after it; a second one changes nothing, but a
-    second Ctrl-C ends the process at once.
+    A signal is heeded between two steps of training, when the figures of the last have been logged:
+    one during validation when that is over, one within an accumulation window behind it, and one
+    during a save after that. A second one changes nothing, but a second Ctrl-C ends the process at
+    once.
 
     Args:
-        save: saves the state of training; all ranks call it at the same step.
+        save: saves the state of training, and returns when it is on the disk; all ranks call it at
+            the same step.
         seconds: how long to train for, from now on; None does not stop.
         every_n_batches: how often the ranks ask one another, on several; a question costs a
             millisecond or less.
@@ -67,40 +69,28 @@ class Preemption(Callback):
         self._reason: str | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._batches = 0
-        self._has_waited = False  # for a validation
-        self._has_saved = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen. Lightning's own handlers, which save within the signal, are replaced."""
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._heed)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save if any rank was told to end.
-
-        Where a validation follows it goes first, because a resume from before it would leave it
-        out: then the end is that of the epoch, or of the next batch.
-        """
-        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or not self._is_told(trainer):
-            return
-        if self._validates_after(trainer, batch_idx) and not self._has_waited:
-            self._has_waited = True
-            return
-        self._save(trainer)
-        self._has_saved = True
-
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """End before the next batch: the figures of the last one have been logged by now."""
-        if self._has_saved:
+        """Save and end before this batch if any rank was told to.
+
+        The last one's row has been logged by now, and the validation is done that may follow it;
+        of an accumulation window that has begun, the gradients would not be saved.
+        """
+        self._batches += 1
+        if batch_idx % trainer.accumulate_grad_batches == 0 and self._is_told(trainer):
+            self._save(trainer)
             self._end(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same, behind the last batch and its validation."""
-        if self._has_saved or self._is_told(trainer, always=True):
+        """The same, behind the epoch's last batch and its validation."""
+        if self._is_told(trainer, always=True):
             self._save(trainer)
             self._end(trainer)
 
@@ -131,18 +121,10 @@ class Preemption(Callback):
             self._reason = self._reason or "the time is up"
         if trainer.world_size == 1:
             return self._reason is not None
-        self._batches += 1
-        if self._batches % self._every_n_batches and not always and not self._has_waited:
+        if self._batches < self._every_n_batches and not always:
             return False
+        self._batches = 0  # since they were asked
         return trainer.strategy.reduce_boolean_decision(self._reason is not None, all=False)
-
-    def _validates_after(self, trainer: Trainer, batch_idx: int) -> bool:
-        every = trainer.val_check_batch
-        if not trainer.enable_validation or every is None or every == float("inf"):
-            return False
-        if trainer.check_val_every_n_epoch is None:
-            batch_idx = trainer.fit_loop.epoch_loop.total_batch_idx
-        return (batch_idx + 1) % int(every) == 0
 
     def _end(self, trainer: Trainer) -> None:
         status = INTERRUPTED if self._reason == signal.SIGINT.name else REQUEUE

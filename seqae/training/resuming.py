@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from seqae.training.checkpointing import LAST, is_sealed, newest_checkpoint
+from seqae.training.checkpointing import LAST, checkpoints, is_sealed, newest_checkpoint
 from seqae.training.storage import is_whole
 
 # Other values of these give another order of the sentences, or another model.
@@ -43,8 +43,8 @@ def resume_arguments(args: list[str]) -> list[str]:
     if str(run_dir) == "auto":
         return args
     config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
-    if newest is None or not config.exists():
-        missing = "whole checkpoint" if config.exists() else "config.yaml"
+    if newest is None or not config.is_file():
+        missing = "whole checkpoint" if config.is_file() else "config.yaml"
         raise ValueError(
             f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
             f"{run_dir}. Choose another run, or start anew without `--resume`."
@@ -52,7 +52,7 @@ def resume_arguments(args: list[str]) -> list[str]:
     return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest), *rest]
 
 
-def find_run(config: Mapping[str, Any], runs: list[Path]) -> tuple[Path, Path] | None:
+def find_run(config: Mapping[str, Any], runs: list[Path]) -> tuple[Path, Path | None] | None:
     """The newest run of a configuration that can go on.
 
     Args:
@@ -73,6 +73,27 @@ def find_run(config: Mapping[str, Any], runs: list[Path]) -> tuple[Path, Path] |
         if (newest := newest_checkpoint(run_dir / "checkpoints")) is not None:
             found.append((newest.stat().st_mtime, run_dir, newest))
     return max(found)[1:] if found else None
+
+
+def run_of_folder(run_dir: Path) -> tuple[Path, Path | None] | None:
+    """The run that was begun in a folder, if one was.
+
+    Returns:
+        The folder and its newest whole checkpoint; None for one that was killed before its first.
+
+    Raises:
+        ValueError: if there are checkpoints, but all are damaged.
+    """
+    if not (run_dir / "config.yaml").is_file():
+        return None
+    folder = run_dir / "checkpoints"
+    newest = newest_checkpoint(folder)
+    if newest is None and (damaged := checkpoints(folder)):
+        raise ValueError(
+            f"`resume` must find a whole checkpoint, but all {len(damaged)} in {folder} are "
+            f"damaged. Remove {folder} to begin anew, or name another `--run_dir`."
+        )
+    return run_dir, newest
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:

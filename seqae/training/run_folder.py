@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,17 @@ from seqae.training.loggers import remember_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
 from seqae.training.preemption import Preempted
+from seqae.training.storage import write_text
+
+UNFINISHED = ".config.yaml.unfinished"
+
+# What a run writes to, and what it must be: links are not followed out of it.
+OWN = {
+    "config.yaml": stat.S_ISREG,
+    "metrics.jsonl": stat.S_ISREG,
+    "checkpoints": stat.S_ISDIR,
+    "bundle": stat.S_ISDIR,
+}
 
 
 class RunFolder(Callback):
@@ -52,16 +63,16 @@ class RunFolder(Callback):
                 f"cannot: {error.strerror}. Name another one with `--run_dir`."
             ) from error
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
+        write_text(self.folder / "config.yaml", text)
         for report in data_reports:
-            shutil.copyfile(report, self.folder / f"data_{report.name}")
+            write_text(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
         print(f"run folder: {self.folder}")
 
     @rank_zero_only
     def write_stream(self, read: dict[str, Any]) -> None:
         """Write what a stream has read, which no report before the training could say."""
         path = self.folder / "data_stream.json"
-        path.write_text(json.dumps(read, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(read, indent=2) + "\n")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -80,11 +91,25 @@ class RunFolder(Callback):
             way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the file of figures count the steps."""
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.trainer = trainer
+
+    def forget_validation(self, trainer: Trainer) -> None:
+        """Drop the figures of a last validation that a run which was killed behind it does again.
+
+        Only the rows of this step: it is validated behind the training where it was not within.
+        """
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsFile):
+                logger.forget_validation(trainer.global_step)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
-                logger.trainer = trainer
                 logger.forget_after(trainer.global_step)
             else:
                 logger.log_hyperparams(self.config)
@@ -136,6 +161,18 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
             f"`run_dir` must be a new or empty folder, but {folder} holds something. Name another "
             f"one; if it is a run, go on with it: `seqae fit --resume {folder}`."
         )
+    for name, is_right in OWN.items():
+        path = folder / name
+        if os.path.lexists(path) and not is_right(path.lstat().st_mode):
+            raise ValueError(
+                f"`run_dir` must hold files and folders of its own, but {path} is a link or no "
+                f"regular file. Name another one, or move it away."
+            )
+        if path.exists() and not os.access(path, os.W_OK):
+            raise ValueError(
+                f"`run_dir` must be a folder that can be written, but {path} cannot. Change its "
+                f"mode, or name another one with `--run_dir`."
+            )
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         reason = "is not a folder" if not existing.is_dir() else "cannot be written"
@@ -146,5 +183,5 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether it is a folder with nothing in it."""
-    return folder.is_dir() and not any(folder.iterdir())
+    """Whether it is a folder with nothing in it; what a killed process had begun is nothing."""
+    return folder.is_dir() and all(path.name == UNFINISHED for path in folder.iterdir())

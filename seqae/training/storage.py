@@ -16,8 +16,8 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,20 +26,35 @@ TRAILER_BYTES = len(BEFORE_HASH) + 64 + 1
 CHUNK = 2**22
 
 
+class StorageError(OSError):
+    """An OSError that says what to do, and so is shown without its number."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class HashedFile:
     """Writes to a file and hashes what is written.
 
     Args:
         file: opened for writing, unbuffered or not.
+
+    Attributes:
+        error: why the file could not be written.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._hash = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes, /) -> int:
         """Write all of it."""
         self._hash.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         """Hand it to the operating system."""
@@ -59,18 +74,51 @@ def write_file(path: Path, write: Callable[[HashedFile], object]) -> None:
         write: writes the content.
 
     Raises:
-        OSError: with the path and the room on its disk; nothing is left beside the old file.
+        StorageError: with the path and the room on its disk; nothing is left beside the old file.
     """
+    with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
+        hashed = HashedFile(file)
+        try:
+            write(hashed)
+        except RuntimeError:  # torch.save puts one of its own in the place of a full disk's
+            if hashed.error is not None:
+                raise hashed.error from None
+            raise
+        file.write(hashed.trailer)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for a text that people read: without a hash.
+
+    Raises:
+        StorageError: as `write_file`.
+    """
+    with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_link(path: Path, target: str) -> None:
+    """The same for a symbolic link, which replaces no other kind of file.
+
+    Raises:
+        StorageError: as `write_file`.
+    """
+    with _replacing(path, stat.S_ISLNK) as unfinished:
+        os.symlink(target, unfinished)
+
+
+@contextmanager
+def _replacing(path: Path, is_replaced: Callable[[int], bool]) -> Iterator[Path]:
+    """Give a name beside a path; what is there at the end takes its place."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        _refuse_special(path)
+        _refuse_special(path, is_replaced)
         unfinished.unlink(missing_ok=True)  # of a process that was killed
-        with open(unfinished, "xb") as file:
-            hashed = HashedFile(file)
-            write(hashed)
-            file.write(hashed.trailer)
-            file.flush()
-            os.fsync(file.fileno())
+        yield unfinished
         os.replace(unfinished, path)
         sync_folder(path.parent)
     except BaseException as error:
@@ -109,11 +157,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def free_bytes(folder: Path) -> int:
-    """Room on the disk that a folder is on, or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+def free_bytes(folder: Path) -> int | None:
+    """Room on the disk that a folder is on, or will be; None if it does not tell."""
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return usage.free if usage.total else None
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:
@@ -125,10 +177,11 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         what: for the message.
 
     Raises:
-        OSError: if there are fewer.
+        StorageError: if there are fewer. A file system that does not tell its size is let pass.
     """
-    if (free := free_bytes(folder)) < needed:
-        raise OSError(
+    free = free_bytes(folder)
+    if free is not None and free < needed:
+        raise StorageError(
             errno.ENOSPC,
             f"`run_dir` must have room for {what}, {needed / 2**20:,.0f} MiB, but on the disk of "
             f"{folder} {free / 2**20:,.0f} MiB are free. Make room, name another folder, or "
@@ -136,22 +189,21 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def cannot_write(path: Path, error: OSError) -> OSError:
+def cannot_write(path: Path, error: OSError) -> StorageError:
     """Name what could not be written, and the room that there is."""
-    try:
-        room = f"{free_bytes(path.parent) / 2**20:,.0f} MiB are free there"
-    except OSError:
-        room = "its disk cannot be asked for its room"
-    return OSError(
+    free = free_bytes(path.parent)
+    told = "its disk does not tell its room"
+    room = told if free is None else f"{free / 2**20:,.0f} MiB are free there"
+    return StorageError(
         error.errno, f"{path} cannot be written: {error.strerror or error}; {room}. Make room."
     )
 
 
-def _refuse_special(path: Path) -> None:
-    """Only a regular file is ever replaced: not a device, a pipe, a folder or what a link is to."""
+def _refuse_special(path: Path, is_replaced: Callable[[int], bool]) -> None:
+    """Only a file of its own kind is ever replaced: no device, no pipe, no folder."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
-    if not stat.S_ISREG(mode):
+    if not is_replaced(mode):
         raise FileExistsError(errno.EEXIST, "something that is no regular file has its name")
