@@ -1,0 +1,79 @@
+"""One line for what a training dies of from outside: a process of it that was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch.distributed
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from seqae.training.checkpointing import LAST
+from seqae.training.launchers import end_children
+
+# How errors begin, or what they name, when it is another process that has ended.
+OF_A_LOADER_WORKER = "DataLoader worker"
+OF_A_PEER = "/gloo/"
+
+PATIENCE = 5.0  # seconds until a process that has left an exchange has ended
+
+
+@contextmanager
+def told_in_one_line(trainer: Trainer) -> Iterator[None]:
+    """Say which process has died where that is what an error comes from, and end all others.
+
+    Args:
+        trainer: whose processes they are.
+
+    Raises:
+        OSError: with that line.
+        SystemExit: if the process that has ended has said why.
+    """
+    try:
+        yield
+    except Exception as error:
+        died = _what_died(error, trainer)
+        end_children(trainer)
+        if died is None:
+            raise
+        raise OSError(f"{died}. {_way_out(Path(trainer.default_root_dir))}") from error
+    except BaseException as error:
+        # Others that were told to stop end by themselves.
+        if not isinstance(error, SystemExit):
+            end_children(trainer)
+        raise
+
+
+def _what_died(error: Exception, trainer: Trainer) -> str | None:
+    told = str(error)
+    if told.startswith(OF_A_LOADER_WORKER):
+        return (
+            f"a loader worker of process {trainer.global_rank} was ended from outside, perhaps "
+            f"because memory ran out; fewer `data.num_workers` need less"
+        )
+    if not isinstance(error, torch.distributed.DistError) and OF_A_PEER not in told:
+        return None
+    launcher = trainer.strategy.launcher
+    children = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
+    # Without children this waits for the program that has, which names the dead and ends the rest.
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and not any(child.poll() for child in children):
+        time.sleep(0.05)
+    for rank, child in enumerate(children, start=1):
+        if child.returncode is not None and child.returncode < 0:
+            name = signal.Signals(-child.returncode).name
+            return f"process {rank} was ended by {name}, perhaps because memory ran out"
+        if child.returncode:
+            raise SystemExit(1)  # it has said why
+    return "another process of this training has ended, or does not answer"
+
+
+def _way_out(run_dir: Path) -> str:
+    if os.path.lexists(run_dir / "checkpoints" / LAST):
+        return f"Go on with: seqae fit --resume {run_dir}"
+    return "Give the same command again."
