@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
-from small import ROOT, figures, numbered, write_recipe, write_text
+from small import COMMAND, ROOT, figures, numbered, write_recipe, write_text
 
 from seqae.training.exit_status import REQUEUE, STATUS_FILE, status_of_process, told_status
 from seqae.training.launchers import Launcher, find_launcher, follow_launcher
@@ -34,10 +34,10 @@ class KilledOnce(Callback):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self.step and trainer.global_rank == max(self.rank, 0):
-            if not self.mark.exists():
-                self.mark.touch()
-                os.kill(os.getppid() if self.rank < 0 else os.getpid(), self.number)
+        is_here = trainer.global_step == self.step and trainer.global_rank == max(self.rank, 0)
+        if is_here and not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getppid() if self.rank < 0 else os.getpid(), self.number)
 
 
 def torchrun(folder: Path, *arguments: object, **variables: str) -> tuple[int, str]:
@@ -45,6 +45,7 @@ def torchrun(folder: Path, *arguments: object, **variables: str) -> tuple[int, s
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     environment = dict(os.environ, PROCESSES="2", OMP_NUM_THREADS="1", **variables)
     environment["PYTHONPATH"] = os.pathsep.join(paths)
+    environment["PATH"] = os.pathsep.join([str(COMMAND.parent), environment["PATH"]])
     done = subprocess.run(
         [str(part) for part in (ROOT / "scripts" / "torchrun.sh", *arguments)],
         env=environment,

@@ -47,8 +47,12 @@ def status_of_process(rank: int, status: int) -> int:
     """
     if tell_launcher(status):
         return 0
-    is_started_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ  # itself, which reads no file
-    return status if rank == 0 or is_started_by_torchrun else 0
+    return status if rank == 0 or is_started_by_torchrun() else 0
+
+
+def is_started_by_torchrun() -> bool:
+    """Whether torchrun has started this process, itself or as `seqae.training.elastic`."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def told_status(path: str | Path | None = None) -> int | None:

@@ -20,7 +20,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.component import check_range
-from seqae.training.exit_status import INTERRUPTED, REQUEUE, status_of_process
+from seqae.training.exit_status import (
+    INTERRUPTED,
+    REQUEUE,
+    is_started_by_torchrun,
+    status_of_process,
+)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -155,8 +160,12 @@ class Preemption(Callback):
 def stopping_at_once() -> Iterator[None]:
     """End at SIGTERM or SIGUSR1 while there is nothing to save: before the first step, and after.
 
-    Preemption takes over while the steps are taken.
+    Preemption takes over while the steps are taken. torchrun has its own way: it sends SIGTERM to
+    the others when a process has died, too, and then starts them again.
     """
+    if is_started_by_torchrun():
+        yield
+        return
     process = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
