@@ -177,6 +177,7 @@ def stopping_at_once() -> Iterator[None]:
         os._exit(status_of_process(rank, REQUEUE))
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # a job script may have held them back
     try:
         yield
     finally:
