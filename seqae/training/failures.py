@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 import torch.distributed
 from lightning.pytorch import Trainer
@@ -16,8 +17,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from seqae.training.checkpointing import LAST
 from seqae.training.launchers import end_children
 
-# How errors begin, or what they name, when it is another process that has ended.
-OF_A_LOADER_WORKER = "DataLoader worker"
+# What torch's errors name when a process of an exchange has gone; NCCL's have a class.
 OF_A_PEER = "/gloo/"
 
 PATIENCE = 5.0  # seconds until a process that has left an exchange has ended
@@ -51,7 +51,7 @@ def told_in_one_line(trainer: Trainer) -> Iterator[None]:
 
 def _what_died(error: Exception, trainer: Trainer) -> str | None:
     told = str(error)
-    if told.startswith(OF_A_LOADER_WORKER):
+    if _is_of_a_loader_worker(error):
         return (
             f"a loader worker of process {trainer.global_rank} was ended from outside, perhaps "
             f"because memory ran out; fewer `data.num_workers` need less"
@@ -71,6 +71,15 @@ def _what_died(error: Exception, trainer: Trainer) -> str | None:
         if child.returncode:
             raise SystemExit(1)  # it has said why
     return "another process of this training has ended, or does not answer"
+
+
+def _is_of_a_loader_worker(error: Exception) -> bool:
+    if str(error).startswith("DataLoader worker"):
+        return True
+    # It may die between the offer of a batch and its delivery, too.
+    modules = (frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__))
+    is_of_delivery = "torch.multiprocessing.reductions" in modules
+    return isinstance(error, (ConnectionError, EOFError)) and is_of_delivery
 
 
 def _way_out(run_dir: Path) -> str:
