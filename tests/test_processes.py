@@ -76,7 +76,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 def two_processes(
     folder: Path, arguments: list[object], rank: int, what: str
-) -> tuple[int, list[str], float]:
+) -> tuple[int, str, float]:
     """Lightning's own launcher: the exit status, what stands on standard error, the seconds."""
     path = f"{Fault.__module__}.Fault"
     options = ["--trainer.strategy", "ddp", "--trainer.devices", 2, "--run_dir", folder / "run"]
@@ -94,8 +94,7 @@ def two_processes(
         text=True,
         timeout=90,
     )
-    lines = [line for line in done.stderr.splitlines() if "Error" in line or "error" in line]
-    return done.returncode, lines, time.monotonic() - started
+    return done.returncode, done.stderr, time.monotonic() - started
 
 
 @pytest.mark.parametrize(
@@ -113,11 +112,13 @@ def test_one_dies_and_all_end_with_one_line(
     arguments: list[object], tmp_path: Path, rank: int, what: str, expected: str
 ) -> None:
     workers = ["--data.num_workers", 1] if what == "kill worker" else []
-    status, errors, seconds = two_processes(tmp_path, [*arguments, *workers], rank, what)
+    status, said, seconds = two_processes(tmp_path, [*arguments, *workers], rank, what)
     assert status != 0
     assert seconds < 60
-    assert len(errors) == 1, errors
-    assert errors[0].startswith(f"seqae: error: {expected}")
+    assert said.count("seqae: error: ") == 1, said
+    assert f"seqae: error: {expected}" in said
+    # torch tells of a dead worker by a signal, which may come where Python cannot raise.
+    assert what == "kill worker" or "Traceback" not in said
 
 
 @FORKS
@@ -149,7 +150,9 @@ def test_a_loader_worker_that_is_killed(
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize("moment", ["the data is prepared", "the end"])
+@pytest.mark.parametrize(
+    "moment", ["the data is prepared", pytest.param("the end", marks=pytest.mark.slow)]
+)
 def test_told_to_stop_with_nothing_to_save(
     arguments: list[object], tmp_path: Path, moment: str
 ) -> None:

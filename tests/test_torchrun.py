@@ -136,6 +136,7 @@ def test_a_process_that_is_killed_again_and_again(arguments: list[object], tmp_p
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_mistake_is_told_once_and_is_the_end(arguments: list[object], tmp_path: Path) -> None:
     """The overlay that starts two processes by itself, on another number of them."""
     options = [*arguments, "--trainer.devices", 3]

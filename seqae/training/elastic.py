@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -29,6 +30,8 @@ DEFAULTS = (
     "--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
     "--shutdown-timeout=300",  # seconds that a process has to finish its step and to save
 )
+
+PATIENCE = 60.0  # seconds that processes have to end when one has said how
 
 
 def main(args: list[str]) -> int:
@@ -47,6 +50,7 @@ def main(args: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="seqae-") as folder:
         path = Path(folder) / "status"
         os.environ[STATUS_FILE] = str(path)
+        threading.Thread(target=_leave_in_time, args=[path], daemon=True).start()
         try:
             options = get_args_parser().parse_args([*DEFAULTS, *args])
             run(options)  # type: ignore[no-untyped-call]
@@ -59,9 +63,21 @@ def main(args: list[str]) -> int:
             _tell_failure(error)
             status = 1
         except RendezvousError as error:
-            fail(f"the hosts must find one another, but they do not: {error}. See `HEAD`.", 1)
+            fail(
+                f"the hosts must meet where `HEAD` says, but there is none to meet: "
+                f"{str(error).partition('.')[0]}. Give the same command again, on all hosts.",
+                status=1,
+            )
         told = told_status(path)
         return status if told is None else told
+
+
+def _leave_in_time(path: Path) -> None:
+    """Wait no five minutes for a host that was told to stop, whose torchrun has left by then."""
+    while told_status(path) is None:
+        time.sleep(1.0)
+    time.sleep(PATIENCE)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tell_failure(error: ChildFailedError) -> None:
