@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
 # Train with torchrun: on one host, or on each of several at the same time.
-#   scripts/torchrun.sh -c configs/gru.yaml -c configs/overlays/ddp.yaml        all GPUs of this host
-#   NODES=2 HEAD=host1:29400 scripts/torchrun.sh ...                            on host1 and on host2
-# PROCESSES (gpu: one for each GPU) and RESTARTS (3) may be set too. A process that dies ends all of
-# them, and all start again from the newest checkpoint; with NODES=1:2 the other host goes on alone.
+#   scripts/torchrun.sh -c configs/gru.yaml -c configs/overlays/gpu.yaml        all GPUs of this host
+#   PROCESSES=2 scripts/torchrun.sh -c configs/gru.yaml                         two processes on CPUs
+#   NODES=2 HEAD=host1:29400 RUN_DIR=runs/x scripts/torchrun.sh ...             on host1 and on host2
+# The arguments are those of `seqae fit`. A process that dies ends all, and all start again from the
+# newest checkpoint, RESTARTS times (3); with NODES=1:2 the other host goes on alone when one dies.
+# It ends with 75 when it was told to stop (SIGTERM, SIGUSR1, --trainer.max_time) and has saved: the
+# same command with the same RUN_DIR goes on. WAIT: seconds (300) to wait for the other hosts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-nodes=${NODES:-1} head=${HEAD:-localhost:0} processes=${PROCESSES:-gpu}
-rendezvous=(--rdzv-backend=c10d --rdzv-endpoint="$head" --rdzv-id="${RUN_ID:-seqae}")
-
-# Without this, a restart under gloo may meet the store of the processes that have died (torch 2.13).
-export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+nodes=${NODES:-1} processes=${PROCESSES:-gpu}
+if [ "$nodes" != 1 ] && [ -z "${HEAD:-}" -o -z "${RUN_DIR:-}" ]; then
+  echo "HEAD and RUN_DIR must be given, the same on all hosts, where NODES is $nodes." >&2
+  exit 2
+fi
 [ "$processes" = gpu ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-exec python -m torch.distributed.run --nnodes="$nodes" --nproc-per-node="$processes" \
-  --max-restarts="${RESTARTS:-3}" "${rendezvous[@]}" \
-  -m seqae fit "$@" --run_dir "${RUN_DIR:-runs/torchrun}" --resume auto
+exec python -m seqae.training.elastic --nnodes="$nodes" --nproc-per-node="$processes" \
+  --max-restarts="${RESTARTS:-3}" --rdzv-backend=c10d --rdzv-endpoint="${HEAD:-localhost:0}" \
+  --rdzv-id="${RUN_ID:-seqae}" --rdzv-conf="join_timeout=${WAIT:-300}" \
+  -m seqae fit "$@" --run_dir "${RUN_DIR:-runs/torchrun-$(date +%Y-%m-%dT%H-%M-%S)}" --resume auto

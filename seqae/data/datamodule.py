@@ -21,6 +21,7 @@ from seqae.data.builtin import Split
 from seqae.data.cleaning import CleanOptions
 from seqae.data.corpus import TokenizedCorpus
 from seqae.data.lanes import StreamOptions
+from seqae.data.loader_workers import heed_parent_only
 from seqae.data.loading import PlannedBatches, RoundedPadding, TokenBudgetBatchSampler
 from seqae.data.pipeline import Pipeline
 from seqae.data.preparation import REPORT, REPORT_TEXT
@@ -459,6 +460,7 @@ class TextDataModule(LightningDataModule):
             # Its own, so that starting an epoch draws nothing from the generator of dropout.
             generator=torch.Generator(),
             num_workers=self.num_workers,
+            worker_init_fn=heed_parent_only,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._pins_memory,
         )

@@ -28,6 +28,7 @@ from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.data.builtin import SPLITS
 from seqae.data.lanes import Lane, LaneState, StreamOptions, Tally
+from seqae.data.loader_workers import heed_parent_only
 from seqae.data.pipeline import Pipeline
 from seqae.data.sources.files import quote
 from seqae.data.sources.reader import Reader
@@ -116,6 +117,7 @@ class TokenStream:
             _RankBatches(self, rank, world_size),
             batch_size=None,
             num_workers=num_workers,
+            worker_init_fn=heed_parent_only,
             pin_memory=pin_memory,
             prefetch_factor=FETCHED_AHEAD if num_workers else None,
             # Its own, so that starting draws nothing from the generator of dropout.

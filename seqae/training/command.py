@@ -12,7 +12,10 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from seqae.training.checkpointing import LAST, newest_checkpoint
+from seqae.training.exit_status import prevent_restart, told_status
+from seqae.training.launchers import end_with_parent, give_way
 from seqae.training.lightning_cli import Command, PrepareCLI, TrainingCLI
+from seqae.training.preemption import Preempted, stopping_at_once
 from seqae.training.resuming import resume_arguments
 
 # How torch begins when a file is no checkpoint, or one of another model.
@@ -26,6 +29,8 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
         command: fit, validate, test, predict or prepare.
         args: what follows it on the command line.
     """
+    if told_status() is not None:
+        raise SystemExit(0)  # torchrun has started this process again, but all is over
     show_log()
     # Advice of Lightning's that does not fit: workers cost more than they bring here, the batch
     # sampler knows where it was, and a short epoch is no mistake.
@@ -53,6 +58,9 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
                     "Leave it out."
                 )
             PrepareCLI(args)
+        elif command == "fit":
+            with stopping_at_once():
+                train(args)
         else:
             TrainingCLI(command, args)
             leave_together()
@@ -67,6 +75,28 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"`config` must be UTF-8 text, but it is not: {error}.") from error
+
+
+def train(args: list[str]) -> None:
+    """Run `seqae fit`; of several processes one tells of an error.
+
+    Args:
+        args: what follows `fit` on the command line.
+    """
+    stopped: Preempted | None = None
+    with end_with_parent():
+        try:
+            TrainingCLI("fit", args)
+        except Preempted as told:
+            stopped = told
+        except Exception as error:
+            give_way()
+            if isinstance(error, ValueError):
+                prevent_restart(1)
+            raise
+    leave_together()
+    if stopped is not None:
+        raise stopped
 
 
 def leave_together() -> None:
@@ -93,6 +123,8 @@ def show_log() -> None:
         logger.addHandler(ToStandardOutput())
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It says which process has died before it ends all others.
+    logging.getLogger("lightning.fabric.strategies.launchers").setLevel(logging.INFO)
     for name in ("pytorch", "fabric"):  # these set their own level when they are imported
         logging.getLogger(f"lightning.{name}.utilities.rank_zero").setLevel(logging.WARNING)
         logging.getLogger(f"lightning.{name}.utilities.seed").setLevel(logging.WARNING)

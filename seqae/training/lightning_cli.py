@@ -32,7 +32,10 @@ from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
 from seqae.training.checkpointing import CheckpointWriter, checkpoints
 from seqae.training.collapse import CollapseMonitor
+from seqae.training.exit_status import prevent_restart
+from seqae.training.failures import told_in_one_line
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
+from seqae.training.launchers import find_launcher, follow_launcher, give_way
 from seqae.training.loggers import GuardedLogger, remembered_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
@@ -102,6 +105,8 @@ class OneLineParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error and exit."""
+        give_way()
+        prevent_restart(2)
         fail(explain(self, message), status=2)
 
 
@@ -235,6 +240,13 @@ class TrainingCLI(LightningCLI):
             self.resolved = self.resolved_config()  # before the run's own paths are put in
             if config.monitor is not None:
                 check_choice("monitor", config.monitor, tuple(MONITORED))
+            launcher = find_launcher()
+            is_alone = launcher is None or launcher.world_size == 1
+            if not is_alone and config.run_dir is None and "SEQAE_RUN_TIME" not in os.environ:
+                raise ValueError(
+                    "`run_dir` must be given where torchrun or SLURM starts the processes, since "
+                    "each would name another one. Write `--run_dir runs/NAME`."
+                )
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
             is_begun = config.resume == "auto" and self._find_newest()
@@ -285,6 +297,8 @@ class TrainingCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         config = dict(config)
+        if (launcher := find_launcher()) is not None:
+            config = follow_launcher(config, launcher)
         self.seconds = None  # that it may train for
         if self.command == "fit" and config.get("max_time") is not None:
             # Lightning's own Timer would count the unfinished epoch as a whole one.
@@ -304,6 +318,10 @@ class TrainingCLI(LightningCLI):
                 )
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with told_in_one_line(self.trainer):
+            super()._run_subcommand(subcommand)
 
     def _callbacks(self, given: list[Callback]) -> list[Callback]:
         options = self.config[self.command]
@@ -369,8 +387,9 @@ class TrainingCLI(LightningCLI):
             is_paired = self.datamodule.settings.reading.target_column is not None
             self.model.objective.check(self.model.autoencoder, is_paired)
             self._check_monitor()
-        if self.trainer.local_rank == 0:
-            self.datamodule.prepare_data()
+        # All processes come here, and wait for the one that prepares: in the exchange, where
+        # Lightning would let them wait, they would give up after half an hour.
+        self.datamodule.prepare_data()
         if self.command == "fit" and self.trainer.is_global_zero:
             self.datamodule.setup("fit")
             # Sizes that do not go together are told before the folder is made.

@@ -8,19 +8,24 @@ only; so it sets a flag. The ranks agree on it at the next batch, all save the s
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.component import check_range
-
-# EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. A job script requeues on it.
-REQUEUE = 75
-INTERRUPTED = 130  # what shells give for Ctrl-C
+from seqae.training.exit_status import (
+    INTERRUPTED,
+    REQUEUE,
+    is_started_by_torchrun,
+    status_of_process,
+)
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -128,8 +133,35 @@ class Preemption(Callback):
 
     def _end(self, trainer: Trainer) -> None:
         status = INTERRUPTED if self._reason == signal.SIGINT.name else REQUEUE
-        environment = getattr(trainer.strategy, "cluster_environment", None)
-        if trainer.global_rank and environment and not environment.creates_processes_externally:
-            status = 0  # else the process that started this one takes it for a failure, and ends
         reason = self._reason or "another process was told to stop"
+        status = status_of_process(trainer.global_rank, status)
         raise Preempted(reason, trainer.global_step, status)
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """End at SIGTERM or SIGUSR1 while there is nothing to save: before the first step, and after.
+
+    Preemption takes over while the steps are taken. torchrun has its own way: it sends SIGTERM to
+    the others when a process has died, too, and then starts them again.
+    """
+    if is_started_by_torchrun():
+        yield
+        return
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        rank = rank_zero_only.rank  # type: ignore[attr-defined]
+        if os.getpid() != process:  # one that prepares the data
+            os._exit(REQUEUE)
+        if rank == 0:
+            print(f"stopped by {signal.Signals(number).name}, with nothing to save", flush=True)
+        os._exit(status_of_process(rank, REQUEUE))
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # a job script may have held them back
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
