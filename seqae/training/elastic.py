@@ -64,11 +64,9 @@ def main(args: list[str]) -> int:
             _tell_failure(error)
             status = 1
         except RendezvousError as error:
-            fail(
-                f"the hosts must meet where `HEAD` says, but there is none to meet: "
-                f"{str(error).partition('.')[0]}. Give the same command again, on all hosts.",
-                status=1,
-            )
+            reason = str(error).partition(".")[0] or "the others have ended"
+            way_out = "Give the same command again, on all hosts."
+            fail(f"the hosts must meet where `HEAD` says, but they do not: {reason}. {way_out}", 1)
         told = told_status(path)
         return status if told is None else told
 
