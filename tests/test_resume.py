@@ -155,7 +155,13 @@ def final_weights(run: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize(
+    "objective",
+    [
+        *list(OBJECTIVES)[:2],
+        *(pytest.param(name, marks=pytest.mark.slow) for name in list(OBJECTIVES)[2:]),
+    ],
+)
 def test_an_objective_with_a_state_of_its_own(tmp_path: Path, text: Path, objective: str) -> None:
     """To the last bit of the figures and of the weights, from mid-epoch and from its end."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -176,7 +182,10 @@ def test_an_objective_with_a_state_of_its_own(tmp_path: Path, text: Path, object
 
 
 @FORKS
-@pytest.mark.parametrize("objective", ["adversarial, with noise", "vector-quantised"])
+@pytest.mark.parametrize(
+    "objective",
+    ["vector-quantised", pytest.param("adversarial, with noise", marks=pytest.mark.slow)],
+)
 def test_two_processes_resume_to_the_last_bit(tmp_path: Path, text: Path, objective: str) -> None:
     """Each has random numbers of its own, which dropout takes."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -344,13 +353,14 @@ def test_a_change_that_was_asked_for(
     capsys.readouterr()
     again = ["--resume", run, *arguments, "--trainer.callbacks", recorder(tmp_path)]
     assert run_seqae("fit", *again) == 1
-    assert "write `--resume_changed true`" in capsys.readouterr().err or change == "text"
+    assert "or write `--resume_changed true`" in capsys.readouterr().err
     assert run_seqae("fit", *again, "--resume_changed", "true") == 0
     assert told in capsys.readouterr().out
     batches = read_rows(tmp_path / "rank0.jsonl")
     assert {batch["epoch"] for batch in batches} == {1}
     seen = recorded(batches)
-    assert len(set(seen)) == len(seen) == (60 if change != "model" else 60 - 60 + len(seen))
+    assert len(set(seen)) == len(seen)
+    assert len(seen) == 60 or change == "model"
     assert read_rows(run / "metrics.jsonl")[-1]["step"] >= steps + 2
 
 
