@@ -114,6 +114,17 @@ def test_a_step_back_keeps_what_was_just_saved(tmp_path: Path, keep: int) -> Non
 
 
 @ADVICE
+def test_what_another_callback_saves_is_its_own(tmp_path: Path) -> None:
+    saver = Saver(tmp_path / "run")
+    saver.save(1)
+    for place in (tmp_path / "best" / "epoch=0.ckpt", tmp_path / "run" / "best.ckpt"):
+        saver.trainer.save_checkpoint(place)
+        assert is_whole(place)
+    assert newest_checkpoint(tmp_path / "run") == tmp_path / "run" / "step=1.ckpt"
+    assert is_whole(tmp_path / "run" / LAST)
+
+
+@ADVICE
 def test_a_start_clears_what_a_killed_process_left(tmp_path: Path) -> None:
     (tmp_path / ".step=7.ckpt.unfinished").write_bytes(b"half")
     (tmp_path / f".{LAST}.unfinished").symlink_to("step=7.ckpt")

@@ -235,6 +235,19 @@ def test_the_time_is_up(arguments: list[object], whole: Path, tmp_path: Path) ->
     assert figures(run) == figures(whole)
 
 
+def test_stopped_at_once_from_the_checkpoint_of_another_run(
+    arguments: list[object], tmp_path: Path
+) -> None:
+    """What it was loaded from lies elsewhere: it is saved again."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    told = sender("batch 3", signal.SIGTERM)
+    assert run_seqae("fit", *arguments, *told, "--run_dir", first) == REQUEUE
+    (loaded,) = checkpoints(first / "checkpoints")
+    options = ["--ckpt_path", loaded, "--run_dir", second, "--trainer.max_time", "00:00:00:00"]
+    assert run_seqae("fit", *arguments, *options) == REQUEUE
+    assert [path.name for path in checkpoints(second / "checkpoints")] == [loaded.name]
+
+
 def test_what_signals_did_before_is_put_back(arguments: list[object], tmp_path: Path) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
     told = sender("batch 2", signal.SIGTERM)
