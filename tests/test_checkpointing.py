@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,21 @@ ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarnin
 
 @ADVICE
 @pytest.mark.parametrize("is_asynchronous", [False, True], ids=["at once", "asynchronous"])
-@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
-def test_a_fault_at_any_call_of_a_save(tmp_path: Path, number: int, is_asynchronous: bool) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [
+        errno.ENOSPC,
+        pytest.param(errno.EIO, marks=pytest.mark.slow),
+        pytest.param(errno.EDQUOT, marks=pytest.mark.slow),
+    ],
+    ids=NUMBERS,
+)
+def test_a_fault_at_any_call_of_a_save(
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+    number: int,
+    is_asynchronous: bool,
+) -> None:
     """Of the checkpoint, of `last.ckpt`, of removing the oldest."""
     saver = Saver(tmp_path, is_asynchronous)
     saver.save(1)
@@ -41,6 +55,7 @@ def test_a_fault_at_any_call_of_a_save(tmp_path: Path, number: int, is_asynchron
         saver.save(2)
         saver.save(3)
     assert counted.count >= 30
+    record_property("rounds", counted.count)
     harmless = set()
     for at in range(counted.count):
         for path in tmp_path.iterdir():
@@ -96,6 +111,17 @@ def test_a_step_back_keeps_what_was_just_saved(tmp_path: Path, keep: int) -> Non
     kept = [15, 10][:keep] if keep == 3 else [15]
     assert [loaded_step(path) for path in checkpoints(tmp_path)] == kept
     assert newest_checkpoint(tmp_path) == tmp_path / "step=15.ckpt"
+
+
+@ADVICE
+def test_what_another_callback_saves_is_its_own(tmp_path: Path) -> None:
+    saver = Saver(tmp_path / "run")
+    saver.save(1)
+    for place in (tmp_path / "best" / "epoch=0.ckpt", tmp_path / "run" / "best.ckpt"):
+        saver.trainer.save_checkpoint(place)
+        assert is_whole(place)
+    assert newest_checkpoint(tmp_path / "run") == tmp_path / "run" / "step=1.ckpt"
+    assert is_whole(tmp_path / "run" / LAST)
 
 
 @ADVICE
@@ -233,8 +259,8 @@ def test_a_fault_in_a_training(
     recipe: list[object], whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line, what was saved before is there, and the run can go on to the same end."""
-    tried, ended = check_faults(recipe, whole, tmp_path, errno.ENOSPC, 41, capsys)
-    assert tried >= 6
+    tried, ended = check_faults(recipe, whole, tmp_path, errno.ENOSPC, 61, capsys)
+    assert tried >= 5
     assert ended >= tried - 2
 
 
@@ -246,9 +272,10 @@ def test_a_fault_at_any_call_of_a_training(
     whole: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
     number: int,
 ) -> None:
     every = 1 if number == errno.ENOSPC else 7
     tried, ended = check_faults(recipe, whole, tmp_path, number, every, capsys)
-    with capsys.disabled():
-        print(f"\nC2 {errno.errorcode[number]}: {tried} faults in a training, {ended} ended it")
+    record_property("rounds", tried)
+    record_property("said", f"{errno.errorcode[number]}: {tried} faults, {ended} ended the run")

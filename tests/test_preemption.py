@@ -153,7 +153,7 @@ def test_within_an_accumulation_window(arguments: list[object], tmp_path: Path) 
     """It is trained to its end: the gradients of half of it are nowhere."""
     windows = [*arguments, "--trainer.accumulate_grad_batches", 3]
     assert run_seqae("fit", *windows, "--run_dir", tmp_path / "whole") == 0
-    for batch, step in ((0, 1), (1, 1), (3, 2), (6, 3)):  # of epochs of 3 and 2 batches
+    for batch, step in ((0, 1), (6, 3)):  # of windows of 3 and 2 batches
         run = tmp_path / f"{batch}"
         told = sender(f"batch {batch}", signal.SIGTERM)
         assert run_seqae("fit", *windows, *told, "--run_dir", run) == REQUEUE
@@ -233,6 +233,19 @@ def test_the_time_is_up(arguments: list[object], whole: Path, tmp_path: Path) ->
     goes_on = ["--resume", run, "--trainer.max_time", "00:01:00:00"]
     assert run_seqae("fit", *goes_on) == 0
     assert figures(run) == figures(whole)
+
+
+def test_stopped_at_once_from_the_checkpoint_of_another_run(
+    arguments: list[object], tmp_path: Path
+) -> None:
+    """What it was loaded from lies elsewhere: it is saved again."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    told = sender("batch 3", signal.SIGTERM)
+    assert run_seqae("fit", *arguments, *told, "--run_dir", first) == REQUEUE
+    (loaded,) = checkpoints(first / "checkpoints")
+    options = ["--ckpt_path", loaded, "--run_dir", second, "--trainer.max_time", "00:00:00:00"]
+    assert run_seqae("fit", *arguments, *options) == REQUEUE
+    assert [path.name for path in checkpoints(second / "checkpoints")] == [loaded.name]
 
 
 def test_what_signals_did_before_is_put_back(arguments: list[object], tmp_path: Path) -> None:

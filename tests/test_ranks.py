@@ -123,7 +123,15 @@ def apart(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
 
 
 @FORKS
-@pytest.mark.parametrize("name", ["reconstruction", "variational", "MMD", "adversarial"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reconstruction",
+        "variational",
+        "adversarial",
+        pytest.param("MMD", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_learn_what_one_learns(tmp_path: Path, name: str) -> None:
     """To the last bit where they add in the same order, as they do on a CPU with two ranks."""
     one, two = both(tmp_path, name)
@@ -138,6 +146,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, name: str) -> None:
 
 
 @FORKS
+@pytest.mark.slow
 def test_batch_norm_has_moving_averages_over_fewer_batches(tmp_path: Path) -> None:
     """Each process normalises by its own batch, as one that accumulates does.
 

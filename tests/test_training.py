@@ -114,8 +114,8 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--data.val_percent", 20, "--data.test_percent", 0]
     arguments += ["--trainer.callbacks", "small.Recorder"]
     arguments += ["--trainer.callbacks.folder", folder, "--checkpoint.every_n_steps", 1]
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(paths))
+    paths = os.pathsep.join(map(str, (Path(__file__).parent, CONFIGS.parent)))
+    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=paths)
     command = [str(part) for part in (COMMAND, "fit", *arguments)]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=200

@@ -404,8 +404,8 @@ class TextDataModule(LightningDataModule):
             if not self.allows_another_order:
                 raise ValueError(
                     f"`{key}` must be {order[key]}, as in the run that goes on, but it is {now} "
-                    f"instead: the order of the sentences would be another. Put it back, or train "
-                    f"anew."
+                    f"instead: the order of the sentences would be another. Put it back, train "
+                    f"anew, or write `--resume_changed true`."
                 )
             log.warning(f"data: `{key}` has changed, so that the epoch begins anew in its order")
             place |= {"steps": 0, "consumed": 0}

@@ -172,8 +172,10 @@ class CheckpointWriter(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """What is loaded need not be saved again."""
-        self._saved_step = checkpoint["global_step"]
+        """What is loaded need not be saved again, unless it is another run's."""
+        step = checkpoint["global_step"]
+        if (self.folder / _name_of(step)).exists():
+            self._saved_step = step
 
     def save_for_good(self, trainer: Trainer) -> None:
         """Save unless this step is saved, and wait until it is on the disk."""
@@ -188,7 +190,7 @@ class CheckpointWriter(Checkpoint):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.sync()
-        path = self.folder / f"step={trainer.global_step}.ckpt"
+        path = self.folder / _name_of(trainer.global_step)
         if isinstance(trainer.strategy, ModelParallelStrategy):
             self._save_sharded(trainer, path)
         else:
@@ -215,10 +217,12 @@ class CheckpointWriter(Checkpoint):
 
     def _publish(self, path: Path) -> None:
         """Point to the newest, and remove what is more than `keep`."""
+        saved = checkpoints(self.folder)
+        if path not in saved:
+            return  # another callback has saved it for a purpose of its own
         write_link(self.folder / LAST, path.name)
         # A run that went on from an earlier step comes by those of a later one, which it has given
         # up, or which are damaged: they must not crowd out what is good.
-        saved = checkpoints(self.folder)
         earlier = saved[saved.index(path) :]
         for old in {*saved} - {*earlier[: self.keep]}:
             try:
@@ -334,6 +338,10 @@ def _sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _name_of(step: int) -> str:
+    return f"step={step}.ckpt"
 
 
 def _step_of(path: Path) -> int:

@@ -206,4 +206,4 @@ def _refuse_special(path: Path, is_replaced: Callable[[int], bool]) -> None:
     except FileNotFoundError:
         return
     if not is_replaced(mode):
-        raise FileExistsError(errno.EEXIST, "something that is no regular file has its name")
+        raise FileExistsError(errno.EEXIST, "something of another kind has its name")
