@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from small import COMMAND, CONFIGS, SENTENCES, figures, write_recipe, write_text
 
+from seqae.training.exit_status import REQUEUE
 from seqae.training.loggers import RUN_ID
 
 pytest.importorskip("wandb")
@@ -31,11 +33,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def fit(folder: Path, *arguments: object) -> str:
+def fit(folder: Path, *arguments: object, status: int = 0) -> str:
     """What the command says on standard error, offline."""
     # Nothing of the person's own: no settings, no key, no folder outside of this one.
     kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": str(folder / "home" / "cache")}
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    home["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # of callbacks of these tests
     done = subprocess.run(
         [str(part) for part in (COMMAND, "fit", *arguments)],
         env=kept | home | {"WANDB_MODE": "offline", "OMP_NUM_THREADS": "1"},
@@ -44,7 +48,7 @@ def fit(folder: Path, *arguments: object) -> str:
         text=True,
         timeout=200,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stderr
 
 
@@ -200,3 +204,25 @@ def test_a_resume_goes_on_with_the_same_wandb_run(run: Path, tmp_path: Path) -> 
     rows = history(records_of(file, run.parent / "home"))
     steps = [row["trainer/global_step"] for row in rows if "train/loss" in row]
     assert steps == list(range(last, last + len(steps)))  # Lightning counts them from 0 there
+
+
+@pytest.mark.slow
+def test_a_requeue_goes_on_with_the_same_wandb_run(tmp_path: Path) -> None:
+    """Told to stop twice: three parts of one W&B run, with each step once."""
+    (tmp_path / "home").mkdir()
+    text = write_text(tmp_path / "text.txt")
+    options = ["-c", write_recipe(tmp_path), "-c", CONFIGS / "overlays" / "wandb.yaml"]
+    options += ["--data.train", text, "--run_dir", tmp_path / "run", "--resume", "auto"]
+    for batch, number in ((3, signal.SIGUSR1), (7, signal.SIGTERM)):
+        sender = {"moment": f"batch {batch}", "numbers": [int(number)], "rank": 0}
+        callbacks = json.dumps([{"class_path": "test_preemption.Sender", "init_args": sender}])
+        fit(tmp_path, *options, "--trainer.callbacks", callbacks, status=REQUEUE)
+    fit(tmp_path, *options)
+    files = sorted((tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb"))
+    parts = [records_of(file, tmp_path / "home") for file in files]
+    ids = [told["run_id"] for part in parts for told in of_kind(part, "run")]
+    assert ids == [(tmp_path / "run" / RUN_ID).read_text().strip()] * 3
+    rows = [row for part in parts for row in history(part) if "train/loss" in row]
+    assert [row["trainer/global_step"] for row in rows] == list(range(len(rows)))
+    expected = [row["train/loss"] for row in figures(tmp_path / "run") if "train/loss" in row]
+    assert [row["train/loss"] for row in rows] == pytest.approx(expected)
