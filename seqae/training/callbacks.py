@@ -185,6 +185,8 @@ class BundleWriter(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the last model where no validation has chosen one."""
         if self.best is None:
+            assert isinstance(pl_module, AutoencoderModule)
+            pl_module.gather()
             self._write(trainer, pl_module)
 
     def hand_over(self, trainer: Trainer) -> None:
@@ -233,7 +235,7 @@ class BundleWriter(Callback):
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_bundle(
             self.folder,
-            pl_module.autoencoder,
+            pl_module.whole.autoencoder,
             pl_module.datamodule.tokenizer,
             metrics,
             training,
@@ -326,7 +328,7 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
         datamodule.tokenizer.decode([side[int(index)].tolist() for index in chosen])
         for side in (corpus, corpus.target or corpus)
     ]
-    model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
+    model = TextAutoencoder(pl_module.whole.autoencoder, datamodule.tokenizer)
     written = model.reconstruct(sides[0], too_long="truncate")
     names = ("text", "expected", "reconstruction")
     return [dict(zip(names, row, strict=True)) for row in zip(*sides, written, strict=True)]

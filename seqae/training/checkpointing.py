@@ -8,8 +8,6 @@ validation: a resume from between the two would leave that validation out.
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -22,14 +20,14 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
-from seqae.training.storage import CHUNK, TRAILER_BYTES, is_whole, sync_folder, write_file
+from seqae.training.sharded_checkpoint import is_sealed, read_whole
+from seqae.training.sharding import local
+from seqae.training.storage import is_whole, sync_folder, write_file
 
 LAST = "last.ckpt"
-COMPLETE = "complete.json"  # the last file of a sharded checkpoint: what the others must be
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,8 @@ class SafeCheckpointIO(CheckpointIO):
 
     Args:
         is_asynchronous: write in a thread while the training goes on, from a copy in main memory.
-            What goes wrong there is raised at the next save, or at the end.
+            What goes wrong there is raised at the next save, or at the end. Shards are not written
+            by this class, and always waited for.
         on_written: called with the path, in that thread, when a checkpoint is in its place.
     """
 
@@ -63,12 +62,15 @@ class SafeCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read what `save_checkpoint` wrote: plain data and tensors, nothing that runs."""
-        if not is_whole(Path(path)):
+        """Read a checkpoint, of a file or of shards: plain data and tensors, nothing that runs."""
+        path = Path(path)
+        if not (is_sealed(path) if path.is_dir() else is_whole(path)):
             raise ValueError(
                 f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or "
                 f"changed: its hash is another. Choose another one."
             )
+        if path.is_dir():
+            return read_whole(path)
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return loaded
 
@@ -100,8 +102,7 @@ class CheckpointWriter(Checkpoint):
         folder: where to.
         every_n_steps: optimizer steps between saves; 0 saves only when asked to.
         keep: how many are kept.
-        is_asynchronous: write while the training goes on; see SafeCheckpointIO. Sharded checkpoints
-            are always waited for.
+        is_asynchronous: write while the training goes on; see SafeCheckpointIO.
     """
 
     def __init__(
@@ -152,25 +153,9 @@ class CheckpointWriter(Checkpoint):
         self._saved_step = trainer.global_step
         check_finite(trainer.lightning_module, trainer.global_step)
         path = self.folder / f"step={trainer.global_step}.ckpt"
-        if isinstance(trainer.strategy, ModelParallelStrategy):
-            self._save_sharded(trainer, path)
-        else:
-            trainer.save_checkpoint(path)
-
-    def _save_sharded(self, trainer: Trainer, path: Path) -> None:
-        """A folder that takes its name when the files of all ranks are in it and synced."""
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        if trainer.is_global_zero:
-            _remove(unfinished)
-        trainer.strategy.barrier("a place for the shards")
-        trainer.save_checkpoint(unfinished)
-        if trainer.is_global_zero and unfinished.is_dir():
-            seal(unfinished)
-            _remove(path)
-            os.replace(unfinished, path)
-            sync_folder(path.parent)
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero and path.is_dir():  # shards; a file says so when it is written
             self._publish(path)
-        trainer.strategy.barrier("the shards are in their place")
 
     def _publish(self, path: Path) -> None:
         """Point to the newest, and remove what is more than `keep`."""
@@ -190,7 +175,7 @@ def check_finite(pl_module: LightningModule, step: int) -> None:
         ValueError: if any weight is NaN or infinite.
     """
     for name, weight in pl_module.named_parameters():
-        if not torch.isfinite(weight.detach()).all():
+        if not torch.isfinite(local(weight)).all():
             raise ValueError(
                 f"`{name}` must be finite to be saved, but it has NaN or infinity at step "
                 f"{step:,}. Go on from the last checkpoint with a lower `model.learning_rate`."
@@ -213,27 +198,6 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def seal(folder: Path) -> None:
-    """Sync all files of a sharded checkpoint, and write last what they must be."""
-    hashes = {}
-    for path in sorted(folder.iterdir()):
-        _sync_file(path)
-        hashes[path.name] = _hash_of(path)
-    text = json.dumps(hashes, indent=2).encode()
-    write_file(folder / COMPLETE, lambda file: file.write(text))
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a sharded checkpoint has all its files, as they were written."""
-    try:
-        if not is_whole(folder / COMPLETE):
-            return False
-        hashes = json.loads((folder / COMPLETE).read_bytes()[:-TRAILER_BYTES])
-        return all(_hash_of(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError):
-        return False
-
-
 def _copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """A copy in main memory that the training does not change."""
 
@@ -251,22 +215,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _hash_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _step_of(path: Path) -> int:

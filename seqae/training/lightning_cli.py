@@ -37,6 +37,7 @@ from seqae.training.progress import TrainingProgress
 from seqae.training.resuming import check_changes, check_checkpoint, find_run, read_config
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.storage import check_room
+from seqae.training.strategy import check_strategy
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
@@ -324,6 +325,7 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
+        check_strategy(self.trainer.strategy)
         if self.trainer.world_size > 1:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
                 if not source.can_reread:

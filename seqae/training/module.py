@@ -22,6 +22,8 @@ from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
+from seqae.training.sharding import Trained, drawing_weights, shard, whole
+from seqae.training.strategy import ShardedStrategy
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -75,6 +77,9 @@ class AutoencoderModule(LightningModule):
         objective.check(autoencoder)
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
+        # In a tuple: the names of the weights in a checkpoint are those of the two modules above.
+        self._trained = (Trained(autoencoder, objective),)
+        self._whole: Trained | None = None
 
     @property
     def datamodule(self) -> TextDataModule:
@@ -95,6 +100,25 @@ class AutoencoderModule(LightningModule):
             if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
                 latent.over_ranks = over_ranks
             self.objective.build(self.autoencoder)
+            strategy = self.trainer.strategy
+            if isinstance(strategy, ShardedStrategy):
+                shard(self._trained[0], strategy.mesh, strategy.root_device)
+
+    @property
+    def whole(self) -> Trained:
+        """The model and the objective for all but a training step; see sharding.py.
+
+        Themselves, or where they are sharded the copy that `gather` made.
+        """
+        if not isinstance(self.trainer.strategy, ShardedStrategy):
+            return self._trained[0]
+        assert self._whole is not None
+        return self._whole
+
+    def gather(self) -> None:
+        """Make `whole` of the weights as they are; all processes must call this."""
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            self._whole = whole(self._trained[0])
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -191,7 +215,10 @@ class AutoencoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective's loss, weighted so that every token counts the same on all ranks."""
-        for weight in self.objective.restart(self.autoencoder, self.global_step):
+        self._whole = None  # it is about to be another one
+        with drawing_weights():
+            drawn = list(self.objective.restart(self.autoencoder, self.global_step))
+        for weight in drawn:
             optimizer = self.optimizers()
             assert isinstance(optimizer, LightningOptimizer)
             optimizer.optimizer.state.pop(weight, None)
@@ -235,11 +262,17 @@ class AutoencoderModule(LightningModule):
             for buffer in self.autoencoder.buffers():
                 if buffer.is_floating_point():
                     buffer.copy_(over_ranks(buffer).mean(dim=0))
+        self.gather()
         self._reset()
 
     def on_test_epoch_start(self) -> None:
         """Start counting anew."""
+        self.gather()
         self._reset()
+
+    def on_predict_epoch_start(self) -> None:
+        """Gather the weights where they are sharded."""
+        self.gather()
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all sentences of all ranks."""
@@ -262,9 +295,8 @@ class AutoencoderModule(LightningModule):
         place = [self.seed, self.global_step, batch_idx, self.global_rank]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
-        values: dict[str, Tensor] = self.objective(
-            self.autoencoder, batch, self.global_step, generator
-        )
+        trained = self._trained[0] if self.training else self.whole
+        values: dict[str, Tensor] = trained(batch, self.global_step, generator)
         return values
 
     def _evaluate(self, batch: Batch, batch_idx: int) -> None:
@@ -296,7 +328,8 @@ class AutoencoderModule(LightningModule):
 
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
-        written = greedy(self.autoencoder, self.autoencoder.encode(batch).latent)
+        model = self.whole.autoencoder
+        written = greedy(model, model.encode(batch).latent)
         due = batch.written
         rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
         return written, [row[1 : length - 1] for row, length in rows]

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from seqae.training.checkpointing import LAST, is_sealed, newest_checkpoint
+from seqae.training.checkpointing import LAST, newest_checkpoint
+from seqae.training.sharded_checkpoint import is_sealed
 from seqae.training.storage import is_whole
 
 # Other values of these give another order of the sentences, or another model.

@@ -1,0 +1,136 @@
+"""ShardedStrategy: Lightning's ModelParallelStrategy for FSDP2, with checkpoints that are safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+)
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.device_mesh import DeviceMesh
+from torch.optim import Optimizer
+
+from seqae.training.checkpointing import SafeCheckpointIO
+from seqae.training.sharded_checkpoint import read_rest, read_shards, write_shards
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """All processes share one model: each keeps a part of every weight (FSDP2).
+
+    Args:
+        save_distributed_checkpoint: each process saves its part, into a folder that any number of
+            processes can read; false assembles one file on the first process.
+        timeout_minutes: how long the processes wait for one another before they give up.
+    """
+
+    def __init__(
+        self, save_distributed_checkpoint: bool = True, timeout_minutes: float = 30.0
+    ) -> None:
+        super().__init__(
+            save_distributed_checkpoint=save_distributed_checkpoint,
+            timeout=timedelta(minutes=timeout_minutes),
+        )
+        self.checkpoint_io = SafeCheckpointIO()
+
+    @property
+    def saves_shards(self) -> bool:
+        """Whether each process saves its part."""
+        return self._save_distributed_checkpoint
+
+    @property
+    def mesh(self) -> DeviceMesh:
+        """All processes, in one dimension."""
+        return self.device_mesh["data_parallel"]
+
+    def setup_environment(self) -> None:
+        """Let all processes share the model, however many there are."""
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        self._tensor_parallel_size = 1
+        super().setup_environment()
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Save so that there is a whole checkpoint at every moment; all processes must call it."""
+        if self.saves_shards:
+            write_shards(checkpoint, Path(self.broadcast(filepath)))
+        else:
+            super().save_checkpoint(checkpoint, filepath, storage_options)
+
+    def load_checkpoint(
+        self, checkpoint_path: str | Path, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint of any strategy and any number of processes."""
+        path = Path(self.broadcast(checkpoint_path))
+        if not path.is_dir():
+            return self._load_file(path)
+        assert self.model is not None
+        state: dict[str, Any] = {"state_dict": get_model_state_dict(self.model)}
+        for index, optimizer in enumerate(self.optimizers):
+            state[f"optimizer_{index}"] = get_optimizer_state_dict(self.model, optimizer)
+        read_shards(state, path)
+        set_model_state_dict(self.model, state["state_dict"])
+        for index, optimizer in enumerate(self.optimizers):
+            set_optimizer_state_dict(self.model, optimizer, state[f"optimizer_{index}"])
+        return read_rest(path)
+
+    def _load_file(self, path: Path) -> dict[str, Any]:
+        """A checkpoint that one process wrote; each takes its part of it."""
+        assert self.model is not None
+        checkpoint = self.checkpoint_io.load_checkpoint(path)
+        options = StateDictOptions(full_state_dict=True)
+        set_model_state_dict(self.model, checkpoint.pop("state_dict"), options=options)
+        # What is measured has no optimizer.
+        for optimizer, state in zip(
+            self.optimizers, checkpoint.pop("optimizer_states", []), strict=False
+        ):
+            named = by_name(state, optimizer, self.model.named_parameters())
+            set_optimizer_state_dict(self.model, optimizer, named, options=options)
+        return checkpoint
+
+
+def by_name(
+    state: dict[str, Any], optimizer: Optimizer, weights: Iterable[tuple[str, torch.Tensor]]
+) -> dict[str, Any]:
+    """An optimizer's saved state by the names of the weights, where it has numbers.
+
+    Numbers are given in the order of the optimizer's groups, which need not be the model's.
+    """
+    known = {weight: name for name, weight in weights}
+    names = [known[weight] for group in optimizer.param_groups for weight in group["params"]]
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    name_of = dict(zip(numbers, names, strict=True))
+    groups = [
+        {**group, "params": [name_of[number] for number in group["params"]]}
+        for group in state["param_groups"]
+    ]
+    values = {name_of[number]: value for number, value in state["state"].items()}
+    return {"state": values, "param_groups": groups}
+
+
+def check_strategy(strategy: Strategy) -> None:
+    """Refuse what shards a model in a way that this package does not serve.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    others = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
+    if isinstance(strategy, others) and not isinstance(strategy, ShardedStrategy):
+        raise ValueError(
+            f"`trainer.strategy` must be auto, ddp or ShardedStrategy, but it is "
+            f"{type(strategy).__name__} instead. Write `-c configs/overlays/fsdp.yaml`."
+        )
