@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
-from seqae.training.sharded_checkpoint import is_sealed, read_whole
+from seqae.training.sharded_checkpoint import is_sealed, read_whole, remove
 from seqae.training.sharding import local
 from seqae.training.storage import is_whole, sync_folder, write_file
 
@@ -76,7 +75,7 @@ class SafeCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a file, or the folder of a sharded one."""
-        _remove(Path(path))
+        remove(Path(path))
 
     def wait(self) -> None:
         """Wait for what is being written, and raise what went wrong there."""
@@ -90,6 +89,8 @@ class SafeCheckpointIO(CheckpointIO):
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if is_sealed(path):  # shards of a run that has gone on from an earlier step
+            remove(path)
         write_file(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
         if self._on_written is not None:
             self._on_written(path)
@@ -165,7 +166,7 @@ class CheckpointWriter(Checkpoint):
         os.replace(link, self.folder / LAST)
         sync_folder(self.folder)
         for old in checkpoints(self.folder)[self.keep :]:
-            _remove(old)
+            remove(old)
 
 
 def check_finite(pl_module: LightningModule, step: int) -> None:
@@ -208,13 +209,6 @@ def _copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
     found: dict[str, Any] = tree_map(copied, checkpoint)
     return found
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _step_of(path: Path) -> int:

@@ -27,7 +27,7 @@ from seqae.data.datamodule import TextDataModule
 from seqae.model.latents import StochasticLatent
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
-from seqae.training.checkpointing import CheckpointWriter
+from seqae.training.checkpointing import CheckpointWriter, SafeCheckpointIO
 from seqae.training.collapse import CollapseMonitor
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.metrics_file import MetricsFile
@@ -326,6 +326,7 @@ class TrainingCLI(LightningCLI):
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
         check_strategy(self.trainer.strategy)
+        self.trainer.strategy.checkpoint_io = SafeCheckpointIO()
         if self.trainer.world_size > 1:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
                 if not source.can_reread:

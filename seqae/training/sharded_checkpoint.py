@@ -17,6 +17,7 @@ import json
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -87,8 +88,7 @@ def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
 
     def begin() -> None:
         if is_first:
-            if unfinished.exists():
-                shutil.rmtree(unfinished)
+            remove(unfinished)
             unfinished.mkdir(parents=True)
 
     def seal_own() -> dict[str, str]:
@@ -103,8 +103,7 @@ def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
             hashes[name] = _synced_hash(unfinished / name)
         text = json.dumps(hashes, indent=2).encode()
         write_file(unfinished / COMPLETE, lambda file: file.write(text))
-        if path.exists():  # of a run that has gone on from an earlier step
-            shutil.rmtree(path)
+        remove(path)  # of a run that has gone on from an earlier step
         os.replace(unfinished, path)
         sync_folder(path.parent)
 
@@ -126,12 +125,15 @@ def read_shards(state: dict[str, Any], folder: Path, is_alone: bool = False) -> 
         ValueError: if the checkpoint is of another model.
     """
     try:
-        load(
-            state,
-            storage_reader=PlainReader(folder),
-            planner=PlainPlanner(),
-            no_dist=is_alone,
-        )
+        with warnings.catch_warnings():
+            # That it reads alone, which was asked for.
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            load(
+                state,
+                storage_reader=PlainReader(folder),
+                planner=PlainPlanner(),
+                no_dist=is_alone,
+            )
     except CheckpointException as error:
         failure, _ = next(iter(error.failures.values()))
         text = str(failure).splitlines() or [type(failure).__name__]
@@ -182,6 +184,14 @@ def to_plain(folder: Path, path: Path) -> None:
         )
     whole = read_whole(folder)
     write_file(path, lambda file: torch.save(whole, cast("BinaryIO", file)))
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint if it is there, of one file or of shards."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_sealed(folder: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,22 @@ class ShardedStrategy(ModelParallelStrategy):
             timeout=timedelta(minutes=timeout_minutes),
         )
         self.checkpoint_io = SafeCheckpointIO()
+        self._shards: Path | None = None  # where the state of the optimizers is read from
 
     @property
     def saves_shards(self) -> bool:
         """Whether each process saves its part."""
         return self._save_distributed_checkpoint
+
+    @property
+    def restore_checkpoint_after_setup(self) -> bool:
+        """Before it, as everywhere: the loop's steps are counted, and the data opened, in it."""
+        return False
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Ask `load_optimizer_state_dict`, when there are optimizers."""
+        return True
 
     @property
     def mesh(self) -> DeviceMesh:
@@ -74,33 +85,36 @@ class ShardedStrategy(ModelParallelStrategy):
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint of any strategy and any number of processes."""
+        """Read a checkpoint of any strategy and any number of processes; all must call it."""
         path = Path(self.broadcast(checkpoint_path))
-        if not path.is_dir():
-            return self._load_file(path)
+        self._shards = path if path.is_dir() else None
+        if self._shards is None:
+            return self.checkpoint_io.load_checkpoint(path)
         assert self.model is not None
-        state: dict[str, Any] = {"state_dict": get_model_state_dict(self.model)}
-        for index, optimizer in enumerate(self.optimizers):
-            state[f"optimizer_{index}"] = get_optimizer_state_dict(self.model, optimizer)
+        state = {"state_dict": get_model_state_dict(self.model)}
         read_shards(state, path)
-        set_model_state_dict(self.model, state["state_dict"])
-        for index, optimizer in enumerate(self.optimizers):
-            set_optimizer_state_dict(self.model, optimizer, state[f"optimizer_{index}"])
-        return read_rest(path)
+        return {**read_rest(path), **state, "optimizer_states": []}  # there is no optimizer yet
 
-    def _load_file(self, path: Path) -> dict[str, Any]:
-        """A checkpoint that one process wrote; each takes its part of it."""
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Take this process's part of the weights."""
         assert self.model is not None
-        checkpoint = self.checkpoint_io.load_checkpoint(path)
-        options = StateDictOptions(full_state_dict=True)
-        set_model_state_dict(self.model, checkpoint.pop("state_dict"), options=options)
-        # What is measured has no optimizer.
-        for optimizer, state in zip(
-            self.optimizers, checkpoint.pop("optimizer_states", []), strict=False
-        ):
-            named = by_name(state, optimizer, self.model.named_parameters())
-            set_optimizer_state_dict(self.model, optimizer, named, options=options)
-        return checkpoint
+        options = StateDictOptions(full_state_dict=self._shards is None, strict=strict)
+        set_model_state_dict(self.model, checkpoint["state_dict"], options=options)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take this process's part of the optimizers' state."""
+        assert self.model is not None
+        options = StateDictOptions(full_state_dict=self._shards is None)
+        for index, optimizer in enumerate(self.optimizers):
+            if self._shards is None:
+                saved = checkpoint["optimizer_states"][index]
+                state = by_name(saved, optimizer, self.model.named_parameters())
+            else:
+                name = f"optimizer_{index}"
+                states = {name: get_optimizer_state_dict(self.model, optimizer)}
+                read_shards(states, self._shards)
+                state = states[name]
+            set_optimizer_state_dict(self.model, optimizer, state, options=options)
 
 
 def by_name(
