@@ -37,7 +37,7 @@ from seqae.training.progress import TrainingProgress
 from seqae.training.resuming import check_changes, check_checkpoint, find_run, read_config
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.storage import check_room
-from seqae.training.strategy import check_strategy
+from seqae.training.strategy import check_precision, check_strategy
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
@@ -211,7 +211,10 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the run folder, and send the loggers' own files there."""
         config = self.config[self.command]
-        check_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
+        precision = str(config.trainer.precision)
+        check_choice("trainer.precision", precision, PRECISIONS)
+        strategy = config.trainer.strategy
+        check_precision(precision, str(getattr(strategy, "class_path", strategy)))
         if config.trainer.logger is True:
             raise ValueError(
                 "`trainer.logger` must be a logger's class or false, but it is true instead. "
@@ -325,7 +328,8 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
-        check_strategy(self.trainer.strategy)
+        is_asynchronous = self.command == "fit" and self.config["fit"].checkpoint.asynchronous
+        check_strategy(self.trainer.strategy, is_asynchronous)
         self.trainer.strategy.checkpoint_io = SafeCheckpointIO()
         if self.trainer.world_size > 1:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):

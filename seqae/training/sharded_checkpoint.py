@@ -26,7 +26,7 @@ import torch
 import torch.distributed
 from torch.distributed.checkpoint._nested_dict import unflatten_state_dict
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import ReadItem
@@ -107,8 +107,11 @@ def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
         os.replace(unfinished, path)
         sync_folder(path.parent)
 
+    writer = FileSystemWriter(unfinished)
+    # What all have, moving averages, is that of the first process, as in a plain checkpoint.
+    planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
     _on_all(begin, path)
-    _on_all(lambda: save(parts, storage_writer=FileSystemWriter(unfinished)), path)
+    _on_all(lambda: save(parts, storage_writer=writer, planner=planner), path)
     hashes = {name: digest for own in _on_all(seal_own, path) for name, digest in own.items()}
     _on_all(finish, path)
 

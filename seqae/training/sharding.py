@@ -56,11 +56,12 @@ def shard(trained: Trained, mesh: DeviceMesh, device: torch.device) -> None:
         device: of this process.
     """
     trained.to(device)
-    for values in (*trained.parameters(), *trained.buffers()):
-        torch.distributed.broadcast(values.data, src=0)
+    for weight in trained.parameters():
+        torch.distributed.broadcast(weight.data, src=0)
     for layer in _layers(trained):
         fully_shard(layer, mesh=mesh)
     fully_shard(trained, mesh=mesh)
+    trained.register_forward_pre_hook(_share_buffers)
 
 
 def whole(trained: Trained) -> Trained:
@@ -95,6 +96,15 @@ def local(weight: Tensor) -> Tensor:
 def drawing_weights() -> AbstractContextManager[None]:
     """Where whole numbers, the same on all processes, are copied into sharded weights."""
     return implicit_replication()
+
+
+def _share_buffers(trained: nn.Module, _: object) -> None:
+    """Give all processes the first one's moving averages before a step, as DDP does.
+
+    They are not sharded, and a checkpoint holds one of each.
+    """
+    for buffer in trained.buffers():
+        torch.distributed.broadcast(buffer, src=0)
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:

@@ -136,8 +136,29 @@ def by_name(
     return {"state": values, "param_groups": groups}
 
 
-def check_strategy(strategy: Strategy) -> None:
+def check_precision(precision: str, strategy: str) -> None:
+    """Refuse a precision that shards cannot be trained in.
+
+    Args:
+        precision: Lightning's name of it.
+        strategy: the strategy's class, or Lightning's name of it.
+
+    Raises:
+        ValueError: in one line, with the way out.
+    """
+    if precision == "16-mixed" and strategy.rpartition(".")[2] == ShardedStrategy.__name__:
+        raise ValueError(
+            "`trainer.precision` must be 32-true or bf16-mixed under ShardedStrategy, but it is "
+            "16-mixed instead: Lightning does not scale the loss of shards. Choose bf16-mixed."
+        )
+
+
+def check_strategy(strategy: Strategy, is_asynchronous: bool = False) -> None:
     """Refuse what shards a model in a way that this package does not serve.
+
+    Args:
+        strategy: of the trainer.
+        is_asynchronous: whether checkpoints are to be written while the training goes on.
 
     Raises:
         ValueError: in one line, with the way out.
@@ -147,4 +168,10 @@ def check_strategy(strategy: Strategy) -> None:
         raise ValueError(
             f"`trainer.strategy` must be auto, ddp or ShardedStrategy, but it is "
             f"{type(strategy).__name__} instead. Write `-c configs/overlays/fsdp.yaml`."
+        )
+    if is_asynchronous and isinstance(strategy, ShardedStrategy) and strategy.saves_shards:
+        raise ValueError(
+            "`checkpoint.asynchronous` must be false for sharded checkpoints, which all processes "
+            "write together, but it is true instead. Leave it out, or set "
+            "`trainer.strategy.save_distributed_checkpoint: false`."
         )
