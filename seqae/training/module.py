@@ -77,9 +77,9 @@ class AutoencoderModule(LightningModule):
         objective.check(autoencoder)
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
-        # In a tuple: the names of the weights in a checkpoint are those of the two modules above.
+        # In tuples, so that a checkpoint has only the weights of the two modules above.
         self._trained = (Trained(autoencoder, objective),)
-        self._whole: Trained | None = None
+        self._gathered: tuple[Trained, ...] = ()
 
     @property
     def datamodule(self) -> TextDataModule:
@@ -112,13 +112,14 @@ class AutoencoderModule(LightningModule):
         """
         if not isinstance(self.trainer.strategy, ShardedStrategy):
             return self._trained[0]
-        assert self._whole is not None
-        return self._whole
+        assert self._gathered, "`gather` must run before"
+        return self._gathered[0]
 
     def gather(self) -> None:
         """Make `whole` of the weights as they are; all processes must call this."""
         if isinstance(self.trainer.strategy, ShardedStrategy):
-            self._whole = whole(self._trained[0])
+            self._gathered = ()  # there is no room for two
+            self._gathered = (whole(self._trained[0]),)
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -215,7 +216,7 @@ class AutoencoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective's loss, weighted so that every token counts the same on all ranks."""
-        self._whole = None  # it is about to be another one
+        self._gathered = ()  # it is about to be another one
         with drawing_weights():
             drawn = list(self.objective.restart(self.autoencoder, self.global_step))
         for weight in drawn:
