@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
-from seqae.training.sharded_checkpoint import is_sealed, read_whole, remove
+from seqae.training.sharded_checkpoint import is_sealed, not_whole, read_whole, remove
 from seqae.training.sharding import local
 from seqae.training.storage import is_whole, sync_folder, write_file
 
@@ -64,10 +64,7 @@ class SafeCheckpointIO(CheckpointIO):
         """Read a checkpoint, of a file or of shards: plain data and tensors, nothing that runs."""
         path = Path(path)
         if not (is_sealed(path) if path.is_dir() else is_whole(path)):
-            raise ValueError(
-                f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or "
-                f"changed: its hash is another. Choose another one."
-            )
+            raise not_whole(path)
         if path.is_dir():
             return read_whole(path)
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

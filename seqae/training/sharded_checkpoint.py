@@ -11,6 +11,7 @@ read here with a list of the few classes that it consists of; all else holds pla
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -99,6 +100,9 @@ def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
         if not is_first:
             return
         write_file(unfinished / REST, lambda file: torch.save(rest, cast("BinaryIO", file)))
+        for name in hashes:
+            if not (unfinished / name).exists():
+                raise OSError(errno.ENOENT, f"{name} of another process is not seen here")
         for name in (REST, METADATA):
             hashes[name] = _synced_hash(unfinished / name)
         text = json.dumps(hashes, indent=2).encode()
@@ -181,12 +185,17 @@ def to_plain(folder: Path, path: Path) -> None:
         OSError: if the file cannot be written.
     """
     if not is_sealed(folder):
-        raise ValueError(
-            f"`folder` must be a sharded checkpoint as it was written, but {folder} is cut short, "
-            f"changed or none. Choose another one."
-        )
+        raise not_whole(folder)
     whole = read_whole(folder)
     write_file(path, lambda file: torch.save(whole, cast("BinaryIO", file)))
+
+
+def not_whole(path: Path) -> ValueError:
+    """What is said of a checkpoint that is damaged."""
+    return ValueError(
+        f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or changed: "
+        f"its hash is another. Choose another one."
+    )
 
 
 def remove(path: Path) -> None:

@@ -25,7 +25,13 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.optim import Optimizer
 
 from seqae.training.checkpointing import SafeCheckpointIO
-from seqae.training.sharded_checkpoint import read_rest, read_shards, write_shards
+from seqae.training.sharded_checkpoint import (
+    is_sealed,
+    not_whole,
+    read_rest,
+    read_shards,
+    write_shards,
+)
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -90,6 +96,9 @@ class ShardedStrategy(ModelParallelStrategy):
         self._shards = path if path.is_dir() else None
         if self._shards is None:
             return self.checkpoint_io.load_checkpoint(path)
+        # One process reads all of it for that.
+        if not self.broadcast(not self.is_global_zero or is_sealed(path)):
+            raise not_whole(path)
         assert self.model is not None
         state = {"state_dict": get_model_state_dict(self.model)}
         read_shards(state, path)
