@@ -108,7 +108,7 @@ def _share_buffers(trained: nn.Module, _: object) -> None:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers of all stacks."""
-    for part in module.modules():
+    """The layers of all stacks, what is within before what it is in, as fully_shard wants it."""
+    for part in reversed([*module.modules()]):
         if isinstance(part, nn.ModuleList):
             yield from (layer for layer in part if not isinstance(layer, nn.ModuleList))
