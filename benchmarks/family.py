@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from driver import ROOT, parser, report
-
-from runs import Column, Plan, budget, carry_out, markdown, seconds_per_step
+from trainings import Column, Plan, budget, carry_out, markdown, seconds_per_step
 
 # Figures of the table: heading, key, how it is shown.
 FIGURES = (

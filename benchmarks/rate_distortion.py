@@ -14,8 +14,7 @@ from typing import Any
 
 from charts import Line, Panel, draw, shades
 from driver import ROOT, parser, report
-
-from runs import Plan, budget, carry_out
+from trainings import Plan, budget, carry_out
 
 SIZES = (16, 32, 64, 128, 256, 384)
 LENGTHS = {"to_5": "1–5", "to_10": "6–10", "to_20": "11–20", "above_20": "21+"}

@@ -13,16 +13,25 @@ from xml.etree import ElementTree
 import pytest
 from small import ROOT, SENTENCES, write_recipe, write_text
 
-MODULES = ("runs", "charts", "rate_distortion", "family", "decoding", "reference", "text", "driver")
+MODULES = (
+    "trainings",
+    "charts",
+    "rate_distortion",
+    "family",
+    "decoding",
+    "reference",
+    "text",
+    "driver",
+)
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import runs
+    import trainings
 
-    yield runs
-    for name in MODULES:
+    yield trainings
+    for name in ("trainings", *MODULES):
         sys.modules.pop(name, None)
 
 
@@ -36,43 +45,43 @@ def result(bleu: float) -> dict[str, Any]:
     }
 
 
-def test_a_run_is_trained_measured_and_kept(runs: ModuleType, tmp_path: Path) -> None:
+def test_a_run_is_trained_measured_and_kept(trainings: ModuleType, tmp_path: Path) -> None:
     text = write_text(tmp_path / "text.txt", SENTENCES)
     options = ("--data.train", str(text), "--data.test", str(text), "--trainer.max_epochs", "1")
-    plan = runs.Plan("small", str(write_recipe(tmp_path)), options, limit=10)
-    found, failed = runs.carry_out([plan], tmp_path / "runs", jobs=1)
+    plan = trainings.Plan("small", str(write_recipe(tmp_path)), options, limit=10)
+    found, failed = trainings.carry_out([plan], tmp_path / "runs", jobs=1)
     assert failed == []
     assert found["small"]["steps"] > 0
     assert "exact_match" in found["small"]["scores"]["model"]
     log = tmp_path / "runs" / "small.log"
     log.unlink()
-    again, _ = runs.carry_out([plan], tmp_path / "runs", jobs=1)
+    again, _ = trainings.carry_out([plan], tmp_path / "runs", jobs=1)
     assert again == found
     assert not log.exists()  # nothing was run
-    other = runs.Plan("small", plan.config, options, limit=11)
+    other = trainings.Plan("small", plan.config, options, limit=11)
     with pytest.raises(ValueError, match="was made under others"):
-        runs.carry_out([other], tmp_path / "runs", jobs=1)
+        trainings.carry_out([other], tmp_path / "runs", jobs=1)
     (tmp_path / "runs" / "small.json").unlink()  # as if it had been stopped
     with pytest.raises(ValueError, match="was made under others"):
-        runs.carry_out([other], tmp_path / "runs", jobs=1)
+        trainings.carry_out([other], tmp_path / "runs", jobs=1)
 
 
 def test_a_recipe_that_fails_leaves_the_others(
-    runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "good.json").write_text(
-        json.dumps({"plan": json.loads(json.dumps(vars(runs.Plan("good", "x"))))})
+        json.dumps({"plan": json.loads(json.dumps(vars(trainings.Plan("good", "x"))))})
     )
     monkeypatch.setattr(
-        runs, "_call", lambda arguments, log: bool(log.write_text("no\n")) and False
+        trainings, "_call", lambda arguments, log: bool(log.write_text("no\n")) and False
     )
-    plans = [runs.Plan("bad", "none.yaml"), runs.Plan("good", "x")]
-    found, failed = runs.carry_out(plans, tmp_path, jobs=2)
+    plans = [trainings.Plan("bad", "none.yaml"), trainings.Plan("good", "x")]
+    found, failed = trainings.carry_out(plans, tmp_path, jobs=2)
     assert (list(found), failed) == (["good"], ["bad"])
 
 
 def test_a_folder_of_other_settings_ends_in_one_line(
-    runs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trainings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import family
 
@@ -85,7 +94,7 @@ def test_a_folder_of_other_settings_ends_in_one_line(
 
 
 def test_more_sentences_than_there_are_end_in_one_line(
-    runs: ModuleType, monkeypatch: pytest.MonkeyPatch
+    trainings: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import decoding
 
@@ -94,23 +103,23 @@ def test_more_sentences_than_there_are_end_in_one_line(
         decoding.main()
 
 
-def test_the_time_that_a_run_lay_stopped_does_not_count(runs: ModuleType) -> None:
+def test_the_time_that_a_run_lay_stopped_does_not_count(trainings: ModuleType) -> None:
     rows = [{"time": time} for time in (11.0, 15.0, 103.0, 104.0)]
-    assert runs.seconds_of(rows, [100.0, 10.0]) == 5.0 + 4.0
-    assert runs.seconds_of(rows, [100.0, 10.0, 50.0]) == 5.0 + 4.0  # came to no row
+    assert trainings.seconds_of(rows, [100.0, 10.0]) == 5.0 + 4.0
+    assert trainings.seconds_of(rows, [100.0, 10.0, 50.0]) == 5.0 + 4.0  # came to no row
 
 
-def test_a_table(runs: ModuleType) -> None:
+def test_a_table(trainings: ModuleType) -> None:
     import family
 
-    table = runs.markdown({"gru": result(50.0)}, family.table_columns(with_generation=False))
+    table = trainings.markdown({"gru": result(50.0)}, family.table_columns(with_generation=False))
     head, rule, row = table.splitlines()
     assert head.count("|") == rule.count("|") == row.count("|")
     assert row.startswith("| gru | 50.0% | 50.0 | – |")
     assert row.endswith("| 3 s, 7 steps |")
 
 
-def test_the_picture_is_well_formed(runs: ModuleType) -> None:
+def test_the_picture_is_well_formed(trainings: ModuleType) -> None:
     import rate_distortion
 
     text = rate_distortion.picture({16: result(10.0), 64: result(40.0)}, "steps < 10 & more")
@@ -122,7 +131,7 @@ def test_the_picture_is_well_formed(runs: ModuleType) -> None:
     assert {"z 16", "z 64", "40.0", "1–5"} <= set(words)
 
 
-def test_a_gap_is_not_drawn_across(runs: ModuleType) -> None:
+def test_a_gap_is_not_drawn_across(trainings: ModuleType) -> None:
     import charts
 
     line = charts.Line("", [1.0, 2.0, None, 3.0, 4.0, 5.0], "#000000")
@@ -131,7 +140,7 @@ def test_a_gap_is_not_drawn_across(runs: ModuleType) -> None:
     assert [len(path.split()) for path in paths] == [2, 3]
 
 
-def test_names_at_the_ends_of_lines_do_not_collide(runs: ModuleType) -> None:
+def test_names_at_the_ends_of_lines_do_not_collide(trainings: ModuleType) -> None:
     import charts
 
     lines = [charts.Line(f"name {i}", [50.0, 50.0], "#000000") for i in range(4)]

@@ -17,6 +17,7 @@ from small import figures, numbered, read_rows, run_seqae, write_recipe, write_t
 
 from seqae.bundle.text_autoencoder import load
 from seqae.training import callbacks, checkpointing, lightning_cli
+from seqae.training.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpointing import newest_checkpoint
 
 # The tests fork; Python 3.12 tells of threads that may exist then.
@@ -182,7 +183,7 @@ def test_killed_at_a_moment(recipe: list[object], whole: Path, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("place", "name"),
     [
-        (checkpointing.SafeCheckpointIO, "_write"),
+        (SafeCheckpointIO, "_write"),
         (checkpointing.CheckpointWriter, "_publish"),
         (checkpointing.CheckpointWriter, "save"),
         (callbacks, "write_bundle"),

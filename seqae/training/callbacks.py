@@ -240,7 +240,7 @@ class BundleWriter(Callback):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             write_bundle(
                 self.folder,
-                pl_module.whole,
+                pl_module.whole.autoencoder,
                 pl_module.datamodule.tokenizer,
                 metrics,
                 training,
@@ -332,7 +332,7 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
         datamodule.tokenizer.decode([side[int(index)].tolist() for index in chosen])
         for side in (corpus, corpus.target or corpus)
     ]
-    model = TextAutoencoder(pl_module.whole, datamodule.tokenizer)
+    model = TextAutoencoder(pl_module.whole.autoencoder, datamodule.tokenizer)
     written = model.reconstruct(sides[0], too_long="truncate")
     names = ("text", "expected", "reconstruction")
     return [dict(zip(names, row, strict=True)) for row in zip(*sides, written, strict=True)]

@@ -8,109 +8,24 @@ from a moment before would leave these out.
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import itertools
-import json
 import logging
 import os
-import shutil
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import torch
-from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies import ModelParallelStrategy
-from torch.utils._pytree import tree_map
 
 from seqae.component import check_range
+from seqae.training.checkpoint_io import SafeCheckpointIO
+from seqae.training.finite import check_finite
 from seqae.training.metrics_file import MetricsFile
-from seqae.training.module import not_finite
-from seqae.training.storage import (
-    CHUNK,
-    TRAILER_BYTES,
-    cannot_write,
-    is_whole,
-    sync_folder,
-    write_file,
-    write_link,
-)
+from seqae.training.sharded_checkpoint import is_undamaged, remove
+from seqae.training.storage import write_link
 
 LAST = "last.ckpt"
-COMPLETE = "complete.json"  # the last file of a sharded checkpoint: what the others must be
 
 log = logging.getLogger(__name__)
-
-
-class SafeCheckpointIO(CheckpointIO):
-    """Writes each checkpoint beside its place and syncs it; reads none that is not whole.
-
-    Args:
-        is_asynchronous: write in a thread while the training goes on, from a copy in main memory.
-            What goes wrong there is raised at the next save, or at the end.
-        on_written: called with the path, in that thread, when a checkpoint is in its place.
-    """
-
-    def __init__(
-        self, is_asynchronous: bool = False, on_written: Callable[[Path], None] | None = None
-    ) -> None:
-        self._pool = ThreadPoolExecutor(1, "checkpoint") if is_asynchronous else None
-        self._on_written = on_written
-        self._underway: Future[None] | None = None
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
-        """Write it, or begin to; one at a time."""
-        self.wait()
-        if self._pool is None:
-            self._write(checkpoint, Path(path))
-        else:
-            self._underway = self._pool.submit(self._write, _copied(checkpoint), Path(path))
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read what `save_checkpoint` wrote: plain data and tensors, nothing that runs."""
-        if Path(path).is_dir():
-            raise ValueError(
-                f"`trainer.strategy` must be ShardedStrategy for a checkpoint of sharded weights, "
-                f"but {path} is one. Add `-c configs/overlays/fsdp.yaml`."
-            )
-        if not is_whole(Path(path)):
-            raise ValueError(
-                f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or "
-                f"changed: its hash is another. Choose another one."
-            )
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return loaded
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a file, or the folder of a sharded one."""
-        _remove(Path(path))
-
-    def wait(self) -> None:
-        """Wait for what is being written, and raise what went wrong there."""
-        underway, self._underway = self._underway, None
-        if underway is not None:
-            underway.result()
-
-    def teardown(self) -> None:
-        """Wait; the thread ends with the process."""
-        self.wait()
-
-    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        write_file(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
-        if self._on_written is not None:
-            self._on_written(path)
 
 
 class CheckpointWriter(Checkpoint):
@@ -142,7 +57,7 @@ class CheckpointWriter(Checkpoint):
         trainer.strategy.checkpoint_io = self.io
         if stage == "fit" and trainer.is_global_zero:
             for left_over in self.folder.glob(".*.unfinished"):
-                _remove(left_over)
+                remove(left_over)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -191,25 +106,9 @@ class CheckpointWriter(Checkpoint):
             if isinstance(logger, MetricsFile):
                 logger.sync()
         path = self.folder / _name_of(trainer.global_step)
-        if isinstance(trainer.strategy, ModelParallelStrategy):
-            self._save_sharded(trainer, path)
-        else:
-            trainer.save_checkpoint(path)
-
-    def _save_sharded(self, trainer: Trainer, path: Path) -> None:
-        """A folder that takes its name when the files of all ranks are in it and synced."""
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        if trainer.is_global_zero:
-            _remove(unfinished)
-        trainer.strategy.barrier("a place for the shards")
-        trainer.save_checkpoint(unfinished)
-        if trainer.is_global_zero and unfinished.is_dir():
-            seal(unfinished)
-            _remove(path)
-            os.replace(unfinished, path)
-            sync_folder(path.parent)
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero and path.is_dir():  # shards; a file says so when it is written
             self._publish(path)
-        trainer.strategy.barrier("the shards are in their place")
 
     def _is_due(self, step: int) -> bool:
         every = self.every_n_steps
@@ -226,25 +125,9 @@ class CheckpointWriter(Checkpoint):
         earlier = saved[saved.index(path) :]
         for old in {*saved} - {*earlier[: self.keep]}:
             try:
-                _remove(old)
+                remove(old)
             except OSError as error:  # a disk that fills up is told of by the next save
                 log.warning(f"{old} cannot be removed: {error.strerror}")
-
-
-def check_finite(trainer: Trainer) -> None:
-    """Refuse to save weights that are of no use, in the place of older ones that are.
-
-    Raises:
-        ValueError: on all ranks, if a weight or a moving average of any is NaN or infinite.
-    """
-    module = trainer.lightning_module
-    found = not_finite(itertools.chain(module.named_parameters(), module.named_buffers()))
-    if not trainer.strategy.reduce_boolean_decision(found is None, all=True):
-        raise ValueError(
-            f"`{found or 'a weight of another process'}` must be finite to be saved, but it has "
-            f"NaN or infinity at step {trainer.global_step:,}. Go on from the last checkpoint with "
-            f"a lower `model.learning_rate`."
-        )
 
 
 def count_back(fit_loop: dict[str, Any]) -> None:
@@ -278,66 +161,10 @@ def newest_checkpoint(folder: Path) -> Path | None:
     last = folder / LAST
     pointed = [folder / Path(os.readlink(last)).name] if last.is_symlink() else []
     for path in dict.fromkeys([*pointed, *checkpoints(folder)]):
-        if is_sealed(path) if path.is_dir() else is_whole(path):
+        if is_undamaged(path):
             return path
         log.warning(f"{path} is cut short, changed or gone; another checkpoint is taken")
     return None
-
-
-def seal(folder: Path) -> None:
-    """Sync all files of a sharded checkpoint, and write last what they must be."""
-    hashes = {}
-    for path in sorted(folder.iterdir()):
-        _sync_file(path)
-        hashes[path.name] = _hash_of(path)
-    text = json.dumps(hashes, indent=2).encode()
-    write_file(folder / COMPLETE, lambda file: file.write(text))
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a sharded checkpoint has all its files, as they were written."""
-    try:
-        if not is_whole(folder / COMPLETE):
-            return False
-        hashes = json.loads((folder / COMPLETE).read_bytes()[:-TRAILER_BYTES])
-        return all(_hash_of(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError):
-        return False
-
-
-def _copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """A copy in main memory that the training does not change."""
-
-    def copied(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.detach().to("cpu", copy=True)
-        return copy.deepcopy(value)
-
-    found: dict[str, Any] = tree_map(copied, checkpoint)
-    return found
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _hash_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(CHUNK):
-            digest.update(part)
-    return digest.hexdigest()
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _name_of(step: int) -> str:

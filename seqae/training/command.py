@@ -42,6 +42,8 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
     # are planned beforehand.
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
+    # Keys and values that a Transformer's block hands on are views, which nothing writes to.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     # Training without a validation split is what the user asked for.
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):

@@ -30,6 +30,7 @@ from seqae.data.datamodule import TextDataModule
 from seqae.model.latents import StochasticLatent
 from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
+from seqae.training.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpointing import CheckpointWriter, checkpoints
 from seqae.training.collapse import CollapseMonitor
 from seqae.training.exit_status import prevent_restart
@@ -39,6 +40,7 @@ from seqae.training.launchers import find_launcher, follow_launcher, give_way
 from seqae.training.loggers import GuardedLogger, remembered_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
+from seqae.training.precision import PRECISIONS, check_precision
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
 from seqae.training.resuming import (
@@ -50,15 +52,13 @@ from seqae.training.resuming import (
 )
 from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.storage import check_room
+from seqae.training.strategy import check_shards_precision, check_strategy
 from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
 log = logging.getLogger(__name__)
 
 Command = Literal["fit", "validate", "test", "predict"]
-
-# A bundle holds float32, whatever its training was in.
-PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed", "bf16-true")
 
 # What may choose the bundle, and which way is better.
 MONITORED: dict[str, Literal["max", "min"]] = {
@@ -228,7 +228,9 @@ class TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose the run folder, and send the loggers' own files there."""
         config = self.config[self.command]
-        check_choice("trainer.precision", str(config.trainer.precision), PRECISIONS)
+        precision, strategy = str(config.trainer.precision), config.trainer.strategy
+        check_choice("trainer.precision", precision, PRECISIONS)
+        check_shards_precision(precision, str(getattr(strategy, "class_path", strategy)))
         if config.trainer.logger is True:
             raise ValueError(
                 "`trainer.logger` must be a logger's class or false, but it is true instead. "
@@ -369,6 +371,9 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
+        is_asynchronous = self.command == "fit" and self.config["fit"].checkpoint.asynchronous
+        check_strategy(self.trainer.strategy, is_asynchronous)
+        self.trainer.strategy.checkpoint_io = SafeCheckpointIO()
         # As it was given: on a CPU, the trainer's own has become another one.
         precision = str(self.config[self.command].trainer.precision)
         check_precision(precision, self.trainer.strategy.root_device)
@@ -467,26 +472,6 @@ class PrepareCLI(TrainingCLI):
         data, text = self.datamodule.report_files
         print(text.read_text(encoding="utf-8"))
         print(f"prepared: {data.parent}")
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse what this device would do in another precision, and warn of what it does slowly.
-
-    Raises:
-        ValueError: in one line, with the way out.
-    """
-    if device.type != "cpu":
-        return
-    if precision == "16-mixed":
-        raise ValueError(
-            "`trainer.precision` must be 32-true, bf16-mixed or bf16-true on a CPU, but it is "
-            "16-mixed instead, which would be bf16-mixed by another name. Choose one of these."
-        )
-    if "bf16" in precision and not torch.cpu._is_avx512_bf16_supported():
-        log.warning(
-            f"`trainer.precision` is {precision}, but this CPU has no instructions for bfloat16: "
-            f"several times slower than 32-true."
-        )
 
 
 def _shorten_class_paths(config: Any) -> None:

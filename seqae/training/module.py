@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -24,9 +24,11 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 from seqae.training.compiling import compile_blocks
+from seqae.training.finite import not_finite
 from seqae.training.micro_batches import MicroBatches
-from seqae.training.sharding import ShardedStep, ShardedStrategy, check_shardable, local
-from seqae.training.whole import WholeCopy, float32_by_default
+from seqae.training.precision import float32_by_default
+from seqae.training.sharding import Trained, drawing_weights, shard, whole
+from seqae.training.strategy import ShardedStrategy
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -84,8 +86,9 @@ class AutoencoderModule(LightningModule):
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed, self.compiles = beta1, beta2, seed, compile
         objective.check(autoencoder)
-        self._sharded: tuple[ShardedStep, ...] = ()  # no submodule: its weights have names already
-        self._whole: WholeCopy | None = None
+        # In tuples, so that a checkpoint has only the weights of the two modules above.
+        self._trained = (Trained(autoencoder, objective),)
+        self._gathered: tuple[Trained, ...] = ()
         self._micro_batches: MicroBatches | None = None
         self._in_hand: tuple[Batch, int] | None = None  # the batch that is trained, and its number
         self.sums: dict[str, SumMetric] = {}
@@ -112,24 +115,33 @@ class AutoencoderModule(LightningModule):
             self.objective.build(self.autoencoder)
             if self.compiles:
                 compile_blocks(self.autoencoder)
-        if isinstance(self.trainer.strategy, ShardedStrategy) and not self._sharded:
-            check_shardable(self.objective)
-            assert self.device_mesh is not None
-            mesh = self.device_mesh["data_parallel"]
-            self._sharded = (ShardedStep(self.autoencoder, self.objective, mesh),)
+            strategy = self.trainer.strategy
+            if isinstance(strategy, ShardedStrategy):
+                shard(self._trained[0], strategy.mesh, strategy.root_device)
 
     @property
-    def whole(self) -> SequenceAutoencoder:
-        """The model as it is measured and shared: all weights here, in float32; see whole.py."""
-        return self.autoencoder if self._whole is None else self._whole.autoencoder
+    def whole(self) -> Trained:
+        """The model and the objective for all but a training step; see sharding.py.
+
+        Themselves, or the copy that `gather` made: all weights here, in float32, not compiled.
+        """
+        if not self._is_copied:
+            return self._trained[0]
+        assert self._gathered, "`gather` must run before"
+        return self._gathered[0]
 
     def gather(self) -> None:
-        """Bring `whole` up to date; all processes must call this."""
+        """Make `whole` of the weights as they are; all processes must call this."""
+        self._gathered = ()  # there is no room for two
+        if self._is_copied:
+            self._gathered = (whole(self._trained[0]),)
+
+    @property
+    def _is_copied(self) -> bool:
+        if isinstance(self.trainer.strategy, ShardedStrategy):
+            return True
         # Compiled blocks are for training: a cache that grows would have them compiled for ever.
-        is_half = next(self.autoencoder.parameters()).dtype in (torch.float16, torch.bfloat16)
-        if self._sharded or self.compiles or is_half:
-            self._whole = self._whole or WholeCopy(self.autoencoder, self.objective)
-            self._whole.update()
+        return self.compiles or next(self.autoencoder.parameters()).dtype != torch.float32
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -236,7 +248,10 @@ class AutoencoderModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective's loss, weighted so that every token counts the same on all ranks."""
-        for weight in self.objective.restart(self.autoencoder, self.global_step):
+        self._gathered = ()  # it is about to be another one
+        with drawing_weights():
+            drawn = list(self.objective.restart(self.autoencoder, self.global_step))
+        for weight in drawn:
             optimizer = self.optimizers()
             assert isinstance(optimizer, LightningOptimizer)
             optimizer.optimizer.state.pop(weight, None)
@@ -272,7 +287,8 @@ class AutoencoderModule(LightningModule):
             return f"{type(self.objective).__name__} reads a batch as a whole"
         if latent.needs_whole_batch:
             return f"{type(latent).__name__} reads a batch as a whole"
-        return "the weights are sharded" if self._sharded else None
+        is_sharded = isinstance(self.trainer.strategy, ShardedStrategy)
+        return "the weights are sharded" if is_sharded else None
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Backpropagate; where memory runs out only here, compute the batch again in parts."""
@@ -367,14 +383,8 @@ class AutoencoderModule(LightningModule):
         place = [self.seed, self.global_step, index, part]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
-        values: dict[str, Tensor]
-        if not self.trainer.training:
-            objective = self.objective if self._whole is None else self._whole.objective
-            values = objective(self.whole, batch, self.global_step, generator)
-        elif self._sharded:
-            values = self._sharded[0](batch, self.global_step, generator)
-        else:
-            values = self.objective(self.autoencoder, batch, self.global_step, generator)
+        trained = self._trained[0] if self.trainer.training else self.whole
+        values: dict[str, Tensor] = trained(batch, self.global_step, generator)
         return values
 
     @float32_by_default()
@@ -414,7 +424,8 @@ class AutoencoderModule(LightningModule):
     @float32_by_default()
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
-        written = greedy(self.whole, self.whole.encode(batch).latent)
+        model = self.whole.autoencoder
+        written = greedy(model, model.encode(batch).latent)
         due = batch.written
         rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
         return written, [row[1 : length - 1] for row, length in rows]
@@ -428,7 +439,7 @@ class AutoencoderModule(LightningModule):
         sums = {name: total.compute() for name, total in self.sums.items()}
         weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
         scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
-        scores |= self.reconstruction.compute()._asdict() | self.whole.latent.figures()
+        scores |= self.reconstruction.compute()._asdict() | self.whole.autoencoder.latent.figures()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
         self.log_dict(values, sync_dist=True)
@@ -439,14 +450,6 @@ def over_ranks(values: Tensor) -> Tensor:
     gathered = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(gathered, values.contiguous())
     return torch.stack(gathered)
-
-
-def not_finite(tensors: Iterable[tuple[str, Any]]) -> str | None:
-    """The name of the first tensor that has a NaN or an infinity, if there is one."""
-    for name, tensor in tensors:
-        if isinstance(tensor, Tensor) and not torch.isfinite(local(tensor.detach())).all():
-            return name
-    return None
 
 
 def learning_rate_factor(

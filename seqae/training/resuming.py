@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from seqae.training.checkpointing import LAST, checkpoints, is_sealed, newest_checkpoint
-from seqae.training.storage import is_whole
+from seqae.training.checkpointing import LAST, checkpoints, newest_checkpoint
+from seqae.training.sharded_checkpoint import is_undamaged
 
 # Other values of these give another order of the sentences, or another model.
 FIXED = ("data", "model.autoencoder", "model.seed", "seed_everything")
@@ -151,7 +151,7 @@ def check_checkpoint(path: Path) -> None:
     Raises:
         ValueError: in one line, with the way out.
     """
-    if not (is_sealed(path) if path.is_dir() else is_whole(path)):
+    if not is_undamaged(path):
         reason = "is cut short, changed or none" if path.exists() else "is not there"
         raise ValueError(
             f"`ckpt_path` must be a checkpoint of this package's, but {path} {reason}. Choose "

@@ -1,114 +1,114 @@
-"""Fully sharded training (FSDP2): each process holds a share of weights, gradients, AdamW's state.
+"""Sharding: each process keeps a part of every weight (FSDP2), and gathers whole ones at need.
 
-The parts of the model are called by many methods, and `fully_shard` gathers the weights of a module
-when its `forward` is called. So what is sharded is one module around model and objective, whose
-`forward` is a training step; in it all weights are there, as if nothing were sharded. Outside of it
-they are not: what reads the model between the steps gets a copy, see whole.py.
-
-Zhao et al. 2023, arXiv:2304.11277; the idea of sharding is that of ZeRO (Rajbhandari et al. 2020,
-arXiv:1910.02054).
+A training step is one call of one module, so that the weights are gathered before it and their
+gradients scattered behind it, whichever methods of the model the objective calls. Everything else
+(validation, writing, the bundle) reads a plain copy with all weights: under FSDP a method that one
+process calls alone, or more often than another does, waits for the others for ever.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import final
 
-from lightning.pytorch.strategies import ModelParallelStrategy
+import torch
 from torch import Generator, Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.experimental import implicit_replication
 
 from seqae.batch import Batch
-from seqae.model.attention import TransformerBlock
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
-from seqae.objectives.variational import Variational
-from seqae.training.shards import check_shards
 
 
-class ShardedStrategy(ModelParallelStrategy):
-    """Shares out over all processes what a training keeps of each weight.
-
-    Args:
-        save_distributed_checkpoint: a checkpoint is a folder with a file of each process; otherwise
-            one file, which the first process gathers in its main memory.
-        process_group_backend: by default gloo on CPUs, nccl on GPUs.
-        timeout_seconds: how long a process waits for the others.
-    """
-
-    def __init__(
-        self,
-        save_distributed_checkpoint: bool = True,
-        process_group_backend: str | None = None,
-        timeout_seconds: float = 1800.0,
-    ) -> None:
-        super().__init__(
-            data_parallel_size=1,  # as many as there are, once that is known
-            tensor_parallel_size=1,
-            save_distributed_checkpoint=save_distributed_checkpoint,
-            process_group_backend=process_group_backend,
-            timeout=timedelta(seconds=timeout_seconds),
-        )
-
-    def setup_environment(self) -> None:
-        """Make the mesh of all processes."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
-        super().setup_environment()
-
-    def load_checkpoint(
-        self, checkpoint_path: str | Path, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint, sharded over any number of processes or whole, as plain data only."""
-        if Path(checkpoint_path).is_dir():
-            check_shards(Path(checkpoint_path))
-        found: dict[str, Any] = super().load_checkpoint(checkpoint_path, weights_only=True)
-        return found
-
-
-class ShardedStep(nn.Module):
-    """The objective of a model, as the one module whose weights are shared out.
-
-    The blocks of a Transformer are groups of their own, gathered one after the other; all other
-    weights are one group, which stays whole from the forward pass to the end of the backward pass.
+@final
+class Trained(nn.Module):
+    """A model and its objective, as one module whose call is all of a step that reads weights.
 
     Args:
-        autoencoder: built; its weights become DTensors.
-        objective: the same.
-        mesh: of the processes that share them.
+        autoencoder: the model.
+        objective: may have weights of its own.
     """
 
-    def __init__(
-        self, autoencoder: SequenceAutoencoder, objective: Objective, mesh: DeviceMesh
-    ) -> None:
+    def __init__(self, autoencoder: SequenceAutoencoder, objective: Objective) -> None:
         super().__init__()
         self.autoencoder, self.objective = autoencoder, objective
-        for part in autoencoder.modules():
-            if isinstance(part, TransformerBlock):
-                fully_shard(part, mesh=mesh)
-        fully_shard(self, mesh=mesh)
 
     def forward(self, batch: Batch, step: int, generator: Generator) -> dict[str, Tensor]:
-        """What the objective gives for a batch."""
+        """What the objective makes of a batch; see Objective.forward."""
         values: dict[str, Tensor] = self.objective(self.autoencoder, batch, step, generator)
         return values
 
 
-def check_shardable(objective: Objective) -> None:
-    """Refuse what draws weights anew in the middle of a training.
+def shard(trained: Trained, mesh: DeviceMesh, device: torch.device) -> None:
+    """Leave to each process its part of every weight; all begin with the first one's numbers.
 
-    Raises:
-        ValueError: in one line, with the way out.
+    The layers of a stack are gathered one by one, when they run. The rest is gathered for the whole
+    step, since embeddings stand at both ends of it.
+
+    Args:
+        trained: built, the same on all processes but for the numbers.
+        mesh: the processes, in one dimension.
+        device: of this process.
     """
-    if isinstance(objective, Variational) and objective.pretraining_steps:
-        raise ValueError(
-            "`model.objective.pretraining_steps` must be 0 where the weights are sharded, but it "
-            f"is {objective.pretraining_steps:,} instead. Train with `trainer.strategy: ddp`."
-        )
+    trained.to(device)
+    for weight in trained.parameters():
+        torch.distributed.broadcast(weight.data, src=0)
+    for layer in _layers(trained):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(trained, mesh=mesh)
+    trained.register_forward_pre_hook(_share_buffers)
+
+
+def whole(trained: Trained) -> Trained:
+    """A plain copy with all weights, in float32 and evaluation mode; all processes must call this.
+
+    It needs as much memory as the weights alone, which a training step gathers too.
+    """
+    model = trained.autoencoder
+    assert model.vocabulary is not None
+    with torch.device("meta"):
+        copied = SequenceAutoencoder.from_config(model.config())
+        copied.build(model.vocabulary, model.max_length)
+        objective = Objective.from_config(trained.objective.config())
+        objective.build(copied)
+    found = Trained(copied, objective)
+    state = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True))
+    found.load_state_dict(state, assign=True)
+    return found.float().eval()
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether any weight is."""
+    return any(isinstance(weight, DTensor) for weight in module.parameters())
 
 
 def local(weight: Tensor) -> Tensor:
-    """The share of a weight that this process holds; all of one that is not sharded."""
+    """This process's part of a weight, or all of it where it is not sharded; without gradient."""
+    weight = weight.detach()
     return weight.to_local() if isinstance(weight, DTensor) else weight
+
+
+def drawing_weights() -> AbstractContextManager[None]:
+    """Where whole numbers, the same on all processes, are copied into sharded weights."""
+    return implicit_replication()
+
+
+def _share_buffers(trained: nn.Module, _: object) -> None:
+    """Give all processes the first one's moving averages before a step, as DDP does.
+
+    They are not sharded, and a checkpoint holds one of each.
+    """
+    for buffer in trained.buffers():
+        torch.distributed.broadcast(buffer, src=0)
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers of all stacks, what is within before what it is in, as fully_shard wants it."""
+    for part in reversed([*module.modules()]):
+        if isinstance(part, nn.ModuleList):
+            yield from (layer for layer in part if not isinstance(layer, nn.ModuleList))
