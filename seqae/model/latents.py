@@ -64,6 +64,11 @@ class Latent(Component, nn.Module):
                 posterior gives its mean.
         """
 
+    @property
+    def reads_rows_alone(self) -> bool:
+        """Whether a row's latent, in training too, does not depend on the batch's other rows."""
+        return True
+
     def figures(self) -> dict[str, Tensor]:
         """What the layer can say of itself without seeing a sentence, by name: () each."""
         return {}

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
+from seqae.batch import to_device_of
 from seqae.component import check_range
 from seqae.model.latents import Latent, LatentOutput
 from seqae.model.layers import in_float32
@@ -93,6 +94,10 @@ class VectorQuantisedLatent(Latent):
         self.register_buffer("frequency", torch.zeros(shape[:2]))
         nn.init.normal_(self.codebook)
 
+    @property
+    def reads_rows_alone(self) -> bool:  # noqa: D102
+        return False  # the codebook counts batches
+
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
         # Else the nearest code would be a matter of rounding.
         rows, mapped = len(hidden), in_float32(self.projection(hidden))
@@ -155,7 +160,8 @@ class VectorQuantisedLatent(Latent):
         """Put dead codes where vectors of the batch are, the same on all devices."""
         if generator is None:
             return
-        rows = torch.randint(len(parts), self.usage.shape, generator=generator).to(parts.device)
+        rows = torch.randint(len(parts), self.usage.shape, generator=generator)
+        rows = to_device_of(parts, rows)
         average = self.usage.mean(dim=1, keepdim=True)
         dead = (self.usage < self.restart_below * average) | (self.usage == 0.0)
         if not dead.any():

@@ -47,6 +47,14 @@ class Objective(Component, nn.Module):
             ValueError: in one line, with the way out.
         """
 
+    def adds_up(self, model: SequenceAutoencoder) -> bool:
+        """Whether the loss of a batch is what its parts give, so that it may be run in parts.
+
+        That is, the mean of the parts' losses, weighted by their target tokens. It is not where the
+        sentences of a batch are compared with one another.
+        """
+        return model.latent.reads_rows_alone
+
     def build(self, model: SequenceAutoencoder) -> None:
         """Make weights of its own, for a model that is built."""
 

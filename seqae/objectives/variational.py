@@ -108,6 +108,9 @@ class Variational(LikelihoodObjective):
                         f"instead. Leave it out, and set `model.autoencoder.latent.kappa`."
                     )
 
+    def adds_up(self, model: SequenceAutoencoder) -> bool:  # noqa: D102
+        return super().adds_up(model) and not self.free_bits  # the floor is of the batch's mean
+
     def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
@@ -121,7 +124,7 @@ class Variational(LikelihoodObjective):
         # With a weight of zero too, so that every weight of the posterior gets a gradient.
         values = self.values(sums, batch, latents, weight * floored)
         values["kl"] = kl.detach().sum() / len(batch)
-        values["kl_weight"] = torch.tensor(weight, device=kl.device)
+        values["kl_weight"] = torch.full((), weight, device=kl.device)
         if not model.training:
             values["negative_elbo"] = sums.nll / len(batch) + values["kl"]
         return values

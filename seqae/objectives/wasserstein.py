@@ -52,6 +52,9 @@ class WassersteinMMD(LikelihoodObjective):
         super().check(model, is_paired)
         check_prior(model, "WassersteinMMD")
 
+    def adds_up(self, model: SequenceAutoencoder) -> bool:  # noqa: D102
+        return False
+
     def forward(  # noqa: D102
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Generator, Tensor
 from torchmetrics import SumMetric
 
@@ -22,6 +24,8 @@ from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
+from seqae.training.loss_check import LossCheck
+from seqae.training.micro_batches import MicroBatches
 
 Schedule = Literal["cosine", "linear", "constant"]
 
@@ -47,6 +51,8 @@ class AutoencoderModule(LightningModule):
         beta1: decay of AdamW's mean of gradients.
         beta2: decay of AdamW's mean of squared gradients.
         seed: of the objective's randomness.
+        compiled: whether the loss over the vocabulary, and the blocks of a Transformer, run as
+            compiled kernels (torch.compile) in training; needs a C++ compiler.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class AutoencoderModule(LightningModule):
         beta1: float = 0.9,
         beta2: float = 0.98,
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         check_range("model.learning_rate", learning_rate, 0.0, 10.0)
@@ -72,7 +79,10 @@ class AutoencoderModule(LightningModule):
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed = beta1, beta2, seed
+        self.compiled = compiled
         objective.check(autoencoder)
+        self._losses = LossCheck()
+        self._rank_share: Tensor | float = 1.0
         self.sums: dict[str, SumMetric] = {}
         self.reconstruction = ReconstructionMetric()
 
@@ -95,6 +105,18 @@ class AutoencoderModule(LightningModule):
             if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
                 latent.over_ranks = over_ranks
             self.objective.build(self.autoencoder)
+            if self.compiled:
+                self.autoencoder.compile_parts()
+
+    @cached_property
+    def _micro_batches(self) -> MicroBatches:
+        whole_only = None
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            whole_only = "the processes gather its weights together"
+        elif not self.objective.adds_up(self.autoencoder):
+            parts = f"{type(self.objective).__name__} with {type(self.autoencoder.latent).__name__}"
+            whole_only = f"{parts} looks at all its sentences together"
+        return MicroBatches(self, self.objective.sentence_means, whole_only)
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -140,9 +162,11 @@ class AutoencoderModule(LightningModule):
             ],
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
-            # Lightning refuses to clip under mixed precision what a fused optimizer may unscale.
-            fused="mixed" not in str(self.trainer.precision),
+            fused=True,
         )
+        # Else Lightning refuses to clip gradients under mixed precision. The scaler, where there is
+        # one, unscales them before they are clipped, as for an optimizer that is not fused.
+        optimizer._step_supports_amp_scaling = False
         steps = self.trainer.estimated_stepping_batches
         if self.schedule != "constant" and not math.isfinite(steps):
             raise ValueError(
@@ -171,7 +195,9 @@ class AutoencoderModule(LightningModule):
         return [{"params": own, "weight_decay": 0.0, "lr": rate, "betas": (beta1, self.beta2)}]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave as they are the weights that the objective does not train in this step."""
+        """Refuse a loss that is not finite; leave alone weights that are not trained now."""
+        place = self.global_step, self.current_epoch, self.global_rank
+        self._losses.check(*place, over_ranks)
         for weight in self.objective.frozen(self.autoencoder, self.global_step):
             weight.grad = None
 
@@ -195,31 +221,37 @@ class AutoencoderModule(LightningModule):
             optimizer = self.optimizers()
             assert isinstance(optimizer, LightningOptimizer)
             optimizer.optimizer.state.pop(weight, None)
-        values = self._objective(batch, batch_idx)
-        for name, value in values.items():
-            self.log(f"train/{name}", value.detach(), batch_size=len(batch))
-        return values["loss"] * self._rank_weight(batch, values["loss"], batch_idx)
+        self._batch = batch
+
+        def values_of(part: Batch, index: int) -> dict[str, Tensor]:
+            values = self._objective(part, batch_idx, index)
+            if index or self.trainer.world_size == 1:
+                self._losses.note(values["loss"], batch_idx)
+            return values
+
+        loss = self._micro_batches.forward(batch, values_of)
+        self._rank_share = self._rank_weight(batch, loss, batch_idx)
+        return loss * self._rank_share
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients, in parts where the batch does not fit the memory."""
+        self._micro_batches.backward(loss, self._rank_share)
+
+    def on_after_backward(self) -> None:
+        """Log what the objective made of the batch."""
+        for name, value in self._micro_batches.values.items():
+            self.log(f"train/{name}", value, batch_size=len(self._batch))
 
     def _rank_weight(self, batch: Batch, loss: Tensor, batch_idx: int) -> Tensor | float:
-        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens.
-
-        Raises:
-            ValueError: on all ranks, before the update, if the loss of any is not finite.
-        """
-        told = torch.stack([torch.tensor(float(batch.num_targets)).to(loss), loss.detach() * 0])
-        if self.trainer.world_size > 1:  # a NaN or an infinity anywhere becomes a NaN of the mean
-            mean = self.trainer.strategy.reduce(told.clone(), reduce_op="mean")
-            assert isinstance(mean, Tensor)
-        else:
-            mean = told
-        if not torch.isfinite(mean[1]):
-            raise ValueError(
-                f"`loss` must be finite, but it is {float(loss):g} at step {self.global_step:,}, "
-                f"batch {batch_idx:,} of epoch {self.current_epoch}, on process "
-                f"{self.global_rank}. Go on from the last checkpoint with a lower "
-                f"`model.learning_rate`."
-            )
-        return 1.0 if self.trainer.world_size == 1 else told[0] / mean[0]
+        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens."""
+        if self.trainer.world_size == 1:
+            return 1.0
+        # A NaN or an infinity anywhere becomes a NaN of the mean, and so is known on all ranks.
+        tokens = torch.full((), batch.num_targets, dtype=loss.dtype, device=loss.device)
+        mean = self.trainer.strategy.reduce(torch.stack([tokens, loss.detach() * 0]), "mean")
+        assert isinstance(mean, Tensor)
+        self._losses.note(loss, batch_idx, mean[1])
+        return tokens / mean[0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objective's values and the free-running reconstruction."""
@@ -257,9 +289,9 @@ class AutoencoderModule(LightningModule):
             for text, reconstruction in zip(*texts, strict=True)
         ]
 
-    def _objective(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+    def _objective(self, batch: Batch, batch_idx: int, part: int = 0) -> dict[str, Tensor]:
         # A seed for each step, batch of its accumulation and rank: no state of it needs saving.
-        place = [self.seed, self.global_step, batch_idx, self.global_rank]
+        place = [self.seed, self.global_step, batch_idx, self.global_rank] + [part] * (part > 0)
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         generator = Generator().manual_seed(seed % 2**63)
         values: dict[str, Tensor] = self.objective(
