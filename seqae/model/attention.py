@@ -230,7 +230,9 @@ class TransformerStack(nn.Module):
         else:
             inputs = inputs + self.positions(places.clamp(max=self.max_length - 1))
         readable = None if mask is None else mask[:, None, None]
-        run = compiled(run_block) if self.is_compiled and self.training else run_block
+        # A size of one would have graphs of its own.
+        is_compiled = self.is_compiled and self.training and min(inputs.shape[:2]) > 1
+        run = compiled(run_block) if is_compiled else run_block
         found: Cache = ()
         for depth, block in enumerate(self.blocks):
             past = cache[2 * depth : 2 * depth + 2]

@@ -44,7 +44,8 @@ def linear_cross_entropy(
         target: (N,) int64, each in 0 ... V - 1.
         label_smoothing: share of the target's probability that is spread over the vocabulary, as
             in torch.nn.functional.cross_entropy.
-        is_compiled: whether a chunk's work runs as compiled kernels; one graph serves all sizes.
+        is_compiled: whether training's work on a chunk runs as compiled kernels; one graph serves
+            all sizes; a size of one would have its own, and is left out.
 
     Returns:
         The smoothed loss, which has a gradient; the loss without smoothing; and how many targets
@@ -115,7 +116,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_enabled: bool,  # in here it is always off, and needs_input_grad ignores it
     ) -> tuple[Tensor, Tensor, Tensor]:
         learns = grad_enabled and any(ctx.needs_input_grad)
-        read = compiled(_read_chunk) if is_compiled else _read_chunk
         dtype = torch.promote_types(features.dtype, torch.float32)
         smoothed_sum = torch.zeros((), dtype=dtype, device=features.device)
         plain_sum = torch.zeros_like(smoothed_sum)
@@ -130,6 +130,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, elements // weight.shape[0])
         for start in range(0, len(features), rows):
             chunk, gold = features[start : start + rows], target[start : start + rows, None]
+            read = (
+                compiled(_read_chunk) if is_compiled and learns and len(chunk) > 1 else _read_chunk
+            )
             found = read(chunk, weight, bias, gold, label_smoothing, learns)
             smoothed_sum += found.smoothed
             plain_sum += found.plain

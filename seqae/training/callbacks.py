@@ -23,6 +23,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice, check_range
 from seqae.terminal import visible
 from seqae.training.module import AutoencoderModule
+from seqae.training.precision import in_float32
 
 SHOWN_WIDTH = 60  # characters of a sample sentence on the terminal
 
@@ -233,7 +234,7 @@ class BundleWriter(Callback):
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         write_bundle(
             self.folder,
-            pl_module.autoencoder,
+            in_float32(pl_module.autoencoder),
             pl_module.datamodule.tokenizer,
             metrics,
             training,
@@ -326,7 +327,7 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
         datamodule.tokenizer.decode([side[int(index)].tolist() for index in chosen])
         for side in (corpus, corpus.target or corpus)
     ]
-    model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
+    model = TextAutoencoder(in_float32(pl_module.autoencoder), datamodule.tokenizer)
     written = model.reconstruct(sides[0], too_long="truncate")
     names = ("text", "expected", "reconstruction")
     return [dict(zip(names, row, strict=True)) for row in zip(*sides, written, strict=True)]

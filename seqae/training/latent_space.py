@@ -16,6 +16,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.training.module import AutoencoderModule
+from seqae.training.precision import in_float32
 
 TABLE_SENTENCES = 1024  # training sentences that the tables look at: a second on a CPU
 TABLE_STEPS = 5  # of an interpolation
@@ -55,7 +56,7 @@ def latent_space_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """The rows of each table."""
     datamodule = pl_module.datamodule
-    model = TextAutoencoder(pl_module.autoencoder, datamodule.tokenizer)
+    model = TextAutoencoder(in_float32(pl_module.autoencoder), datamodule.tokenizer)
     train = spread(datamodule, "train", TABLE_SENTENCES)
     texts = spread(datamodule, "val" if len(datamodule.corpora["val"]) else "train", count)
     latents = model.encode(train, "truncate")

@@ -29,9 +29,11 @@ from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
 from seqae.training.checkpointing import CheckpointWriter
 from seqae.training.collapse import CollapseMonitor
+from seqae.training.kernels import check_compiler, set_tf32
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
+from seqae.training.precision import PRECISIONS, check_precision, precision_plugin
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
 from seqae.training.resuming import check_changes, check_checkpoint, find_run, read_config
@@ -41,9 +43,6 @@ from seqae.training.threads import ThreadTuner
 from seqae.usage import check_output, explain
 
 Command = Literal["fit", "validate", "test", "predict"]
-
-# Weights stay in float32; a bundle holds no others.
-PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed")
 
 # What may choose the bundle, and which way is better.
 MONITORED: dict[str, Literal["max", "min"]] = {
@@ -140,6 +139,12 @@ class TrainingCLI(LightningCLI):
             type=int | Literal["auto"],
             default="auto",
             help="CPU threads; auto times the first steps of each epoch and takes the fastest",
+        )
+        parser.add_argument(
+            "--tf32",
+            type=bool,
+            default=False,
+            help="multiply float32 numbers in TF32, with 10 bits of each, on a GPU that has it",
         )
         if self.command == "predict":
             parser.add_argument(
@@ -259,6 +264,11 @@ class TrainingCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         config = dict(config)
+        on_cpu = config.get("accelerator") == "cpu" or not torch.cuda.is_available()
+        if plugin := precision_plugin(str(config.get("precision")), on_cpu):
+            plugins = config.get("plugins") or []
+            config["precision"] = None
+            config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), plugin]
         self.seconds = None  # that it may train for
         if self.command == "fit" and config.get("max_time") is not None:
             # Lightning's own Timer would count the unfinished epoch as a whole one.
@@ -324,6 +334,10 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
+        check_precision(self.trainer)
+        set_tf32(self.config[self.command].tf32, self.trainer.strategy.root_device)
+        if self.model.compiled and self.command == "fit":
+            check_compiler(self.trainer.strategy.root_device)
         if self.trainer.world_size > 1:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
                 if not source.can_reread:

@@ -248,7 +248,8 @@ class AutoencoderModule(LightningModule):
             return 1.0
         # A NaN or an infinity anywhere becomes a NaN of the mean, and so is known on all ranks.
         tokens = torch.full((), batch.num_targets, dtype=loss.dtype, device=loss.device)
-        mean = self.trainer.strategy.reduce(torch.stack([tokens, loss.detach() * 0]), "mean")
+        told = torch.stack([tokens, loss.detach() * 0])
+        mean = self.trainer.strategy.reduce(told, reduce_op="mean")
         assert isinstance(mean, Tensor)
         self._losses.note(loss, batch_idx, mean[1])
         return tokens / mean[0]
