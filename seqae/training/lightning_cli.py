@@ -334,7 +334,7 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Prepare the data before other processes start: what is wrong with it is told once."""
-        check_precision(self.trainer)
+        check_precision(self.trainer, self.model.autoencoder)
         set_tf32(self.config[self.command].tf32, self.trainer.strategy.root_device)
         if self.model.compiled and self.command == "fit":
             check_compiler(self.trainer.strategy.root_device)

@@ -20,9 +20,13 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.decoders import LSTMDecoder
+from seqae.model.encoders import LSTMEncoder
 
 # The last four in half precision: products only, or the weights too.
 PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed", "bf16-true")
+
+LSTMS = (LSTMEncoder, LSTMDecoder)
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +75,12 @@ def precision_plugin(precision: str, is_on_cpu: bool) -> Precision | None:
     return None
 
 
-def check_precision(trainer: Trainer) -> None:
+def check_precision(trainer: Trainer, model: SequenceAutoencoder) -> None:
     """Warn where a precision costs more than it brings; refuse what does not go together.
+
+    Args:
+        trainer: knows precision, strategy and device.
+        model: what is trained; it need not be built.
 
     Raises:
         ValueError: in one line, with the way out.
@@ -86,6 +94,12 @@ def check_precision(trainer: Trainer) -> None:
     if precision in ("32-true", "64-true"):
         return
     if device.type == "cpu" and not has_half_precision(precision):
+        recurrent = [part for part in (model.encoder, model.decoder) if type(part) in LSTMS]
+        if precision == "16-mixed" and recurrent:
+            raise ValueError(
+                f"`trainer.precision` must not be 16-mixed for {type(recurrent[0]).__name__} on "
+                f"this CPU, for which torch has no such kernel. Set 32-true."
+            )
         log.warning(
             f"This CPU has no instructions for `trainer.precision: {precision}`, which is several "
             f"times slower than 32-true here."
