@@ -15,7 +15,7 @@ from small import SENTENCES, run_seqae, write_recipe, write_text
 pytest.register_assert_rewrite("contracts")
 
 # Variables that pytest, torch and Lightning set for themselves; they are put back without a word.
-LIBRARY_VARIABLES = ("PYTEST_", "TORCH", "PYTORCH_", "PL_", "KMP_")
+LIBRARY_VARIABLES = ("PYTEST_", "TORCH", "_TORCH", "PYTORCH_", "PL_", "KMP_")
 
 
 @pytest.fixture(scope="session", autouse=True)

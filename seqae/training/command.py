@@ -37,6 +37,10 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
     # are planned beforehand.
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
+    # torch's compiler looks at gradients that there are not.
+    warnings.filterwarnings(
+        "ignore", message="The .grad attribute of a Tensor that is not a leaf.*"
+    )
     # Training without a validation split is what the user asked for.
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
