@@ -4,9 +4,9 @@
     scripts/gpu_selftest --device cpu         # the same program with small sizes, to try it
 
 Prints a table in Markdown, and writes it beside the JSON of `--output`. Speeds are of a bare
-training loop (model, loss, clipping, AdamW) over batches of random sentences, in target tokens a second;
-"of peak" is the share of the speed of one large product in the same precision, measured here.
-Ends with status 1 if a check has failed, or if there is no GPU.
+training loop (model, loss, clipping, AdamW) over batches of random sentences, in target tokens a
+second; "of peak" is the share of the speed of one large product in the same precision, measured
+here. Ends with status 1 if a check has failed, or if there is no GPU.
 """
 
 from __future__ import annotations

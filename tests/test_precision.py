@@ -9,7 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
+from small import CONFIGS, figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.training.kernels import set_tf32
 from seqae.training.precision import has_half_precision
@@ -143,6 +143,13 @@ def test_other_precisions_are_refused(
     assert train(tmp_path, "run", "--trainer.precision", precision) == 1
     assert "`trainer.precision` must be one of" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_overlay_for_gpus_runs_on_a_cpu(tmp_path: Path) -> None:
+    """Less what only a GPU has."""
+    options = ["-c", CONFIGS / "overlays" / "gpu.yaml", "--trainer.accelerator", "cpu"]
+    options += ["--trainer.devices", 1, "--tf32", "false", "--data.num_workers", 0]
+    assert train(tmp_path, "run", *options, "--trainer.max_epochs", 1) == 0
 
 
 def test_tf32_is_refused_where_there_is_none(
