@@ -44,6 +44,7 @@ def test_speeds(
     assert "CPU, small sizes" in table
 
 
+@pytest.mark.slow
 def test_checks_are_tests(
     selftest: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
