@@ -1,308 +1,392 @@
-"""Whether everything that only a GPU can show works on this one, and how fast: a table to share.
+"""What only a GPU can show: the tests marked `gpu`, and speeds by model, precision and compilation.
 
     scripts/gpu_selftest [--output benchmarks/results/gpu.json]
-    scripts/gpu_selftest --device cpu --steps 6      # the same program, where there is no GPU
+    scripts/gpu_selftest --device cpu         # the same program with small sizes, to try it
 
-Each row is a training by the command line in a process of its own, on the built-in corpus. It takes
-less than ten minutes on one GPU. Speeds are medians of `train/tokens_per_second` behind the first
-third of the steps.
+Prints a table in Markdown, and writes it beside the JSON of `--output`. Speeds are of a bare
+training loop (model, loss, clipping, AdamW) over batches of random sentences, in target tokens a
+second; "of peak" is the share of the speed of one large product in the same precision, measured
+here. Ends with status 1 if a check has failed, or if there is no GPU.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import torch
-from driver import ROOT, parser, report
+from driver import ROOT, environment, parser
+from torch import Generator, Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
-SPEEDS = {
-    "gru, 32-true": ("gru", "--trainer.precision", "32-true"),
-    "gru, bf16-mixed": ("gru", "--trainer.precision", "bf16-mixed"),
-    "gru, bf16-true": ("gru", "--trainer.precision", "bf16-true"),
-    "transformer, 32-true": ("transformer", "--trainer.precision", "32-true"),
-    "transformer, bf16-mixed": ("transformer", "--trainer.precision", "bf16-mixed"),
-    "transformer, bf16-mixed, compiled": (
-        "transformer",
-        *("--trainer.precision", "bf16-mixed", "--model.compile", "true"),
-    ),
+from seqae.batch import Batch, Vocabulary
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.decoders import GRUDecoder
+from seqae.model.encoders import GRUEncoder
+from seqae.model.latents import DeterministicLatent
+from seqae.model.transformer import TransformerDecoder, TransformerEncoder
+from seqae.objectives import Reconstruction
+from seqae.training.kernels import set_tf32
+from seqae.training.precision import Bfloat16Weights
+
+# How weights and products are kept: float32, its products in TF32 ...
+PRECISIONS = ("fp32", "tf32", "bf16-mixed", "bf16-true")
+PHASES = ("data", "forward", "backward", "optimizer")
+CHECKS = "checks"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the models and batches that are timed.
+
+    Attributes:
+        vocab_size: V; a multiple of 8, as tensor cores like it.
+        embedding_dim: E.
+        hidden_dim: H of the recurrent layers and of the Transformer.
+        batch_tokens: tokens of a batch, padding counted.
+        product: side of the square matrices whose product is the peak.
+        seconds: that each loop is timed.
+    """
+
+    vocab_size: int
+    embedding_dim: int
+    hidden_dim: int
+    batch_tokens: int
+    product: int
+    seconds: float
+
+
+SIZES = {
+    "cuda": Sizes(10_000, 256, 512, 16_384, 8192, 3.0),
+    "cpu": Sizes(304, 32, 32, 256, 256, 0.2),
 }
 
 
-class Skipped(Exception):
-    """Not for this machine."""
+@dataclass
+class Row:
+    """A line of the table."""
 
-
-class Selftest:
-    """Runs trainings on a device.
-
-    Args:
-        device: `cuda` or `cpu`.
-        steps: of each training.
-        folder: for runs and the cache.
-    """
-
-    def __init__(self, device: str, steps: int, folder: Path) -> None:
-        self.device, self.steps, self.folder = device, steps, folder
-        self.number = 0
-
-    def fit(self, recipe: str, *options: str, devices: int = 1, run: Path | None = None) -> Path:
-        """Train with the command; the run's folder."""
-        self.number += 1
-        run = run or self.folder / f"run{self.number}"
-        accelerator = "gpu" if self.device == "cuda" else "cpu"
-        arguments = ["-c", str(ROOT / f"configs/{recipe}.yaml"), "--run_dir", str(run)]
-        if self.device == "cuda":
-            arguments += ["-c", str(ROOT / "configs/overlays/gpu.yaml")]
-        arguments += ["--trainer.accelerator", accelerator, "--trainer.devices", str(devices)]
-        arguments += ["--trainer.max_steps", str(self.steps), "--trainer.log_every_n_steps", "1"]
-        arguments += ["--model.warmup_steps", "5", "--trainer.limit_val_batches", "1"]
-        arguments += ["--density_sentences", "0", "--samples", "0"]
-        arguments += ["--data.cache_dir", str(self.folder / "cache"), *options]
-        self.seqae("fit", *arguments)
-        return run
-
-    def seqae(self, *arguments: str) -> str:
-        """What the command says."""
-        environment = dict(os.environ, SEQAE_CACHE=str(self.folder / "cache"))
-        done = subprocess.run(
-            [sys.executable, "-m", "seqae", *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise RuntimeError(said[-1] if said else f"status {done.returncode}")
-        return done.stdout + done.stderr
-
-    def checks(self) -> dict[str, Callable[[], str]]:
-        """By name; each gives a figure."""
-        precisions = ["32-true", "bf16-mixed", "bf16-true"]
-        precisions += ["16-mixed"] if self.device == "cuda" else []
-        return {
-            "gradients are the CPU's": self.gradients,
-            **{f"{name} trains": lambda name=name: self.trains(name) for name in precisions},  # type: ignore[misc]
-            "16-mixed: the scaler is saved": self.scaler,
-            "a resume goes on as it would have": self.resumes,
-            "compiled blocks give the same losses": self.compiled,
-            "all devices, DDP": lambda: self.all_devices("ddp"),
-            "all devices, FSDP2": lambda: self.all_devices("fsdp"),
-            "out of memory: in parts": self.out_of_memory,
-        }
-
-    def gradients(self) -> str:
-        """The same model and batch on both: the largest difference, relative to the largest."""
-        from seqae.batch import Batch, Vocabulary
-        from seqae.model.autoencoder import SequenceAutoencoder
-        from seqae.model.decoders import GRUDecoder
-        from seqae.model.encoders import GRUEncoder
-        from seqae.model.latents import DeterministicLatent
-        from seqae.objectives.reconstruction import Reconstruction
-
-        torch.manual_seed(0)
-        model = SequenceAutoencoder(GRUEncoder(64), DeterministicLatent(32), GRUDecoder(64), 32)
-        model.build(Vocabulary(100, 0, 1, 2, 3), 32)
-        batch = Batch(torch.randint(4, 100, (16, 20)), torch.full((16,), 20))
-        found = []
-        for device in ("cpu", self.device):
-            model = model.to(device)
-            model.zero_grad()
-            generator = torch.Generator().manual_seed(0)
-            Reconstruction()(model, batch.to(device), 0, generator)["loss"].backward()
-            found.append([w.grad.cpu() for w in model.parameters() if w.grad is not None])
-        worst = max(
-            float((a - b).abs().max() / a.abs().max().clamp(min=1e-12))
-            for a, b in zip(*found, strict=True)
-        )
-        if worst > 1e-3:
-            raise RuntimeError(f"differ by {worst:.1e} of the largest")
-        return f"within {worst:.1e}"
-
-    def trains(self, precision: str) -> str:
-        """The loss falls, and the bundle is whole."""
-        run = self.fit("gru", "--trainer.precision", precision)
-        losses = figures(run, "train/loss")
-        if not losses[-1] < losses[0]:
-            raise RuntimeError(f"the loss went from {losses[0]:.2f} to {losses[-1]:.2f}")
-        self.seqae("check", str(run))
-        return f"loss {losses[0]:.2f} to {losses[-1]:.2f}"
-
-    def scaler(self) -> str:
-        """Its scale is in the checkpoint."""
-        if self.device == "cpu":
-            raise Skipped("a CPU has no float16")
-        run = self.fit("gru", "--trainer.precision", "16-mixed")
-        saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-        return f"scale {saved['MixedPrecision']['scale']:g}"
-
-    def resumes(self) -> str:
-        """From the middle, against an undisturbed run."""
-        half = max(1, self.steps // 2)
-        every = ("--checkpoint.every_n_steps", str(half), "--checkpoint.keep", "9")
-        whole = self.fit("gru", *every)
-        again = self.folder / "again"
-        shutil.copytree(whole, again, symlinks=True)
-        saved = again / "checkpoints"
-        for path in saved.glob("step=*.ckpt"):
-            if path.name != f"step={half}.ckpt":
-                path.unlink()
-        (saved / "last.ckpt").unlink()
-        (saved / "last.ckpt").symlink_to(f"step={half}.ckpt")
-        self.seqae("fit", "--resume", str(again))
-        worst = difference(figures(whole, "train/loss"), figures(again, "train/loss"))
-        return "bit-equal" if worst == 0 else f"within {worst:.1e} (kernels differ by run)"
-
-    def compiled(self) -> str:
-        """Against the same training without."""
-        plain = figures(self.fit("transformer"), "train/loss")
-        found = figures(self.fit("transformer", "--model.compile", "true"), "train/loss")
-        worst = difference(plain, found)
-        if worst > 0.05:
-            raise RuntimeError(f"losses differ by {worst:.1%}")
-        return f"within {worst:.1e}"
-
-    def all_devices(self, overlay: str) -> str:
-        """All devices against one at as many tokens a step."""
-        count = torch.cuda.device_count() if self.device == "cuda" else 2
-        if count < 2:
-            raise Skipped("there is one GPU")
-        tokens = 4096 if self.device == "cuda" else 256
-        one = self.fit("gru", "--data.batch_tokens", str(tokens * count))
-        more = ("-c", str(ROOT / f"configs/overlays/{overlay}.yaml"))
-        precision = ("--data.batch_tokens", str(tokens))
-        many = self.fit("gru", *more, *precision, "--trainer.devices", str(count), devices=count)
-        losses = figures(many, "train/loss")
-        if not losses[-1] < losses[0]:
-            raise RuntimeError(f"the loss went from {losses[0]:.2f} to {losses[-1]:.2f}")
-        speeds = [statistics.median(speeds_of(run)) for run in (one, many)]
-        return f"{count} devices: {speeds[1] / speeds[0]:.2f} x the tokens/s of one"
-
-    def out_of_memory(self) -> str:
-        """A batch that does not fit, since most of the memory is taken."""
-        if self.device == "cpu":
-            raise Skipped("a CPU does not say so; tests/test_out_of_memory.py stands in")
-        free, _ = torch.cuda.mem_get_info()
-        taken = torch.empty(max(0, free - 3 * 2**30), dtype=torch.uint8, device="cuda")
-        try:
-            large = ("--data.batch_tokens", str(2**20), "--data.max_length", "192")
-            said = self.seqae(
-                *("fit", "-c", "configs/transformer.yaml", "-c", "configs/overlays/gpu.yaml"),
-                *("--trainer.devices", "1", "--trainer.max_steps", "3", "--density_sentences", "0"),
-                *("--run_dir", str(self.folder / "memory"), "--trainer.limit_val_batches", "0"),
-                *("--model.warmup_steps", "1", *large),
-            )
-        finally:
-            del taken
-            torch.cuda.empty_cache()
-        if "from now on batches of more than" not in said:
-            raise RuntimeError("memory did not run out; fewer than 3 GiB would have to be free")
-        return "three steps taken"
-
-
-def figures(run: Path, name: str) -> list[float]:
-    """A figure of all rows that have it."""
-    rows = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return [row[name] for row in rows if name in row]
-
-
-def speeds_of(run: Path) -> list[float]:
-    """Tokens a second, behind the first third of the steps."""
-    found = figures(run, "train/tokens_per_second")
-    return found[len(found) // 3 :]
-
-
-def difference(one: list[float], other: list[float]) -> float:
-    """The largest relative difference of two lists."""
-    if len(one) != len(other):
-        raise RuntimeError(f"{len(one)} steps against {len(other)}")
-    return max(abs(a - b) / abs(a) for a, b in zip(one, other, strict=True))
-
-
-def product_speed(device: str, dtype: torch.dtype, size: int) -> float:
-    """FLOP a second of a product of two square matrices."""
-    left, right = torch.randn(2, size, size, device=device).to(dtype)
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    taken = []
-    for _ in range(10):
-        wait()
-        started = time.perf_counter()
-        left @ right
-        wait()
-        taken.append(time.perf_counter() - started)
-    return 2.0 * size**3 / statistics.median(taken)
+    name: str
+    result: str
+    figure: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 def main() -> int:
     options = parser(__doc__)
-    options.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    options.add_argument("--steps", type=int, default=60, help="of each training")
-    options.add_argument("--only", nargs="+", help="rows with one of these in the name")
+    options.add_argument("--device", choices=SIZES, default="cuda")
+    options.add_argument("--minutes", type=float, default=9.0, help="what is not begun is left out")
+    options.add_argument("--only", help="rows whose names hold this word; `checks` are the tests")
     given = options.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
-        print("`device` must be a GPU that torch finds, but there is none. Try --device cpu.")
+        print(
+            "There is no GPU here. `--device cpu` tries the program without one.", file=sys.stderr
+        )
         return 1
-    with tempfile.TemporaryDirectory() as name:
-        return run_all(Selftest(given.device, given.steps, Path(name)), given)
+    torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())
+    rows = []
+    deadline = time.monotonic() + 60 * given.minutes
+    print(header(given.device), flush=True)
+    for row in all_rows(given.device, given.only or "", deadline):
+        rows.append(row)
+        print(line(row), flush=True)
+    if given.output is not None:
+        values = [{"name": r.name, "result": r.result, **r.values} for r in rows]
+        found = {"environment": environment() | device(given.device), "rows": values}
+        given.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        table = "\n".join([header(given.device), *map(line, rows)])
+        given.output.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
+    return int(any(row.result == "failed" for row in rows))
 
 
-def run_all(selftest: Selftest, given: argparse.Namespace) -> int:
-    """All checks and speeds; 1 if any failed."""
-    cuda = given.device == "cuda"
-    device = torch.cuda.get_device_name() if cuda else "CPU"
-    count = torch.cuda.device_count() if cuda else 1
-    print(f"{count} x {device}, torch {torch.__version__}, CUDA {torch.version.cuda}\n", flush=True)
-
-    def measured(name: str) -> str:
-        recipe, *more = SPEEDS[name]
-        return f"{statistics.median(speeds_of(selftest.fit(recipe, *more))):,.0f} tokens/s"
-
-    def host() -> str:
-        run = selftest.fit("gru", "--data.batch_tokens", "64")
-        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        times = [row["time"] for row in rows if "train/loss" in row]
-        steps = [b - a for a, b in zip(times, times[1:], strict=False)]
-        return f"{statistics.median(steps[len(steps) // 3 :]) * 1e3:.1f} ms"
-
-    def product(dtype: torch.dtype) -> str:
-        size = 8192 if cuda else 1024
-        return f"{product_speed(given.device, dtype, size) / 1e12:,.1f} TFLOP/s"
-
-    work = {
-        **selftest.checks(),
-        **{f"speed: {name}": lambda name=name: measured(name) for name in SPEEDS},  # type: ignore[misc]
-        "a step of 64 tokens: what is not computing": host,
-        "product in float32": lambda: product(torch.float32),
-        "product in bfloat16": lambda: product(torch.bfloat16),
-    }
-    rows, failed = [], 0
-    for name, run in work.items():
-        if given.only and not any(part in name for part in given.only):
+def all_rows(kind: str, only: str, deadline: float) -> Iterator[Row]:
+    """Speeds first: they take about three minutes, the checks the rest."""
+    peaks: dict[str, float] = {}
+    for name, measure in speeds(kind, peaks):
+        if only and only not in name:
             continue
-        started = time.perf_counter()
+        if time.monotonic() > deadline:
+            yield Row(name, "skipped", "out of time")
+            continue
         try:
-            state, figure = "passed", run()
-        except Skipped as reason:
-            state, figure = "skipped", str(reason)
-        except Exception as error:  # one row must not take the others with it
-            state, figure = "FAILED", " ".join(str(error).split())[:200]
-            failed += 1
-        seconds = time.perf_counter() - started
-        rows.append({"check": name, "": state, "figure": figure, "s": f"{seconds:.0f}"})
-        print(f"{name}: {state}, {figure}", file=sys.stderr, flush=True)
-    report(rows, {"device": device, "devices": count, "rows": rows}, given.output)
-    return 1 if failed else 0
+            yield measure(name)
+        except (RuntimeError, ValueError) as error:
+            yield Row(name, "failed", str(error).splitlines()[0][:100])
+    if not only or only in CHECKS:
+        yield from checks(kind, max(10.0, deadline - time.monotonic()))
+
+
+# Speeds
+
+
+def speeds(kind: str, peaks: dict[str, float]) -> Iterator[tuple[str, Callable[[str], Row]]]:
+    """Names of rows, and what makes each."""
+    for precision in PRECISIONS[:3]:
+        yield f"product, {precision}", lambda name, p=precision: product(name, kind, p, peaks)
+    for model in ("gru", "transformer"):
+        for precision in PRECISIONS:
+            yield (
+                f"{model}, {precision}",
+                lambda name, m=model, p=precision: training(name, kind, m, p, False, peaks),
+            )
+        for precision in ("tf32", "bf16-mixed"):
+            yield (
+                f"{model}, {precision}, compiled",
+                lambda name, m=model, p=precision: training(name, kind, m, p, True, peaks),
+            )
+
+
+def product(name: str, kind: str, precision: str, peaks: dict[str, float]) -> Row:
+    """The speed of a large product."""
+    if not switch(kind, precision):
+        return Row(name, "skipped", "this device has no TF32")
+    side, dtype = SIZES[kind].product, torch.bfloat16 if "bf16" in precision else torch.float32
+    left, right = (torch.randn(side, side, device=kind, dtype=dtype) for _ in range(2))
+    seconds = timed(lambda: left @ right, kind, SIZES[kind].seconds)
+    peaks[precision] = 2 * side**3 / seconds
+    return Row(
+        name, "passed", f"{peaks[precision] / 1e12:.2f} TFLOP/s", {"flops": peaks[precision]}
+    )
+
+
+def training(
+    name: str, kind: str, model: str, precision: str, compiled: bool, peaks: dict[str, float]
+) -> Row:
+    """The speed of a training loop, and where its time goes."""
+    if not switch(kind, precision):
+        return Row(name, "skipped", "this device has no TF32")
+    loop = Loop(kind, model, precision, compiled)
+    started = time.perf_counter()
+    for _ in range(len(loop.batches)):  # every shape once, which compiles it where it is new
+        loop.step()
+    synchronize(kind)
+    prepared = time.perf_counter() - started
+    seconds = timed(loop.step, kind, SIZES[kind].seconds)
+    phases = loop.phases()
+    tokens = statistics.mean(batch.num_targets for batch in loop.batches)
+    speed, flops = tokens / seconds, loop.flops_per_token()
+    values = {
+        "tokens_per_second": speed,
+        "seconds_before": prepared,
+        "flops_per_token": flops,
+        "milliseconds": {phase: 1e3 * value for phase, value in phases.items()},
+    }
+    told = f"{speed:,.0f} tokens/s"
+    if (peak := peaks.get("bf16-mixed" if "bf16" in precision else precision)) is not None:
+        values["share_of_peak"] = speed * flops / peak
+        told += f", {values['share_of_peak']:.0%} of peak"
+    told += "; ms " + ", ".join(f"{phase} {1e3 * value:.1f}" for phase, value in phases.items())
+    return Row(name, "passed", told, values)
+
+
+class Loop:
+    """A training loop without Lightning, over random sentences of 8 to 32 tokens.
+
+    Args:
+        kind: `cuda` or `cpu`.
+        model: `gru` or `transformer`.
+        precision: one of PRECISIONS.
+        compiled: whether with compiled kernels.
+    """
+
+    def __init__(self, kind: str, model: str, precision: str, compiled: bool) -> None:
+        torch.manual_seed(0)
+        self.kind, self.name, self.precision = kind, model, precision
+        self.model = build(model, SIZES[kind]).to(kind).train()
+        if precision == "bf16-true":
+            Bfloat16Weights().convert_module(self.model)
+        if compiled:
+            self.model.compile_parts()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True)
+        self.objective = Reconstruction(word_dropout=0.2)
+        self.batches = [random_batch(SIZES[kind], width) for width in (8, 16, 24, 32)]
+        if kind == "cuda":
+            self.batches = [batch.pin_memory() for batch in self.batches]
+        self.taken = 0
+
+    def step(self) -> None:
+        """A step, with nothing in it that waits."""
+        self.optimize(self.backward(self.forward(self.data())))
+
+    def data(self) -> Batch:
+        """The next batch, on its way to the device."""
+        batch = self.batches[self.taken % len(self.batches)]
+        self.taken += 1
+        return batch.to(self.kind, non_blocking=True)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss."""
+        half = self.precision == "bf16-mixed"
+        with torch.autocast(self.kind, torch.bfloat16) if half else nullcontext():
+            generator = Generator().manual_seed(self.taken)
+            return self.objective(self.model, batch, 0, generator)["loss"]
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradients."""
+        self.optimizer.zero_grad()
+        loss.backward()
+
+    def optimize(self, _: None) -> None:
+        """The update."""
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+
+    def phases(self) -> dict[str, float]:
+        """Seconds of each phase, waited for: the median over steps of all shapes."""
+        taken: dict[str, list[float]] = {phase: [] for phase in PHASES}
+        for _ in range(3 * len(self.batches)):
+            value: Any = None
+            for phase in PHASES:
+                synchronize(self.kind)
+                started = time.perf_counter()
+                if phase == "data":
+                    value = self.data()
+                elif phase == "forward":
+                    value = self.forward(value)
+                elif phase == "backward":
+                    value = self.backward(value)
+                else:
+                    self.optimize(value)
+                synchronize(self.kind)
+                taken[phase].append(time.perf_counter() - started)
+        return {phase: statistics.median(values) for phase, values in taken.items()}
+
+    def flops_per_token(self) -> float:
+        """Of forward and backward pass: counted on a CPU, where a GRU is made of products."""
+        model, batch = build(self.name, SIZES[self.kind]), random_batch(SIZES["cpu"], 24)
+        counter = FlopCounterMode(display=False)
+        with counter:
+            generator = Generator().manual_seed(0)
+            self.objective(model.train(), batch, 0, generator)["loss"].backward()
+        return counter.get_total_flops() / batch.num_targets
+
+
+def build(name: str, sizes: Sizes) -> SequenceAutoencoder:
+    """A model at the sizes of the reference setting of docs/log.md, or of a small test."""
+    hidden: dict[str, Any] = {"hidden_dim": sizes.hidden_dim}
+    if name == "gru":
+        parts: tuple[Any, Any] = GRUEncoder(**hidden), GRUDecoder(**hidden)
+    else:
+        hidden |= {"feedforward_dim": 4 * sizes.hidden_dim, "num_heads": 4, "num_layers": 4}
+        parts = TransformerEncoder(**hidden), TransformerDecoder(**hidden)
+    model = SequenceAutoencoder(
+        parts[0], DeterministicLatent(4 * 32), parts[1], embedding_dim=sizes.embedding_dim
+    )
+    return model.build(Vocabulary(sizes.vocab_size, 0, 1, 2, 3), 64)
+
+
+def random_batch(sizes: Sizes, width: int) -> Batch:
+    """As many sentences of at most this many tokens as the budget holds."""
+    rows = max(1, sizes.batch_tokens // width)
+    lengths = torch.randint(width - 4, width + 1, (rows,))
+    token_ids = torch.randint(4, sizes.vocab_size, (rows, width))
+    return Batch(token_ids.masked_fill(torch.arange(width) >= lengths[:, None], 0), lengths)
+
+
+def timed(run: Callable[[], Any], kind: str, seconds: float) -> float:
+    """Seconds of a call, of as many as fit the time; what it asked for is waited for at the end."""
+    run()
+    synchronize(kind)
+    count, started = 0, time.perf_counter()
+    while time.perf_counter() - started < seconds:
+        for _ in range(4):
+            run()
+        synchronize(kind)
+        count += 4
+    return (time.perf_counter() - started) / count
+
+
+def switch(kind: str, precision: str) -> bool:
+    """Set how float32 numbers are multiplied; whether this device can."""
+    try:
+        set_tf32(precision == "tf32", torch.device(kind))
+    except ValueError:
+        return False
+    return True
+
+
+def synchronize(kind: str) -> None:
+    if kind == "cuda":
+        torch.cuda.synchronize()
+
+
+# Checks
+
+
+def checks(kind: str, seconds: float) -> Iterator[Row]:
+    """The tests marked `gpu`, each as a row; those that have no time left do not appear."""
+    with tempfile.TemporaryDirectory() as name:
+        report = Path(name) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/test_gpu.py", "-q"]
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        variables = dict(os.environ, SEQAE_TEST_DEVICE=kind, PYTHONPATH=os.pathsep.join(paths))
+        try:
+            done = subprocess.run(
+                [*command, f"--junitxml={report}"],
+                cwd=ROOT,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            yield Row("checks", "failed", f"not done after {seconds:.0f} s; see --minutes")
+            return
+        if not report.exists():
+            yield Row("checks", "failed", (done.stderr or done.stdout)[-200:].replace("\n", " "))
+            return
+        yield from map(row_of, ElementTree.parse(report).getroot().iter("testcase"))
+
+
+def row_of(case: ElementTree.Element) -> Row:
+    """A test's result."""
+    name = case.get("name", "").removeprefix("test_").replace("_", " ")
+    found = {child.tag: child.get("message", "") for child in case}
+    result = "failed" if {"failure", "error"} & found.keys() else "passed"
+    result = "skipped" if "skipped" in found else result
+    told = " ".join(found.values()).splitlines()
+    values = {"seconds": float(case.get("time", 0.0))}
+    return Row(name, result, told[0][:100] if told else f"{values['seconds']:.0f} s", values)
+
+
+# The table
+
+
+def device(kind: str) -> dict[str, Any]:
+    """What is under test."""
+    if kind == "cpu":
+        return {"device": "CPU, small sizes", "devices": 1}
+    return {
+        "device": torch.cuda.get_device_name(),
+        "devices": torch.cuda.device_count(),
+        "memory_gib": round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1),
+        "capability": ".".join(map(str, torch.cuda.get_device_capability())),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }
+
+
+def header(kind: str) -> str:
+    """The machine, and the head of the table."""
+    found: Mapping[str, Any] = device(kind) | {"torch": torch.__version__}
+    told = ", ".join(f"{key} {value}" for key, value in found.items())
+    return f"{told}\n\n| check | result | figure |\n|---|---|---|"
+
+
+def line(row: Row) -> str:
+    """A row in Markdown."""
+    return f"| {row.name} | {row.result} | {row.figure.replace('|', '/')} |"
 
 
 if __name__ == "__main__":

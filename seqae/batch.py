@@ -66,6 +66,13 @@ class Batch:
         return length_mask(written.lengths - 1, written.token_ids.shape[1] - 1)
 
     @property
+    def target_positions(self) -> Tensor:
+        """(N,) int64: where the real target tokens stand among all B x (T-1) of them."""
+        # Their number is known, so that a GPU is not asked for it and nothing waits.
+        found = torch.nonzero_static(self.target_mask.flatten(), size=self.num_targets)
+        return found[:, 0]
+
+    @property
     def num_targets(self) -> int:
         """Tokens that the decoder has to write: what a token-weighted mean divides by."""
         if self._num_targets is None:
@@ -88,6 +95,14 @@ class Batch:
         """Move to page-locked memory, so that the copy to a GPU need not wait."""
         paired = None if self.paired is None else self.paired.pin_memory()
         return Batch(self.token_ids.pin_memory(), self.lengths.pin_memory(), paired)
+
+
+def to_device_of(like: Tensor, values: Tensor) -> Tensor:
+    """Copy what was drawn on the CPU to where another tensor is.
+
+    A GPU is not waited for, as `Tensor.to` by itself does; the copy comes before what reads it.
+    """
+    return values.to(like.device, non_blocking=True)
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:

@@ -1,101 +1,179 @@
-"""torch.compile of a Transformer's blocks: few compilations, the same numbers, the same names."""
+"""Compiled kernels: the same numbers, few graphs for all sizes, and names that stay."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from small import CONFIGS, SENTENCES, figures, run_seqae, write_recipe, write_text
+from contracts import make_model, random_batch
+from small import figures, numbered, run_seqae, write_recipe, write_text
+from torch import Generator, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from seqae.batch import Batch, Vocabulary
+from seqae.model import attention, cross_entropy
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import GRUDecoder
-from seqae.model.encoders import GRUEncoder
-from seqae.model.latents import DeterministicLatent
+from seqae.model.compiled import compiled
+from seqae.model.cross_entropy import linear_cross_entropy
 from seqae.model.transformer import TransformerDecoder, TransformerEncoder
-from seqae.training.compiling import compile_blocks
+from seqae.objectives import Reconstruction
 
-# torch's own compiler imports what torch is about to drop, and looks at gradients of what has none.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated"),
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
-]
+# torch's compiler imports what torch has deprecated, and looks at gradients that there are not.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script_method:DeprecationWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+)
 
-MOST = 8  # masked and causal, first block and others, sizes of 1: six now
-
-
-def build() -> SequenceAutoencoder:
-    torch.manual_seed(0)
-    sizes = {"hidden_dim": 16, "num_layers": 3, "num_heads": 2, "feedforward_dim": 32}
-    model = SequenceAutoencoder(
-        TransformerEncoder(**sizes), DeterministicLatent(8), TransformerDecoder(**sizes), 16
-    )
-    return model.build(Vocabulary(20, 0, 1, 2, 3), 32)
-
-
-def batches() -> list[Batch]:
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(2, 5), (3, 9), (4, 30), (1, 3), (7, 12), (5, 31), (2, 17), (9, 8), (6, 6), (8, 21)]
-    return [
-        Batch(torch.randint(4, 20, shape, generator=generator), torch.full(shape[:1], shape[1]))
-        for shape in shapes
-    ]
+Counters = dict[str, CompileCounterWithBackend]
 
 
 @pytest.fixture
-def fresh() -> None:
+def counters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counters]:
+    """Count graphs, by function; they run as they are, so that no compiler is waited for."""
+    torch._dynamo.reset()
+    found: Counters = {}
+    functions: dict[str, Callable[..., Any]] = {}
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__
+        if name not in found:
+            found[name] = CompileCounterWithBackend("eager")
+            functions[name] = torch.compile(function, dynamic=True, backend=found[name])
+        return functions[name]
+
+    monkeypatch.setattr(attention, "compiled", counted)
+    monkeypatch.setattr(cross_entropy, "compiled", counted)
+    yield found
     torch._dynamo.reset()
 
 
-@pytest.mark.usefixtures("fresh")
-def test_few_compilations_for_many_shapes() -> None:
-    plain, model = build(), build()
-    counter = CompileCounterWithBackend("eager")
-    for block in model.modules():
-        if type(block).__name__ == "TransformerBlock":
-            block.compile(dynamic=True, backend=counter)
-    for batch in batches():
-        expected, found = plain(batch), model(batch)
-        assert torch.allclose(expected, found, atol=1e-6)
-        expected.sum().backward()
-        found.sum().backward()
-    for one, other in zip(plain.parameters(), model.parameters(), strict=True):
-        assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-5)
-    assert 0 < counter.frame_count <= MOST
-    assert model.state_dict().keys() == plain.state_dict().keys()
+def transformer(**options: Any) -> SequenceAutoencoder:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"hidden_dim": 16, "feedforward_dim": 24, "num_heads": 2}
+    sizes["num_layers"] = 1
+    parts = TransformerEncoder(**sizes), TransformerDecoder(**sizes)
+    return make_model(encoder=parts[0], decoder=parts[1], **options)
 
 
-def test_nothing_to_compile() -> None:
-    model = SequenceAutoencoder(GRUEncoder(8), DeterministicLatent(4), GRUDecoder(8), 8)
-    model.build(Vocabulary(20, 0, 1, 2, 3), 16)
-    with pytest.raises(ValueError, match="`model.compile` must be false for GRUEncoder and GRUD"):
-        compile_blocks(model)
+def step(model: SequenceAutoencoder, lengths: list[int]) -> tuple[float, list[torch.Tensor]]:
+    """Loss and gradients of a training step."""
+    model.train().zero_grad()
+    objective = Reconstruction(label_smoothing=0.1, word_dropout=0.2)
+    torch.manual_seed(3)
+    values = objective(model, random_batch(lengths), 0, Generator().manual_seed(0))
+    values["loss"].backward()
+    return float(values["loss"].detach()), [
+        w.grad for w in model.parameters() if w.grad is not None
+    ]
 
 
-def test_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ValueError, match="where there is no C\\+\\+ compiler"):
-        compile_blocks(build())
+SIZES = ([5, 4, 3], [6, 6], [7, 3, 3, 3], [4] * 9, [3, 3], [9, 8, 5], [8] * 3, [5, 5, 5, 5, 5])
+
+
+@pytest.mark.parametrize(
+    "precision", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)]
+)
+def test_graphs_are_few_for_any_number_of_sizes(counters: Counters, precision: torch.dtype) -> None:
+    plain, fast = transformer(), transformer()
+    names = list(plain.state_dict())
+    fast.compile_parts()
+    is_half = precision == torch.bfloat16
+    for lengths in SIZES:
+        with torch.autocast("cpu", precision, enabled=is_half):
+            (expected, theirs), (found, ours) = step(plain, lengths), step(fast, lengths)
+        assert found == pytest.approx(expected, rel=0.02 if is_half else 1e-5)
+        for one, other in zip(ours, theirs, strict=True):
+            assert (one - other).norm() <= (0.05 if is_half else 1e-4) * other.norm() + 1e-6
+    graphs = {name: counter.frame_count for name, counter in counters.items()}
+    assert graphs.keys() == {"run_block", "_read_chunk"}
+    assert graphs["_read_chunk"] == 1
+    assert 2 <= graphs["run_block"] <= 4  # of the encoder and the decoder
+    assert list(fast.state_dict()) == names
+
+
+def test_single_rows_and_writing_are_not_compiled(counters: Counters) -> None:
+    model = transformer()
+    model.compile_parts()
+    step(model, [5])
+    model.eval()
+    model(random_batch())
+    assert "run_block" not in counters
+
+
+def test_recurrent_layers_are_left_alone(counters: Counters) -> None:
+    model = make_model()
+    model.compile_parts()
+    step(model, [5, 4])
+    assert counters.keys() == {"_read_chunk"}
+
+
+def test_above_the_limit_nothing_more_is_compiled(counters: Counters) -> None:
+    """Blocks of many sizes, each of which would have a graph of its own."""
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for size in range(2, 7):
+            block = attention.TransformerBlock(4, 1, 3 * size, "gelu", 0.0, "layer")
+            run = attention.compiled(attention.run_block)
+            inputs = torch.randn(3, 4, 4)
+            expected, _ = block(inputs, None, None, False, ())
+            found, _ = run(block, inputs, None, None, False, ())
+            torch.testing.assert_close(found, expected)
+    assert counters["run_block"].frame_count <= 3
+
+
+def test_the_loss_as_real_kernels() -> None:
+    """By the C++ compiler that is here."""
+    torch._dynamo.reset()
+    weight = nn.Parameter(torch.randn(50, 8))
+    bias = nn.Parameter(torch.randn(50))
+    for count in (7, 30, 12):
+        features, target = torch.randn(count, 8), torch.randint(50, (count,))
+        gradients = []
+        for is_compiled in (False, True):
+            leaf = features.clone().requires_grad_()
+            loss, plain, correct = linear_cross_entropy(
+                leaf, weight, bias, target, 0.1, is_compiled
+            )
+            gradients.append(torch.autograd.grad(loss, (leaf, weight, bias)))
+            gradients[-1] += (loss.detach(), plain, correct)
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    entries = torch._dynamo.eval_frame._debug_get_cache_entry_list(cross_entropy._read_chunk)
+    assert len(entries) == 1
+    torch._dynamo.reset()
+    compiled.cache_clear()
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("fresh")
-def test_a_training_from_the_command(tmp_path: Path) -> None:
-    """With the real backend, and the C++ compiler of this machine."""
-    text = write_text(tmp_path / "text.txt", SENTENCES)
-    options = ["-c", CONFIGS / "transformer.yaml", "-c", write_recipe(tmp_path)]
-    sizes = "{hidden_dim: 16, num_layers: 1, num_heads: 2, feedforward_dim: 32}"
-    for part in ("encoder", "decoder"):
-        kind = f"{{class_path: Transformer{part.title()}, init_args: {sizes}}}"
-        options += [f"--model.autoencoder.{part}", kind]
-    options += ["--data.train", text, "--data.val", text]
-    assert run_seqae("fit", *options, "--run_dir", tmp_path / "plain") == 0
-    compiled = ["--model.compile", "true", "--run_dir", tmp_path / "compiled"]
-    assert run_seqae("fit", *options, *compiled) == 0
-    assert run_seqae("check", tmp_path / "compiled") == 0
-    for one, other in zip(figures(tmp_path / "plain"), figures(tmp_path / "compiled"), strict=True):
-        if "train/loss" in one:
-            assert other["train/loss"] == pytest.approx(one["train/loss"], rel=1e-3)
+def test_a_compiled_run_writes_the_same_bundle(tmp_path: Path) -> None:
+    """Transformer blocks as real kernels, through the command."""
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    parts = ["--model.autoencoder.encoder", "TransformerEncoder"]
+    parts += ["--model.autoencoder.decoder", "TransformerDecoder"]
+    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, *parts]
+    found = []
+    for flag in ("false", "true"):
+        options = ["--model.compiled", flag, "--run_dir", tmp_path / flag]
+        assert run_seqae("fit", *arguments, *options, "--trainer.max_epochs", 2) == 0
+        assert run_seqae("check", tmp_path / flag) == 0
+        found.append([row["train/loss"] for row in figures(tmp_path / flag) if "train/loss" in row])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    configs = [
+        (tmp_path / flag / "bundle" / "config.json").read_bytes() for flag in ("false", "true")
+    ]
+    assert configs[0] == configs[1]
+
+
+def test_a_missing_compiler_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--model.compiled", "true"]
+    assert run_seqae("fit", *arguments, "--run_dir", tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert "`model.compiled` must be false" in error
+    assert "no-such-compiler" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

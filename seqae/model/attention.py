@@ -12,6 +12,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from seqae.model.compiled import compiled
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation
 
 Cache = tuple[Tensor, ...]
@@ -149,6 +150,19 @@ class TransformerBlock(nn.Module):
         return inputs + self.drop(self.feedforward(self.feedforward_norm(inputs))), cache
 
 
+def run_block(
+    block: TransformerBlock,
+    inputs: Tensor,
+    turn: tuple[Tensor, Tensor] | None,
+    mask: Tensor | None,
+    causal: bool,
+    past: Cache,
+) -> tuple[Tensor, Cache]:
+    """Call a block; a function, so that it can be compiled once for all of them."""
+    outputs: tuple[Tensor, Cache] = block(inputs, turn, mask, causal, past)
+    return outputs
+
+
 @final
 class TransformerStack(nn.Module):
     """Blocks on top of each other, with positions below and a norm above.
@@ -163,6 +177,10 @@ class TransformerStack(nn.Module):
         norm_type: `layer` or `rms`.
         position_type: `rotary` turns queries and keys; `learned` adds a vector to the inputs.
         max_length: learned positions; later ones share the last vector.
+
+    Attributes:
+        is_compiled: whether blocks run as compiled kernels in training; writing never does, where
+            every token would be of another size.
     """
 
     def __init__(
@@ -179,6 +197,7 @@ class TransformerStack(nn.Module):
     ) -> None:
         super().__init__()
         self.head_dim, self.max_length = hidden_dim // num_heads, max_length
+        self.is_compiled = False
         self.positions: nn.Embedding | None = None
         if position_type == "learned":
             self.positions = nn.Embedding(max_length, hidden_dim)
@@ -211,9 +230,13 @@ class TransformerStack(nn.Module):
         else:
             inputs = inputs + self.positions(places.clamp(max=self.max_length - 1))
         readable = None if mask is None else mask[:, None, None]
+        # A size of one would have graphs of its own.
+        is_compiled = self.is_compiled and self.training and min(inputs.shape[:2]) > 1
+        run = compiled(run_block) if is_compiled else run_block
         found: Cache = ()
         for depth, block in enumerate(self.blocks):
             past = cache[2 * depth : 2 * depth + 2]
-            inputs, pair = block(inputs, turn, readable, causal, past)
+            assert isinstance(block, TransformerBlock)
+            inputs, pair = run(block, inputs, turn, readable, causal, past)
             found += pair
         return self.norm(inputs), found

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import Component, check_choice, check_range
+from seqae.model.attention import TransformerStack
 from seqae.model.decoders import Decoder, State
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
@@ -48,6 +49,10 @@ class SequenceAutoencoder(Component, nn.Module):
             gives another size.
         embedding_dropout: chance that a feature of an embedding is zeroed in training.
         train_embedding: false keeps the embedding as it was initialised, standard normal.
+
+    Attributes:
+        is_compiled: whether the loss over the vocabulary runs as compiled kernels; see
+            `compile_parts`.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class SequenceAutoencoder(Component, nn.Module):
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
         self.vocabulary: Vocabulary | None = None
         self.max_length = 0
+        self.is_compiled = False
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> SequenceAutoencoder:
         """Make the weights.
@@ -99,6 +105,16 @@ class SequenceAutoencoder(Component, nn.Module):
             self.output_bias = nn.Parameter(torch.zeros(vocabulary.size))
         return self
 
+    def compile_parts(self) -> None:
+        """Run what gains from it as compiled kernels, from the first training step on.
+
+        That is the loss over the vocabulary and the blocks of a Transformer; see compiled.py.
+        """
+        self.is_compiled = True
+        for module in self.modules():
+            if isinstance(module, TransformerStack):
+                module.is_compiled = True
+
     def embed(self, token_ids: Tensor) -> Tensor:
         """(..., ) int64 to (..., E)."""
         embedded: Tensor = self.embedding(token_ids)
@@ -125,7 +141,8 @@ class SequenceAutoencoder(Component, nn.Module):
 
     def decode(self, decoder_input: Tensor, latent: Tensor) -> Tensor:
         """Teacher forcing: (B, T-1) previous tokens and (B, Z) to features (B, T-1, F)."""
-        features: Tensor = self.decoder(self._drop(self.embed(decoder_input)), latent)
+        embedded = self._drop(self.embed(decoder_input))
+        features: Tensor = self.decoder(embedded, latent.to(embedded.dtype))
         return features
 
     def forward(self, batch: Batch) -> Tensor:
@@ -134,7 +151,8 @@ class SequenceAutoencoder(Component, nn.Module):
 
     def init_state(self, latent: Tensor) -> State:
         """What generation starts from, given (B, Z)."""
-        return self.decoder.init_state(latent)
+        # Latents are in float32 even where weights are in half precision.
+        return self.decoder.init_state(latent.to(self.embedding.weight.dtype))
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """One token of generation.

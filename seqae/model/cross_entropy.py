@@ -9,16 +9,22 @@ arXiv:2411.09009) and Liger-Kernel's fused linear cross-entropy, in plain torch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqae.model.compiled import compiled
+
 # Elements of one chunk of logits: 2**22 floats are 16 MiB, 419 tokens at 10 k words. There this
 # loss and its gradients take 1.04 times as long as their three bare products, like the compiled
 # loss; 1.08 times with half the elements, 1.20 times with all logits at once (docs/log.md).
 CHUNK_ELEMENTS = 2**22
+
+# A GPU has no such cache to stay in, and each chunk costs it the launch of a dozen kernels; 2**26
+# floats are 256 MiB. Chosen by that reasoning, not measured yet (docs/gpu.md).
+GPU_CHUNK_ELEMENTS = 2**26
 
 
 def linear_cross_entropy(
@@ -27,6 +33,7 @@ def linear_cross_entropy(
     bias: Tensor | None,
     target: Tensor,
     label_smoothing: float = 0.0,
+    is_compiled: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum the cross-entropy of `softmax(features @ weight.T + bias)` over tokens.
 
@@ -37,15 +44,61 @@ def linear_cross_entropy(
         target: (N,) int64, each in 0 ... V - 1.
         label_smoothing: share of the target's probability that is spread over the vocabulary, as
             in torch.nn.functional.cross_entropy.
+        is_compiled: whether training's work on a chunk runs as compiled kernels; one graph serves
+            all sizes; a size of one would have its own, and is left out.
 
     Returns:
         The smoothed loss, which has a gradient; the loss without smoothing; and how many targets
         have the highest logit. Each a scalar sum over the N tokens, losses in nats.
     """
     sums: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        features, weight, bias, target, label_smoothing, torch.is_grad_enabled()
+        features, weight, bias, target, label_smoothing, is_compiled, torch.is_grad_enabled()
     )
     return sums
+
+
+class _Chunk(NamedTuple):
+    """What a chunk of n tokens adds: scalars in nats, and the slope of the loss by its logits."""
+
+    smoothed: Tensor
+    plain: Tensor
+    correct: Tensor
+    slope: Tensor  # (n, V), in the type of the products
+    slope_sum: Tensor  # (V,) float32 or wider; without a bias not asked for
+
+
+def _read_chunk(
+    chunk: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    gold: Tensor,
+    label_smoothing: float,
+    learns: bool,
+) -> _Chunk:
+    """Loss and slope of (n, F) features with (n, 1) targets."""
+    # Half precision (autocast) serves the products; the softmax is taken in float32.
+    logits = torch.nn.functional.linear(chunk, weight, bias)
+    product_dtype = logits.dtype
+    if product_dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    highest, best = logits.max(dim=1, keepdim=True)
+    correct = (best == gold).sum()
+    logits -= highest
+    gold_logits = logits.gather(1, gold)
+    mean_logits = logits.mean(dim=1, keepdim=True) if label_smoothing else gold_logits
+    total = logits.exp_().sum(dim=1, keepdim=True)
+    log_total = total.log()
+    plain = log_total - gold_logits
+    smoothed = torch.lerp(plain, log_total - mean_logits, label_smoothing)
+    if not learns:
+        return _Chunk(smoothed.sum(), plain.sum(), correct, logits[:0], logits[0])
+    # d loss / d logits = softmax - smoothed one-hot, written over the logits.
+    slope = logits.div_(total)
+    if label_smoothing:
+        slope -= label_smoothing / weight.shape[0]
+    slope.scatter_add_(1, gold, torch.full_like(total, label_smoothing - 1.0))
+    slope_sum = slope[0] if bias is None else slope.sum(dim=0)
+    return _Chunk(smoothed.sum(), plain.sum(), correct, slope.to(product_dtype), slope_sum)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -59,52 +112,46 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         target: Tensor,
         label_smoothing: float,
+        is_compiled: bool,
         grad_enabled: bool,  # in here it is always off, and needs_input_grad ignores it
     ) -> tuple[Tensor, Tensor, Tensor]:
         learns = grad_enabled and any(ctx.needs_input_grad)
-        vocab_size = weight.shape[0]
         dtype = torch.promote_types(features.dtype, torch.float32)
         smoothed_sum = torch.zeros((), dtype=dtype, device=features.device)
         plain_sum = torch.zeros_like(smoothed_sum)
         correct = torch.zeros((), dtype=torch.int64, device=features.device)
         grad_features = torch.empty_like(features) if learns else None
-        grad_weight = torch.zeros_like(weight) if learns else None
-        grad_bias = torch.zeros_like(bias) if learns and bias is not None else None
-        rows = max(1, CHUNK_ELEMENTS // vocab_size)
+        # Sums over chunks; where weights are in half precision they would lose the later ones.
+        grad_weight = torch.zeros_like(weight, dtype=_wide(weight)) if learns else None
+        grad_bias = None
+        if learns and bias is not None:
+            grad_bias = torch.zeros_like(bias, dtype=_wide(bias))
+        elements = CHUNK_ELEMENTS if features.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+        rows = max(1, elements // weight.shape[0])
         for start in range(0, len(features), rows):
             chunk, gold = features[start : start + rows], target[start : start + rows, None]
-            # Half precision (autocast) serves the products; the softmax is taken in float32.
-            logits = torch.nn.functional.linear(chunk, weight, bias)
-            product_dtype = logits.dtype
-            if product_dtype in (torch.float16, torch.bfloat16):
-                logits = logits.float()
-            highest, best = logits.max(dim=1, keepdim=True)
-            correct += (best == gold).sum()
-            logits -= highest
-            gold_logits = logits.gather(1, gold)
-            mean_logits = logits.mean(dim=1, keepdim=True) if label_smoothing else gold_logits
-            total = logits.exp_().sum(dim=1, keepdim=True)
-            log_total = total.log()
-            plain = log_total - gold_logits
-            smoothed = torch.lerp(plain, log_total - mean_logits, label_smoothing)
-            smoothed_sum += smoothed.sum()
-            plain_sum += plain.sum()
+            read = (
+                compiled(_read_chunk) if is_compiled and learns and len(chunk) > 1 else _read_chunk
+            )
+            found = read(chunk, weight, bias, gold, label_smoothing, learns)
+            smoothed_sum += found.smoothed
+            plain_sum += found.plain
+            correct += found.correct
             if grad_features is None or grad_weight is None:
                 continue
-            # d loss / d logits = softmax - smoothed one-hot, written over the logits.
-            slope = logits.div_(total)
-            if label_smoothing:
-                slope -= label_smoothing / vocab_size
-            slope.scatter_add_(1, gold, torch.full_like(total, label_smoothing - 1.0))
+            slope, product_dtype = found.slope, found.slope.dtype
             if grad_bias is not None:
-                grad_bias += slope.sum(dim=0)
-            slope = slope.to(product_dtype)
+                grad_bias += found.slope_sum
             grad_features[start : start + rows] = slope @ weight.to(product_dtype)
             if product_dtype == grad_weight.dtype == chunk.dtype:
                 grad_weight.addmm_(slope.t(), chunk)
             else:
                 grad_weight += slope.t() @ chunk.to(product_dtype)
-        ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        ctx.save_for_backward(
+            grad_features,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
+        )
         ctx.mark_non_differentiable(plain_sum, correct)
         return smoothed_sum, plain_sum, correct
 
@@ -114,4 +161,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, grad_smoothed: Tensor, grad_plain: Tensor, grad_correct: Tensor
     ) -> tuple[Tensor | None, ...]:
         grads = (None if g is None else g * grad_smoothed for g in ctx.saved_tensors)
-        return (*grads, None, None, None)
+        return (*grads, None, None, None, None)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)

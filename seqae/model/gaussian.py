@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
+from seqae.batch import to_device_of
 from seqae.component import check_range
 from seqae.model.latents import LatentOutput, StochasticLatent
 from seqae.model.layers import in_float32
@@ -83,12 +84,12 @@ class GaussianLatent(StochasticLatent):
     def sample_posterior(self, output: LatentOutput, generator: Generator) -> Tensor:  # noqa: D102
         mean, logvar = _parameters(output)
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
-        return mean + (0.5 * logvar).exp() * noise.to(mean.device)
+        return mean + (0.5 * logvar).exp() * to_device_of(mean, noise)
 
     def sample_prior(self, count: int, generator: Generator) -> Tensor:  # noqa: D102
         weight = self.mean.weight
         noise = torch.randn((count, self.output_dim), generator=generator, dtype=weight.dtype)
-        return noise.to(weight.device)
+        return to_device_of(weight, in_float32(noise))
 
     def _normalized(self, mean: Tensor) -> Tensor:
         alone = self.training and len(mean) == 1  # one sentence has no variance

@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor, nn
 
+from seqae.batch import to_device_of
 from seqae.component import check_range
 from seqae.model.latents import Latent, LatentOutput
 from seqae.model.layers import in_float32
@@ -160,7 +161,8 @@ class VectorQuantisedLatent(Latent):
         """Put dead codes where vectors of the batch are, the same on all devices."""
         if generator is None:
             return
-        rows = torch.randint(len(parts), self.usage.shape, generator=generator).to(parts.device)
+        rows = torch.randint(len(parts), self.usage.shape, generator=generator)
+        rows = to_device_of(parts, rows)
         average = self.usage.mean(dim=1, keepdim=True)
         dead = (self.usage < self.restart_below * average) | (self.usage == 0.0)
         if not dead.any():

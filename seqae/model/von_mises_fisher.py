@@ -11,6 +11,7 @@ from typing import ClassVar, final
 import torch
 from torch import Generator, Tensor, nn
 
+from seqae.batch import to_device_of
 from seqae.component import check_range
 from seqae.model.latents import LatentOutput, StochasticLatent
 from seqae.model.layers import in_float32
@@ -81,8 +82,9 @@ class VonMisesFisherLatent(StochasticLatent):
         cosine = draw_cosine(count, self.latent_dim, self.kappa, generator)
         cosine = cosine.reshape(*mean.shape[:2], 1)
         sine = (1.0 - cosine.square()).clamp(min=0.0).sqrt()
-        cosine, sine = cosine.to(mean), sine.to(mean)
-        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
+        cosine, sine = (to_device_of(mean, part.to(mean.dtype)) for part in (cosine, sine))
+        noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        noise = to_device_of(mean, noise)
         across = noise - (noise * mean).sum(dim=-1, keepdim=True) * mean
         latent = cosine * mean + sine * nn.functional.normalize(across, dim=-1)
         return latent.flatten(1)
@@ -90,8 +92,8 @@ class VonMisesFisherLatent(StochasticLatent):
     def sample_prior(self, count: int, generator: Generator) -> Tensor:  # noqa: D102
         weight = self.mean.weight
         shape = (count, self._num_latents, self.latent_dim)
-        noise = torch.randn(shape, generator=generator, dtype=weight.dtype)
-        return nn.functional.normalize(noise, dim=-1).flatten(1).to(weight.device)
+        noise = in_float32(torch.randn(shape, generator=generator, dtype=weight.dtype))
+        return to_device_of(weight, nn.functional.normalize(noise, dim=-1).flatten(1))
 
 
 def draw_cosine(count: int, dim: int, kappa: float, generator: Generator) -> Tensor:

@@ -142,11 +142,16 @@ class Adversarial(LikelihoodObjective):
 
     def _judge(self, latent: Tensor) -> Tensor:
         """(B, Z) to the logit of "drawn from the prior", (B,)."""
-        logits: Tensor = self.discriminator(latent)[:, 0]
+        logits: Tensor = self.discriminator(self._in_its_type(latent))[:, 0]
         return logits.float()
 
     def _judge_fixed(self, latent: Tensor) -> Tensor:
         """The same, with no gradient to the discriminator's weights."""
         fixed = {name: w.detach() for name, w in self.discriminator.named_parameters()}
+        latent = self._in_its_type(latent)
         logits: Tensor = torch.func.functional_call(self.discriminator, fixed, (latent,))[:, 0]
         return logits.float()
+
+    def _in_its_type(self, latent: Tensor) -> Tensor:
+        """Latents are in float32 where weights are in half precision."""
+        return latent.to(next(self.discriminator.parameters()).dtype)

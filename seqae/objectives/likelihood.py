@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from seqae.batch import Batch
+from seqae.batch import Batch, to_device_of
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.cross_entropy import linear_cross_entropy
@@ -79,12 +79,13 @@ class LikelihoodObjective(Objective):
         if model.training and self.word_dropout:
             decoder_input = drop_words(model, decoder_input, self.word_dropout, generator)
         features = model.decode(decoder_input, latent)
-        mask = batch.target_mask
-        target = batch.target[mask]
+        real = batch.target_positions
+        target = batch.target.flatten().index_select(0, real)
         sums = linear_cross_entropy(
-            *model.output_layer(features[mask]),
+            *model.output_layer(features.flatten(0, 1).index_select(0, real)),
             target,
             self.label_smoothing if model.training else 0.0,
+            model.is_compiled,
         )
         return TokenSums(*sums, len(target))
 
@@ -116,7 +117,8 @@ def drop_words(
     assert model.vocabulary is not None
     dropped = torch.rand(decoder_input.shape, generator=generator) < chance
     dropped[:, 0] = False
-    return decoder_input.masked_fill(dropped.to(decoder_input.device), model.vocabulary.unk_id)
+    dropped = to_device_of(decoder_input, dropped)
+    return decoder_input.masked_fill(dropped, model.vocabulary.unk_id)
 
 
 def check_stochastic(model: SequenceAutoencoder, name: str) -> StochasticLatent:

@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from seqae.batch import Batch, Vocabulary
+from seqae.batch import Batch, Vocabulary, to_device_of
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.likelihood import LikelihoodObjective, check_not_stochastic
@@ -67,7 +67,7 @@ def corrupt(batch: Batch, rates: NoiseRates, vocabulary: Vocabulary, generator: 
         The damaged sentences, of the same width, paired with what the batch was to write.
     """
     draws = torch.rand((3, *batch.token_ids.shape), generator=generator)
-    for_shuffle, for_delete, for_change = draws.to(batch.token_ids.device)
+    for_shuffle, for_delete, for_change = to_device_of(batch.token_ids, draws)
     places = torch.arange(batch.token_ids.shape[1], device=batch.token_ids.device)
     inner = (places > 0) & (places < batch.lengths[:, None] - 1)
     token_ids, lengths = batch.token_ids, batch.lengths
@@ -107,7 +107,7 @@ def _random_tokens(like: Tensor, vocabulary: Vocabulary, generator: Generator) -
     ids = torch.randint(v.size - len(special), like.shape, generator=generator)
     for one in special:
         ids += ids >= one  # ids count the ordinary tokens; step over each special one
-    return ids.to(like.device)
+    return to_device_of(like, ids)
 
 
 @final

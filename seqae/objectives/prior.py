@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from seqae.batch import to_device_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents import DeterministicLatent, StochasticLatent
 
@@ -33,4 +34,4 @@ def sample_prior(model: SequenceAutoencoder, latent: Tensor, generator: Generato
     """As many draws from the prior as there are latents, (B, Z): the latent layer's, or N(0, I)."""
     if isinstance(model.latent, StochasticLatent):
         return model.latent.sample_prior(len(latent), generator)
-    return torch.randn(latent.shape, generator=generator).to(latent.device)
+    return to_device_of(latent, torch.randn(latent.shape, generator=generator))

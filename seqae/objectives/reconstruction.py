@@ -103,12 +103,13 @@ class MeanSquaredError(Objective):
     ) -> dict[str, Tensor]:
         latents = model.encode(batch, generator)
         features = model.decode(batch.decoder_input, latents.latent)
-        mask = batch.target_mask
-        target = batch.target[mask]
-        written = model.predict_embedding(features[mask])
+        real = batch.target_positions
+        target = batch.target.flatten().index_select(0, real)
+        features = features.flatten(0, 1).index_select(0, real)
+        written = model.predict_embedding(features)
         loss = torch.nn.functional.mse_loss(written, model.embed(target))
         with torch.no_grad():
-            correct = (model.logits(features[mask]).argmax(dim=-1) == target).sum()
+            correct = (model.logits(features).argmax(dim=-1) == target).sum()
         values = {"teacher_forced_accuracy": correct / len(target)}
         if latents.loss is not None:
             loss = loss + latents.loss * len(batch) / len(target)

@@ -121,7 +121,7 @@ class Variational(LikelihoodObjective):
         # With a weight of zero too, so that every weight of the posterior gets a gradient.
         values = self.values(sums, batch, latents, weight * floored)
         values["kl"] = kl.detach().sum() / len(batch)
-        values["kl_weight"] = torch.tensor(weight, device=kl.device)
+        values["kl_weight"] = torch.full((), weight, device=kl.device)
         if not model.training:
             values["negative_elbo"] = sums.nll / len(batch) + values["kl"]
         return values

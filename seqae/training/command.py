@@ -44,6 +44,10 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
     warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
     # Keys and values that a Transformer's block hands on are views, which nothing writes to.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
+    # torch's compiler looks at gradients that there are not.
+    warnings.filterwarnings(
+        "ignore", message="The .grad attribute of a Tensor that is not a leaf.*"
+    )
     # Training without a validation split is what the user asked for.
     warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
     if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):

@@ -35,12 +35,13 @@ from seqae.training.checkpointing import CheckpointWriter, checkpoints
 from seqae.training.collapse import CollapseMonitor
 from seqae.training.exit_status import prevent_restart
 from seqae.training.failures import told_in_one_line
+from seqae.training.kernels import check_compiler, set_tf32
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
 from seqae.training.launchers import find_launcher, follow_launcher, give_way
 from seqae.training.loggers import GuardedLogger, remembered_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
-from seqae.training.precision import PRECISIONS, check_precision
+from seqae.training.precision import PRECISIONS, check_precision, precision_plugin
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
 from seqae.training.resuming import (
@@ -157,6 +158,12 @@ class TrainingCLI(LightningCLI):
             type=int | Literal["auto"],
             default="auto",
             help="CPU threads; auto times the first steps of each epoch and takes the fastest",
+        )
+        parser.add_argument(
+            "--tf32",
+            type=bool,
+            default=False,
+            help="multiply float32 numbers in TF32, with 10 bits of each, on a GPU that has it",
         )
         if self.command == "predict":
             parser.add_argument(
@@ -301,6 +308,11 @@ class TrainingCLI(LightningCLI):
         config = dict(config)
         if (launcher := find_launcher()) is not None:
             config = follow_launcher(config, launcher)
+        on_cpu = config.get("accelerator") == "cpu" or not torch.cuda.is_available()
+        if plugin := precision_plugin(str(config.get("precision")), on_cpu):
+            plugins = config.get("plugins") or []
+            config["precision"] = None
+            config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), plugin]
         self.seconds = None  # that it may train for
         if self.command == "fit" and config.get("max_time") is not None:
             # Lightning's own Timer would count the unfinished epoch as a whole one.
@@ -374,9 +386,11 @@ class TrainingCLI(LightningCLI):
         is_asynchronous = self.command == "fit" and self.config["fit"].checkpoint.asynchronous
         check_strategy(self.trainer.strategy, is_asynchronous)
         self.trainer.strategy.checkpoint_io = SafeCheckpointIO()
-        # As it was given: on a CPU, the trainer's own has become another one.
-        precision = str(self.config[self.command].trainer.precision)
-        check_precision(precision, self.trainer.strategy.root_device)
+        device = self.trainer.strategy.root_device
+        check_precision(self.trainer, self.model.autoencoder)
+        set_tf32(self.config[self.command].tf32, device)
+        if self.model.compiled and self.command == "fit":
+            check_compiler(device)
         self._pin_revisions()
         if self.trainer.world_size > 1 and self.trainer.local_rank == 0:
             for source in itertools.chain(*self.datamodule.settings.open_sources().values()):

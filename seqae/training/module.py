@@ -23,10 +23,9 @@ from seqae.metrics.reconstruction import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
-from seqae.training.compiling import compile_blocks
 from seqae.training.finite import not_finite
+from seqae.training.loss_check import LossCheck
 from seqae.training.micro_batches import MicroBatches
-from seqae.training.precision import float32_by_default
 from seqae.training.sharding import Trained, drawing_weights, shard, whole
 from seqae.training.strategy import ShardedStrategy
 
@@ -57,8 +56,8 @@ class AutoencoderModule(LightningModule):
         beta1: decay of AdamW's mean of gradients.
         beta2: decay of AdamW's mean of squared gradients.
         seed: of the objective's randomness.
-        compile: let torch.compile make the blocks of a Transformer faster. It costs half a minute
-            or more before the first step, and pays on a GPU in trainings of many minutes.
+        compiled: whether the loss over the vocabulary, and the blocks of a Transformer, run as
+            compiled kernels (torch.compile) in training; needs a C++ compiler.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class AutoencoderModule(LightningModule):
         beta1: float = 0.9,
         beta2: float = 0.98,
         seed: int = 0,
-        compile: bool = False,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         check_range("model.learning_rate", learning_rate, 0.0, 10.0)
@@ -84,11 +83,12 @@ class AutoencoderModule(LightningModule):
         self.autoencoder, self.objective = autoencoder, objective
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
         self.schedule, self.weight_decay = schedule, weight_decay
-        self.beta1, self.beta2, self.seed, self.compiles = beta1, beta2, seed, compile
+        self.beta1, self.beta2, self.seed, self.compiled = beta1, beta2, seed, compiled
         objective.check(autoencoder)
         # In tuples, so that a checkpoint has only the weights of the two modules above.
         self._trained = (Trained(autoencoder, objective),)
         self._gathered: tuple[Trained, ...] = ()
+        self._losses = LossCheck()
         self._micro_batches: MicroBatches | None = None
         self._in_hand: tuple[Batch, int] | None = None  # the batch that is trained, and its number
         self.sums: dict[str, SumMetric] = {}
@@ -113,8 +113,8 @@ class AutoencoderModule(LightningModule):
             if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
                 latent.over_ranks = over_ranks
             self.objective.build(self.autoencoder)
-            if self.compiles:
-                compile_blocks(self.autoencoder)
+            if self.compiled:
+                self.autoencoder.compile_parts()
             strategy = self.trainer.strategy
             if isinstance(strategy, ShardedStrategy):
                 shard(self._trained[0], strategy.mesh, strategy.root_device)
@@ -123,7 +123,7 @@ class AutoencoderModule(LightningModule):
     def whole(self) -> Trained:
         """The model and the objective for all but a training step; see sharding.py.
 
-        Themselves, or the copy that `gather` made: all weights here, in float32, not compiled.
+        Themselves, or the copy that `gather` made: all weights here, in float32.
         """
         if not self._is_copied:
             return self._trained[0]
@@ -140,8 +140,7 @@ class AutoencoderModule(LightningModule):
     def _is_copied(self) -> bool:
         if isinstance(self.trainer.strategy, ShardedStrategy):
             return True
-        # Compiled blocks are for training: a cache that grows would have them compiled for ever.
-        return self.compiles or next(self.autoencoder.parameters()).dtype != torch.float32
+        return next(self.autoencoder.parameters()).dtype != torch.float32
 
     def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
         """Build a model without numbers, to refuse parts that do not fit together.
@@ -228,7 +227,8 @@ class AutoencoderModule(LightningModule):
         return [{"params": own, "weight_decay": 0.0, "lr": rate, "betas": (beta1, self.beta2)}]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave as they are the weights that the objective does not train in this step."""
+        """Refuse a loss that is not finite; leave alone weights that are not trained now."""
+        self._losses.check(self.global_step, self.current_epoch, self.global_rank, over_ranks)
         for weight in self.objective.frozen(self.autoencoder, self.global_step):
             weight.grad = None
 
@@ -311,28 +311,17 @@ class AutoencoderModule(LightningModule):
         torch.autograd.backward(self._computed(batch, batch_idx)["loss"] * factor)
 
     def _rank_weight(self, batch: Batch, loss: Tensor, batch_idx: int) -> Tensor | float:
-        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens.
-
-        Raises:
-            ValueError: on all ranks, before the update, if the loss of any is not finite.
-        """
-        told = torch.stack([torch.tensor(float(batch.num_targets)).to(loss), loss.detach() * 0])
-        is_alone = self.trainer.world_size == 1
-        if is_alone:
-            mean = told
-        else:  # a NaN or an infinity anywhere becomes a NaN of the mean
-            mean = self.trainer.strategy.reduce(told.clone(), reduce_op="mean")
-            assert isinstance(mean, Tensor)
-        if not torch.isfinite(mean[1]):
-            losses = loss.detach()[None] if is_alone else over_ranks(loss.detach())
-            rank = int(losses.isfinite().logical_not().nonzero()[0])
-            raise ValueError(
-                f"`loss` must be finite, but it is {float(losses[rank]):g} at step "
-                f"{self.global_step:,}, batch {batch_idx:,} of epoch {self.current_epoch}, on "
-                f"process {rank}. Go on from the last checkpoint with a lower "
-                f"`model.learning_rate`."
-            )
-        return 1.0 if is_alone else told[0] / mean[0]
+        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens."""
+        if self.trainer.world_size == 1:
+            self._losses.note(loss, batch_idx)
+            return 1.0
+        # A NaN or an infinity anywhere becomes a NaN of the mean, and so is known on all ranks.
+        tokens = torch.full((), batch.num_targets, dtype=loss.dtype, device=loss.device)
+        told = torch.stack([tokens, loss.detach() * 0])
+        mean = self.trainer.strategy.reduce(told, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        self._losses.note(loss, batch_idx, mean[1])
+        return tokens / mean[0]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count the objective's values and the free-running reconstruction."""
@@ -387,7 +376,6 @@ class AutoencoderModule(LightningModule):
         values: dict[str, Tensor] = trained(batch, self.global_step, generator)
         return values
 
-    @float32_by_default()
     def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
         weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
         values = self._objective(batch, batch_idx)
@@ -421,7 +409,6 @@ class AutoencoderModule(LightningModule):
             self.sums[name].set_dtype(torch.float64)
         return self.sums[name]
 
-    @float32_by_default()
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
         model = self.whole.autoencoder
