@@ -117,6 +117,8 @@ class AutoencoderModule(LightningModule):
                 self.autoencoder.compile_parts()
             strategy = self.trainer.strategy
             if isinstance(strategy, ShardedStrategy):
+                # Lightning rounds the weights of other strategies' models, later.
+                self.trainer.precision_plugin.convert_module(self._trained[0])
                 shard(self._trained[0], strategy.mesh, strategy.root_device)
 
     @property
