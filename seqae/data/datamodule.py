@@ -302,6 +302,23 @@ class TextDataModule(LightningDataModule):
         self._train_sampler = sampler
         return self._loader("train", sampler)
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Batches of a rank in a whole epoch and in what is left of this one, and its number.
+
+        Zeros where the epochs are not counted. Good until training starts, once there is a loader.
+        """
+        assert self.trainer is not None
+        if self.settings.streaming or self.trainer.max_epochs == -1:
+            return 0, 0, 0
+        here = int(self.trainer.num_training_batches)
+        if self._resumed is None:
+            return here, here, 0
+        limit = self.trainer.limit_train_batches
+        whole = self._resumed.epoch_batches
+        whole = min(whole, limit) if isinstance(limit, int) else int(whole * limit)
+        return whole, here - self._resumed.steps, self._resumed.epoch
+
     def _open_stream(self) -> StreamLoader:
         if self._stream is None:
             sources = self.settings.open_sources()["train"]

@@ -35,6 +35,7 @@ class ResumedOrder(Callback):
 
     def __init__(self, epoch: int, steps: int, consumed: int) -> None:
         self.epoch, self.steps, self.consumed = epoch, steps, consumed
+        self.epoch_batches = 0  # of a rank in a whole epoch; known when `apply` has been called
         self._has_begun = False
         self._reload_every_n_epochs: int | None = None  # what the user set
 
@@ -49,9 +50,9 @@ class ResumedOrder(Callback):
         trainer.reload_dataloaders_every_n_epochs = self._reload_every_n_epochs
         if self._has_begun:
             return
-        whole = len(sampler)
+        self.epoch_batches = len(sampler)
         sampler.resume(self.epoch, self.steps, self.consumed)
-        if len(sampler) == whole:
+        if len(sampler) == self.epoch_batches:
             return
         limit = trainer.limit_train_batches
         if isinstance(limit, float) and limit != 1.0:

@@ -422,7 +422,9 @@ class TrainingCLI(LightningCLI):
     def _pin_revisions(self) -> None:
         """Read the commits of the hub's data sets that the run has begun with."""
         if self.command == "fit":
-            run_dir = self.run_dir if self.is_resumed else None
+            # Processes that Lightning starts find what the first has put there.
+            is_there = self.is_resumed or not self.trainer.is_global_zero
+            run_dir = self.run_dir if is_there else None
         else:
             run_dir = Path(self.config[self.command].ckpt_path).absolute().parents[1]
         report = run_dir / "data_report.json" if run_dir else None

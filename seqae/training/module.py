@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,10 +25,9 @@ from seqae.objectives.objective import Objective
 from seqae.training.finite import not_finite
 from seqae.training.loss_check import LossCheck
 from seqae.training.micro_batches import MicroBatches
+from seqae.training.schedule import Schedule, Way, go_on, learning_rate_factor
 from seqae.training.sharding import Trained, drawing_weights, shard, whole
 from seqae.training.strategy import ShardedStrategy
-
-Schedule = Literal["cosine", "linear", "constant"]
 
 # Beside the objective's keys.
 TOKENS = "number of target tokens"
@@ -88,6 +86,7 @@ class AutoencoderModule(LightningModule):
         # In tuples, so that a checkpoint has only the weights of the two modules above.
         self._trained = (Trained(autoencoder, objective),)
         self._gathered: tuple[Trained, ...] = ()
+        self._saved_way: tuple[Way, int] | None = None  # with the step at which it was saved
         self._losses = LossCheck()
         self._micro_batches: MicroBatches | None = None
         self._in_hand: tuple[Batch, int] | None = None  # the batch that is trained, and its number
@@ -166,8 +165,9 @@ class AutoencoderModule(LightningModule):
         return 3 * sum(int(weight.nbytes) for weight in weights) + OVERHEAD
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which tokenizer the weights belong to."""
+        """Say which tokenizer the weights belong to, and how the learning rate goes down."""
         checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
+        checkpoint["way"] = self._way.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of no use, and those of another tokenizer: their ids mean other tokens."""
@@ -182,6 +182,7 @@ class AutoencoderModule(LightningModule):
                 "another one: the training text, the split or `data.tokenizer` has changed. Put "
                 "it back, or train anew."
             )
+        self._saved_way = Way(**checkpoint["way"]), checkpoint["global_step"]
 
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per optimizer step."""
@@ -201,23 +202,38 @@ class AutoencoderModule(LightningModule):
         # Lightning refuses to clip under mixed precision, since a fused optimizer can take the
         # scale off by itself. This one is not to: the scaler does it before the clipping.
         optimizer._step_supports_amp_scaling = False
-        steps = self.trainer.estimated_stepping_batches
-        if self.schedule != "constant" and not math.isfinite(steps):
-            raise ValueError(
-                f"`model.schedule` must be constant when training has no last step, but it is "
-                f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
-            )
-        if self.warmup_steps > steps / 2:
-            log.warning(
-                f"`model.warmup_steps` is {self.warmup_steps:,} of {steps:,} steps in all, so that "
-                f"the learning rate hardly gets up. Lower it, or train longer."
-            )
-        factor = learning_rate_factor(self.schedule, self.warmup_steps, steps)
+        self._way = self._find_way()
+        factor = learning_rate_factor(self.schedule, self.warmup_steps, self._way)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _find_way(self) -> Way:
+        """How the learning rate goes down; after a resume on other processes, the rest of it."""
+        trainer, window = self.trainer, self.trainer.accumulate_grad_batches
+        end = trainer.estimated_stepping_batches
+        if self.schedule != "constant" and not math.isfinite(end):
+            raise ValueError(
+                f"`model.schedule` must be constant when training has no last step, but it is "
+                f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
+            )
+        whole_epoch, left_of_epoch, epoch = self.datamodule.place
+        max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+        epoch_steps = math.ceil(whole_epoch / window)
+        now = Way(end, self.warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
+        if self._saved_way is not None:
+            left: float = math.inf
+            if max_epochs != -1:
+                left = math.ceil(left_of_epoch / window) + (max_epochs - epoch - 1) * epoch_steps
+            return go_on(self._saved_way[0], now, self._saved_way[1], max(0, left))
+        if self.warmup_steps > end / 2 and trainer.is_global_zero:
+            log.warning(
+                f"`model.warmup_steps` is {self.warmup_steps:,} of {end:,} steps in all, so that "
+                f"the learning rate hardly gets up. Lower it, or train longer."
+            )
+        return now
 
     def _own_weights_of_objective(self) -> list[dict[str, Any]]:
         """A group of the optimizer; AdamW keeps each weight's state apart, as two would."""
@@ -439,23 +455,3 @@ def over_ranks(values: Tensor) -> Tensor:
     gathered = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(gathered, values.contiguous())
     return torch.stack(gathered)
-
-
-def learning_rate_factor(
-    schedule: Schedule, warmup_steps: int, total_steps: float
-) -> Callable[[int], float]:
-    """The factor on the learning rate at each optimizer step: up in a line, then down to zero.
-
-    A function, not an object: LambdaLR would save an object's numbers and bring them back on a
-    resume, where the number of steps may be another one (more epochs, other processes).
-    """
-
-    def factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        if schedule == "constant":
-            return 1.0
-        progress = min(1.0, (step - warmup_steps) / max(1.0, total_steps - warmup_steps))
-        return 1.0 - progress if schedule == "linear" else 0.5 + 0.5 * math.cos(math.pi * progress)
-
-    return factor
