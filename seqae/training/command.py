@@ -14,7 +14,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from seqae.training.checkpointing import LAST, newest_checkpoint
 from seqae.training.exit_status import prevent_restart, told_status
 from seqae.training.launchers import end_with_parent, give_way
-from seqae.training.lightning_cli import Command, PrepareCLI, TrainingCLI
+from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
+from seqae.training.options import Command
 from seqae.training.preemption import Preempted, stopping_at_once
 from seqae.training.resuming import resume_arguments
 

@@ -5,20 +5,17 @@ LightningCLI makes the options from the constructors' signatures.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any
 
 import torch
 import yaml
-from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -28,19 +25,18 @@ from lightning.pytorch.utilities import rank_zero_only
 from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.model.latents import StochasticLatent
-from seqae.terminal import fail
 from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
 from seqae.training.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpointing import CheckpointWriter, checkpoints
 from seqae.training.collapse import CollapseMonitor
-from seqae.training.exit_status import prevent_restart
 from seqae.training.failures import told_in_one_line
 from seqae.training.kernels import check_compiler, set_tf32
 from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
-from seqae.training.launchers import find_launcher, follow_launcher, give_way
+from seqae.training.launchers import find_launcher, follow_launcher
 from seqae.training.loggers import GuardedLogger, remembered_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
+from seqae.training.options import MONITORED, Command, add_options, make_parser
 from seqae.training.precision import PRECISIONS, check_precision, precision_plugin
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
@@ -55,60 +51,9 @@ from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
 from seqae.training.storage import check_room
 from seqae.training.strategy import check_shards_precision, check_strategy
 from seqae.training.threads import ThreadTuner
-from seqae.usage import check_output, explain
+from seqae.usage import check_output
 
 log = logging.getLogger(__name__)
-
-Command = Literal["fit", "validate", "test", "predict"]
-
-# What may choose the bundle, and which way is better.
-MONITORED: dict[str, Literal["max", "min"]] = {
-    "val/token_accuracy": "max",
-    "val/exact_match": "max",
-    "val/bleu": "max",
-    "val/loss": "min",
-    "val/reconstruction": "min",
-    "val/teacher_forced_accuracy": "max",
-    "val/negative_elbo": "min",
-    "val/mutual_information": "max",
-    "val/active_units": "max",
-    "val/shuffle_gap": "max",
-}
-
-FIT_ONLY = (
-    "name",
-    "run_dir",
-    "checkpoint",
-    "samples",
-    "density_sentences",
-    "collapse_sentences",
-    "monitor",
-)
-
-
-@dataclass
-class Checkpoints:
-    """How the state of training is saved, for `--resume`.
-
-    Args:
-        every_n_steps: optimizer steps between saves; 0 saves only when the training is told to end.
-        keep: how many of the latest are kept.
-        asynchronous: write while the training goes on, from a copy in main memory.
-    """
-
-    every_n_steps: int = 500
-    keep: int = 2
-    asynchronous: bool = False
-
-
-class OneLineParser(LightningArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
-        give_way()
-        prevent_restart(2)
-        fail(explain(self, message), status=2)
 
 
 class TrainingCLI(LightningCLI):
@@ -141,84 +86,11 @@ class TrainingCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Parse with one-line errors."""
-        # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
-        parser = OneLineParser(allow_abbrev=False, **kwargs)
-        parser.add_argument(
-            "-c",
-            "--config",
-            action=ActionConfigFile,
-            help="a YAML file; may be given several times",
-        )
-        return parser
+        return make_parser(**kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The options that are not of Trainer, module or data module."""
-        parser.add_argument(
-            "--threads",
-            type=int | Literal["auto"],
-            default="auto",
-            help="CPU threads; auto times the first steps of each epoch and takes the fastest",
-        )
-        parser.add_argument(
-            "--tf32",
-            type=bool,
-            default=False,
-            help="multiply float32 numbers in TF32, with 10 bits of each, on a GPU that has it",
-        )
-        if self.command == "predict":
-            parser.add_argument(
-                "--output",
-                type=str,
-                default="predictions.jsonl",
-                help="file for the predictions, a JSON object a line",
-            )
-        if self.command != "fit":
-            for key in FIT_ONLY:  # a run's config.yaml has them; they say nothing here
-                parser.add_argument(f"--{key}", type=Any, default=None, help=argparse.SUPPRESS)
-            return
-        parser.add_argument(
-            "--resume",
-            type=str | None,
-            default=None,
-            help="folder of a run to go on with: its configuration, from its newest checkpoint; "
-            "or auto: the run in --run_dir, or else the newest run of the configuration that is "
-            "given, or else a new one",
-        )
-        parser.add_argument(
-            "--resume_changed",
-            type=bool,
-            default=False,
-            help="go on even if the order of the data or the model has changed",
-        )
-        parser.add_argument(
-            "--name", type=str, default="seqae", help="the run's folder is runs/NAME/TIME"
-        )
-        parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="the run's folder, instead of that"
-        )
-        parser.add_class_arguments(Checkpoints, "checkpoint")
-        parser.add_argument(
-            "--samples", type=int, default=4, help="sentences shown after each validation"
-        )
-        parser.add_argument(
-            "--density_sentences",
-            type=int,
-            default=10_000,
-            help="training sentences at most whose latents the bundle gets a density of; 0: none",
-        )
-        parser.add_argument(
-            "--collapse_sentences",
-            type=int,
-            default=256,
-            help="validation sentences that a posterior's collapse is watched on; 0 does not watch",
-        )
-        parser.add_argument(
-            "--monitor",
-            type=str | None,
-            default=None,
-            help="figure whose best model becomes the bundle; by default val/negative_elbo under "
-            "Variational, else val/token_accuracy",
-        )
+        add_options(parser, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; refuse a bad checkpoint before LightningCLI looks for settings in it."""
@@ -297,11 +169,11 @@ class TrainingCLI(LightningCLI):
             return False
         self.run_dir, newest = found
         config.run_dir = str(self.run_dir)
-        if newest is None:
-            print(f"{self.run_dir} has no checkpoint yet: it begins anew", flush=True)
-        else:
+        if newest is not None:
             config.ckpt_path = str(newest)
-            print(f"going on with {self.run_dir} from {newest.name}", flush=True)
+            tell_first(f"going on with {self.run_dir} from {newest.name}")
+        else:
+            tell_first(f"{self.run_dir} has no checkpoint yet: it begins anew")
         return True
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -500,8 +372,12 @@ def _shorten_class_paths(config: Any) -> None:
 
 
 @rank_zero_only
+def tell_first(text: str) -> None:
+    """Say something, on the first process."""
+    print(text, flush=True)
+
+
 def say_what_is_next(run_dir: Path) -> None:
     """Say where the bundle is and how to try it."""
     bundle = run_dir / "bundle"
-    print(f'bundle: {bundle}\ntry it: seqae reconstruct {bundle} "a sentence of your own"')
-    sys.stdout.flush()
+    tell_first(f'bundle: {bundle}\ntry it: seqae reconstruct {bundle} "a sentence of your own"')
