@@ -29,7 +29,12 @@ ROWS = (
     ("C4", "damaged checkpoints", "crashes", "damage"),
     ("C3 C5 C6", "temporary folders, modes, room", "disks", ""),
     ("N1", "numbers that are not finite", "numbers", ""),
+    ("N2", "a process that dies", "processes", ""),
+    ("N2", "torchrun: killed, stopped, started again", "torchrun", ""),
     ("N3", "two processes against one", "ranks", ""),
+    ("N4", "memory that runs out", "out_of_memory", ""),
+    ("N5", "loggers that fail", "loggers", ""),
+    ("R1 C2", "sharded checkpoints (FSDP2)", "sharding", ""),
 )
 
 
