@@ -19,6 +19,7 @@ from seqae.bundle.text_autoencoder import load
 from seqae.training import callbacks, checkpointing, lightning_cli
 from seqae.training.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpointing import newest_checkpoint
+from seqae.training.run_folder import LOCK
 
 # The tests fork; Python 3.12 tells of threads that may exist then.
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -151,7 +152,7 @@ def check_it_goes_on(recipe: list[object], run: Path, whole: Path) -> None:
     options = ["--run_dir", run, "--resume", "auto", "--trainer.callbacks", "null"]
     assert run_seqae("fit", *recipe, *options) == 0
     assert figures(run) == figures(whole)
-    assert not [path.name for path in run.rglob(".*")]
+    assert [path.name for path in run.rglob(".*")] == [LOCK]
     wanted = load(whole / "bundle").autoencoder.state_dict()
     for name, weight in load(run / "bundle").autoencoder.state_dict().items():
         assert weight.equal(wanted[name]), name

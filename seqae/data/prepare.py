@@ -146,6 +146,11 @@ def _alone(path: Path) -> Iterator[None]:
     except Timeout:
         log.info(f"data: waiting for another process, which is preparing the same ({path.stem})")
         lock.acquire()
+    except NotImplementedError as error:
+        raise OSError(
+            f"`data.cache_dir` must be on a file system that has locks, but {path.parent} is on "
+            f"one without. Set another one."
+        ) from error
     try:
         yield
     finally:

@@ -206,8 +206,12 @@ class TrainingCLI(LightningCLI):
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with told_in_one_line(self.trainer):
-            super()._run_subcommand(subcommand)
+        try:
+            with told_in_one_line(self.trainer):
+                super()._run_subcommand(subcommand)
+        finally:
+            if self.command == "fit":
+                self.run_folder.release()
 
     def _callbacks(self, given: list[Callback]) -> list[Callback]:
         options = self.config[self.command]

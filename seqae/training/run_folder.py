@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_only
@@ -22,6 +23,11 @@ from seqae.training.preemption import Preempted
 from seqae.training.storage import write_text
 
 UNFINISHED = ".config.yaml.unfinished"
+LOCK = ".lock"
+
+# Seconds. Workers that load data hold the lock until they miss their parent; a file server, until
+# it misses a node that is gone.
+PATIENCE = 120.0
 
 # What a run writes to, and what it must be: links are not followed out of it.
 OWN = {
@@ -29,6 +35,7 @@ OWN = {
     "metrics.jsonl": stat.S_ISREG,
     "checkpoints": stat.S_ISDIR,
     "bundle": stat.S_ISDIR,
+    LOCK: stat.S_ISREG,
 }
 
 
@@ -43,6 +50,8 @@ class RunFolder(Callback):
 
     def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
         self.folder, self.config, self.is_resumed = folder, config, is_resumed
+        self._newest = self._newest_name()
+        self._lock: FileLock | None = None
 
     def make(self, data_reports: Iterable[Path] = ()) -> None:
         """Make the folder and write `config.yaml`, before loggers put their files there.
@@ -52,6 +61,7 @@ class RunFolder(Callback):
 
         Raises:
             OSError: if it cannot be made, or another run has just made it.
+            ValueError: if another training holds it.
         """
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,11 +72,45 @@ class RunFolder(Callback):
                 f"`run_dir` must be a folder that can be made and written, but {self.folder} "
                 f"cannot: {error.strerror}. Name another one with `--run_dir`."
             ) from error
+        self._hold()
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_text(self.folder / "config.yaml", text)
         for report in data_reports:
             write_text(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
         print(f"run folder: {self.folder}")
+
+    def _hold(self) -> None:
+        """Keep other trainings out, until `release` or the end of this process."""
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except NotImplementedError:  # a file system without locks
+            return
+        except Timeout:
+            print(f"waiting for another training, which holds {self.folder}", flush=True)
+            try:
+                lock.acquire(timeout=PATIENCE)
+            except Timeout:
+                raise ValueError(
+                    f"`run_dir` must be a folder that no training writes to, but one writes to "
+                    f"{self.folder}. Wait for its end, or name another one with `--run_dir`."
+                ) from None
+        self._lock = lock
+        if self._newest_name() != self._newest:
+            raise ValueError(
+                f"`run_dir` must stay as it is while a training begins, but another one has saved "
+                f"a checkpoint in {self.folder} meanwhile. Start again, to go on from there."
+            )
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _newest_name(self) -> str | None:
+        last = self.folder / "checkpoints" / LAST
+        return os.readlink(last) if last.is_symlink() else None
 
     @rank_zero_only
     def write_stream(self, read: dict[str, Any]) -> None:
@@ -184,4 +228,4 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
 
 def is_empty(folder: Path) -> bool:
     """Whether it is a folder with nothing in it; what a killed process had begun is nothing."""
-    return folder.is_dir() and all(path.name == UNFINISHED for path in folder.iterdir())
+    return folder.is_dir() and all(path.name in (UNFINISHED, LOCK) for path in folder.iterdir())

@@ -1,0 +1,61 @@
+"""One training at a time writes to a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from small import figures, numbered, run_seqae, write_recipe, write_text
+
+from seqae.training import run_folder
+from seqae.training.run_folder import LOCK, RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    text = write_text(tmp_path / "text.txt", numbered(60))
+    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 1]
+    assert run_seqae("fit", *arguments, "--run_dir", tmp_path / "run") == 0
+    return tmp_path / "run"
+
+
+def test_a_folder_that_a_training_writes_to_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "PATIENCE", 0.1)
+    before, config = figures(run), (run / "config.yaml").read_bytes()
+    capsys.readouterr()
+    with FileLock(run / LOCK):
+        assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 2) == 1
+    said = capsys.readouterr()
+    assert f"waiting for another training, which holds {run}" in said.out
+    assert said.err.startswith("seqae: error: `run_dir` must be a folder that no training writes")
+    assert said.err.count("\n") == 1
+    assert (figures(run), (run / "config.yaml").read_bytes()) == (before, config)
+    assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 2) == 0
+
+
+def test_a_training_that_has_waited_begins_anew(run: Path) -> None:
+    """It has read a checkpoint's name that is not the newest any more."""
+    folder = RunFolder(run, {}, is_resumed=True)
+    (run / "checkpoints" / "last.ckpt").unlink()
+    (run / "checkpoints" / "last.ckpt").symlink_to("step=1.ckpt")
+    with pytest.raises(ValueError, match="another one has saved a checkpoint"):
+        folder.make()
+    folder.release()
+    RunFolder(run, {}, is_resumed=True).make()
+
+
+def test_a_file_system_without_locks_is_done_without(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoLock:
+        def __init__(self, path: Path) -> None:
+            pass
+
+        def acquire(self, timeout: float) -> None:
+            raise NotImplementedError
+
+    monkeypatch.setattr(run_folder, "FileLock", NoLock)
+    assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 2) == 0
