@@ -335,6 +335,7 @@ def test_says_how_far_reading_came(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_the_commit_that_it_began_with(hub: HubServer, tmp_path: Path) -> None:
     """On several processes, in a resume and in a test, whatever is pushed meanwhile."""
     before = hub.commit("lab/running", {"train.parquet": parquet(text=list(SENTENCES) * 2)})
