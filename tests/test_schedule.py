@@ -1,4 +1,4 @@
-"""The way down of the learning rate, also where an epoch's steps change on the way."""
+"""The decay of the learning rate, also where an epoch's steps change on the way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 from small import numbered, run_seqae, write_recipe, write_text
 
-from seqae.training.schedule import Schedule, Way, go_on, learning_rate_factor
+from seqae.training.schedule import Decay, Schedule, go_on, learning_rate_factor
 
-WAY = Way(end=100, start=10, progress=0.0, epoch_steps=20, max_epochs=5, max_steps=-1)
+DECAY = Decay(end=100, start=10, progress=0.0, epoch_steps=20, max_epochs=5, max_steps=-1)
 
 
 @pytest.mark.parametrize(
@@ -19,42 +19,42 @@ WAY = Way(end=100, start=10, progress=0.0, epoch_steps=20, max_epochs=5, max_ste
     [("constant", [1.0, 1.0, 1.0]), ("linear", [1.0, 0.5, 0.0]), ("cosine", [1.0, 0.5, 0.0])],
 )
 def test_up_in_a_line_then_down_to_zero(schedule: Schedule, expected: list[float]) -> None:
-    factor = learning_rate_factor(schedule, 10, WAY)
+    factor = learning_rate_factor(schedule, 10, DECAY)
     assert [factor(step) for step in (0, 4)] == pytest.approx([1 / 11, 5 / 11])
     assert [factor(step) for step in (10, 55, 100)] == pytest.approx(expected)
 
 
 def test_nothing_has_changed() -> None:
-    before = replace(WAY, start=37, progress=0.3)  # of a resume before
-    assert go_on(before, WAY, 60, 40) is before
+    before = replace(DECAY, start=37, progress=0.3)  # of a resume before
+    assert go_on(before, DECAY, 60, 40) is before
 
 
 @pytest.mark.parametrize(("epoch_steps", "left"), [(40, 80), (10, 20)])
 def test_an_epoch_of_other_steps(epoch_steps: int, left: int) -> None:
-    found = go_on(WAY, replace(WAY, epoch_steps=epoch_steps), 60, left)
+    found = go_on(DECAY, replace(DECAY, epoch_steps=epoch_steps), 60, left)
     assert found.end == 60 + left
-    assert found.progress_at(60) == WAY.progress_at(60)
+    assert found.progress_at(60) == DECAY.progress_at(60)
     assert found.progress_at(60 + left) == 1.0
     halves = found.progress_at(60 + left // 2)
-    assert halves == pytest.approx((1.0 + WAY.progress_at(60)) / 2)
+    assert halves == pytest.approx((1.0 + DECAY.progress_at(60)) / 2)
     # And back.
-    again = go_on(found, WAY, 60 + left // 2, 20)
+    again = go_on(found, DECAY, 60 + left // 2, 20)
     assert again.progress_at(60 + left // 2) == halves
     assert again.progress_at(60 + left // 2 + 20) == 1.0
 
 
 def test_other_steps_within_the_warm_up() -> None:
-    found = go_on(WAY, replace(WAY, epoch_steps=40), 5, 195)
+    found = go_on(DECAY, replace(DECAY, epoch_steps=40), 5, 195)
     assert (found.start, found.progress, found.end) == (10, 0.0, 200)
 
 
-def test_more_epochs_are_a_new_way() -> None:
-    found = go_on(WAY, replace(WAY, max_epochs=10, end=200), 100, 100)
-    assert found == Way(200, 10, 0.0, 20, 10, -1)
+def test_more_epochs_are_a_new_decay() -> None:
+    found = go_on(DECAY, replace(DECAY, max_epochs=10, end=200), 100, 100)
+    assert found == Decay(200, 10, 0.0, 20, 10, -1)
 
 
 def test_max_steps_ends_it_all_the_same() -> None:
-    before = replace(WAY, max_steps=90, end=90)
+    before = replace(DECAY, max_steps=90, end=90)
     assert go_on(before, replace(before, epoch_steps=40), 60, 80).end == 90
 
 

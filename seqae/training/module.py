@@ -25,7 +25,7 @@ from seqae.objectives.objective import Objective
 from seqae.training.finite import not_finite
 from seqae.training.loss_check import LossCheck
 from seqae.training.micro_batches import MicroBatches
-from seqae.training.schedule import Schedule, Way, go_on, learning_rate_factor
+from seqae.training.schedule import Decay, Schedule, go_on, learning_rate_factor
 from seqae.training.sharding import Trained, drawing_weights, shard, whole
 from seqae.training.strategy import ShardedStrategy
 
@@ -86,7 +86,7 @@ class AutoencoderModule(LightningModule):
         # In tuples, so that a checkpoint has only the weights of the two modules above.
         self._trained = (Trained(autoencoder, objective),)
         self._gathered: tuple[Trained, ...] = ()
-        self._saved_way: tuple[Way, int] | None = None  # with the step at which it was saved
+        self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
         self._losses = LossCheck()
         self._micro_batches: MicroBatches | None = None
         self._in_hand: tuple[Batch, int] | None = None  # the batch that is trained, and its number
@@ -165,9 +165,9 @@ class AutoencoderModule(LightningModule):
         return 3 * sum(int(weight.nbytes) for weight in weights) + OVERHEAD
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which tokenizer the weights belong to, and how the learning rate goes down."""
+        """Say which tokenizer the weights belong to, and how the learning rate decays."""
         checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
-        checkpoint["way"] = self._way.state_dict()
+        checkpoint["learning_rate_decay"] = self._decay.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of no use, and those of another tokenizer: their ids mean other tokens."""
@@ -182,7 +182,7 @@ class AutoencoderModule(LightningModule):
                 "another one: the training text, the split or `data.tokenizer` has changed. Put "
                 "it back, or train anew."
             )
-        self._saved_way = Way(**checkpoint["way"]), checkpoint["global_step"]
+        self._saved_decay = Decay(**checkpoint["learning_rate_decay"]), checkpoint["global_step"]
 
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per optimizer step."""
@@ -202,16 +202,16 @@ class AutoencoderModule(LightningModule):
         # Lightning refuses to clip under mixed precision, since a fused optimizer can take the
         # scale off by itself. This one is not to: the scaler does it before the clipping.
         optimizer._step_supports_amp_scaling = False
-        self._way = self._find_way()
-        factor = learning_rate_factor(self.schedule, self.warmup_steps, self._way)
+        self._decay = self._find_decay()
+        factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _find_way(self) -> Way:
-        """How the learning rate goes down; after a resume on other processes, the rest of it."""
+    def _find_decay(self) -> Decay:
+        """How the learning rate decays; after a resume on other processes, the rest of it."""
         trainer, window = self.trainer, self.trainer.accumulate_grad_batches
         end = trainer.estimated_stepping_batches
         if self.schedule != "constant" and not math.isfinite(end):
@@ -222,12 +222,12 @@ class AutoencoderModule(LightningModule):
         whole_epoch, left_of_epoch, epoch = self.datamodule.place
         max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
         epoch_steps = math.ceil(whole_epoch / window)
-        now = Way(end, self.warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
-        if self._saved_way is not None:
+        now = Decay(end, self.warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
+        if self._saved_decay is not None:
             left: float = math.inf
             if max_epochs != -1:
                 left = math.ceil(left_of_epoch / window) + (max_epochs - epoch - 1) * epoch_steps
-            return go_on(self._saved_way[0], now, self._saved_way[1], max(0, left))
+            return go_on(self._saved_decay[0], now, self._saved_decay[1], max(0, left))
         if self.warmup_steps > end / 2 and trainer.is_global_zero:
             log.warning(
                 f"`model.warmup_steps` is {self.warmup_steps:,} of {end:,} steps in all, so that "

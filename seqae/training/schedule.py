@@ -1,8 +1,8 @@
 """The learning rate over a training: up in a line, then down to zero at the last step.
 
 The last step is known beforehand only as long as a training goes on as it began: on another number
-of processes an epoch has another number of steps. Then what is left of the way down is divided over
-the steps that are left, without a jump.
+of processes an epoch has another number of steps. Then what is left of the decay is divided over the
+steps that are left, without a jump.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Schedule = Literal["cosine", "linear", "constant"]
 
 
 @dataclass(frozen=True)
-class Way:
-    """The way down of a learning rate.
+class Decay:
+    """The decay of a learning rate.
 
     Attributes:
-        end: the step at which it arrives.
-        start: the step from which on the rest of the way is divided evenly.
-        progress: the share of the way that lies behind at `start`.
+        end: the step at which it is complete.
+        start: the step from which on the rest of it is divided evenly.
+        progress: the share of it that lies behind at `start`.
         epoch_steps: optimizer steps of an epoch, as many processes as there are.
         max_epochs: as the trainer was told.
         max_steps: as the trainer was told.
@@ -36,7 +36,7 @@ class Way:
     max_steps: int
 
     def progress_at(self, step: int) -> float:
-        """The share of the way that lies behind, 0 to 1."""
+        """The share of it that lies behind, 0 to 1."""
         share = (step - self.start) / max(1.0, self.end - self.start)
         return min(1.0, self.progress + (1.0 - self.progress) * share)
 
@@ -45,8 +45,8 @@ class Way:
         return asdict(self)
 
 
-def go_on(before: Way, now: Way, step: int, steps_left: float) -> Way:
-    """The way of a training that goes on.
+def go_on(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
+    """The decay in a training that goes on.
 
     Args:
         before: as it was saved.
@@ -55,7 +55,7 @@ def go_on(before: Way, now: Way, step: int, steps_left: float) -> Way:
         steps_left: that there are to be, if no `max_steps` ends them before.
 
     Returns:
-        The same way if nothing has changed; the rest of it, in other steps, if only the steps of an
+        The same if nothing has changed; the rest of it, in other steps, if only the steps of an
         epoch have; a new one if the training is to last for longer, or not as long.
     """
     if (now.epoch_steps, now.max_epochs, now.max_steps) == (
@@ -71,11 +71,13 @@ def go_on(before: Way, now: Way, step: int, steps_left: float) -> Way:
     return replace(now, end=end, start=start, progress=before.progress_at(start))
 
 
-def learning_rate_factor(schedule: Schedule, warmup_steps: int, way: Way) -> Callable[[int], float]:
+def learning_rate_factor(
+    schedule: Schedule, warmup_steps: int, decay: Decay
+) -> Callable[[int], float]:
     """The factor on the learning rate at each optimizer step.
 
     A function, not an object: LambdaLR would save an object's numbers and bring them back on a
-    resume, where the way may be another one.
+    resume, where the decay may be another one.
     """
 
     def factor(step: int) -> float:
@@ -83,7 +85,7 @@ def learning_rate_factor(schedule: Schedule, warmup_steps: int, way: Way) -> Cal
             return (step + 1) / (warmup_steps + 1)
         if schedule == "constant":
             return 1.0
-        progress = way.progress_at(step)
+        progress = decay.progress_at(step)
         return 1.0 - progress if schedule == "linear" else 0.5 + 0.5 * math.cos(math.pi * progress)
 
     return factor
