@@ -53,6 +53,10 @@ def test_more_epochs_are_a_new_decay() -> None:
     assert found == Decay(200, 10, 0.0, 20, 10, -1)
 
 
+def test_another_warm_up() -> None:
+    assert go_on(DECAY, replace(DECAY, start=20), 60, 40) == replace(DECAY, start=20)
+
+
 def test_max_steps_ends_it_all_the_same() -> None:
     before = replace(DECAY, max_steps=90, end=90)
     assert go_on(before, replace(before, epoch_steps=40), 60, 80).end == 90

@@ -1,8 +1,8 @@
 """The learning rate over a training: up in a line, then down to zero at the last step.
 
 The last step is known beforehand only as long as a training goes on as it began: on another number
-of processes an epoch has another number of steps. Then what is left of the decay is divided over the
-steps that are left, without a jump.
+of processes an epoch has another number of steps. Then what is left of the decay is divided over
+the steps that are left, without a jump.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def go_on(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
         The same if nothing has changed; the rest of it, in other steps, if only the steps of an
         epoch have; a new one if the training is to last for longer, or not as long.
     """
+    if before.progress == 0.0:
+        before = replace(before, start=now.start)  # another warm-up
     if (now.epoch_steps, now.max_epochs, now.max_steps) == (
         before.epoch_steps,
         before.max_epochs,
