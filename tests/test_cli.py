@@ -166,6 +166,8 @@ def test_wrong_value(refused: Fit, recipe: list[object], what: str) -> None:
         (["--threads", "0"], "threads"),
         (["--samples", "-1"], "samples"),
         (["--checkpoint.every_n_steps", "-1"], "checkpoint.every_n_steps"),
+        (["--trainer.accumulate_grad_batches", "0"], "trainer.accumulate_grad_batches"),
+        (["--trainer.accumulate_grad_batches", "-2"], "trainer.accumulate_grad_batches"),
     ],
 )
 def test_value_out_of_range(
@@ -325,6 +327,27 @@ def test_run_dir_that_holds_a_run(
 @pytest.mark.parametrize("arguments", [["--resume", "none"], ["--resume"], ["--resume=none"]])
 def test_resume_of_nothing(refused: Fit, arguments: list[str]) -> None:
     assert refused("fit", *arguments, status=1).startswith("`resume` must ")
+
+
+CONTRADICTIONS = {
+    "two runs": (["--resume", "a", "--resume=b"], "`resume` must be given once"),
+    "a run in a file": (["-c", "resume.yaml"], "`resume` must be given on the command line, or be"),
+    "a clock and nothing saved": (
+        ["--trainer.max_time", "00:00:00:05", "--trainer.enable_checkpointing", "false"],
+        "`trainer.max_time` must not be given where nothing is saved",
+    ),
+    "no interval": (["--trainer.val_check_interval", "0"], "`trainer.val_check_interval` must be"),
+    "no batch": (["--trainer.limit_train_batches", "0"], "`trainer.limit_train_batches` must be"),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_what_would_not_be_heeded(
+    refused: Fit, recipe: list[object], tmp_path: Path, what: str
+) -> None:
+    (tmp_path / "resume.yaml").write_text("resume: runs/some/time\n")
+    options, expected = CONTRADICTIONS[what]
+    assert refused(*recipe, *options, status=1).startswith(expected)
 
 
 # Commands

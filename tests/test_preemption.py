@@ -198,6 +198,25 @@ def test_it_says_saved_when_it_is(
     assert "which is saved" not in said.out
 
 
+def test_a_signal_during_the_last_save(
+    arguments: list[object], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left to do after it may take longer than the time that there is."""
+    steps = max(row["step"] for row in figures(whole))
+    run, write = tmp_path / "run", checkpoint_io.write_file
+
+    def write_and_send(path: Path, content: Any) -> None:
+        write(path, content)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(checkpoint_io, "write_file", write_and_send)
+    options = ["--checkpoint.every_n_steps", steps, "--run_dir", run]
+    assert run_seqae("fit", *arguments, *options) == REQUEUE
+    monkeypatch.undo()
+    assert run_seqae("fit", "--resume", run) == 0
+    assert [path.name for path in checkpoints(run / "checkpoints")] == [f"step={steps}.ckpt"]
+
+
 @pytest.mark.parametrize("is_asynchronous", ["false", "true"])
 def test_a_signal_during_a_save(
     arguments: list[object],

@@ -162,3 +162,25 @@ def test_auto_with_a_folder_takes_the_run_that_is_there(
     assert "changed since the run began: trainer.max_epochs was 1, is 2" in said
     assert run_seqae("fit", *options, "--data.seed", 1) == 1
     assert "`data.seed` must be 0 as in the run that goes on" in capsys.readouterr().err
+
+
+def test_auto_and_a_checkpoint_are_refused(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, options = tmp_path / "run", ["-c", write_recipe(tmp_path), "--data.train", text]
+    options += ["--run_dir", run, "--trainer.max_epochs", 1]
+    assert run_seqae("fit", *options) == 0
+    capsys.readouterr()
+    last = run / "checkpoints" / "last.ckpt"
+    assert run_seqae("fit", *options, "--resume", "auto", "--ckpt_path", last) == 1
+    assert "`ckpt_path` must not be given beside `--resume auto`" in capsys.readouterr().err
+
+
+def test_other_files_beside_the_checkpoints_are_left_alone(text: Path, tmp_path: Path) -> None:
+    run, options = tmp_path / "run", ["-c", write_recipe(tmp_path), "--data.train", text]
+    assert run_seqae("fit", *options, "--run_dir", run, "--trainer.max_epochs", 1) == 0
+    kept = run / "checkpoints" / "step=3-good.ckpt"
+    kept.touch()
+    again = ["--resume", run, "--trainer.max_epochs", 2, "--checkpoint.keep", 1]
+    assert run_seqae("fit", *again) == 0
+    assert kept.exists()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from seqae.training.sharded_checkpoint import is_undamaged, remove
 from seqae.training.storage import write_link
 
 LAST = "last.ckpt"
+NAME = re.compile(r"step=[0-9]+\.ckpt")  # a person may put other files beside
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +155,8 @@ def count_back(fit_loop: dict[str, Any]) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, the newest first."""
-    return sorted(folder.glob("step=*.ckpt"), key=_step_of, reverse=True)
+    named = (path for path in folder.glob("step=*.ckpt") if NAME.fullmatch(path.name))
+    return sorted(named, key=_step_of, reverse=True)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

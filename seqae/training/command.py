@@ -39,6 +39,7 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # where SLURM is
     # What is measured needs nothing of the training's callbacks, and the batches of a prediction
     # are planned beforehand.
     warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")

@@ -36,7 +36,13 @@ from seqae.training.launchers import find_launcher, follow_launcher
 from seqae.training.loggers import GuardedLogger, remembered_run
 from seqae.training.metrics_file import MetricsFile
 from seqae.training.module import AutoencoderModule
-from seqae.training.options import MONITORED, Command, add_options, make_parser
+from seqae.training.options import (
+    MONITORED,
+    Command,
+    add_options,
+    check_trainer,
+    make_parser,
+)
 from seqae.training.precision import PRECISIONS, check_precision, precision_plugin
 from seqae.training.preemption import Preemption
 from seqae.training.progress import TrainingProgress
@@ -109,6 +115,7 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.command]
         precision, strategy = str(config.trainer.precision), config.trainer.strategy
         check_choice("trainer.precision", precision, PRECISIONS)
+        check_trainer(config.trainer)
         check_shards_precision(precision, str(getattr(strategy, "class_path", strategy)))
         if config.trainer.logger is True:
             raise ValueError(
@@ -130,6 +137,7 @@ class TrainingCLI(LightningCLI):
                 )
             stamp = os.environ.setdefault("SEQAE_RUN_TIME", time.strftime("%Y-%m-%dT%H-%M-%S"))
             self.run_dir = Path(config.run_dir or Path("runs") / config.name / stamp)
+            self._check_resume()
             is_begun = config.resume == "auto" and self._find_newest()
             self.is_resumed = is_begun or (
                 config.ckpt_path is not None
@@ -157,6 +165,25 @@ class TrainingCLI(LightningCLI):
                 if self.is_resumed and logger.class_path.endswith(".WandbLogger"):
                     given = arguments.get("id") or arguments.get("version")
                     arguments["id"] = given or remembered_run(self.run_dir)
+
+    def _check_resume(self) -> None:
+        """Refuse what would not be heeded."""
+        config = self.config["fit"]
+        if config.resume not in (None, "auto"):  # a run's name becomes other options
+            raise ValueError(
+                f"`resume` must be given on the command line, or be auto, but a file has it as "
+                f"{config.resume} instead. Write `seqae fit --resume {config.resume}`."
+            )
+        if config.resume is not None and config.ckpt_path is not None:
+            raise ValueError(
+                "`ckpt_path` must not be given beside `--resume auto`, which finds the newest "
+                "checkpoint itself. Leave one of them out."
+            )
+        if config.trainer.enable_checkpointing is False and config.trainer.max_time is not None:
+            raise ValueError(
+                "`trainer.max_time` must not be given where nothing is saved when the time is up, "
+                "but `trainer.enable_checkpointing` is false. Leave one of them out."
+            )
 
     def _find_newest(self) -> bool:
         """Go on with the run of `run_dir`, or the newest of this configuration, if there is one."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, NoReturn
 from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
 
+from seqae.component import check_range
 from seqae.terminal import fail
 from seqae.training.exit_status import prevent_restart
 from seqae.training.launchers import give_way
@@ -147,3 +148,21 @@ def add_options(parser: LightningArgumentParser, command: Command) -> None:
         help="figure whose best model becomes the bundle; by default val/negative_elbo under "
         "Variational, else val/token_accuracy",
     )
+
+
+def check_trainer(options: Any) -> None:
+    """Refuse numbers that Lightning takes, and that mean nothing.
+
+    Args:
+        options: of the Trainer.
+
+    Raises:
+        ValueError: in one line.
+    """
+    check_range("trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 10**9)
+    for name in ("val_check_interval", "limit_train_batches"):
+        if options[name] is not None and options[name] <= 0:
+            raise ValueError(
+                f"`trainer.{name}` must be above 0, but it is {options[name]} instead. Leave it "
+                f"out, or give batches (10) or a share of an epoch (0.5)."
+            )

@@ -100,7 +100,11 @@ class Preemption(Callback):
             self._end(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen no longer."""
+        """Listen no longer, when what has been heard is heeded: the last save may take long."""
+        self._deadline = None
+        if self._is_told(trainer, always=True):
+            self._save(trainer)
+            self._end(trainer)
         self._restore()
 
     def on_exception(

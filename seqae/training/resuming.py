@@ -31,6 +31,11 @@ def resume_arguments(args: list[str]) -> list[str]:
         ValueError: if there is no such run, or it has no checkpoint.
     """
     args = list(args)
+    given = [arg for arg in args if arg.partition("=")[0] == "--resume"]
+    if len(given) > 1:
+        raise ValueError(
+            f"`resume` must be given once, but it is given {len(given)} times instead. Name one."
+        )
     for index, arg in enumerate(args):
         if arg == "--resume" and index + 1 < len(args):
             run_dir, rest = Path(args[index + 1]), args[:index] + args[index + 2 :]

@@ -194,8 +194,10 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
     free = free_bytes(path.parent)
     told = "its disk does not tell its room"
     room = told if free is None else f"{free / 2**20:,.0f} MiB are free there"
+    is_limit = error.errno == errno.EFBIG
+    way_out = "Raise the limit on a file's size (`ulimit -f`)" if is_limit else "Make room"
     return StorageError(
-        error.errno, f"{path} cannot be written: {error.strerror or error}; {room}. Make room."
+        error.errno, f"{path} cannot be written: {error.strerror or error}; {room}. {way_out}."
     )
 
 
