@@ -510,7 +510,8 @@ def test_shards_and_copies_go_on_with_each_other(
     for name, run, overlay in (("shards", sharded, "ddp"), ("copies", copied, "fsdp")):
         (tmp_path / name).mkdir()
         resumed = copy_until(run, tmp_path / name, 3)
-        command(tmp_path, "fit", "--resume", resumed, "-c", OVERLAYS / f"{overlay}.yaml")
+        chosen = ["-c", OVERLAYS / f"{overlay}.yaml", "--trainer.devices", 2]
+        command(tmp_path, "fit", "--resume", resumed, *chosen)
         check_close(resumed, run)
 
 
