@@ -32,13 +32,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from seqae.batch import Batch, Vocabulary
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import GRUDecoder
-from seqae.model.encoders import GRUEncoder
+from seqae.model.decoders import GRUDecoder, TransformerDecoder
+from seqae.model.encoders import GRUEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent
-from seqae.model.transformer import TransformerDecoder, TransformerEncoder
 from seqae.objectives import Reconstruction
-from seqae.training.kernels import set_tf32
-from seqae.training.precision import Bfloat16Weights
+from seqae.training.precision import Bfloat16Weights, set_tf32
 
 # How weights and products are kept: float32, its products in TF32 ...
 PRECISIONS = ("fp32", "tf32", "bf16-mixed", "bf16-true")

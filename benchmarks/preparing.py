@@ -21,8 +21,8 @@ import tokenizers as hf
 from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
 from text import sentences, write_sentences
 
-from seqae.data.prepare import prepare
-from seqae.data.settings import DataSettings
+from seqae.data.cache import prepare
+from seqae.data.config import DataSettings
 from seqae.data.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordTokenizer
 
 CHUNK = 8192

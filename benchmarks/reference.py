@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from seqae.component import check_range
 from seqae.model.decoders import Decoder, State
-from seqae.model.layers import GRUStack
+from seqae.model.recurrent import GRUStack
 
 VOCAB_SIZE, EMBEDDING_DIM, HIDDEN_DIM, LATENT_DIM = 10_000, 256, 512, 128
 PRODUCT_SIZE = 2048

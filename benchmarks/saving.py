@@ -72,8 +72,8 @@ def train(
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from seqae.cli import main as seqae
-    from seqae.training.checkpoint_io import SafeCheckpointIO
-    from seqae.training.checkpointing import CheckpointWriter, checkpoints
+    from seqae.training.checkpoints.callback import CheckpointWriter, checkpoints
+    from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
     from seqae.training.lightning_cli import TrainingCLI
 
     blocks: list[float] = []

@@ -29,12 +29,12 @@ from driver import parser, ratios, report, shown
 from text import write_sentences
 
 from seqae.batch import Batch
+from seqae.data.config import DataSettings
 from seqae.data.corpus import CorpusWriter, TokenizedCorpus
-from seqae.data.lanes import StreamOptions
-from seqae.data.loading import RoundedPadding, TokenBudgetBatchSampler
-from seqae.data.pipeline import Pipeline
-from seqae.data.settings import DataSettings
-from seqae.data.stream import TokenStream
+from seqae.data.preprocessing import Pipeline
+from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
+from seqae.data.streaming.shard import StreamOptions
+from seqae.data.streaming.stream import TokenStream
 from seqae.data.tokenizers import BPETokenizer, Tokenizer
 
 BATCH_TOKENS = 3072

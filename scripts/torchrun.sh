@@ -17,7 +17,7 @@ if [ "$nodes" != 1 ] && [ -z "${HEAD:-}" -o -z "${RUN_DIR:-}" ]; then
 fi
 [ "$processes" = gpu ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-exec python -m seqae.training.elastic --nnodes="$nodes" --nproc-per-node="$processes" \
+exec python -m seqae.training.distributed.elastic --nnodes="$nodes" --nproc-per-node="$processes" \
   --max-restarts="${RESTARTS:-3}" --rdzv-backend=c10d --rdzv-endpoint="${HEAD:-localhost:0}" \
   --rdzv-id="${RUN_ID:-seqae}" --rdzv-conf="join_timeout=${WAIT:-300}" \
   -m seqae fit "$@" --run_dir "${RUN_DIR:-runs/torchrun-$(date +%Y-%m-%dT%H-%M-%S)}" --resume auto

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from seqae.version import __version__
 
 if TYPE_CHECKING:
     from seqae.bundle.text_autoencoder import TextAutoencoder, load
@@ -26,6 +26,7 @@ _HOME = {
 }
 
 __all__ = [
+    "__version__",
     "AutoencoderModule",
     "SequenceAutoencoder",
     "TextAutoencoder",

@@ -108,3 +108,7 @@ def to_device_of(like: Tensor, values: Tensor) -> Tensor:
 def length_mask(lengths: Tensor, width: int) -> Tensor:
     """(B,) lengths to a (B, width) bool mask, True before each length."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+# Longer than any sentence; it bounds the time and memory that a stranger's bundle can ask for.
+MAX_LENGTH = 2**13

@@ -23,11 +23,14 @@ TRAINING = {
     "predict": "write what it makes of its test split to a file",
 }
 TASKS = {
-    "reconstruct": ("seqae.tasks.transform", "texts to latents and back"),
-    "encode": ("seqae.tasks.transform", "texts to latents, as .npy, .parquet or JSON lines"),
-    "decode": ("seqae.tasks.transform", "latents to texts"),
-    "evaluate": ("seqae.tasks.evaluate", "a table of figures on unseen sentences, with baselines"),
-    "data report": ("seqae.tasks.data", "what a corpus holds, before training on it"),
+    "reconstruct": ("seqae.tasks.encode_decode", "texts to latents and back"),
+    "encode": ("seqae.tasks.encode_decode", "texts to latents, as .npy, .parquet or JSON lines"),
+    "decode": ("seqae.tasks.encode_decode", "latents to texts"),
+    "evaluate": (
+        "seqae.tasks.evaluate.command",
+        "a table of figures on unseen sentences, with baselines",
+    ),
+    "data report": ("seqae.tasks.data_report", "what a corpus holds, before training on it"),
     "compare": ("seqae.tasks.compare", "runs side by side: settings that differ, and figures"),
     "sample": ("seqae.tasks.latent_space", "new sentences, from the prior or a fitted density"),
     "interpolate": ("seqae.tasks.latent_space", "the sentences between two"),
@@ -70,9 +73,9 @@ def main(args: Sequence[str] | None = None) -> int:
         fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
     try:
         if command in TRAINING:
-            import_module("seqae.training.command").run(command, rest)
+            import_module("seqae.training.commands").run(command, rest)
         else:
-            import_module("seqae.tasks.command").run(TASKS[command][0], command, rest)
+            import_module("seqae.tasks.runner").run(TASKS[command][0], command, rest)
     except KeyboardInterrupt:
         if debug:
             raise

@@ -171,3 +171,12 @@ def from_plain(value: Any, hint: Any, key: str) -> Any:
 def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that some generator does not take: NumPy's and scikit-learn's have 32 bits.
+
+    Raises:
+        ValueError: if it is out of range.
+    """
+    check_range("seed", seed, 0, 2**32 - 1)

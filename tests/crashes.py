@@ -20,8 +20,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from seqae.training.checkpointing import LAST, CheckpointWriter, checkpoints, newest_checkpoint
-from seqae.training.storage import is_whole
+from seqae.files import is_whole
+from seqae.training.checkpoints.callback import (
+    LAST,
+    CheckpointWriter,
+    checkpoints,
+    newest_checkpoint,
+)
 
 
 class OneWeight(LightningModule):

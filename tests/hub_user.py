@@ -19,8 +19,9 @@ from unittest import mock
 import pytest
 
 from seqae.data.sources import hub_readers
+from seqae.data.sources.base import Source
+from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
-from seqae.data.sources.source import Source, open_source
 
 STREAM, DOWNLOAD = "stream", "download"
 

@@ -15,9 +15,9 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from seqae.data.config import DataSettings
 from seqae.data.corpus import CorpusWriter, TokenizedCorpus
-from seqae.data.pipeline import Encoded, Pipeline
-from seqae.data.settings import DataSettings
+from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.sources.records import Block, Counts
 from seqae.data.tokenizers import Tokenizer
 

@@ -21,7 +21,7 @@ from test_stream import make, use_small_blocks
 from torch.utils.data import DataLoader
 
 from seqae.batch import Batch
-from seqae.data.stream import StreamBatch, merge_states
+from seqae.data.streaming.stream import StreamBatch, merge_states
 
 
 class StreamData(LightningDataModule):

@@ -27,7 +27,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 
 import seqae
 from seqae.data.corpus import collate
-from seqae.model.gaussian import GaussianLatent
+from seqae.model.latents.gaussian import GaussianLatent
 from seqae.objectives import Adversarial, Reconstruction
 from seqae.objectives.noise import NoiseRates, corrupt
 from seqae.training.module import AutoencoderModule

@@ -15,13 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seqae.data.batching import (
-    Rounding,
-    count_batches,
-    deal,
-    plan_batches,
-    share_of_rank,
-)
+from seqae.data.batching import Rounding, count_batches, deal, plan_batches, share_of_rank
 from seqae.data.builtin import load_builtin
 
 Lengths = NDArray[np.int32]

@@ -24,7 +24,7 @@ import seqae
 from seqae.batch import Vocabulary
 from seqae.bundle.card import model_card
 from seqae.bundle.density import fit_density
-from seqae.bundle.folder import FILES, MANIFEST, environment, read_bundle, write_bundle
+from seqae.bundle.io import FILES, MANIFEST, environment, read_bundle, write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization

@@ -16,8 +16,11 @@ from small import SENTENCES, figures, numbered, read_rows, run_seqae, write_reci
 
 from seqae.batch import Batch
 from seqae.objectives import Reconstruction
-from seqae.training import callbacks
-from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
+from seqae.training.callbacks import best_bundle as callbacks
+from seqae.training.callbacks.best_bundle import BundleWriter
+from seqae.training.callbacks.random_state import RandomState
+from seqae.training.callbacks.sample_reconstructions import SampleReconstructions
+from seqae.training.callbacks.throughput import Throughput
 from seqae.training.module import AutoencoderModule
 
 MODULE = AutoencoderModule(contracts.make_model(), Reconstruction())

@@ -14,16 +14,11 @@ from crashes import Saver, loaded_step
 from faults import Faults
 from small import figures, numbered, run_seqae, write_recipe, write_text
 
+from seqae import files as storage
 from seqae.bundle.text_autoencoder import load
-from seqae.training import storage
-from seqae.training.checkpointing import (
-    LAST,
-    checkpoints,
-    count_back,
-    newest_checkpoint,
-)
+from seqae.files import StorageError, is_whole
+from seqae.training.checkpoints.callback import LAST, checkpoints, count_back, newest_checkpoint
 from seqae.training.run_folder import LOCK
-from seqae.training.storage import StorageError, is_whole
 
 NUMBERS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT}
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")

@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.data.cleaning import CleanOptions, Normalization, clean
-from seqae.data.sentence_splitting import LANGUAGES, WIDE_BLANKS, sentence_splitter
+from seqae.data.cleaning import (
+    LANGUAGES,
+    WIDE_BLANKS,
+    CleanOptions,
+    Normalization,
+    clean,
+    sentence_splitter,
+)
 from seqae.data.sources.records import Block, Counts
 
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from small import COMMAND, CONFIGS, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.data.preparation import Preparation
+from seqae.data.prepare import Preparation
 
 Fit = Callable[..., str]
 

@@ -18,16 +18,11 @@ from small import COMMAND, CONFIGS, RECIPE, SENTENCES, read_rows, run_seqae, wri
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import Latent
-from seqae.model.von_mises_fisher import VonMisesFisherLatent
-from seqae.objectives import (
-    MutualInformationMachine,
-    Objective,
-    Variational,
-    WassersteinMMD,
-)
-from seqae.training.collapse import remedy
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.von_mises_fisher import VonMisesFisherLatent
+from seqae.objectives import MutualInformationMachine, Objective, Variational, WassersteinMMD
+from seqae.training.callbacks.collapse import remedy
 from seqae.training.module import AutoencoderModule
 
 FIGURES = ("kl", "mutual_information", "active_units", "duplicates", "shuffle_gap")
@@ -194,7 +189,7 @@ def test_the_remedy_is_what_is_not_in_use(
 
 
 def test_a_resumed_run_does_not_warn_again() -> None:
-    from seqae.training.collapse import CollapseMonitor
+    from seqae.training.callbacks.collapse import CollapseMonitor
 
     first, second = CollapseMonitor(), CollapseMonitor()
     first.is_collapsed = first.has_warned = True

@@ -13,11 +13,13 @@ from small import figures, numbered, run_seqae, write_recipe, write_text
 from torch import Generator, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from seqae.model import attention, cross_entropy
+from seqae.model import cross_entropy
+from seqae.model import transformer as attention
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.compiled import compiled
 from seqae.model.cross_entropy import linear_cross_entropy
-from seqae.model.transformer import TransformerDecoder, TransformerEncoder
+from seqae.model.decoders import TransformerDecoder
+from seqae.model.encoders import TransformerEncoder
 from seqae.objectives import Reconstruction
 
 # torch's compiler imports what torch has deprecated, and looks at gradients that there are not.

@@ -15,12 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.component import (
-    Component,
-    check_choice,
-    check_range,
-    concrete_subclasses,
-)
+from seqae.component import Component, check_choice, check_range, concrete_subclasses
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder

@@ -16,9 +16,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.bundle.text_autoencoder import load
-from seqae.training import callbacks, checkpointing, lightning_cli
-from seqae.training.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpointing import newest_checkpoint
+from seqae.training import lightning_cli
+from seqae.training.callbacks import best_bundle as callbacks
+from seqae.training.checkpoints import callback as checkpointing
+from seqae.training.checkpoints.callback import newest_checkpoint
+from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.run_folder import LOCK
 
 # The tests fork; Python 3.12 tells of threads that may exist then.

@@ -15,9 +15,9 @@ from seqae.model.decoders import (
     GRUDecoder,
     LSTMDecoder,
     RecurrentDecoder,
+    TransformerDecoder,
 )
-from seqae.model.layers import GRUStack, LSTMStack, RecurrentStack
-from seqae.model.transformer import TransformerDecoder
+from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack
 
 every_decoder = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Decoder))
 STEPS = contracts.MAX_LENGTH - 1

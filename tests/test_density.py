@@ -25,7 +25,7 @@ from seqae.bundle.density import (
     fit_density,
     read_density,
 )
-from seqae.bundle.folder import FILES, MANIFEST, add_density
+from seqae.bundle.io import FILES, MANIFEST, add_density
 
 PARTS = ("mean", "factor", "weights", "means", "scales")
 

@@ -17,8 +17,9 @@ from crashes import Saver
 from ranks import FORKS
 from small import COMMAND, numbered, run_seqae, write_recipe, write_text
 
-from seqae.training import lightning_cli, storage
-from seqae.training.checkpointing import checkpoints, newest_checkpoint
+from seqae import files as storage
+from seqae.training import lightning_cli
+from seqae.training.checkpoints.callback import checkpoints, newest_checkpoint
 
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from seqae.batch import length_mask
-from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder
-from seqae.model.layers import RecurrentStack
-from seqae.model.transformer import TransformerEncoder
+from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder, TransformerEncoder
+from seqae.model.recurrent import RecurrentStack
 
 every_encoder = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Encoder))
 every_recurrence = pytest.mark.parametrize("cls", [GRUEncoder, LSTMEncoder])

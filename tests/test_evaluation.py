@@ -21,16 +21,16 @@ from seqae.data.tokenizers import ByteTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import Latent
-from seqae.model.vector_quantised import VectorQuantisedLatent
-from seqae.tasks import figures
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.tasks.compare import flatten
-from seqae.tasks.evaluation import Evaluation, Judged
-from seqae.tasks.figures import FIGURES
-from seqae.tasks.generation import draw_latents, generation, random_rows
-from seqae.tasks.language_model import LanguageModel
-from seqae.tasks.measures import interpolation, posterior
+from seqae.tasks.evaluate import table as figures
+from seqae.tasks.evaluate.groups import interpolation, posterior
+from seqae.tasks.evaluate.language_model import LanguageModel
+from seqae.tasks.evaluate.run import Evaluation, Judged
+from seqae.tasks.evaluate.samples import draw_latents, generation, random_rows
+from seqae.tasks.evaluate.table import FIGURES
 
 Out = pytest.CaptureFixture[str]
 
@@ -349,8 +349,8 @@ def test_columns_of_generation_are_of_one_size(monkeypatch: pytest.MonkeyPatch) 
         sizes["shown"].append(len(texts))
         return 0.0
 
-    monkeypatch.setattr("seqae.tasks.generation._reader", read)
-    monkeypatch.setattr("seqae.tasks.generation.self_bleu", self_bleu)
+    monkeypatch.setattr("seqae.tasks.evaluate.samples._reader", read)
+    monkeypatch.setattr("seqae.tasks.evaluate.samples.self_bleu", self_bleu)
     model = untrained(GaussianLatent(3))
     for samples, train, count in ((5, 20, 5), (50, 7, 7)):
         for found in sizes.values():

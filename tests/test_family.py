@@ -13,18 +13,17 @@ from small import SENTENCES
 from torch import Generator
 
 import seqae
-from seqae.bundle.folder import write_bundle
+from seqae.bundle.io import write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.corpus import collate
 from seqae.data.tokenizers import WordTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, LSTMDecoder
-from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder
-from seqae.model.gaussian import GaussianLatent
+from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, LSTMDecoder, TransformerDecoder
+from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent, Latent
-from seqae.model.transformer import TransformerDecoder, TransformerEncoder
-from seqae.model.vector_quantised import VectorQuantisedLatent
-from seqae.model.von_mises_fisher import VonMisesFisherLatent
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.vector_quantised import VectorQuantisedLatent
+from seqae.model.latents.von_mises_fisher import VonMisesFisherLatent
 from seqae.objectives import (
     Adversarial,
     Denoising,

@@ -23,9 +23,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seqae.data.sources import arrow, json_lines, opening
+from seqae.data.sources import arrow
+from seqae.data.sources import compression as opening
+from seqae.data.sources import jsonl as json_lines
+from seqae.data.sources.base import Source
+from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.open import open_source
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG, ReadOptions
-from seqae.data.sources.source import FileSource, Source, open_source
 
 COLUMNS = ("jsonl", "csv", "tsv", "parquet", "arrow", "stream")
 
@@ -551,7 +555,7 @@ def test_no_room_for_a_copy(monkeypatch):
 
 def test_text_does_not_import_arrow():
     program = (
-        "import sys; from seqae.data.sources.source import open_source;"
+        "import sys; from seqae.data.sources.base import open_source;"
         "list(open_source('hsk', 'data.train').texts()); assert 'pyarrow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from seqae.data.sources.lines import BYTE_ORDER_MARK
+from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
-from seqae.data.sources.source import open_source
 
 FILES = 600
 SECONDS = 5.0  # for one file; the slowest of 20,000 took 0.2

@@ -8,7 +8,7 @@ import torch
 from torch import Generator
 from torch.distributions import Normal, kl_divergence
 
-from seqae.model.gaussian import LOGVAR_LIMIT, GaussianLatent
+from seqae.model.latents.gaussian import LOGVAR_LIMIT, GaussianLatent
 
 
 def build(latent_dim: int = 5, batch_norm: float = 0.0, num_latents: int = 1) -> GaussianLatent:

@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from seqae.batch import Vocabulary
 from seqae.generation import Decoding, Hypothesis, generate, greedy
-from seqae.generation.extremes import largest, likeliest
 from seqae.generation.search import draw
+from seqae.generation.topk import largest, likeliest
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder
 
@@ -303,9 +303,9 @@ def test_equals_the_textbooks_loop(seed, width, penalty, rows, data):
 @pytest.mark.parametrize("head", contracts.HEADS)
 @pytest.mark.parametrize(("cls", "arguments"), FORMS)
 def test_a_beam_of_one_is_greedy(cls, arguments, head):
-    from seqae.generation import _run
     from seqae.generation.beam import BeamSearch
-    from seqae.generation.rules import Rules
+    from seqae.generation.constraints import Rules
+    from seqae.generation.generate import _run
 
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(9, 8)

@@ -19,8 +19,10 @@ from torch import Generator
 
 from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer
-from seqae.model import attention, cross_entropy
-from seqae.model.transformer import TransformerDecoder, TransformerEncoder
+from seqae.model import cross_entropy
+from seqae.model import transformer as attention
+from seqae.model.decoders import TransformerDecoder
+from seqae.model.encoders import TransformerEncoder
 from seqae.objectives import Reconstruction
 
 DEVICE = os.environ.get("SEQAE_TEST_DEVICE", "cuda")

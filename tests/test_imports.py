@@ -32,7 +32,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_a_model_is_used_without_lightning() -> None:
-    after = modules_after("import seqae\nseqae.load\nimport seqae.tasks.transform")
+    after = modules_after("import seqae\nseqae.load\nimport seqae.tasks.encode_decode")
     assert "torch" in after
     assert not after & {"lightning", "wandb", "datasets"}
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from seqae.bundle.density import fit_density
-from seqae.bundle.latent_space import LatentSpace, between, nearest
+from seqae.bundle.latent_ops import LatentSpace, between, nearest
 from seqae.generation import Decoding
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import DeterministicLatent
-from seqae.model.vector_quantised import VectorQuantisedLatent
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 
 VECTORS = arrays.arrays(
     np.float32, 6, elements=st.floats(-100, 100, width=32, allow_subnormal=False)
@@ -128,8 +128,8 @@ def test_neighbours_are_exact(seed, sizes, count, similarity, block):
     rng = np.random.default_rng(seed)
     asked, latents = (rng.normal(size=(n, 4)) for n in sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqae.bundle.latent_space.ROWS", block[0])
-        patch.setattr("seqae.bundle.latent_space.COLUMNS", block[1])
+        patch.setattr("seqae.bundle.latent_ops.ROWS", block[0])
+        patch.setattr("seqae.bundle.latent_ops.COLUMNS", block[1])
         values, places = nearest(asked, latents, count, similarity)
     expected = brute_force(asked, latents, count, similarity)
     np.testing.assert_allclose(values, expected, atol=1e-5)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
-from seqae.metrics import latent_space
-from seqae.metrics.latent_space import (
+from seqae.metrics import geometry as latent_space
+from seqae.metrics.geometry import (
     active_units,
     duplicates,
     isotropy,
@@ -20,9 +20,9 @@ from seqae.metrics.latent_space import (
     mutual_information,
     select,
 )
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import LatentOutput
-from seqae.model.von_mises_fisher import VonMisesFisherLatent
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.von_mises_fisher import VonMisesFisherLatent
 
 
 def gaussian(dim: int) -> GaussianLatent:

@@ -14,7 +14,7 @@ import seqae
 from seqae.bundle.density import DENSITY
 from seqae.cli import TASKS, overview
 from seqae.generation import Decoding
-from seqae.tasks.command import ONE_TEXT
+from seqae.tasks.runner import ONE_TEXT
 
 Out = pytest.CaptureFixture[str]
 

@@ -11,19 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqae.batch import length_mask
-from seqae.model.layers import (
-    ACTIVATIONS,
-    NORMS,
-    Activation,
-    GRUStack,
-    LSTMStack,
-    Norm,
-    PositionBinding,
-    RecurrentStack,
-    RMSNorm,
-    dense_layers,
-    reverse,
-)
+from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, RMSNorm, dense_layers
+from seqae.model.position_binding import PositionBinding
+from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack, reverse
 
 
 def test_dense_layers_have_activation_and_dropout_only_between():

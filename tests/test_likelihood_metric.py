@@ -10,8 +10,8 @@ from contracts import LENGTHS, VOCABULARY, make_model, random_batch, wider, with
 from torch import Generator, nn
 
 from seqae.batch import Batch
-from seqae.metrics import likelihood
-from seqae.metrics.likelihood import (
+from seqae.metrics import nll as likelihood
+from seqae.metrics.nll import (
     bits_per_byte,
     importance_weighted_nll,
     is_paid_for,
@@ -22,9 +22,9 @@ from seqae.metrics.likelihood import (
 )
 from seqae.metrics.posterior import posterior_of
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import LatentOutput
-from seqae.model.vector_quantised import VectorQuantisedLatent
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 
 
 @pytest.fixture

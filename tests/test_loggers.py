@@ -11,13 +11,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from small import SENTENCES, figures, run_seqae, write_recipe, write_text
 
-from seqae.training.loggers import (
-    PATIENCE,
-    RUN_ID,
-    GuardedLogger,
-    remembered_run,
-    table_loggers,
-)
+from seqae.training.loggers import PATIENCE, RUN_ID, GuardedLogger, remembered_run, table_loggers
 
 
 class Failing(Logger):

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from seqae.data.sources.nltk_corpora import mend_words
+from seqae.data.sources.base import Source
+from seqae.data.sources.nltk import mend_words
+from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, Counts, ReadOptions
-from seqae.data.sources.source import Source, open_source
 
 nltk = pytest.importorskip("nltk")
 
@@ -102,7 +103,7 @@ def test_reads_a_packed_corpus(data: Path) -> None:
 
 
 def test_goes_on_behind_any_block(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqae.data.sources.nltk_corpora.BLOCK_SENTENCES", 1)
+    monkeypatch.setattr("seqae.data.sources.nltk.BLOCK_SENTENCES", 1)
     [part] = open_named("nltk:brown").parts()
     whole = list(part.blocks())
     blocks: list[Block] = []

@@ -12,9 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ranks import FORKS, run_on_ranks
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
+from seqae.files import write_file
 from seqae.objectives.reconstruction import Reconstruction
-from seqae.training.checkpointing import newest_checkpoint
-from seqae.training.storage import write_file
+from seqae.training.checkpoints.callback import newest_checkpoint
 
 
 @pytest.fixture(scope="module")

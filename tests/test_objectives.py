@@ -12,9 +12,9 @@ from torch import Generator, nn
 from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import DenseDecoder
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import DeterministicLatent, Latent, LatentOutput
-from seqae.model.von_mises_fisher import VonMisesFisherLatent
+from seqae.model.latents.gaussian import GaussianLatent
+from seqae.model.latents.von_mises_fisher import VonMisesFisherLatent
 from seqae.objectives import (
     Adversarial,
     Denoising,

@@ -138,8 +138,8 @@ def test_figures_are_means_over_what_they_say() -> None:
 
 
 def test_what_must_stay_whole() -> None:
-    from seqae.model.gaussian import GaussianLatent
-    from seqae.model.vector_quantised import VectorQuantisedLatent
+    from seqae.model.latents.gaussian import GaussianLatent
+    from seqae.model.latents.vector_quantised import VectorQuantisedLatent
     from seqae.objectives.variational import Variational
 
     assert GaussianLatent(8, batch_norm=0.5).needs_whole_batch

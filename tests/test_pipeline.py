@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import block_of, encode_block, numbered
 
-from seqae.data.builtin import split_of
-from seqae.data.pipeline import Pipeline, hash_texts
-from seqae.data.settings import DataSettings
+from seqae.data.config import DataSettings
+from seqae.data.preprocessing import Pipeline
+from seqae.data.split import hash_texts, split_of
 from seqae.data.tokenizers import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()

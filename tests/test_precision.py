@@ -11,8 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from small import CONFIGS, figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.training.kernels import set_tf32
-from seqae.training.precision import has_half_precision
+from seqae.training.precision import has_half_precision, set_tf32
 
 
 def train(folder: Path, name: str, *options: object) -> int:

@@ -16,9 +16,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ranks import FORKS, run_on_ranks
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.training import checkpoint_io
-from seqae.training.checkpointing import checkpoints
-from seqae.training.preemption import INTERRUPTED, REQUEUE
+from seqae.training.callbacks.preemption import INTERRUPTED, REQUEUE
+from seqae.training.checkpoints import checkpoint_io
+from seqae.training.checkpoints.callback import checkpoints
 
 EPOCHS = 3  # of 5 batches each, with validations behind the second and the fourth
 MOMENTS = {

@@ -15,12 +15,12 @@ import pytest
 from small import SENTENCES, numbered, write_text
 
 from seqae.data import corpus as corpus_module
-from seqae.data import preparation
+from seqae.data import prepare as preparation
+from seqae.data.cache import open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
+from seqae.data.config import DataSettings, default_cache_dir
 from seqae.data.corpus import CorpusWriter
-from seqae.data.preparation import Encode, Preparation
-from seqae.data.prepare import open_prepared, prepare
-from seqae.data.settings import DataSettings, default_cache_dir
+from seqae.data.prepare import Encode, Preparation
 from seqae.data.sources.reader import Reader
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, WordTokenizer
@@ -278,9 +278,9 @@ KILLED = """
 import os, sys, time
 from pathlib import Path
 from seqae.data import corpus as corpus_module
-from seqae.data import preparation
-from seqae.data.prepare import prepare
-from seqae.data.settings import DataSettings
+from seqae.data import prepare as preparation
+from seqae.data.cache import prepare
+from seqae.data.config import DataSettings
 from seqae.data.tokenizers import BPETokenizer
 preparation.SECONDS_BETWEEN_COMMITS = 0.0
 write = preparation.Progress.write
@@ -401,9 +401,9 @@ def test_a_cache_that_cannot_be_made(text: Path) -> None:
 PREPARE = """
 import sys, time
 from pathlib import Path
-from seqae.data.preparation import Encode, Preparation
-from seqae.data.prepare import open_prepared, prepare
-from seqae.data.settings import DataSettings
+from seqae.data.prepare import Encode, Preparation
+from seqae.data.cache import open_prepared, prepare
+from seqae.data.config import DataSettings
 from seqae.data.tokenizers import ByteTokenizer
 text, cache, log = map(Path, sys.argv[1:])
 run = Preparation.run

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from small import COMMAND, figures, numbered, run_seqae, write_recipe, write_text
 from torch.multiprocessing import active_children
 
-from seqae.training.preemption import REQUEUE
+from seqae.training.callbacks.preemption import REQUEUE
 
 # A loader worker is forked while gloo or OpenMP threads may exist; Python 3.12 tells of it.
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -24,7 +24,7 @@ LINE = re.compile(
 
 
 def test_lines_without_a_terminal(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    bar = ["--trainer.callbacks", "seqae.training.progress.TrainingProgress"]
+    bar = ["--trainer.callbacks", "seqae.training.callbacks.progress.TrainingProgress"]
     assert run_seqae(*arguments, *bar, "--trainer.callbacks.every_seconds", 0) == 0
     lines = capsys.readouterr().out.splitlines()
     steps = [line for line in lines if LINE.fullmatch(line)]

@@ -9,7 +9,7 @@ import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.metrics.reconstruction import ReconstructionMetric, token_hits
+from seqae.metrics.accuracy import ReconstructionMetric, token_hits
 
 TEXTS = [
     ("the cat sat on the mat", "the cat sat on the mat"),

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from small import run_seqae, write_text
 
 from seqae.data import corpus as corpus_file
-from seqae.data import repetitions
+from seqae.data import duplicates as repetitions
 from seqae.data.corpus import CorpusWriter, Rows, TokenizedCorpus
-from seqae.data.pipeline import hash_texts
-from seqae.data.repetitions import PairHashes
-from seqae.data.report import describe_lengths, first_occurrences, measure, to_text
-from seqae.data.report_findings import find, percent
+from seqae.data.duplicates import PairHashes
+from seqae.data.report.findings import find, percent
+from seqae.data.report.measure import describe_lengths, first_occurrences, measure, to_text
+from seqae.data.split import hash_texts
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
 Out = pytest.CaptureFixture[str]

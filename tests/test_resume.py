@@ -30,7 +30,7 @@ from small import (
 from seqae.batch import Batch
 from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer
-from seqae.training.checkpointing import CheckpointWriter
+from seqae.training.checkpoints.callback import CheckpointWriter
 
 # The command turns off such advice of Lightning's; here its classes are used without the command.
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seqae.objectives.schedules import cyclical, linear
+from seqae.objectives.annealing import cyclical, linear
 
 
 def test_linear():

@@ -39,11 +39,11 @@ from small import (
 from torch import nn
 
 import seqae
-from seqae.training import sharded_checkpoint
-from seqae.training.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpointing import checkpoints
-from seqae.training.exit_status import REQUEUE
-from seqae.training.sharded_checkpoint import (
+from seqae.files import StorageError
+from seqae.training.checkpoints import sharded as sharded_checkpoint
+from seqae.training.checkpoints.callback import checkpoints
+from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
+from seqae.training.checkpoints.sharded import (
     METADATA,
     PlainPlanner,
     PlainReader,
@@ -52,8 +52,13 @@ from seqae.training.sharded_checkpoint import (
     to_plain,
     write_shards,
 )
-from seqae.training.storage import StorageError
-from seqae.training.strategy import ShardedStrategy, by_name, check_shards_precision, check_strategy
+from seqae.training.distributed.exit_status import REQUEUE
+from seqae.training.distributed.fsdp import (
+    ShardedStrategy,
+    by_name,
+    check_shards_precision,
+    check_strategy,
+)
 
 OVERLAYS = CONFIGS / "overlays"
 GAUSSIAN = ["--model.autoencoder.latent", "GaussianLatent"]
@@ -425,7 +430,7 @@ def test_other_ways_to_shard_are_refused() -> None:
     check_shards_precision("16-mixed", "ddp")
     check_shards_precision("bf16-mixed", "ShardedStrategy")
     with pytest.raises(ValueError, match=r"`trainer\.precision` must not be 16-mixed"):
-        check_shards_precision("16-mixed", "seqae.training.strategy.ShardedStrategy")
+        check_shards_precision("16-mixed", "seqae.training.distributed.fsdp.ShardedStrategy")
 
 
 def test_optimizer_states_go_by_the_order_of_the_groups() -> None:

@@ -23,10 +23,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqae.data.builtin import load_builtin
-from seqae.data.sources import opening
+from seqae.data.sources import compression as opening
+from seqae.data.sources.base import Part, Source
+from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.open import open_source
 from seqae.data.sources.reader import SMALLEST_SPAN
 from seqae.data.sources.records import BLANK, NOT_UTF8, TOO_LONG, Block, Counts, ReadOptions
-from seqae.data.sources.source import FileSource, Part, Source, open_source
 
 BOM = b"\xef\xbb\xbf"
 
@@ -352,7 +354,7 @@ def test_standard_input(monkeypatch):
 
 def test_standard_input_of_a_process():
     program = (
-        "from seqae.data.sources.source import open_source;"
+        "from seqae.data.sources.base import open_source;"
         "print(list(open_source('-', 'data.train').texts()))"
     )
     done = subprocess.run(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faults import Faults
 
-from seqae.training.storage import TRAILER_BYTES, is_whole, write_file
+from seqae.files import TRAILER_BYTES, is_whole, write_file
 
 
 def write(path: Path, content: bytes) -> None:
@@ -61,7 +61,7 @@ def test_a_real_limit_of_the_file_size(tmp_path: Path) -> None:
     write(path, b"old")
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from seqae.training.storage import write_file\n"
+        "from seqae.files import write_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "write_file(Path(sys.argv[1]), lambda file: file.write(bytes(5000)))\n"

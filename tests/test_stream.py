@@ -20,14 +20,14 @@ import torch
 from small import numbered, read_rows, write_text
 
 from seqae.batch import Batch
-from seqae.data import stream as stream_module
 from seqae.data.batching import Rounding, plan_batches
+from seqae.data.config import DataSettings
 from seqae.data.corpus import Rows
-from seqae.data.lanes import Lane, LaneState, StreamOptions, Tally
-from seqae.data.pipeline import Pipeline
-from seqae.data.settings import DataSettings
+from seqae.data.preprocessing import Pipeline
 from seqae.data.sources import reader as reader_module
-from seqae.data.stream import StreamBatch, TokenStream, merge_states, summarize
+from seqae.data.streaming import stream as stream_module
+from seqae.data.streaming.shard import Lane, LaneState, StreamOptions, Tally
+from seqae.data.streaming.stream import StreamBatch, TokenStream, merge_states, summarize
 from seqae.data.tokenizers import ByteTokenizer
 
 # A loader worker is forked while other threads may exist; Python 3.12 tells of it.
@@ -260,7 +260,7 @@ def test_paired_text_stays_together() -> None:
         ids = np.asarray([i for text in texts for i in text], dtype=np.uint16)
         return Rows(ids, lengths, np.zeros(len(texts), dtype=np.uint64), target)
 
-    from seqae.data.lanes import _Window
+    from seqae.data.streaming.shard import _Window
 
     window = _Window.join(
         [

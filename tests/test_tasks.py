@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from small import ODD_SENTENCES, SENTENCES, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.tasks.baselines import most_frequent_sentence, nearest_by_tfidf
-from seqae.tasks.transform import show, write_lines
+from seqae.tasks.encode_decode import show, write_lines
+from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
 from seqae.terminal import visible
 
 Out = pytest.CaptureFixture[str]

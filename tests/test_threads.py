@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from seqae.batch import Batch
-from seqae.training import threads
-from seqae.training.threads import ThreadTuner, thread_candidates
+from seqae.training.callbacks import threads
+from seqae.training.callbacks.threads import ThreadTuner, thread_candidates
 
 CALM = {1: 1000.0, 2: 1500.0, 4: 2500.0}
 BUSY = {1: 1000.0, 2: 90.0, 4: 300.0}  # as measured with one core kept busy

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from test_tokenizers import KINDS, REAL, trained
 
-from seqae.data import tokenizer_file
 from seqae.data.tokenizers import BPETokenizer, Tokenizer, WordTokenizer
+from seqae.data.tokenizers import json_format as tokenizer_file
 
 HOUSE = r"^`[^\n]*` [^\n]*must [^\n]*, but [^\n]*\. [^\n]*\.$"
 

@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_tokenizers import REAL, SPECIAL_LOOKING, huggingface
 
-from seqae.data import tokenizer_base, tokenizer_bytes, tokenizer_pieces
 from seqae.data.builtin import builtin_names, load_builtin
-from seqae.data.tokenizer_pieces import PieceTable
 from seqae.data.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordTokenizer
+from seqae.data.tokenizers import base as tokenizer_base
+from seqae.data.tokenizers import byte_level as tokenizer_bytes
+from seqae.data.tokenizers import word_cache as tokenizer_pieces
+from seqae.data.tokenizers.word_cache import PieceTable
 
 NAMES = ["words", "basic_english", "bpe", "unigram"]
 

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 
 from seqae.batch import Vocabulary
 from seqae.component import Component, concrete_subclasses
-from seqae.data.tokenizer_bytes import BYTE_CHARACTERS, ByteLevelTokenizer
 from seqae.data.tokenizers import (
     BPETokenizer,
     ByteTokenizer,
@@ -32,6 +31,7 @@ from seqae.data.tokenizers import (
     UnigramTokenizer,
     WordTokenizer,
 )
+from seqae.data.tokenizers.byte_level import BYTE_CHARACTERS, ByteLevelTokenizer
 
 KINDS = concrete_subclasses(Tokenizer)
 LOSSLESS = concrete_subclasses(ByteLevelTokenizer)

@@ -12,8 +12,13 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from small import COMMAND, ROOT, figures, numbered, write_recipe, write_text
 
-from seqae.training.exit_status import REQUEUE, STATUS_FILE, status_of_process, told_status
-from seqae.training.launchers import Launcher, find_launcher, follow_launcher
+from seqae.training.distributed.exit_status import (
+    REQUEUE,
+    STATUS_FILE,
+    status_of_process,
+    told_status,
+)
+from seqae.training.distributed.launchers import Launcher, find_launcher, follow_launcher
 
 OPTIONS: dict[str, Any] = {"devices": "auto", "num_nodes": 1, "plugins": None}
 

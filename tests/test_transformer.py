@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seqae.model.attention import TransformerBlock, TransformerStack, rotate, rotation
+from seqae.model.decoders import TransformerDecoder
+from seqae.model.encoders import TransformerEncoder
 from seqae.model.latents import DeterministicLatent
-from seqae.model.transformer import AttentionPooling, TransformerDecoder, TransformerEncoder
+from seqae.model.pooling import AttentionPooling
+from seqae.model.transformer import TransformerBlock, TransformerStack, rotate, rotation
 
 BLOCK: dict[str, Any] = {"feedforward_dim": 10, "activation": "relu", "norm_type": "layer"}
 

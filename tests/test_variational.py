@@ -13,8 +13,8 @@ from small import numbered, run_seqae, write_recipe, write_text
 from torch import Generator, Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from seqae.model.gaussian import GaussianLatent
 from seqae.model.latents import LatentOutput
+from seqae.model.latents.gaussian import GaussianLatent
 from seqae.objectives import MutualInformationMachine, Reconstruction, Variational
 
 

@@ -17,7 +17,7 @@ import yaml
 from small import COMMAND, CONFIGS, RECIPE, SENTENCES, read_rows, write_text
 from torch import Generator, Tensor
 
-from seqae.model.vector_quantised import VectorQuantisedLatent
+from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 
 
 def build(codebook: list[Any] | None = None, **options: Any) -> VectorQuantisedLatent:

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from seqae.model.latents import LatentOutput
-from seqae.model.von_mises_fisher import (
+from seqae.model.latents.von_mises_fisher import (
     VonMisesFisherLatent,
     draw_cosine,
     log_bessel_i,

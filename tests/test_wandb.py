@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from small import COMMAND, CONFIGS, SENTENCES, figures, write_recipe, write_text
 
-from seqae.training.exit_status import REQUEUE
+from seqae.training.distributed.exit_status import REQUEUE
 from seqae.training.loggers import RUN_ID
 
 pytest.importorskip("wandb")
@@ -144,7 +144,7 @@ def test_latent_space_tables(
 
 def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
     from seqae.bundle.density import DENSITY
-    from seqae.bundle.folder import FILES, MANIFEST
+    from seqae.bundle.io import FILES, MANIFEST
 
     (artifact,) = [a for a in of_kind(records, "artifact") if a["type"] == "bundle"]
     contents = artifact["manifest"]["contents"]

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.bundle.density import DENSITY, Density, read_density
-from seqae.bundle.folder import read_bundle
-from seqae.bundle.latent_space import GREEDY, MAX_SEED, LatentSpace
+from seqae.bundle.io import read_bundle
+from seqae.bundle.latent_ops import GREEDY, MAX_SEED, LatentSpace
 from seqae.component import check_choice, check_range
 from seqae.data.batching import plan_batches
 from seqae.data.cleaning import Normalization

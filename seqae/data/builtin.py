@@ -1,30 +1,22 @@
-"""The corpora that ship inside the package, and the fixed split of any corpus.
+"""The corpora that ship inside the package.
 
 They let everybody train and test without a download. The text is stored compressed, one sentence a
 line, in `seqae/data/corpora/`; the NOTICE there gives origin and licence, and
 `scripts/data/build_corpora.py` remakes the files from their packages.
-
-The split asks a hash of the sentence, not its place: a sentence falls to the same side in every
-order, on every machine, and again when the corpus has grown. So no sentence can stand in two
-splits, however often it occurs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import lzma
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
-from typing import IO, Literal
+from typing import IO
 
-from seqae.component import check_choice, check_range
-
-Split = Literal["train", "val", "test"]
-
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+from seqae.component import check_choice
+from seqae.data.split import SPLITS, Split, split_of
 
 
 @dataclass(frozen=True)
@@ -118,29 +110,3 @@ def load_builtin(name: str, split: Split | None = None) -> list[str]:
     if split is None:
         return sentences
     return [sentence for sentence in sentences if split_of(sentence) == split]
-
-
-def split_of(sentence: str, *, val_percent: int = 5, test_percent: int = 5, seed: int = 0) -> Split:
-    """Say to which split a sentence belongs, from nothing but its text.
-
-    The first 8 bytes of the SHA-256 of the sentence, as a big-endian number modulo 100, are below
-    `100 - val_percent - test_percent` for train and from `100 - test_percent` up for test.
-
-    Args:
-        sentence: the text.
-        val_percent: share of the sentences that are for validation, in percent.
-        test_percent: share of the sentences that are for the test, in percent.
-        seed: 0 gives the fixed split; any other number an independent one.
-
-    Raises:
-        ValueError: if the two shares are not between 0 and 100 % together.
-    """
-    check_range("val_percent", val_percent, 0, 100)
-    check_range("test_percent", test_percent, 0, 100 - val_percent)
-    salt = f"{seed}:" if seed else ""
-    # surrogatepass: a str with a lone surrogate is no valid text, but has a split like any other.
-    digest = hashlib.sha256((salt + sentence).encode("utf-8", "surrogatepass")).digest()
-    percentile = int.from_bytes(digest[:8], "big") % 100
-    if percentile < 100 - val_percent - test_percent:
-        return "train"
-    return "val" if percentile < 100 - test_percent else "test"

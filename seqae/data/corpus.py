@@ -32,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch, Vocabulary
-from seqae.data.repetitions import PairHashes
+from seqae.data.duplicates import PairHashes
 
 FORMAT = 2
 SHARD_TOKENS = 1 << 30  # a shard is closed when it has as many: 2 GiB of two-byte ids

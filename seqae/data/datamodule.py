@@ -17,20 +17,19 @@ from torch.utils.data import DataLoader
 from seqae.batch import Batch, Vocabulary
 from seqae.component import check_range
 from seqae.data.batching import Rounding, plan_batches, share_of_rank
-from seqae.data.builtin import Split
+from seqae.data.cache import PreparedData, is_whole, open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
+from seqae.data.config import DataSettings, TooLong, default_cache_dir
 from seqae.data.corpus import TokenizedCorpus
-from seqae.data.lanes import StreamOptions
-from seqae.data.loader_workers import heed_parent_only
-from seqae.data.loading import PlannedBatches, RoundedPadding, TokenBudgetBatchSampler
-from seqae.data.pipeline import Pipeline
-from seqae.data.preparation import REPORT, REPORT_TEXT
-from seqae.data.prepare import PreparedData, is_whole, open_prepared, prepare
-from seqae.data.report_findings import find
-from seqae.data.resuming import ResumedOrder, order_state
-from seqae.data.settings import DataSettings, TooLong, default_cache_dir
+from seqae.data.epoch_resume import ResumedOrder, order_state
+from seqae.data.prepare import REPORT, REPORT_TEXT
+from seqae.data.preprocessing import Pipeline
+from seqae.data.report.findings import find
+from seqae.data.sampler import PlannedBatches, RoundedPadding, TokenBudgetBatchSampler
 from seqae.data.sources.records import ReadOptions
-from seqae.data.stream import (
+from seqae.data.split import Split
+from seqae.data.streaming.shard import StreamOptions
+from seqae.data.streaming.stream import (
     StreamBatch,
     StreamLoader,
     TokenStream,
@@ -40,6 +39,7 @@ from seqae.data.stream import (
     summarize,
 )
 from seqae.data.tokenizers import Tokenizer
+from seqae.data.workers import heed_parent_only
 
 log = logging.getLogger(__name__)
 

@@ -1,186 +1,306 @@
-"""From named sources to a trained tokenizer and three tokenised corpora, once, in a cache.
+"""Preparation: train the tokenizer and tokenise all sources into a folder, in steps that last.
 
-The cache's key is a hash of everything that the result depends on: the sources' fingerprints, the
-tokenizer's settings, every setting of reading, cleaning, splitting and length, and the versions of
-what does it. A folder of the cache appears whole or not at all, and processes that want the same
-one at the same time wait for the first.
+Every few seconds what was written is made sure of, and a note says where reading was (state.json).
+An interrupted preparation, by Ctrl-C, by a kill, by a full disk, goes on from there.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
-import logging
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+import numpy as np
 
-from seqae.data.builtin import SPLITS, Split
-from seqae.data.corpus import FORMAT, TokenizedCorpus
-from seqae.data.preparation import REPORT, Preparation
-from seqae.data.settings import DataSettings
-from seqae.data.sources.source import Source
-from seqae.data.sources.spool import spool
-from seqae.data.tokenizers import Tokenizer
-from seqae.data.workers import num_cores
+from seqae.data.cleaning import clean
+from seqae.data.config import DataSettings
+from seqae.data.corpus import CorpusWriter, write_synced
+from seqae.data.preprocessing import Encoded, Pipeline
+from seqae.data.report.measure import first_occurrences, measure, to_text
+from seqae.data.sources.base import Source
+from seqae.data.sources.records import Block, Counts, Position
+from seqae.data.split import SPLITS, Split, hash_texts, split_by_hash
+from seqae.data.tokenizers.base import Tokenizer
+from seqae.data.workers import map_in_order
+from seqae.terminal import progress_bar
 
-log = logging.getLogger(__name__)
+SECONDS_BETWEEN_COMMITS = 10.0
+
+REPORT = "report.json"
+REPORT_TEXT = "report.txt"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A block, and whose it is: the number of its source, and of the part of that."""
+
+    split: Split
+    source: int
+    part: int
+    block: Block
 
 
 @dataclass
-class PreparedData:
-    """What a cache folder holds.
+class Progress:
+    """How far a preparation has come; plain data but for the counts.
 
     Attributes:
-        tokenizer: trained.
-        corpora: by split; an empty one where nothing is held out.
-        report: what was read, kept and dropped, and what is in the corpora; see report.py.
+        records, sentences: for each source, what became of its records and their sentences.
+        altered: for each source, sentences that the length policy changed, by what it did.
+        source, part, position: what comes next.
+        writers: the state of the writers, by split.
     """
 
-    tokenizer: Tokenizer
-    corpora: dict[Split, TokenizedCorpus]
-    report: dict[str, Any]
+    records: list[Counts]
+    sentences: list[Counts]
+    altered: list[dict[str, int]]
+    source: int = 0
+    part: int = 0
+    position: Position | None = None
+    writers: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def at_start(cls, sources: int) -> Progress:
+        """Nothing is done yet."""
+        numbers = range(sources)
+        return cls([Counts() for _ in numbers], [Counts() for _ in numbers], [{} for _ in numbers])
+
+    def add(self, item: Item, encoded: Encoded) -> None:
+        """A block was written."""
+        self.records[item.source].add(encoded.records)
+        self.sentences[item.source].add(encoded.sentences)
+        altered = self.altered[item.source]
+        for word, count in encoded.altered.items():
+            altered[word] = altered.get(word, 0) + count
+        self.source, self.part, self.position = item.source, item.part, encoded.end
+
+    def write(self, path: Path) -> None:
+        """Write it to a file, at once or not at all."""
+        told = vars(self) | {
+            name: [counts.to_dict() for counts in vars(self)[name]]
+            for name in ("records", "sentences")
+        }
+        unfinished = path.with_suffix(".tmp")
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump(told, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Progress:
+        """Read what `write` wrote."""
+        told = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("records", "sentences"):
+            told[name] = [Counts.from_dict(counts) for counts in told[name]]
+        return cls(**told)
 
 
-def prepare(
-    settings: DataSettings, tokenizer: Tokenizer, cache_dir: Path, processes: int | None = None
-) -> Path:
-    """Train the tokenizer and tokenise the corpora, unless the cache has them.
+class Preparation:
+    """Tokenise sources into a folder.
 
     Args:
-        settings: what to read and how.
-        tokenizer: trained here, on the training split, if it is not yet.
-        cache_dir: where the result is kept.
-        processes: how many may tokenise at the same time; by default one a core.
-
-    Returns:
-        The cache folder, for `open_prepared`.
-
-    Raises:
-        ValueError: if a source is unusable, or a sentence too long.
-        OSError: if a source or the cache cannot be read or written.
+        folder: where; what an interrupted preparation of the same has left there is gone on with.
+        settings: what to do.
+        sources: by split, opened; all of them can be read again.
+        processes: how many may tokenise at the same time.
     """
-    with _temporary_folder(cache_dir) as temporary:
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: DataSettings,
+        sources: dict[Split, list[Source]],
+        processes: int,
+    ) -> None:
+        self.folder, self.settings, self.processes = folder, settings, processes
+        self.sources = [(split, source) for split in SPLITS for source in sources[split]]
+        self.train_sources = sources["train"]
+
+    def run(self, tokenizer: Tokenizer) -> None:
+        """Do it all, or what is left of it.
+
+        Args:
+            tokenizer: trained here if it is not yet.
+
+        Raises:
+            ValueError: if a source is unusable, or a sentence too long.
+            OSError: if a source or the folder cannot be read or written.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = self._train(tokenizer)
+        state = self.folder / "state.json"
+        progress = Progress.at_start(len(self.sources))
+        if state.exists():
+            progress = Progress.read(state)
+        dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+        writers = {
+            split: CorpusWriter(
+                self.folder / split,
+                dtype,
+                tokenizer.pad_id,
+                self.settings.is_paired,
+                progress.writers.get(split),
+            )
+            for split in SPLITS
+        }
         try:
-            sources = {
-                split: [spool(source, temporary) for source in some]
-                for split, some in settings.open_sources().items()
-            }
-        except OSError as error:
-            raise _tell_full(error, cache_dir) from error
-        folder = cache_dir / _cache_key(settings, tokenizer, sources)
-        with _alone(cache_dir / f"{folder.name}.lock"):
-            if not is_whole(folder):
-                unfinished = folder.with_name(f"{folder.name}.unfinished")
-                try:
-                    work = Preparation(unfinished, settings, sources, processes or num_cores())
-                    work.run(tokenizer)
-                except ValueError:  # what is wrong will not come right by going on
-                    shutil.rmtree(unfinished, ignore_errors=True)
-                    raise
-                except OSError as error:
-                    raise _tell_full(error, cache_dir) from error
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(unfinished, folder)
-    return folder
+            self._write(writers, Pipeline(self.settings, tokenizer), progress, state)
+            self._finish(writers, tokenizer, progress)
+        finally:
+            for writer in writers.values():
+                writer.close()
+        state.unlink(missing_ok=True)
+        for writer in writers.values():
+            writer.clear()
+
+    def _train(self, tokenizer: Tokenizer) -> Tokenizer:
+        """Train a copy, so that the caller's, and with it the cache's key, stays as it was."""
+        path = self.folder / "tokenizer.json"
+        if path.exists():
+            return Tokenizer.load(path, tokenizer.config())
+        if not tokenizer.is_trained:
+            tokenizer = Tokenizer.from_config(tokenizer.config())
+            texts = self._training_texts()
+            with progress_bar("reading for the tokenizer", None) as advance:
+                tokenizer.train(_told(texts, advance))
+        unfinished = path.with_suffix(".tmp")
+        tokenizer.save(unfinished)
+        os.replace(unfinished, path)
+        return tokenizer
+
+    def _training_texts(self) -> Iterator[str]:
+        def every() -> Iterator[str]:
+            for source in self.train_sources:
+                for block in source.blocks():
+                    texts = clean(block, self.settings.cleaning)[0].texts
+                    sides = split_by_hash(
+                        texts, hash_texts(texts), "train", self.settings.split_rule
+                    )
+                    yield from itertools.compress(texts, sides["train"])
+
+        return itertools.islice(every(), self.settings.tokenizer_sentences)
+
+    def _write(
+        self,
+        writers: dict[Split, CorpusWriter],
+        pipeline: Pipeline,
+        progress: Progress,
+        state: Path,
+    ) -> None:
+        sizes = [source.size for _, source in self.sources]
+        known = [size for size in sizes if size is not None]
+        total = sum(known) if len(known) == len(sizes) and not self.settings.streaming else None
+        committed = time.monotonic()
+        results = map_in_order(Encode(pipeline), self._items(progress), self.processes)
+        with progress_bar("tokenising", total) as advance, closing(results):
+            for item, encoded in results:
+                if item.source != progress.source:
+                    self._check_usable(progress, item.source)
+                progress.add(item, encoded)
+                for split, rows in encoded.rows.items():
+                    if split != "train" or not self.settings.streaming:
+                        writers[split].append(rows)
+                advance(encoded.weight if total else encoded.records.read)
+                if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
+                    progress.writers = {split: w.commit() for split, w in writers.items()}
+                    progress.write(state)
+                    committed = time.monotonic()
+        self._check_usable(progress, len(self.sources))
+
+    def _items(self, progress: Progress) -> Iterator[Item]:
+        """The blocks that are still to be done."""
+        before, position = (progress.source, progress.part), progress.position
+        given = {split: 0 for split in SPLITS}
+        for number, (split, _) in enumerate(self.sources):
+            given[split] += progress.records[number].kept
+        for number, (split, source) in enumerate(self.sources):
+            for part_number, part in enumerate(source.parts() if number >= before[0] else []):
+                here = (number, part_number)
+                if here < before:
+                    continue
+                for block in part.blocks(position if here == before else None):
+                    if self._reads_only_head(split) and given[split] >= self._head:
+                        break
+                    given[split] += len(block.texts)
+                    yield Item(split, number, part_number, block)
+
+    def _reads_only_head(self, split: Split) -> bool:
+        """Whether only the first sentences of a split's sources are read here."""
+        return split == "train" and self.settings.streaming
+
+    @property
+    def _head(self) -> int:
+        return self.settings.tokenizer_sentences
+
+    def _check_usable(self, progress: Progress, before: int) -> None:
+        """Refuse a source that was read to its end, and has given nothing."""
+        for number in range(progress.source, before):
+            split, source = self.sources[number]
+            if not self._reads_only_head(split):
+                source.check_usable(progress.records[number])
+
+    def _finish(
+        self, writers: dict[Split, CorpusWriter], tokenizer: Tokenizer, progress: Progress
+    ) -> None:
+        """Leave out repetitions where that is asked for, write the indices and the report."""
+        keep = self._first_occurrences(writers) if self.settings.cleaning.deduplicate else {}
+        corpora = {split: writer.finish(keep.get(split)) for split, writer in writers.items()}
+        if not len(corpora["train"]) and not self.settings.streaming:
+            raise ValueError(
+                f"`data.train` must have sentences for training, but none of "
+                f"{', '.join(self.settings.train)} is left after the split, `data.cleaning` and "
+                f"`data.too_long`. Give more text, or set `data.val_percent` and "
+                f"`data.test_percent` to 0."
+            )
+        report: dict[str, Any] = {
+            "sources": [
+                {
+                    "name": source.name,
+                    "split": split,
+                    "records": progress.records[number].to_dict(),
+                    "sentences": progress.sentences[number].to_dict(),
+                    "altered": progress.altered[number],
+                    "record": source.record,
+                }
+                for number, (split, source) in enumerate(self.sources)
+            ],
+            **measure(corpora, tokenizer),
+            "repetitions_left_out": {split: int((~kept).sum()) for split, kept in keep.items()},
+            "settings": asdict(self.settings),
+        }
+        write_synced(self.folder / REPORT_TEXT, to_text(report))
+        write_synced(self.folder / REPORT, json.dumps(report, indent=2))
+
+    def _first_occurrences(self, writers: dict[Split, CorpusWriter]) -> dict[Split, Any]:
+        """For each split, which sentences stand there for the first time, and in no test before.
+
+        What is measured on comes first: a training sentence that stands in val or test goes.
+        """
+        order: Sequence[Split] = ("test", "val", "train")
+        hashes = [writers[split].read_hashes() for split in order]
+        first = first_occurrences(np.concatenate(hashes))
+        ends = np.cumsum([len(some) for some in hashes])[:-1]
+        return dict(zip(order, np.split(first, ends), strict=True))
 
 
-def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
-    """Open what `prepare` left.
+@dataclass
+class Encode:
+    """A pipeline, as a function of one item that can be sent to a process."""
 
-    Args:
-        folder: the cache folder.
-        config: the tokenizer's `config()`.
-    """
-    return PreparedData(
-        Tokenizer.load(folder / "tokenizer.json", config),
-        {split: TokenizedCorpus(folder / split) for split in SPLITS},
-        json.loads((folder / REPORT).read_text(encoding="utf-8")),
-    )
+    pipeline: Pipeline
+
+    def __call__(self, item: Item) -> Encoded:  # noqa: D102
+        return self.pipeline(item.block, item.split)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether a folder of the cache is there, and can be opened."""
-    if not folder.exists():
-        return False
-    try:
-        json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        Tokenizer.load(folder / "tokenizer.json")
-        for split in SPLITS:
-            TokenizedCorpus(folder / split)
-    except (ValueError, KeyError, OSError) as error:
-        log.warning(f"data: {folder} is damaged ({error}) and is prepared anew.")
-        return False
-    return True
-
-
-@contextmanager
-def _temporary_folder(cache_dir: Path) -> Iterator[Path]:
-    """A folder below the cache for copies of what can be read only once."""
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=cache_dir, prefix="seqae-pipe-")
-    except OSError as error:
-        raise OSError(
-            f"`data.cache_dir` must be a folder that can be written, but {cache_dir} cannot: "
-            f"{error.strerror}. Set another one."
-        ) from error
-    with folder as name:
-        yield Path(name)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock; say so if that means to wait."""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=2)
-    except Timeout:
-        log.info(f"data: waiting for another process, which is preparing the same ({path.stem})")
-        lock.acquire()
-    except NotImplementedError as error:
-        raise OSError(
-            f"`data.cache_dir` must be on a file system that has locks, but {path.parent} is on "
-            f"one without. Set another one."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _cache_key(
-    settings: DataSettings, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
-) -> str:
-    # The commits are in the sources' fingerprints.
-    decisive = {name: value for name, value in asdict(settings).items() if name != "revisions"}
-    told = {
-        "format": FORMAT,
-        "versions": {name: version(name) for name in ("tokenizers", "sentencex")},
-        "settings": decisive,
-        "sources": {
-            split: [source.fingerprint for source in some] for split, some in sources.items()
-        },
-        "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),
-    }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _tell_full(error: OSError, cache_dir: Path) -> OSError:
-    """Say how much room there is where a disk is full; other errors stay as they are."""
-    if error.errno is None or os.strerror(error.errno) != error.strerror:
-        return error  # it has words of its own
-    free = shutil.disk_usage(cache_dir).free
-    return OSError(
-        f"`data.cache_dir` must be a folder with room, but writing to {cache_dir} failed: "
-        f"{error.strerror} ({free / 2**20:,.0f} MiB are free). What was done is kept: make room "
-        f"and run the same command again, or set another folder."
-    )
+def _told(texts: Iterator[str], advance: Callable[[int], None]) -> Iterator[str]:
+    for text in texts:
+        advance(1)
+        yield text

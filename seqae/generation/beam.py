@@ -8,11 +8,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from seqae.generation.extremes import largest
-from seqae.generation.forced import ForcedWords
+from seqae.generation.constraints import ForcedWords, Rules
 from seqae.generation.options import Decoding
-from seqae.generation.rules import Rules
 from seqae.generation.search import Hypothesis, Search, until
+from seqae.generation.topk import largest
 
 
 @final

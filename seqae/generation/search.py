@@ -9,9 +9,9 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from seqae.generation.extremes import likeliest
+from seqae.generation.constraints import Rules
 from seqae.generation.options import Decoding
-from seqae.generation.rules import Rules
+from seqae.generation.topk import likeliest
 
 
 class Hypothesis(NamedTuple):

@@ -10,13 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from seqae.batch import Batch
-from seqae.metrics.latent_space import (
-    active_units,
-    join,
-    mutual_information,
-    select,
-)
-from seqae.metrics.likelihood import (
+from seqae.metrics.geometry import active_units, join, mutual_information, select
+from seqae.metrics.nll import (
     importance_weighted_nll,
     is_paid_for,
     latent_cost,
@@ -81,7 +76,7 @@ class Posterior:
 
     @property
     def shuffle_gap(self) -> float:
-        """Nats per token, see `seqae.metrics.likelihood.shuffle_gap`; not a number for one row."""
+        """Nats per token, see `seqae.metrics.nll.shuffle_gap`; not a number for one row."""
         return self.gap / self.gap_tokens if self.gap_tokens else float("nan")
 
 

@@ -1,6 +1,6 @@
 """The model, in pure torch."""
 
 # A bundle finds a part by its name among the classes that are imported.
-from seqae.model import gaussian, transformer, vector_quantised, von_mises_fisher
+from seqae.model import decoders, encoders, latents
 
-__all__ = ["gaussian", "transformer", "vector_quantised", "von_mises_fisher"]
+__all__ = ["decoders", "encoders", "latents"]

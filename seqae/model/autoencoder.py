@@ -17,15 +17,12 @@ from typing import Literal, final
 import torch
 from torch import Generator, Tensor, nn
 
-from seqae.batch import Batch, Vocabulary
+from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_choice, check_range
-from seqae.model.attention import TransformerStack
 from seqae.model.decoders import Decoder, State
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
-
-# Longer than any sentence; it bounds the time and memory that a stranger's bundle can ask for.
-MAX_LENGTH = 2**13
+from seqae.model.transformer import TransformerStack
 
 Head = Literal["tied", "linear", "nearest"]
 

@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from seqae.component import Component, check_choice, check_range
-from seqae.model.layers import (
-    ACTIVATIONS,
-    NORMS,
-    Activation,
-    GRUStack,
-    LSTMStack,
-    Norm,
-    PositionBinding,
-    RecurrentStack,
-    dense_layers,
+from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, dense_layers
+from seqae.model.position_binding import PositionBinding
+from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack
+from seqae.model.transformer import (
+    BlockNorm,
+    PositionType,
+    TransformerStack,
+    check_blocks,
+    check_kinds,
 )
 
 State = tuple[Tensor, ...]
@@ -238,3 +237,124 @@ class LSTMDecoder(RecurrentDecoder):
     """An LSTM (Hochreiter and Schmidhuber 1997) that reads the latent at every step."""
 
     stack_type = LSTMStack
+
+
+LatentAs = Literal["prefix", "add", "both"]
+
+
+@final
+class TransformerDecoder(Decoder):
+    """A causal Transformer (Vaswani et al. 2017, pre-norm) that reads the latent.
+
+    Under `position_dim` the latent is also unbound at each position (see PositionBinding); what
+    comes out joins the input and is added to the output, as in GRUDecoder.
+
+    Args:
+        hidden_dim: features of a token, H.
+        num_layers: how many blocks.
+        num_heads: attention heads of each.
+        feedforward_dim: hidden units of each block's feed-forward net.
+        activation: the function of these.
+        dropout: chance that an attention weight, a hidden unit or a feature of what a block adds is
+            zeroed in training.
+        norm_type: `layer` (Ba et al. 2016) or `rms` (Zhang and Sennrich 2019).
+        position_type: `rotary` (Su et al. 2021) or `learned` (Devlin et al. 2019).
+        latent_as: `prefix`: each of the latent's K vectors becomes a position before bos, which
+            every token can read (the memory scheme of Li et al. 2020, arXiv:2004.04092); `add`: the
+            latent is added to each token's embedding (their embedding scheme); or `both`.
+        position_dim: size of the vector that is unbound at each position; 0 leaves that out.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 256,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feedforward_dim: int = 1024,
+        activation: Activation = "gelu",
+        dropout: float = 0.0,
+        norm_type: BlockNorm = "layer",
+        position_type: PositionType = "rotary",
+        latent_as: LatentAs = "both",
+        position_dim: int = 512,
+    ) -> None:
+        super().__init__()
+        check_blocks(hidden_dim, num_layers, num_heads, feedforward_dim, dropout)
+        check_kinds(activation, norm_type, position_type)
+        check_choice("latent_as", latent_as, ("prefix", "add", "both"))
+        check_range("position_dim", position_dim, 0, 2**16)
+        self.hidden_dim, self.num_layers, self.num_heads = hidden_dim, num_layers, num_heads
+        self.feedforward_dim, self.activation, self.dropout = feedforward_dim, activation, dropout
+        self.norm_type, self.position_type = norm_type, position_type
+        self.latent_as, self.position_dim = latent_as, position_dim
+
+    def build(  # noqa: D102
+        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+    ) -> None:
+        self.output_dim = embedding_dim
+        self._num_prefix = 0 if self.latent_as == "add" else num_latents
+        if self.latent_as != "add":
+            self.prefix = nn.Linear(latent_dim // num_latents, self.hidden_dim)
+        if self.latent_as != "prefix":
+            self.context = nn.Linear(latent_dim, embedding_dim)
+        if self.position_dim:
+            self.bound = nn.Linear(latent_dim, self.position_dim)
+            self.unbound = nn.Linear(self.position_dim, embedding_dim, bias=False)
+            self.positions = PositionBinding(self.position_dim, max_length)
+        self.input = nn.Linear(embedding_dim, self.hidden_dim)
+        self.stack = TransformerStack(
+            self.hidden_dim,
+            self.num_layers,
+            self.num_heads,
+            self.feedforward_dim,
+            self.activation,
+            self.dropout,
+            self.norm_type,
+            self.position_type,
+            max_length + self._num_prefix,
+        )
+        self.projection = nn.Linear(self.hidden_dim, embedding_dim)
+        self.norm = nn.LayerNorm(embedding_dim)
+
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
+        context, bound, prefix = self._read(latent)
+        unbound = self._unbind(bound, 0, embedded.shape[1])
+        tokens = self.input(embedded + context[:, None] + unbound)
+        states, _ = self.stack(torch.cat([prefix, tokens], dim=1), causal=True)
+        return self._write(states[:, self._num_prefix :], unbound)
+
+    def init_state(self, latent: Tensor) -> State:  # noqa: D102
+        context, bound, prefix = self._read(latent)
+        _, cache = self.stack(prefix, causal=True)
+        return context, bound, *cache
+
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+        context, bound, *cache = state
+        position = cache[0].shape[2] - self._num_prefix
+        unbound = self._unbind(bound, position, position + 1)
+        token = self.input((embedded + context)[:, None] + unbound)
+        states, extended = self.stack(token, cache=tuple(cache))
+        return self._write(states, unbound)[:, 0], (context, bound, *extended)
+
+    def _read(self, latent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Context (B, E or 1), vector to unbind (B, position_dim or 0), prefix (B, K or 0, H)."""
+        rows = len(latent)
+        context = latent.new_zeros(rows, 1) if self.latent_as == "prefix" else self.context(latent)
+        bound = self.bound(latent) if self.position_dim else latent[:, :0]
+        if self._num_prefix:
+            prefix = self.prefix(latent.reshape(rows, self._num_prefix, -1))
+        else:
+            prefix = latent.new_zeros(rows, 0, self.hidden_dim)
+        return context, bound, prefix
+
+    def _unbind(self, bound: Tensor, start: int, end: int) -> Tensor | float:
+        """What stands at positions start ... end - 1, (B, end - start, E)."""
+        if not self.position_dim:
+            return 0.0
+        places = self.positions(torch.arange(start, end, device=bound.device))
+        unbound: Tensor = self.unbound(bound[:, None] * places)
+        return unbound
+
+    def _write(self, states: Tensor, unbound: Tensor | float) -> Tensor:
+        features: Tensor = self.norm(self.projection(states) + unbound)
+        return features

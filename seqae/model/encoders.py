@@ -15,19 +15,26 @@ import torch
 from torch import Tensor, nn
 
 from seqae.component import Component, check_choice, check_range
-from seqae.model.layers import (
-    ACTIVATIONS,
-    NORMS,
-    Activation,
-    GRUStack,
-    LSTMStack,
-    Norm,
-    PositionBinding,
-    RecurrentStack,
-    dense_layers,
+from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, dense_layers
+from seqae.model.pooling import (
+    AttentionPooling,
+    FirstPooling,
+    MeanPooling,
+    Pooling,
+    PositionPooling,
+    TransformerPooling,
+)
+from seqae.model.position_binding import PositionBinding
+from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack
+from seqae.model.transformer import (
+    BlockNorm,
+    PositionType,
+    TransformerStack,
+    check_blocks,
+    check_kinds,
 )
 
-Pooling = Literal["last", "mean_max", "position"]
+RecurrentPooling = Literal["last", "mean_max", "position"]
 
 
 class Encoder(Component, nn.Module):
@@ -136,7 +143,7 @@ class RecurrentEncoder(Encoder):
         num_layers: int = 1,
         bidirectional: bool = True,
         dropout: float = 0.0,
-        pooling: Pooling = "position",
+        pooling: RecurrentPooling = "position",
         position_dim: int = 512,
     ) -> None:
         super().__init__()
@@ -190,3 +197,86 @@ class LSTMEncoder(RecurrentEncoder):
     """An LSTM (Hochreiter and Schmidhuber 1997) whose outputs are pooled to one vector."""
 
     stack_type = LSTMStack
+
+
+@final
+class TransformerEncoder(Encoder):
+    """A Transformer (Vaswani et al. 2017, pre-norm) whose states are pooled to K vectors.
+
+    Args:
+        hidden_dim: features of a token, H.
+        num_layers: how many blocks.
+        num_heads: attention heads of each.
+        feedforward_dim: hidden units of each block's feed-forward net.
+        activation: the function of these.
+        dropout: chance that an attention weight, a hidden unit or a feature of what a block adds is
+            zeroed in training.
+        norm_type: `layer` (Ba et al. 2016) or `rms` (Zhang and Sennrich 2019).
+        position_type: `rotary` (Su et al. 2021) or `learned` (Devlin et al. 2019).
+        pooling: how states of all tokens become one vector. `mean` over the sentence; `first`: the
+            state of bos (Devlin et al. 2019); `attention`: learned queries, one for each vector,
+            read the sentence (Lee et al. 2019); `position`: a linear map of state and embedding,
+            bound to its position and summed (see PositionBinding), which learns to copy fastest.
+        position_dim: size of the bound sum under `pooling: position`.
+        num_latents: K, how many vectors; more than 1 under `pooling: attention`.
+    """
+
+    def __init__(
+        self,
+        hidden_dim: int = 256,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        feedforward_dim: int = 1024,
+        activation: Activation = "gelu",
+        dropout: float = 0.0,
+        norm_type: BlockNorm = "layer",
+        position_type: PositionType = "rotary",
+        pooling: TransformerPooling = "position",
+        position_dim: int = 512,
+        num_latents: int = 1,
+    ) -> None:
+        super().__init__()
+        check_blocks(hidden_dim, num_layers, num_heads, feedforward_dim, dropout)
+        check_kinds(activation, norm_type, position_type)
+        check_choice("pooling", pooling, ("mean", "first", "attention", "position"))
+        check_range("position_dim", position_dim, 1, 2**16)
+        check_range("num_latents", num_latents, 1, 2**10)
+        if num_latents > 1 and pooling != "attention":
+            raise ValueError(
+                f"`num_latents` must be 1 under `pooling: {pooling}`, but it is {num_latents} "
+                f"instead. Set `pooling: attention`."
+            )
+        self.hidden_dim, self.num_layers, self.num_heads = hidden_dim, num_layers, num_heads
+        self.feedforward_dim, self.activation, self.dropout = feedforward_dim, activation, dropout
+        self.norm_type, self.position_type = norm_type, position_type
+        self.pooling, self.position_dim, self.num_latents = pooling, position_dim, num_latents
+
+    def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
+        self.input = nn.Linear(embedding_dim, self.hidden_dim)
+        self.stack = TransformerStack(
+            self.hidden_dim,
+            self.num_layers,
+            self.num_heads,
+            self.feedforward_dim,
+            self.activation,
+            self.dropout,
+            self.norm_type,
+            self.position_type,
+            max_length,
+        )
+        self.output_dim = self.hidden_dim
+        self.pool: Pooling
+        if self.pooling == "mean":
+            self.pool = MeanPooling()
+        elif self.pooling == "first":
+            self.pool = FirstPooling()
+        elif self.pooling == "attention":
+            self.pool = AttentionPooling(self.hidden_dim, self.num_heads, self.num_latents)
+        else:
+            size, self.output_dim = embedding_dim + self.hidden_dim, self.position_dim
+            self.pool = PositionPooling(size, self.position_dim, max_length)
+
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        states, _ = self.stack(self.input(embedded), mask)
+        pooled: Tensor = self.pool(embedded, states, mask)
+        return pooled

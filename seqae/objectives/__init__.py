@@ -1,8 +1,8 @@
 """Objectives: what a training step minimises."""
 
 from seqae.objectives.adversarial import Adversarial
+from seqae.objectives.denoising import Denoising
 from seqae.objectives.mutual_information import MutualInformationMachine
-from seqae.objectives.noise import Denoising
 from seqae.objectives.objective import Objective
 from seqae.objectives.reconstruction import MeanSquaredError, Reconstruction
 from seqae.objectives.variational import Variational

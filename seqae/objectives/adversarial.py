@@ -11,11 +11,10 @@ from torch.nn.functional import softplus
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.gaussian import GaussianLatent
+from seqae.model.latents.gaussian import GaussianLatent
 from seqae.model.layers import dense_layers
-from seqae.objectives.likelihood import LikelihoodObjective
+from seqae.objectives.likelihood import LikelihoodObjective, check_prior, sample_prior
 from seqae.objectives.noise import NoiseRates, corrupt
-from seqae.objectives.prior import check_prior, sample_prior
 
 
 @final

@@ -18,7 +18,7 @@ from seqae.batch import Batch, to_device_of
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.cross_entropy import linear_cross_entropy
-from seqae.model.latents import LatentOutput, StochasticLatent
+from seqae.model.latents import DeterministicLatent, LatentOutput, StochasticLatent
 from seqae.objectives.objective import Objective
 
 
@@ -147,3 +147,30 @@ def check_not_stochastic(model: SequenceAutoencoder, name: str) -> None:
             f"but it is {type(model.latent).__name__} instead. Set "
             f"`model.autoencoder.latent: DeterministicLatent`, or `model.objective: Variational`."
         )
+
+
+def check_prior(model: SequenceAutoencoder, name: str) -> None:
+    """Refuse a latent whose distribution cannot become that of a prior.
+
+    Raises:
+        ValueError: if the latents lie on a sphere, or are the vectors of a codebook.
+    """
+    latent = model.latent
+    if not isinstance(latent, (DeterministicLatent, StochasticLatent)):
+        raise ValueError(
+            f"`model.autoencoder.latent` must be a DeterministicLatent or have a posterior under "
+            f"{name}, but it is {type(latent).__name__} instead. Set "
+            f"`model.autoencoder.latent: DeterministicLatent`."
+        )
+    if isinstance(latent, DeterministicLatent) and latent.normalize != "none":
+        raise ValueError(
+            f"`normalize` must be none under {name}, whose prior is a normal one, but it is "
+            f"{latent.normalize} instead. Set `model.autoencoder.latent.normalize: none`."
+        )
+
+
+def sample_prior(model: SequenceAutoencoder, latent: Tensor, generator: Generator) -> Tensor:
+    """As many draws from the prior as there are latents, (B, Z): the latent layer's, or N(0, I)."""
+    if isinstance(model.latent, StochasticLatent):
+        return model.latent.sample_prior(len(latent), generator)
+    return to_device_of(latent, torch.randn(latent.shape, generator=generator))

@@ -7,15 +7,12 @@ The four kinds of noise are those of Shen et al. 2020 (arXiv:1905.12777) and Lam
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
 
 import torch
 from torch import Generator, Tensor
 
 from seqae.batch import Batch, Vocabulary, to_device_of
 from seqae.component import check_range
-from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.objectives.likelihood import LikelihoodObjective, check_not_stochastic
 
 
 @dataclass(frozen=True)
@@ -108,50 +105,3 @@ def _random_tokens(like: Tensor, vocabulary: Vocabulary, generator: Generator) -
     for one in special:
         ids += ids >= one  # ids count the ordinary tokens; step over each special one
     return to_device_of(like, ids)
-
-
-@final
-class Denoising(LikelihoodObjective):
-    """Write the clean sentence, given the latent of a damaged one (Vincent et al. 2008; DAE).
-
-    loss = -log p(x | z(noisy(x))), the DAE of Shen et al. 2020 (arXiv:1905.12777). In evaluation
-    nothing is damaged.
-
-    Args:
-        delete: chance that a token of what is read is left out; 0.3 is what Shen et al. take.
-        blank: chance that it becomes unk.
-        substitute: chance that it becomes a random token.
-        shuffle_distance: how many places it moves at most (Lample et al. 2018 take 3).
-        label_smoothing: share of each target's probability spread over the vocabulary in training
-            (Szegedy et al. 2016).
-        word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
-            2016). bos is never dropped.
-    """
-
-    def __init__(
-        self,
-        delete: float = 0.3,
-        blank: float = 0.0,
-        substitute: float = 0.0,
-        shuffle_distance: int = 0,
-        label_smoothing: float = 0.0,
-        word_dropout: float = 0.0,
-    ) -> None:
-        super().__init__(label_smoothing, word_dropout)
-        self.rates = NoiseRates(delete, blank, substitute, shuffle_distance)
-        self.delete, self.blank, self.substitute = delete, blank, substitute
-        self.shuffle_distance = shuffle_distance
-
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
-        super().check(model, is_paired)
-        check_not_stochastic(model, "Denoising")
-
-    def forward(  # noqa: D102
-        self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
-    ) -> dict[str, Tensor]:
-        if model.training:
-            assert model.vocabulary is not None
-            batch = corrupt(batch, self.rates, model.vocabulary, generator)
-        latents = model.encode(batch, generator)
-        sums = self.token_sums(model, batch, latents.latent, generator)
-        return self.values(sums, batch, latents)

@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.objectives.annealing import cyclical, steps_of
 from seqae.objectives.likelihood import LikelihoodObjective, check_stochastic
-from seqae.objectives.schedules import cyclical, steps_of
 
 
 @final

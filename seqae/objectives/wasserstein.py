@@ -10,8 +10,7 @@ from torch import Generator, Tensor
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.objectives.likelihood import LikelihoodObjective
-from seqae.objectives.prior import check_prior, sample_prior
+from seqae.objectives.likelihood import LikelihoodObjective, check_prior, sample_prior
 
 # Widths of the kernels that are added up, relative to the mean squared distance of two draws from
 # the prior: those of the authors' implementation (github.com/tolstikhin/wae, wae.py).

@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from seqae.tasks.evaluation import without_nan
-from seqae.tasks.figures import FIGURES, GROUPS, console_of_width
+from seqae.files import check_output
+from seqae.tasks.evaluate.run import without_nan
+from seqae.tasks.evaluate.table import FIGURES, GROUPS, console_of_width
 from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import visible
-from seqae.usage import check_output
 
 # Settings that say where and how a run was watched, not what was trained.
 LEFT_OUT = ("samples", "monitor", "name", "checkpoint", "threads", "data.cache_dir")

@@ -7,14 +7,14 @@ from typing import Literal
 
 import seqae
 from seqae.bundle.density import MIN_SENTENCES, can_fit, fit_density
-from seqae.bundle.folder import add_density
-from seqae.bundle.latent_space import Curve, Similarity, Source, between
+from seqae.bundle.io import add_density
+from seqae.bundle.latent_ops import Curve, Similarity, Source, between
 from seqae.bundle.text_autoencoder import TextAutoencoder, bundle_folder
-from seqae.component import check_range
+from seqae.component import check_range, check_seed
+from seqae.files import check_output
 from seqae.generation import Decoding
-from seqae.tasks.evaluate import read_split
-from seqae.tasks.transform import GREEDY, gather, show, write_out
-from seqae.usage import check_output, check_seed
+from seqae.tasks.encode_decode import GREEDY, gather, show, write_out
+from seqae.tasks.evaluate.command import read_split
 
 TooLong = Literal["error", "truncate"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from seqae.bundle.folder import MAX_JSON_BYTES
+from seqae.bundle.io import MAX_JSON_BYTES
 
 
 def read_config(path: Path, key: str) -> Any:

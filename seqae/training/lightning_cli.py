@@ -24,40 +24,41 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
+from seqae.files import check_output, check_room
 from seqae.model.latents import StochasticLatent
-from seqae.training.callbacks import BundleWriter, RandomState, SampleReconstructions, Throughput
-from seqae.training.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpointing import CheckpointWriter, checkpoints
-from seqae.training.collapse import CollapseMonitor
-from seqae.training.failures import told_in_one_line
-from seqae.training.kernels import check_compiler, set_tf32
-from seqae.training.latent_space import LatentSpaceTables, fit_bundle_density
-from seqae.training.launchers import find_launcher, follow_launcher
-from seqae.training.loggers import GuardedLogger, remembered_run
-from seqae.training.metrics_file import MetricsFile
-from seqae.training.module import AutoencoderModule
-from seqae.training.options import (
-    MONITORED,
-    Command,
-    add_options,
-    check_trainer,
-    make_parser,
-)
-from seqae.training.precision import PRECISIONS, check_precision, precision_plugin
-from seqae.training.preemption import Preemption
-from seqae.training.progress import TrainingProgress
-from seqae.training.resuming import (
+from seqae.training.callbacks.best_bundle import BundleWriter
+from seqae.training.callbacks.collapse import CollapseMonitor
+from seqae.training.callbacks.latent_tables import LatentSpaceTables, fit_bundle_density
+from seqae.training.callbacks.predictions import PredictionWriter
+from seqae.training.callbacks.preemption import Preemption
+from seqae.training.callbacks.progress import TrainingProgress
+from seqae.training.callbacks.random_state import RandomState
+from seqae.training.callbacks.sample_reconstructions import SampleReconstructions
+from seqae.training.callbacks.threads import ThreadTuner
+from seqae.training.callbacks.throughput import Throughput
+from seqae.training.checkpoints.callback import CheckpointWriter, checkpoints
+from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
+from seqae.training.checkpoints.resume import (
     check_changes,
     check_checkpoint,
     find_run,
     read_config,
     run_of_folder,
 )
-from seqae.training.run_folder import PredictionWriter, RunFolder, check_run_dir
-from seqae.training.storage import check_room
-from seqae.training.strategy import check_shards_precision, check_strategy
-from seqae.training.threads import ThreadTuner
-from seqae.usage import check_output
+from seqae.training.cli_options import MONITORED, Command, add_options, check_trainer, make_parser
+from seqae.training.distributed.failures import told_in_one_line
+from seqae.training.distributed.fsdp import check_shards_precision, check_strategy
+from seqae.training.distributed.launchers import find_launcher, follow_launcher
+from seqae.training.loggers import GuardedLogger, MetricsFile, remembered_run
+from seqae.training.module import AutoencoderModule
+from seqae.training.precision import (
+    PRECISIONS,
+    check_compiler,
+    check_precision,
+    precision_plugin,
+    set_tf32,
+)
+from seqae.training.run_folder import RunFolder, check_run_dir
 
 log = logging.getLogger(__name__)
 

@@ -15,19 +15,17 @@ from torchmetrics import SumMetric
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import check_choice, check_range
-from seqae.data.builtin import Split
 from seqae.data.datamodule import TextDataModule
+from seqae.data.split import Split
 from seqae.generation import greedy
-from seqae.metrics.reconstruction import ReconstructionMetric
+from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.vector_quantised import VectorQuantisedLatent
+from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
-from seqae.training.finite import not_finite
-from seqae.training.loss_check import LossCheck
+from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
+from seqae.training.finite import LossCheck, not_finite
 from seqae.training.micro_batches import MicroBatches
 from seqae.training.schedule import Decay, Schedule, go_on, learning_rate_factor
-from seqae.training.sharding import Trained, drawing_weights, shard, whole
-from seqae.training.strategy import ShardedStrategy
 
 # Beside the objective's keys.
 TOKENS = "number of target tokens"

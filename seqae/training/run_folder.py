@@ -12,15 +12,12 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities import rank_zero_only
 
-from seqae.training.checkpointing import LAST
-from seqae.training.loggers import remember_run
-from seqae.training.metrics_file import MetricsFile
-from seqae.training.module import AutoencoderModule
-from seqae.training.preemption import Preempted
-from seqae.training.storage import write_text
+from seqae.files import write_text
+from seqae.training.callbacks.preemption import Preempted
+from seqae.training.checkpoints.callback import LAST
+from seqae.training.loggers import MetricsFile, remember_run
 
 UNFINISHED = ".config.yaml.unfinished"
 LOCK = ".lock"
@@ -159,39 +156,6 @@ class RunFolder(Callback):
                 logger.log_hyperparams(self.config)
         if trainer.is_global_zero:
             remember_run(trainer, self.folder)
-
-
-class PredictionWriter(BasePredictionWriter):
-    """Write predictions as JSON lines, in the order of the corpus.
-
-    Args:
-        path: the file; on several processes each writes its own, `NAME.RANK`.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__("epoch")
-        self.path = Path(path)
-
-    def write_on_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
-    ) -> None:
-        """Write them all."""
-        assert isinstance(pl_module, AutoencoderModule)
-        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
-        rows = [
-            {"index": int(index), **row}
-            for indices, batch in batches
-            for index, row in zip(indices, batch, strict=True)
-        ]
-        rows.sort(key=lambda row: row["index"])
-        ranks = trainer.world_size > 1
-        path = (
-            self.path.with_name(f"{self.path.name}.{trainer.global_rank}") if ranks else self.path
-        )
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        if trainer.is_global_zero:
-            print(f"{len(rows):,} predictions: {path}")
 
 
 def check_run_dir(folder: Path, resuming: bool) -> None:

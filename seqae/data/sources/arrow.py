@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from seqae.data.sources.files import one_line, quote, refusal
-from seqae.data.sources.opening import ExpansionLimit, check_unchanged, damage, open_seekable
+from seqae.data.sources.compression import ExpansionLimit, check_unchanged, damage, open_seekable
+from seqae.data.sources.discovery import one_line, quote, refusal
 from seqae.data.sources.reader import MOST_NAMES, Reader
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
 

@@ -22,7 +22,8 @@ from typing import Any, final
 
 import pyarrow as pa
 
-from seqae.data.sources.files import quote
+from seqae.data.sources.base import READER_VERSION, Part, Source
+from seqae.data.sources.discovery import quote
 from seqae.data.sources.hub_readers import (
     CachedReader,
     HubPlace,
@@ -35,7 +36,6 @@ from seqae.data.sources.hub_readers import (
 )
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
-from seqae.data.sources.source import READER_VERSION, Part, Source
 
 NAME = re.compile(
     r"hf:(?P<dataset>[\w.-]+(?:/[\w.-]+)?)"

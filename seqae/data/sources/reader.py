@@ -8,17 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
 
-from seqae.data.sources.files import SourceFile, quote
+from seqae.data.sources.compression import open_file
+from seqae.data.sources.discovery import SourceFile, quote
 from seqae.data.sources.lines import Stretch, newlines_only, read_stretches
-from seqae.data.sources.opening import open_file
-from seqae.data.sources.records import (
-    NOT_UTF8,
-    TOO_LONG,
-    Block,
-    Counts,
-    Position,
-    ReadOptions,
-)
+from seqae.data.sources.records import NOT_UTF8, TOO_LONG, Block, Counts, Position, ReadOptions
 
 # Larger blocks measured no faster, and this one is still short of a line cap.
 BLOCK_BYTES = 1 << 18

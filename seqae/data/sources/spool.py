@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from seqae.data.sources.files import SourceFile, find_files, refusal
-from seqae.data.sources.source import READER_VERSION, FileSource, Source
+from seqae.data.sources.base import READER_VERSION, Source
+from seqae.data.sources.discovery import SourceFile, find_files, refusal
+from seqae.data.sources.file_source import FileSource
 
 COPIED_BYTES = 1 << 20  # at a time
 

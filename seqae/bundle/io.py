@@ -1,0 +1,413 @@
+"""The bundle: a folder to share. JSON, safetensors, a model card; no pickle, no path, no code.
+
+    config.json        how to build the model, and the sizes it was built for
+    model.safetensors  its weights
+    tokenizer.json     text to token ids and back
+    metrics.json       what was measured on it
+    training.json      how it was trained: the resolved configuration, steps, tokens
+    environment.json   the versions that wrote it
+    selftest.json      sentences and what the model writes back: `check` tries them again
+    README.md          the model card
+    density.safetensors  a density of the training latents, to sample from; may be missing
+    MANIFEST.sha256    a hash of each of the above
+
+The folder is written beside its place and takes it when it is whole. A density that is fitted later
+takes its place alone, then the manifest: what else lies in the folder stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from seqae.bundle.card import model_card
+from seqae.bundle.density import DENSITY, Density, density_to_bytes
+from seqae.bundle.weights import read_weights, weights_to_bytes
+from seqae.data.cleaning import Normalization
+from seqae.data.tokenizers import Tokenizer
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.version import __version__
+
+FORMAT = 1
+FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "metrics.json",
+    "training.json",
+    "environment.json",
+    "selftest.json",
+    "README.md",
+)
+MANIFEST = "MANIFEST.sha256"
+CONFIG_KEYS = (
+    "format",
+    "autoencoder",
+    "tokenizer",
+    "tokenizer_sha256",
+    "vocabulary",
+    "max_length",
+    "normalization",
+)
+# Parsed JSON takes some 30 times its size. tokenizer.json has caps of its own.
+MAX_JSON_BYTES = 2**22
+MAX_SELFTEST = 64  # sentences that `check` tries again
+
+
+def write_bundle(
+    folder: Path,
+    autoencoder: SequenceAutoencoder,
+    tokenizer: Tokenizer,
+    metrics: Mapping[str, float],
+    training: Mapping[str, Any],
+    selftest: list[dict[str, str]],
+    normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
+) -> None:
+    """Write a bundle, in place of the one that may be there.
+
+    Args:
+        folder: where; its parent exists.
+        autoencoder: a built model.
+        tokenizer: the trained tokenizer that it was built for.
+        metrics: what was measured, by log key.
+        training: how it was trained; plain data.
+        selftest: `{"text": ..., "reconstruction": ...}` of a few sentences.
+        normalization: how the text was written that it was trained on.
+
+    Raises:
+        ValueError: if a weight is not finite.
+    """
+    assert autoencoder.vocabulary is not None
+    config = {
+        "format": FORMAT,
+        "autoencoder": autoencoder.config(),
+        "tokenizer": tokenizer.config(),
+        "tokenizer_sha256": tokenizer.fingerprint,
+        "vocabulary": asdict(autoencoder.vocabulary),
+        "max_length": autoencoder.max_length,
+        "normalization": asdict(normalization),
+    }
+    contents = {
+        "config.json": _to_json(config),
+        "model.safetensors": weights_to_bytes(autoencoder.state_dict()),
+        "tokenizer.json": tokenizer.to_json().encode(),
+        "metrics.json": _to_json(dict(metrics)),
+        "training.json": _to_json(dict(training)),
+        "environment.json": _to_json(environment()),
+        "selftest.json": _to_json(selftest),
+        "README.md": model_card(config, metrics, training, selftest).encode(),
+    }
+    _replace_folder(folder, contents)
+
+
+def restore_bundle(folder: Path) -> None:
+    """Put back the bundle that a process which was killed had moved away, and clear what it left.
+
+    Args:
+        folder: the bundle's; it need not be there.
+    """
+    folder, new, old = _places(folder)
+    if old.exists() and not folder.exists():  # it was killed between two renames
+        old.rename(folder)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
+def add_density(folder: Path, density: Density) -> None:
+    """Put a density into a bundle, in place of the one that may be there, whole or not.
+
+    Killed between its two files, it leaves a bundle that is refused; called again, it mends it.
+
+    Raises:
+        ValueError: if the folder is no bundle, or not whole but for its density.
+        OSError: if it cannot be written; the bundle is then as it was, or has the new one.
+    """
+    digests = _check_manifest(folder, with_density=False)
+    data, path, kept = density_to_bytes(density), folder / DENSITY, folder / f".{DENSITY}.old"
+    kept.unlink(missing_ok=True)  # of a process that was killed
+    if path.exists():
+        os.link(path, kept)  # which needs no room to be put back
+    manifest = _manifest({**digests, DENSITY: _hash(data)})
+    try:
+        _replace_file(path, data)
+        _replace_file(folder / MANIFEST, manifest)
+    except OSError:
+        # What fails behind the last rename takes nothing back: both are in their places.
+        if (folder / MANIFEST).read_bytes() != manifest:
+            if kept.exists():
+                os.replace(kept, path)
+            else:
+                path.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
+        raise
+    kept.unlink(missing_ok=True)
+
+
+def read_bundle(
+    folder: Path, with_density: bool = True
+) -> tuple[SequenceAutoencoder, Tokenizer, Normalization, dict[str, Any]]:
+    """Read a bundle that anybody may have written.
+
+    Nothing in it is run or imported; every file is checked before it is used.
+
+    Args:
+        folder: the bundle.
+        with_density: whether the density, if there is one, must be what the manifest says.
+
+    Returns:
+        The model, in evaluation mode; its tokenizer; how text is written for it; and the other
+        JSON files by name without ending (`metrics`, `training`, `selftest`).
+
+    Raises:
+        ValueError: if it is not a bundle, or not whole, or its parts do not belong together.
+    """
+    _check_manifest(folder, with_density)
+    config = _read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        found = config.get("format") if isinstance(config, dict) else config
+        raise ValueError(
+            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {found!r} instead. "
+            f"Use the version of seqae that wrote it."
+        )
+    if wrong := sorted(set(config) ^ set(CONFIG_KEYS)):
+        raise ValueError(
+            f"`{wrong[0][:80]}` in {folder / 'config.json'} is missing or unknown: it must have "
+            f"{', '.join(CONFIG_KEYS)} and no more. Get the bundle again."
+        )
+    tokenizer = Tokenizer.load(folder / "tokenizer.json", config["tokenizer"])
+    if config["tokenizer_sha256"] != tokenizer.fingerprint:
+        raise ValueError(
+            f"`tokenizer_sha256` in {folder / 'config.json'} must be the hash of tokenizer.json, "
+            f"but it is another. The tokenizer and the weights do not belong together."
+        )
+    if asdict(tokenizer.vocabulary) != config["vocabulary"]:
+        raise ValueError(
+            f"`vocabulary` in {folder / 'config.json'} must be that of its tokenizer, "
+            f"{asdict(tokenizer.vocabulary)}, but it is another. The tokenizer and the weights do "
+            f"not belong together."
+        )
+    normalization = _read_normalization(config["normalization"])
+    autoencoder = SequenceAutoencoder.from_config(config["autoencoder"])
+    max_length = config["max_length"]
+    if type(max_length) is not int:
+        raise ValueError(f"`max_length` must be a whole number, but it is {max_length!r} instead.")
+    # Shapes without memory, whatever sizes the file asks for.
+    with torch.device("meta"), _WithoutInit():
+        autoencoder.build(tokenizer.vocabulary, max_length)
+    weights = read_weights(folder / "model.safetensors", autoencoder.state_dict())
+    autoencoder.load_state_dict(weights, assign=True)
+    details = {
+        name: _read_json(folder / f"{name}.json") for name in ("metrics", "training", "selftest")
+    }
+    _check_details(folder, details)
+    return autoencoder.eval(), tokenizer, normalization, details
+
+
+def _read_normalization(told: Any) -> Normalization:
+    names = {field.name for field in fields(Normalization)}
+    forms = (None, "NFC", "NFD", "NFKC", "NFKD")
+    if (
+        not isinstance(told, dict)
+        or set(told) != names
+        or told["unicode_form"] not in forms
+        or not {type(told[name]) for name in names - {"unicode_form"}} == {bool}
+    ):
+        raise ValueError(
+            f"`normalization` in config.json must be {asdict(Normalization())} or the like, but it "
+            f"is {str(told)[:200]} instead. Get the bundle again."
+        )
+    return Normalization(**told)
+
+
+class _WithoutInit(TorchFunctionMode):
+    """Draw no weights where they are about to be read.
+
+    Drawing normal numbers on the meta device imports torch's compiler, which takes 1.4 seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def environment() -> dict[str, str]:
+    """The versions of what the result depends on."""
+    versions = {"python": platform.python_version(), "seqae": __version__}
+    for package in ("torch", "lightning", "tokenizers", "safetensors", "numpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _check_details(folder: Path, details: dict[str, Any]) -> None:
+    selftest = details["selftest"]
+    is_selftest = (
+        isinstance(selftest, list)
+        and len(selftest) <= MAX_SELFTEST
+        and all(
+            isinstance(row, dict)
+            and set(row) == {"text", "reconstruction"}
+            and all(isinstance(text, str) for text in row.values())
+            for row in selftest
+        )
+    )
+    for name, is_right in (
+        ("selftest", is_selftest),
+        ("training", isinstance(details["training"], dict)),
+        ("metrics", isinstance(details["metrics"], dict)),
+    ):
+        if not is_right:
+            raise ValueError(
+                f"`{name}.json` in {folder} is not of the form that seqae writes. "
+                f"Get the bundle again."
+            )
+
+
+def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
+    """The hash of each file, of which none was changed; without the density on request."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"`model` must be the folder of a bundle or of a run, but there is no folder {folder}. "
+            f"Check the path."
+        )
+    names = [*FILES, *([DENSITY] if with_density and (folder / DENSITY).exists() else [])]
+    for name in (*names, MANIFEST):
+        path = folder / name
+        if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
+            raise ValueError(
+                f"`model` must be the folder of a bundle or of a run that has one, but {folder} "
+                f"has no file {name}. Check the path, or get the bundle again."
+            )
+    expected = {name: _hash_file(folder / name) for name in names}
+    listed: dict[str, str] = {}
+    text = _read_capped(folder / MANIFEST).decode("utf-8", "replace")
+    for line in text.split("\n")[:-1]:
+        digest, _, name = line.partition("  ")
+        listed[name] = digest
+    if not with_density:
+        listed.pop(DENSITY, None)
+    anew = f"Get the bundle again, or fit its density anew: `seqae density {folder} --input FILE`."
+    if set(listed) != set(expected):
+        is_density = set(listed) ^ set(expected) == {DENSITY}
+        raise ValueError(
+            f"`{MANIFEST}` in {folder} must list the files that the bundle has, but it lists "
+            f"others. {anew if is_density else 'Get the bundle again.'}"
+        )
+    for name, digest in expected.items():
+        if listed[name] != digest:
+            raise ValueError(
+                f"`{name}` in {folder} is not what {MANIFEST} says: it was changed or damaged. "
+                f"{anew if name == DENSITY else 'Get the bundle again.'}"
+            )
+    return expected
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def _read_capped(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise ValueError(f"{path} must be at most {MAX_JSON_BYTES:,} bytes, but it has {size:,}.")
+    return path.read_bytes()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_capped(path))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON, but: {error}. Get the bundle again.") from error
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _manifest(digests: Mapping[str, str]) -> bytes:
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    """Write a file beside its place, and let it take it."""
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)  # left over; or a stranger's link, which is not followed
+    try:
+        _write_file(new, data)
+        os.replace(new, path)
+        _sync_folder(path.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files and their manifest beside the folder, and let them take its place."""
+    digests = {name: _hash(data) for name, data in contents.items()}
+    contents = {**contents, MANIFEST: _manifest(digests)}
+    restore_bundle(folder)
+    folder, new, old = _places(folder)
+    try:
+        new.mkdir()
+        for name, data in contents.items():
+            _write_file(new / name, data)
+        _sync_folder(new)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        _sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _places(folder: Path) -> tuple[Path, Path, Path]:
+    """A bundle's folder, and where the next and the last one are while it is replaced."""
+    folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
+    return folder, folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until a folder's list of names is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

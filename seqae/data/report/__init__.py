@@ -1,0 +1,1 @@
+"""The data report: what was read, kept and dropped, and what stands out in the corpora."""

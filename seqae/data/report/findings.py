@@ -1,0 +1,172 @@
+"""What stands out in a data report: what is so, why it matters, and which option changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from seqae.data.cleaning import TOO_MANY_CHARACTERS, TOO_SHORT
+from seqae.data.preprocessing import TRUNCATED
+from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
+from seqae.terminal import visible
+
+# From which share on it is worth a word. Leakage always is.
+UNKNOWN_SHARE = 0.01
+DROPPED_SHARE = 0.01
+TRUNCATED_SHARE = 0.01
+REPEATED_SHARE = 0.01
+UNUSED_SHARE = 0.25
+LARGE_VOCABULARY = 1000  # of a smaller one, such as the 256 bytes, much is always unused
+ONE_TOKEN = 3  # with bos and eos
+DOCUMENT_TOKENS = 200  # if half of the sentences are longer, they are hardly sentences
+
+RECORD_REMEDIES = {
+    TOO_LONG: "Raise `data.reading.max_line_bytes` if such long lines are text.",
+    NOT_UTF8: "`data.reading.errors: strict` says where it is not UTF-8, `replace` keeps it.",
+    NO_TEXT: "Look whether `data.reading.column` is the right one.",
+    MALFORMED: "`data.reading.errors: strict` says where they are malformed.",
+}
+SENTENCE_REMEDIES = {
+    TOO_LONG: "Raise `data.max_length`, or set `data.too_long` to truncate or split.",
+    TOO_SHORT: "Lower `data.cleaning.min_characters` to keep the short ones.",
+    TOO_MANY_CHARACTERS: "Raise `data.cleaning.max_characters` to keep the long ones.",
+}
+
+Finding = tuple[str, list[str]]  # what is said, and examples
+
+
+def find(report: Mapping[str, Any]) -> Iterator[Finding]:
+    """Say what stands out, the most serious first.
+
+    Args:
+        report: what `measure` gave, with what `prepare` adds to it.
+    """
+    yield from _leakage(report)
+    yield from _unknown(report)
+    for source in report["sources"]:
+        yield from _dropped(source)
+        yield from _truncated(source, report["settings"])
+    for name, split in report["splits"].items():
+        yield from _too_long(name, split)
+        yield from _repeated(name, split)
+    yield from _documents(report)
+    yield from _single_tokens(report)
+    yield from _unused(report)
+
+
+def percent(share: float) -> str:
+    """A share for people: never 0% of what is there, nor 100% where some is missing."""
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+
+
+def _leakage(report: Mapping[str, Any]) -> Iterator[Finding]:
+    for pair, shared in report["overlaps"].items():
+        first, second = pair.split("/")
+        if shared["distinct"]:
+            total = report["splits"][second]["sentences"]
+            yield (
+                f"Leakage: {percent(shared[second] / total)} of the sentences of {second} "
+                f"({shared[second]:,}) stand in {first}, too, so that figures on {second} come "
+                f"out too good. `data.cleaning.deduplicate: true` takes them out of {first}.",
+                shared["examples"],
+            )
+
+
+def _unknown(report: Mapping[str, Any]) -> Iterator[Finding]:
+    sides = dict(report["splits"])
+    sides |= {f"the targets of {k}": v["target"] for k, v in sides.items() if "target" in v}
+    for name, side in sides.items():
+        if side["unknown_share"] >= UNKNOWN_SHARE:
+            sentences = percent(side["sentences_with_unknown"] / side["sentences"])
+            yield (
+                f"{percent(side['unknown_share'])} of the tokens of {name} are unknown to the "
+                f"tokenizer, in {sentences} of the sentences, none of which can be written as "
+                f"they are. Train the tokenizer on text like this, with a larger `vocab_size`; or "
+                f"take BPETokenizer, which knows all text.",
+                [],
+            )
+
+
+def _dropped(source: Mapping[str, Any]) -> Iterator[Finding]:
+    for unit, remedies in (("records", RECORD_REMEDIES), ("sentences", SENTENCE_REMEDIES)):
+        counts = source[unit]
+        dropped = {reason: n for reason, n in counts["dropped"].items() if reason != BLANK}
+        if sum(dropped.values()) >= DROPPED_SHARE * max(1, counts["read"]):
+            share = percent(sum(dropped.values()) / counts["read"])
+            told = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+            ways = " ".join(remedies[reason] for reason in dropped if reason in remedies)
+            name = visible(source["name"])
+            yield f"{share} of the {unit} of {name} were dropped: {told}. {ways}", []
+
+
+def _truncated(source: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
+    count, kept = source["altered"].get(TRUNCATED, 0), source["sentences"]["kept"]
+    if count and count >= TRUNCATED_SHARE * kept:
+        yield (
+            f"{percent(count / kept)} of the sentences of {visible(source['name'])} were truncated "
+            f"to {settings['max_length']:,} tokens. Raise `data.max_length`, or set "
+            f"`data.too_long: split` to keep all of their text.",
+            [],
+        )
+
+
+def _too_long(name: str, split: Mapping[str, Any]) -> Iterator[Finding]:
+    """What `seqae data report` adds where a `max_length` is asked about."""
+    if count := split.get("over_max_length", {}).get("sentences"):
+        yield (
+            f"{percent(count / split['sentences'])} of the sentences of {name} ({count:,}) have "
+            f"more than {split['over_max_length']['max_length']:,} tokens, so that training would "
+            f"stop at the first. Raise `data.max_length`, or set `data.too_long` to truncate, "
+            f"drop or split.",
+            [],
+        )
+
+
+def _repeated(name: str, split: Mapping[str, Any]) -> Iterator[Finding]:
+    found = split["repetitions"]
+    if found["repeated"] >= REPEATED_SHARE * split["sentences"]:
+        yield (
+            f"{percent(found['repeated'] / split['sentences'])} of the sentences of {name} "
+            f"({found['repeated']:,}) repeat another one. `data.cleaning.deduplicate: true` keeps "
+            f"one of each. The most frequent:",
+            [f"{row['count']:,} times: {row['text']}" for row in found["most_repeated"]],
+        )
+
+
+def _documents(report: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, split in report["splits"].items():
+        median = split["lengths"]["p50"]
+        # A document that has a summary is one text.
+        is_one = "target" in split or report["settings"]["cleaning"]["split_sentences"]
+        if median > DOCUMENT_TOKENS and not is_one:
+            yield (
+                f"Half of the sentences of {name} have {median:,} tokens or more. If they are "
+                f"documents, `data.cleaning.split_sentences: en` (or de, zh ...) makes sentences "
+                f"of them.",
+                [],
+            )
+
+
+def _single_tokens(report: Mapping[str, Any]) -> Iterator[Finding]:
+    train = report["splits"].get("train")
+    if train and train["lengths"]["p95"] <= ONE_TOKEN:
+        yield (
+            f"Nearly every sentence of train is a single token to the "
+            f"{report['tokenizer']['class_path']}. Where words are not set apart by blanks, as in "
+            f"Chinese, take BPETokenizer or CharacterTokenizer.",
+            [],
+        )
+
+
+def _unused(report: Mapping[str, Any]) -> Iterator[Finding]:
+    size, train = report["tokenizer"]["vocab_size"], report["splits"].get("train")
+    if train and size > LARGE_VOCABULARY and train["vocabulary_used_share"] < 1 - UNUSED_SHARE:
+        yield (
+            f"Only {percent(train['vocabulary_used_share'])} of the vocabulary of {size:,} tokens "
+            f"occur in train. With a smaller `vocab_size` the model is smaller and no worse.",
+            [],
+        )

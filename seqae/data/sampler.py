@@ -1,0 +1,155 @@
+"""Loading: one rank's batches of a plan, in any epoch and after a resume, and their padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.nn.functional import pad
+from torch.utils.data import Dataset, Sampler
+
+from seqae.batch import Batch
+from seqae.component import check_range
+from seqae.data.batching import BatchPlan, Rounding, count_batches, count_steps, deal, plan_batches
+from seqae.data.corpus import TokenizedCorpus
+
+
+class TokenBudgetBatchSampler(Sampler[list[int]]):
+    """Give a DataLoader the batches of one rank; see `plan_batches`.
+
+    An epoch is planned when its first batch is asked for, which is after a DataLoader has forked
+    its workers: none of them holds a plan.
+
+    Args:
+        lengths: (N,) tokens of each sentence, bos and eos counted.
+        batch_tokens: budget of a batch, rows times the padded length.
+        seed: of the order.
+        shuffle: whether each epoch has an order of its own; otherwise, for an evaluation, all have
+            that of epoch 0, in which long and short batches are mixed, so that a part of it is a
+            fair sample. In an evaluation a rank may have no batch of its own in the last step,
+            where there are too few sentences: it gets another rank's, see `num_own`.
+        rank: this process's number.
+        world_size: how many processes share the plan.
+        rounding: of rows and padded lengths.
+    """
+
+    def __init__(
+        self,
+        lengths: NDArray[np.int32],
+        batch_tokens: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
+        rounding: Rounding = Rounding(),  # noqa: B008 - it is frozen
+    ) -> None:
+        check_range("data.batch_tokens", batch_tokens, 1, 2**31)
+        self.lengths, self.batch_tokens, self.rounding = lengths, batch_tokens, rounding
+        self.seed, self.shuffle = seed, shuffle
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self._steps_before = self._consumed_before = 0  # in this epoch, by the run that goes on
+        self._batches: int | None = None
+        self._dealt: BatchPlan | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to plan; Lightning calls this at its start."""
+        if self.shuffle and epoch != self.epoch:
+            self.resume(epoch, 0, 0)
+
+    def resume(self, epoch: int, steps: int, consumed: int) -> None:
+        """Go on within an epoch, on any number of ranks: leave out what was consumed in it.
+
+        Args:
+            epoch: the epoch.
+            steps: how many steps were taken in it; they count in `len`, as Lightning counts them.
+            consumed: how many sentences all ranks together have consumed in these.
+        """
+        self.epoch, self._steps_before, self._consumed_before = epoch, steps, consumed
+        self._dealt = None
+
+    def consumed(self, steps: int) -> int:
+        """How many sentences all ranks together have consumed when these steps are taken."""
+        here = (steps - self._steps_before) * self.world_size
+        return self._consumed_before + (int(self._dealing().consumed[here]) if here else 0)
+
+    @property
+    def sampler(self) -> TokenBudgetBatchSampler:
+        """This sampler: Lightning sets the epoch of `batch_sampler.sampler` only."""
+        return self
+
+    def __iter__(self) -> Iterator[list[int]]:
+        dealt = self._dealing()
+        for index in range(self.rank, len(dealt), self.world_size):
+            yield dealt[index].tolist()
+        if not self.shuffle and self.num_own < len(self):
+            yield dealt[0].tolist()
+
+    def __len__(self) -> int:
+        if self._consumed_before:
+            return self._steps_before + len(self._dealing()) // self.world_size
+        if self._batches is None:
+            self._batches = count_batches(self.lengths, self.batch_tokens, self.rounding)
+        if not self.shuffle:
+            return -(-self._batches // self.world_size)
+        return count_steps(self._batches, len(self.lengths), self.world_size)
+
+    @property
+    def num_own(self) -> int:
+        """How many of its batches are this rank's own; those behind them are others'."""
+        return len(range(self.rank, len(self._dealing()), self.world_size))
+
+    def _dealing(self) -> BatchPlan:
+        """What is left of the epoch, dealt to the ranks; planned once."""
+        if self._dealt is None:
+            plan = plan_batches(
+                self.lengths,
+                self.batch_tokens,
+                self.seed,
+                self.epoch,
+                rounding=self.rounding,
+            )
+            if self._consumed_before:
+                plan = plan.after(self._consumed_before)
+            is_short = not self.shuffle and len(self.lengths) < len(self) * self.world_size
+            self._dealt = plan if is_short else deal(plan, self.world_size)
+        return self._dealt
+
+
+@dataclass(frozen=True)
+class RoundedPadding:
+    """Pad gathered batches on, to the rounded length; what a DataLoader calls to collate.
+
+    Attributes:
+        rounding: of padded lengths.
+        pad_id: of the tokenizer.
+    """
+
+    rounding: Rounding
+    pad_id: int
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Pad both sides of paired text."""
+        length = batch.token_ids.shape[1]
+        missing = int(self.rounding.padded(length)) - length
+        if missing:
+            token_ids = pad(batch.token_ids, (0, missing), value=self.pad_id)
+            batch = replace(batch, token_ids=token_ids)
+        return batch if batch.paired is None else replace(batch, paired=self(batch.paired))
+
+
+class PlannedBatches(Dataset[Batch]):
+    """A corpus cut into batches beforehand."""
+
+    def __init__(
+        self, corpus: TokenizedCorpus, rows: Sequence[NDArray[np.int64]], padding: RoundedPadding
+    ) -> None:
+        self.corpus, self.rows, self.padding = corpus, rows, padding
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.padding(self.corpus.__getitems__(self.rows[index].tolist()))

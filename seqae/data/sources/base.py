@@ -1,0 +1,120 @@
+"""From a name to a Source: what there is to read, in parts that can be read on their own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from seqae.data.sources.discovery import STANDARD_INPUT, quote
+from seqae.data.sources.reader import Keys
+from seqae.data.sources.records import Block, BlockReader, Counts, Position, ReadOptions
+
+READER_VERSION = 2  # part of every fingerprint: raise it when the rules of a record change
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a source: all blocks of a reader, or, in turns with other parts, every n-th.
+
+    Attributes:
+        reader: what reads it.
+        turns: how many parts take turns with the blocks.
+        turn: which of these this one is.
+    """
+
+    reader: BlockReader
+    turns: int = 1
+    turn: int = 0
+
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
+        """Read the part, or go on behind the block whose `end` is `start`.
+
+        Raises:
+            ValueError: as Reader.blocks.
+            OSError: as Reader.blocks.
+        """
+        if self.turns == 1:
+            yield from self.reader.blocks(start)
+            return
+        count = start["block"] if start else 0
+        for index, block in enumerate(self.reader.blocks(start and start["at"]), start=count):
+            if index % self.turns == self.turn:
+                yield replace(block, end={"at": block.end, "block": index + 1})
+
+
+class Source(ABC):
+    """Something to read, named by the user; opened by `open_source`.
+
+    Args:
+        name: as the user named it.
+        options: how it is read.
+        keys: what error messages name.
+    """
+
+    def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
+        options.check(keys.section)
+        self.name, self.options, self.keys = name, options, keys
+
+    @property
+    @abstractmethod
+    def can_reread(self) -> bool:
+        """Whether a second pass is possible: not so for standard input and pipes."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str | None:
+        """A key for a cache of what this source gives, or None where it can be read only once."""
+
+    @property
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """What a run's record says of it, as plain data: the revision of a data set, say."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all, in the unit of the blocks' `weight`; None where it is not known."""
+        return None
+
+    @abstractmethod
+    def parts(self, wanted: int = 1) -> list[Part]:
+        """Cut the source into parts; together they give each record once.
+
+        Args:
+            wanted: parts that can be read at the same time. There are at least as many, unless the
+                source can be read only once; a part may be empty. For 1, the parts are its files,
+                in the order of reading.
+        """
+
+    def blocks(self) -> Iterator[Block]:
+        """Read all of it, in order.
+
+        Raises:
+            ValueError: if a record cannot be read and `errors` is strict, or none is kept.
+            OSError: if a file has gone or cannot be read.
+        """
+        counts = Counts()
+        for part in self.parts():
+            for block in part.blocks():
+                counts.add(block.counts)
+                yield block
+        self.check_usable(counts)
+
+    def texts(self) -> Iterator[str]:
+        """The texts of all kept records, in order; raises as `blocks`."""
+        for block in self.blocks():
+            yield from block.texts
+
+    def check_usable(self, counts: Counts) -> None:
+        """Refuse a source of which nothing was kept.
+
+        Raises:
+            ValueError: naming why each record was dropped.
+        """
+        if not counts.kept:
+            shown = STANDARD_INPUT if self.name == "-" else quote(self.name)
+            raise ValueError(
+                f"`{self.keys.source}` must hold text, but there are no usable sentences in "
+                f"{shown}: {counts}. Give at least one record that is not blank and not too long."
+            )

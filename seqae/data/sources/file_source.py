@@ -1,0 +1,119 @@
+"""FileSource: files of any format, found by a name, a folder or a pattern."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from typing import Any
+
+from seqae.data.builtin import BUILTIN_CORPORA
+from seqae.data.sources.base import READER_VERSION, Part, Source
+from seqae.data.sources.csv import CsvReader, TsvReader
+from seqae.data.sources.discovery import SourceFile, find_files, quote
+from seqae.data.sources.jsonl import JsonLinesReader
+from seqae.data.sources.plain_text import TextReader
+from seqae.data.sources.reader import Keys, Reader
+from seqae.data.sources.records import Format, ReadOptions
+
+
+def reader_of(format: Format) -> type[Reader]:
+    """The class of reader for a format."""
+    if format in ("parquet", "arrow"):
+        from seqae.data.sources import arrow
+
+        return arrow.ParquetReader if format == "parquet" else arrow.ArrowReader
+    return READERS[format]
+
+
+READERS: dict[Format, type[Reader]] = {
+    "text": TextReader,
+    "jsonl": JsonLinesReader,
+    "csv": CsvReader,
+    "tsv": TsvReader,
+}
+
+
+class FileSource(Source):
+    """Files: one, those of a folder or a pattern, standard input, a pipe, a built-in corpus.
+
+    What cannot be found or read is refused here, before anything is done.
+
+    Raises:
+        ValueError: if an option is out of range or a file is an archive.
+        FileNotFoundError: if there is no such source, or nothing to read in the folder.
+        PermissionError: if the source may not be read.
+    """
+
+    def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
+        super().__init__(name, options, keys)
+        place, column = split_column(name)
+        if column is not None:
+            self.options = options = replace(options, column=column)
+        files = find_files(place, keys.source, options.format)
+        self.readers = [self._reader_of(file, options, column is not None) for file in files]
+
+    def _reader_of(self, file: SourceFile, options: ReadOptions, has_column: bool) -> Reader:
+        """Make the reader of a file, and refuse columns of what has none."""
+        is_named = options.format == "auto" or file.kind == "builtin"
+        format = file.format if is_named else options.format
+        reader = reader_of(format)(file, options, self.keys)
+        if format == "text" and (has_column or options.target_column is not None):
+            which = "its column" if has_column else f"`{self.keys.section}target_column`"
+            raise ValueError(
+                f"`{self.keys.source}` must have columns where {which} is given, but "
+                f"{quote(file.shown)} is read as text, which has none. Use JSON lines, CSV or "
+                f"Parquet, or set `{self.keys.section}format` if it is one of these."
+            )
+        return reader
+
+    @property
+    def can_reread(self) -> bool:  # noqa: D102
+        return all(reader.file.kind in ("regular", "builtin") for reader in self.readers)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """It changes with the path, size or time of change of any file, and with the options.
+
+        Of a built-in corpus, with its content.
+        """
+        if not self.can_reread:
+            return None
+        files = [
+            [f"builtin:{file.name}", BUILTIN_CORPORA[file.name].sha256]
+            if file.kind == "builtin"
+            else [os.path.abspath(file.name), file.stamp]
+            for file in (reader.file for reader in self.readers)
+        ]
+        told = json.dumps([READER_VERSION, vars(self.options), files])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def record(self) -> dict[str, Any]:  # noqa: D102
+        return {"files": len(self.readers)}
+
+    @property
+    def size(self) -> int | None:  # noqa: D102
+        stamps = [None if reader.file.is_packed else reader.file.stamp for reader in self.readers]
+        return None if None in stamps else sum(stamp[0] for stamp in stamps if stamp)
+
+    def parts(self, wanted: int = 1) -> list[Part]:  # noqa: D102
+        if wanted <= len(self.readers) or not self.can_reread:
+            return [Part(reader) for reader in self.readers]
+        each = -(-wanted // len(self.readers))
+        parts: list[Part] = []
+        for reader in self.readers:
+            if len(spans := reader.spans(each)) == each:
+                parts += [Part(replace(reader, span=span)) for span in spans]
+            else:
+                parts += [Part(reader, each, turn) for turn in range(each)]
+        return parts
+
+
+def split_column(name: str) -> tuple[str, str | None]:
+    """Split `FILE#COLUMN`, unless a file of the whole name exists."""
+    place, mark, column = name.rpartition("#")
+    if not mark or os.path.lexists(os.path.expanduser(name)):
+        return name, None
+    return place, column

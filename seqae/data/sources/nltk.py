@@ -1,0 +1,291 @@
+"""Corpora of NLTK: the sentences of a corpus reader, their words joined to text again.
+
+    nltk:CORPUS[:CATEGORY_OR_FILE[+CATEGORY_OR_FILE...]]
+
+A file of the corpus is the unit: sentences are counted in it, and parts are made of whole files.
+Nothing is downloaded here; where a corpus is absent, the message says what fetches it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from seqae.data.sources.base import READER_VERSION, Part, Source
+from seqae.data.sources.discovery import quote
+from seqae.data.sources.reader import Keys
+from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
+
+NAME = re.compile(r"nltk:(?P<corpus>\w+)(?::(?P<chosen>[^+]+(?:\+[^+]+)*))?", re.ASCII)
+BLOCK_SENTENCES = 2048
+MOST_SHOWN = 20  # names that a message lists
+
+# Stands for an apostrophe while words are joined; a private character, which is in no text.
+APOSTROPHE = "\ue000"
+# A quotation mark begins a quotation where it comes after one of these.
+BEFORE_QUOTATION = frozenset(["", ",", ":", ";", "--", "(", "``", "`"])
+
+
+@final
+@dataclass(frozen=True)
+class NltkReader:
+    """Some files of a corpus; plain data, so that workers can have a copy.
+
+    Attributes:
+        corpus: its name.
+        files: names of the files, as NLTK has them.
+        keys: what error messages name.
+        max_bytes: longer sentences are dropped.
+    """
+
+    corpus: str
+    files: tuple[str, ...]
+    keys: Keys
+    max_bytes: int
+
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
+        """Read the files, or go on behind the block whose `end` is `start`.
+
+        Raises:
+            OSError: if NLTK cannot read a file.
+        """
+        first, given = (start["file"], start["sentence"]) if start else (0, 0)
+        corpus = load_corpus(self.corpus, self.keys)
+        for index in range(first, len(self.files)):
+            file = self.files[index]
+            sentences = itertools.islice(read_sentences(corpus, file), given, None)
+            while texts := self._take(sentences, file):
+                counts = Counts(len(texts))
+                numbers: Sequence[int] = range(given + 1, given + len(texts) + 1)
+                given += len(texts)
+                is_short = [len(text.encode()) <= self.max_bytes for text in texts]
+                if not all(is_short):
+                    counts.dropped[TOO_LONG] = is_short.count(False)
+                    texts = list(itertools.compress(texts, is_short))
+                    numbers = list(itertools.compress(numbers, is_short))
+                end = {"file": index, "sentence": given}
+                shown = f"nltk:{self.corpus}:{file}"
+                yield Block(shown, texts, numbers, counts, end).stripped()
+            given = 0
+
+    def _take(self, sentences: Iterator[str], file: str) -> list[str]:
+        try:
+            return list(itertools.islice(sentences, BLOCK_SENTENCES))
+        except Exception as error:  # each reader of NLTK fails in its own way
+            raise OSError(
+                f"`{self.keys.source}` must be readable, but reading {file} of NLTK's "
+                f"{self.corpus} failed instead ({type(error).__name__}: {error}). Fetch it again: "
+                f"python -m nltk.downloader --force {self.corpus}"
+            ) from error
+
+
+@final
+class NltkSource(Source):
+    """A corpus of NLTK, or some categories or files of it.
+
+    Raises:
+        ValueError: if the name is wrong, the corpus has no sentences, NLTK is not installed, or
+            paired text is wanted.
+        FileNotFoundError: if the corpus is not on this machine.
+    """
+
+    def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
+        super().__init__(name, options, keys)
+        found = NAME.fullmatch(name)
+        if found is None:
+            raise ValueError(
+                f"`{keys.source}` must be written nltk:CORPUS[:CATEGORY_OR_FILE[+...]], but it is "
+                f"{quote(name)} instead. Write it like nltk:brown:news+romance."
+            )
+        if options.target_column is not None:
+            raise ValueError(
+                f"`{keys.section}target_column` must not be given for a corpus of NLTK, which has "
+                f"no columns, but it is {options.target_column} instead. Leave it out."
+            )
+        self.corpus = found["corpus"]
+        corpus = load_corpus(self.corpus, keys)
+        self.files = self._choose(corpus, found["chosen"])
+        self.stamps = [_stamp(corpus, file) for file in self.files]
+
+    @property
+    def can_reread(self) -> bool:  # noqa: D102
+        return True
+
+    @property
+    def fingerprint(self) -> str:
+        """It changes with the size or time of change of any file, and with the options."""
+        files = list(zip(self.files, self.stamps, strict=True))
+        told = json.dumps([READER_VERSION, vars(self.options), self.corpus, files])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def record(self) -> dict[str, Any]:  # noqa: D102
+        import nltk
+
+        return {"corpus": self.corpus, "files": len(self.files), "nltk": nltk.__version__}
+
+    def parts(self, wanted: int = 1) -> list[Part]:  # noqa: D102
+        most = self.options.max_line_bytes
+        cuts = [len(self.files) * index // wanted for index in range(wanted + 1)]
+        return [
+            Part(NltkReader(self.corpus, self.files[begin:stop], self.keys, most))
+            for begin, stop in zip(cuts, cuts[1:], strict=False)
+        ]
+
+    def _choose(self, corpus: Any, chosen: str | None) -> tuple[str, ...]:
+        """The files that were asked for, in the order of the corpus."""
+        from nltk.corpus.reader.api import CategorizedCorpusReader
+
+        files = corpus.fileids()
+        if chosen is None:
+            return tuple(files)
+        is_sorted = isinstance(corpus, CategorizedCorpusReader)
+        categories = corpus.categories() if is_sorted else []
+        wanted: set[str] = set()
+        for name in chosen.split("+"):
+            if name in categories:
+                wanted.update(corpus.fileids(categories=[name]))
+            elif name in files:
+                wanted.add(name)
+            else:
+                listed = ", ".join([*categories, *files][:MOST_SHOWN])
+                raise ValueError(
+                    f"`{self.keys.source}` must name categories or files of {self.corpus}, but "
+                    f"there is no {quote(name)} instead. Choose of: {listed} ..."
+                )
+        return tuple(file for file in files if file in wanted)
+
+
+def load_corpus(name: str, keys: Keys) -> Any:
+    """Load the CorpusReader of a corpus, and see that it gives sentences.
+
+    Raises:
+        ValueError: if there is no such corpus, it has no sentences, or NLTK is not installed.
+        FileNotFoundError: if it is not on this machine.
+    """
+    try:
+        corpora = importlib.import_module("nltk.corpus")  # the name in `nltk` is a lazy stand-in
+    except ModuleNotFoundError:
+        raise ValueError(
+            f"`{keys.source}` must name something that can be read, but NLTK, which reads "
+            f"nltk:{name}, is not installed instead. Install it: pip install 'seqae[nltk]'"
+        ) from None
+    from nltk.corpus.reader.api import CorpusReader
+    from nltk.corpus.reader.plaintext import PlaintextCorpusReader
+    from nltk.corpus.util import LazyCorpusLoader
+    from nltk.tokenize import PunktTokenizer
+
+    corpus = vars(corpora).get(name)  # not getattr: what is asked for is a stranger's word
+    if not isinstance(corpus, (LazyCorpusLoader, CorpusReader)):
+        raise ValueError(
+            f"`{keys.source}` must name a corpus of NLTK, but there is no {quote(name)} instead. "
+            f"Choose one of https://www.nltk.org/nltk_data, such as brown, gutenberg or reuters."
+        )
+    try:
+        corpus.ensure_loaded()
+        if isinstance(corpus, PlaintextCorpusReader):
+            corpus = copy.copy(corpus)  # for these there is text: it must not be cut into words
+            corpus._word_tokenizer = _NoTokenizer()
+            corpus._sent_tokenizer = corpus._sent_tokenizer or PunktTokenizer()
+    except LookupError as error:
+        raise _absence(name, keys, str(error)) from None
+    if "sents" not in dir(corpus) or not corpus.fileids():
+        raise ValueError(
+            f"`{keys.source}` must name a corpus that has sentences, but {name} has none instead "
+            f"(NLTK reads it by {type(corpus).__name__}). Choose brown, gutenberg or reuters."
+        )
+    return corpus
+
+
+def _absence(name: str, keys: Keys, told: str) -> FileNotFoundError:
+    """Say in one line what NLTK says in twenty: what is missing, where it was looked for."""
+    import nltk.data
+
+    found = re.search(r"nltk\.download\('([\w.-]+)'\)", told)
+    missing = found[1] if found else name
+    first, others = nltk.data.path[0], len(nltk.data.path) - 1
+    return FileNotFoundError(
+        f"`{keys.source}` must be on this machine, but NLTK's {missing} is not in {first} or "
+        f"{others} other folders instead. Get it with: python -m nltk.downloader {missing}"
+    )
+
+
+class _NoTokenizer:
+    """A tokenizer that leaves a sentence whole."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return [text]
+
+
+def _stamp(corpus: Any, file: str) -> tuple[int, int]:
+    """The size and time of change of a file, or of the .zip that it is in."""
+    from nltk.data import ZipFilePathPointer
+
+    where = corpus.abspath(file)
+    is_packed = isinstance(where, ZipFilePathPointer)
+    status = os.stat(where.zipfile.filename if is_packed else where.path)
+    return status.st_size, status.st_mtime_ns
+
+
+def read_sentences(corpus: Any, file: str) -> Iterator[str]:
+    """Read the sentences of a file of a corpus as text."""
+    from nltk.corpus.reader.bracket_parse import BracketParseCorpusReader
+    from nltk.corpus.reader.plaintext import PlaintextCorpusReader
+    from nltk.tokenize.treebank import TreebankWordDetokenizer
+
+    if isinstance(corpus, PlaintextCorpusReader):
+        for sentence in corpus.sents(file):
+            yield " ".join(" ".join(sentence).split())
+        return
+    join = TreebankWordDetokenizer().detokenize
+    if isinstance(corpus, BracketParseCorpusReader):
+        sentences = (
+            [word for word, tag in tagged if tag != "-NONE-"]  # traces, which nobody wrote
+            for tagged in corpus.tagged_sents(file)
+        )
+    else:
+        sentences = corpus.sents(file)
+    for words in sentences:
+        text = join(mend_words(words), convert_parentheses=True)
+        yield text.replace(APOSTROPHE, "'")
+
+
+def mend_words(words: Sequence[str]) -> list[str]:
+    """Undo what corpora do to words and TreebankWordDetokenizer does not undo.
+
+    Brown doubles marks that end a sentence ("? ?"), writes a full stop after an abbreviation that
+    has one, doubles the sign of inches (12'' ''), and has single quotation marks stand alone: those
+    are put to the word that they belong to.
+    """
+    mended: list[str] = []
+    before, prefix, is_open = "", "", False
+    for index, word in enumerate(words):
+        last, before = before, word
+        if word == last and word in ("?", "!", ";", ":"):
+            continue
+        if word == "." and last.endswith(".") and last[0].isalnum():
+            continue
+        if word == "''" and last.endswith("''") and last != word:
+            continue
+        if word in ("'", "`"):
+            # After a word with an s it is rather a genitive.
+            may_open = not last.endswith("s") and "'" in words[index + 1 :]
+            is_open = not is_open and (word == "`" or last in BEFORE_QUOTATION or may_open)
+            if is_open or not mended:
+                prefix = APOSTROPHE
+            else:
+                mended[-1] += APOSTROPHE
+            continue
+        mended.append(prefix + word)
+        prefix = ""
+    if prefix:
+        mended.append(prefix)
+    return mended

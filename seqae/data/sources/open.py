@@ -1,0 +1,46 @@
+"""Open a source by the name that the user gives it."""
+
+from __future__ import annotations
+
+from seqae.data.sources.base import Source
+from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.reader import Keys
+from seqae.data.sources.records import ReadOptions
+
+
+def open_source(
+    name: str,
+    key: str,
+    options: ReadOptions | None = None,
+    section: str = "",
+    revision: str | None = None,
+) -> Source:
+    """Find what the user means.
+
+    A bare word that names a built-in corpus means that corpus; a file of the same name is written
+    with its folder or suffix (`./hsk`, `hsk.txt`). `-` is standard input.
+
+    Args:
+        name: a file, a folder, a pattern (`*.txt`), `-`, the name of a built-in corpus,
+            `hf:OWNER/NAME` or `nltk:CORPUS`; a file, folder or pattern may name its column,
+            `FILE#COLUMN`.
+        key: the configuration key that holds `name`; error messages begin with it.
+        options: how it is read.
+        section: what the keys of the options begin with in the configuration.
+        revision: commit of a data set of the hub, whatever its name says; others have none.
+
+    Raises:
+        ValueError: if an option is out of range or a file is an archive.
+        FileNotFoundError: if there is no such source, or nothing to read in the folder.
+        PermissionError: if the source may not be read.
+    """
+    options, keys = options or ReadOptions(), Keys(key, section)
+    if name.startswith("hf:"):
+        from seqae.data.sources.hub import HubSource
+
+        return HubSource(name, options, keys, revision)
+    if name.startswith("nltk:"):
+        from seqae.data.sources.nltk import NltkSource
+
+        return NltkSource(name, options, keys)
+    return FileSource(name, options, keys)

@@ -1,0 +1,1 @@
+"""Text that is tokenised while training, in shards that ranks and loader workers divide."""

@@ -1,0 +1,428 @@
+"""Tokenizer: the contract of every kind, and all that the kinds share.
+
+A tokenizer turns sentences into rows of ids, `bos ... eos`, and back. It has two states, untrained
+and trained; what it has learnt is a tokenizer.json, whole (tokenizer_file.py).
+
+The process forks where a DataLoader starts its workers. The `tokenizers` library warns in each such
+child once it has used threads, unless TOKENIZERS_PARALLELISM is set, because a child that used them
+again would hang. So importing this module arranges that the variable, if the user has not set it,
+is `false` in every forked child; the parent's own environment stays as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import reprlib
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers as hf
+from tokenizers import models, trainers
+from torch import Tensor
+
+from seqae.batch import Vocabulary
+from seqae.component import Component
+from seqae.data.tokenizers import json_format as tokenizer_file
+from seqae.data.tokenizers.json_format import SPECIAL_TOKENS
+from seqae.data.tokenizers.word_cache import CUT, Lengths, PieceTable
+
+T = TypeVar("T", bound="Tokenizer")
+Ids = npt.NDArray[np.uint16 | np.int32]
+
+# Texts encoded at a time. Their pieces stay in the processor's cache: with 8192, BPE of `speeches`
+# took 1.6 times as long where all pieces were known, 1.2 times where none was (measured).
+CHUNK = 1024
+
+
+class Tokenizer(Component):
+    """Text to token ids and back.
+
+    A kind is a subclass that says what it learns (`_learn`), what of that a file may hold
+    (`_check`), the fixed sections of its tokenizer.json (`_layout`) and how pieces become text
+    (`_join`).
+    """
+
+    # What stands in decoded text for a token that the tokenizer did not know.
+    unk_text: ClassVar[str] = "\ufffd"
+    # The keys of `model` in tokenizer.json that hold what was learnt.
+    learned_keys: ClassVar[tuple[str, ...]] = ("vocab",)
+    # The blanks in text at which a word begins, whatever stands before and behind them.
+    _cut_at: ClassVar[re.Pattern[str]] = CUT
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self._arguments = arguments
+        self._learned: dict[str, Any] | None = None
+        self._tokens: list[str] = []
+        self._vocabulary: Vocabulary | None = None
+        self._hf: hf.Tokenizer | None = None
+        self._tables: list[PieceTable] = []  # none or one
+
+    def config(self) -> dict[str, Any]:
+        """Say how this tokenizer was built: its arguments, not what it has learnt.
+
+        The argument `vocab_size` is what was asked for, the property what training found.
+        """
+        return {"class_path": type(self).__name__, "init_args": dict(self._arguments)}
+
+    # Training
+
+    def train(self, sentences: Iterable[str]) -> None:
+        """Learn the vocabulary; the same sentences always give the same tokenizer.json.
+
+        Args:
+            sentences: read once, one at a time; memory grows with the number of different words.
+
+        Raises:
+            ValueError: if an item is no text, holds a lone surrogate, or there is no text at all.
+        """
+        if isinstance(sentences, str):
+            raise ValueError(
+                "`sentences` must be a list or iterator of texts, but it is one text instead. "
+                "Put it in a list."
+            )
+        self._adopt(self._learn(_check_training_texts(sentences)))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has a vocabulary, by training or from a file."""
+        return self._learned is not None
+
+    # Vocabulary
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The size and the special ids: all that a model needs to know."""
+        self._require_trained()
+        assert self._vocabulary is not None
+        return self._vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, V; the ids are 0 ... V-1."""
+        return self.vocabulary.size
+
+    @property
+    def pad_id(self) -> int:
+        """Id of the token that fills a row of a batch; 0 unless the vocabulary was imported."""
+        return self.vocabulary.pad_id
+
+    @property
+    def unk_id(self) -> int:
+        """Id of the token for what is not in the vocabulary; 1 unless it was imported."""
+        return self.vocabulary.unk_id
+
+    @property
+    def bos_id(self) -> int:
+        """Id of the token before each sentence; 2 unless the vocabulary was imported."""
+        return self.vocabulary.bos_id
+
+    @property
+    def eos_id(self) -> int:
+        """Id of the token after each sentence; 3 unless the vocabulary was imported."""
+        return self.vocabulary.eos_id
+
+    def token_text(self, token_id: int) -> str:
+        """Show one token to a reader: `<eos>` for a special one, else what it decodes to."""
+        token = self._require_trained()[token_id]
+        return token.replace(" ", "") if token in SPECIAL_TOKENS else self._join([token_id])
+
+    # Text to ids and back
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode texts as lists of ids, `bos ... eos` each.
+
+        Raises:
+            ValueError: as `encode_to_arrays`.
+        """
+        ids, lengths = self.encode_to_arrays(texts)
+        flat, ends = ids.tolist(), lengths.cumsum().tolist()
+        return [flat[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
+
+    def encode_to_arrays(self, texts: Sequence[str]) -> tuple[Ids, Lengths]:
+        """Encode texts into one flat array, with no Python object per token left behind.
+
+        Args:
+            texts: each becomes `bos ... eos`; nothing is truncated.
+
+        Returns:
+            ids: (sum of lengths,) uint16, or int32 where V > 65,536.
+            lengths: (number of texts,) int64, tokens of each text, bos and eos counted.
+
+        Raises:
+            ValueError: if the tokenizer is not trained, or a text is no text or holds a lone
+                surrogate.
+        """
+        self._require_trained()
+        if isinstance(texts, str):
+            raise ValueError(
+                "`texts` must be a list of texts, but it is one text instead. Put it in a list."
+            )
+        for index, text in enumerate(texts):
+            check_text("texts", index, text)
+        bodies, lengths = self._encode_bodies(texts)
+        lengths += 2
+        ends = lengths.cumsum()
+        ids = np.empty(int(lengths.sum()), self._id_type())
+        is_body = np.ones(len(ids), dtype=bool)
+        is_body[ends - 1] = is_body[ends - lengths] = False
+        ids[ends - lengths], ids[ends - 1], ids[is_body] = self.bos_id, self.eos_id, bodies
+        return ids, lengths
+
+    def decode(
+        self, batch: Sequence[Sequence[int]] | Tensor | npt.NDArray[np.integer[Any]]
+    ) -> list[str]:
+        """Decode rows of ids: up to the first eos, without pad and bos.
+
+        Args:
+            batch: (B, T) integer tensor or array, or B rows of any length.
+
+        Returns:
+            B texts. Bytes that are no UTF-8 (a model can write such) and unk become U+FFFD; in
+            words, unk becomes `<unk>`.
+
+        Raises:
+            ValueError: if the tokenizer is not trained, or a row holds something else than its ids.
+        """
+        self._require_trained()
+        rows = batch.tolist() if isinstance(batch, Tensor) else batch
+        return [self._join(self._content(row, index)) for index, row in enumerate(rows)]
+
+    # Files
+
+    def to_json(self) -> str:
+        """Write all of it as the text of a tokenizer.json: canonical JSON, one line."""
+        return tokenizer_file.to_canonical_json(self._document(self.config()))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_json()` in UTF-8, 64 hex digits: equal for equal tokenizers only."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write a tokenizer.json."""
+        Path(path).write_bytes(self.to_json().encode())
+
+    @classmethod
+    def from_json(cls: type[T], text: str, config: Mapping[str, Any] | None = None) -> T:
+        """Rebuild a tokenizer from `to_json()`; safe for a stranger's text.
+
+        Args:
+            text: all of a tokenizer.json.
+            config: what another file says of this tokenizer, to be held against it.
+
+        Raises:
+            ValueError: if it is not what a tokenizer of ours (of the class that this is called on)
+                would write, but for tokens, merges and scores; or has another config.
+        """
+        document = tokenizer_file.parse_document(text)
+        tokenizer = cls.from_config(tokenizer_file.pick(document, "post_processor", "seqae"))
+        tokenizer._adopt(
+            {key: tokenizer_file.pick(document, "model", key) for key in tokenizer.learned_keys}
+        )
+        skip = {f"model.{key}" for key in tokenizer.learned_keys} | {"post_processor.seqae"}
+        expected = tokenizer._document(tokenizer.config())
+        tokenizer_file.check_same(document, expected, skip=skip)
+        if config is not None and config != tokenizer.config():
+            raise ValueError(
+                f"`tokenizer` must be the one that tokenizer.json holds, {tokenizer.config()}, but "
+                f"it is {reprlib.repr(config)} instead. Put the file and its configuration back "
+                f"together."
+            )
+        return tokenizer
+
+    @classmethod
+    def load(cls: type[T], path: str | Path, config: Mapping[str, Any] | None = None) -> T:
+        """Read a tokenizer.json; safe for a stranger's file.
+
+        Args:
+            path: the file.
+            config: what another file says of this tokenizer, to be held against it.
+
+        Raises:
+            ValueError: as `from_json`, or if the path is no readable file of a sane size.
+        """
+        return cls.from_json(tokenizer_file.read_text(path), config)
+
+    # What a kind says
+
+    @abstractmethod
+    def _learn(self, sentences: Iterator[str]) -> dict[str, Any]:
+        """Learn from sentences what stands under `learned_keys` in the file."""
+
+    @abstractmethod
+    def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        """Check what a file or training says was learnt: the token of each id; canonical form."""
+
+    @abstractmethod
+    def _layout(self) -> dict[str, Any]:
+        """Write the sections that are the same in every file of this kind and configuration."""
+
+    @abstractmethod
+    def _join(self, ids: list[int]) -> str:
+        """Turn ids without pad, bos and eos into text."""
+
+    def _prepare(self) -> None:
+        """Make what encoding and decoding need, once the tokens are known."""
+        try:
+            document = tokenizer_file.to_canonical_json(self._document(None))
+            self._hf = hf.Tokenizer.from_str(document)
+        except Exception as error:  # the library raises plain Exception
+            raise ValueError(
+                f"`tokenizer` must be one that the tokenizers library accepts, but it says "
+                f"{str(error)!r} instead. Use a file that seqae wrote, unchanged."
+            ) from error
+
+    def _encode_bodies(self, texts: Sequence[str]) -> tuple[npt.NDArray[Any], Lengths]:
+        """Encode texts without bos and eos: flat ids of any integer type, and lengths."""
+        # Taken out and put back: a second thread, or a process forked meanwhile, makes its own, and
+        # one that an exception left half-done is lost.
+        try:
+            table = self._tables.pop()
+        except IndexError:
+            table = PieceTable(self._encode_apart, self._id_type(), self._cut_at)
+        lengths, bodies = np.empty(len(texts), np.int64), [np.empty(0, self._id_type())]
+        for start in range(0, len(texts), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            ids, lengths[chunk] = table.encode(texts[chunk])
+            bodies.append(ids)
+        self._tables[:] = [table]
+        return np.concatenate(bodies), lengths
+
+    def _encode_apart(self, texts: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
+        """Encode texts, each by itself, with the library: flat ids, and lengths."""
+        assert self._hf is not None
+        # As the words of one text, because an object for each would take longer than the encoding.
+        found = self._hf.encode(texts, is_pretokenized=True, add_special_tokens=False)
+        lengths = np.bincount(np.array(found.word_ids, np.int64), minlength=len(texts))
+        return np.array(found.ids, self._id_type()), lengths
+
+    # Inside
+
+    def _adopt(self, learned: dict[str, Any]) -> None:
+        self._tokens, self._learned = self._check(learned)
+        pad, unk, bos, eos = (self._tokens.index(token) for token in SPECIAL_TOKENS)
+        self._vocabulary = Vocabulary(len(self._tokens), pad, unk, bos, eos)
+        self._tables = []
+        self._prepare()
+
+    def _document(self, component: dict[str, Any] | None) -> dict[str, Any]:
+        tokens = self._require_trained()
+        assert self._learned is not None
+        return tokenizer_file.write_document(self._layout(), self._learned, tokens, component)
+
+    def _require_trained(self) -> list[str]:
+        if self._learned is None:
+            raise ValueError(
+                f"`tokenizer` must be trained before it is used, but this {type(self).__name__} is "
+                f"untrained instead. Call train(sentences), or load a tokenizer.json."
+            )
+        return self._tokens
+
+    def _id_type(self) -> type[np.uint16] | type[np.int32]:
+        return np.uint16 if len(self._tokens) <= 2**16 else np.int32
+
+    def _content(self, row: Any, index: int) -> list[int]:
+        try:
+            ids = np.asarray(row.tolist() if isinstance(row, Tensor) else row)
+        except ValueError:  # lists of unequal length inside
+            ids = np.empty((1, 1), dtype=object)
+        if ids.size == 0:
+            return []
+        if ids.ndim != 1 or ids.dtype.kind not in "iu":
+            raise ValueError(
+                f"`batch` must be rows of integer ids, (B, T), but row {index} is "
+                f"{reprlib.repr(row)} instead. Pass a batch of sentences."
+            )
+        if ids.min() < 0 or ids.max() >= self.vocab_size:
+            raise ValueError(
+                f"`batch` must hold ids from 0 to {self.vocab_size - 1:,}, but row {index} has "
+                f"{ids.min()} to {ids.max()} instead. Use the tokenizer that the model was "
+                f"trained with."
+            )
+        ends = np.flatnonzero(ids == self.eos_id)
+        ids = ids[: ends[0]] if len(ends) else ids
+        content: list[int] = ids[(ids != self.pad_id) & (ids != self.bos_id)].tolist()
+        return content
+
+    # What a pickle or a deepcopy carries: the arguments and what was learnt, no native object.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arguments": self._arguments, "learned": self._learned}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Tokenizer.__init__(self, state["arguments"])
+        if state["learned"] is not None:
+            self._adopt(state["learned"])
+
+
+def check_text(key: str, index: int, text: object) -> str:
+    """Check that an item is text that can be written as UTF-8.
+
+    Raises:
+        ValueError: naming the list and the place in it.
+    """
+    if not isinstance(text, str):
+        raise ValueError(
+            f"`{key}` must be texts, but the item at index {index:,} is a {type(text).__name__} "
+            f"instead. Drop it, or turn it into text."
+        )
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"`{key}` must be Unicode text, but the one at index {index:,} has the lone surrogate "
+            f"{text[error.start]!r} at character {error.start:,} instead. Read the file with "
+            f'errors="replace", or drop the line.'
+        ) from error
+    return text
+
+
+def _check_training_texts(sentences: Iterable[str]) -> Iterator[str]:
+    num_characters = 0
+    for index, sentence in enumerate(sentences):
+        num_characters += len(check_text("sentences", index, sentence))
+        yield sentence
+    if not num_characters:
+        raise ValueError(
+            "`sentences` must hold some text to train on, but there is none instead. Check the "
+            "file and what was filtered from it."
+        )
+
+
+def train_model(
+    layout: dict[str, Any], model: models.Model, trainer: trainers.Trainer, texts: Iterator[str]
+) -> dict[str, Any]:
+    """Train with the library; return the `model` of its file."""
+    empty = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
+    document = {"version": "1.0", "added_tokens": [], **layout, "model": empty}
+    tokenizer = hf.Tokenizer.from_str(json.dumps(document))
+    tokenizer.model = model
+    tokenizer.train_from_iterator(texts, trainer)
+    learned: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
+    return learned
+
+
+_VARIABLE = "TOKENIZERS_PARALLELISM"
+_set_for_fork: list[bool] = []
+
+
+def _before_fork() -> None:
+    _set_for_fork.append(_VARIABLE not in os.environ)
+    os.environ.setdefault(_VARIABLE, "false")
+
+
+def _after_fork_in_parent() -> None:
+    if _set_for_fork.pop():
+        del os.environ[_VARIABLE]
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

@@ -1,0 +1,89 @@
+"""Transformer encoder and decoder: pre-norm blocks between an input layer and pooling or output."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from seqae.model.position_binding import PositionBinding
+
+TransformerPooling = Literal["mean", "first", "attention", "position"]
+
+
+class Pooling(nn.Module, ABC):
+    """Embeddings (B, T, E), states (B, T, H) and mask (B, T) to (B, H), or (B, K, H)."""
+
+    @abstractmethod
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """Pool; what stands in the padding does not matter."""
+
+
+@final
+class MeanPooling(Pooling):
+    """The mean state of the real tokens."""
+
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        total = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+        return total / mask.sum(dim=1, keepdim=True)
+
+
+@final
+class FirstPooling(Pooling):
+    """The state of the first token, bos, which has read all the others."""
+
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        return states[:, 0]
+
+
+@final
+class AttentionPooling(Pooling):
+    """K learned queries read the sentence: pooling by multi-head attention.
+
+    As in the Set Transformer (Lee et al. 2019, arXiv:1810.00825, equation 11) without its
+    feed-forward part.
+
+    Args:
+        hidden_dim: features of a state, H.
+        num_heads: attention heads.
+        num_latents: K.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, num_latents: int) -> None:
+        super().__init__()
+        self.num_heads, self.num_latents = num_heads, num_latents
+        self.queries = nn.Parameter(torch.empty(num_latents, hidden_dim))
+        nn.init.normal_(self.queries)
+        self.projection = nn.Linear(hidden_dim, 2 * hidden_dim, bias=False)
+        self.output = nn.Linear(hidden_dim, hidden_dim)
+
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        rows, steps, size = states.shape
+        parts = self.projection(states).reshape(rows, steps, 2, self.num_heads, -1)
+        key, value = parts.permute(2, 0, 3, 1, 4)
+        query = self.queries.reshape(self.num_latents, self.num_heads, -1).transpose(0, 1)
+        query = query.to(key.dtype).expand(rows, -1, -1, -1)
+        read = nn.functional.scaled_dot_product_attention(query, key, value, mask[:, None, None])
+        pooled: Tensor = self.output(read.transpose(1, 2).reshape(rows, self.num_latents, size))
+        return pooled[:, 0] if self.num_latents == 1 else pooled
+
+
+@final
+class PositionPooling(Pooling):
+    """The sum of state and embedding, mapped and bound to its position; see PositionBinding.
+
+    Args:
+        input_dim: features of embedding and state together.
+        position_dim: size of the sum.
+        max_length: number of positions.
+    """
+
+    def __init__(self, input_dim: int, position_dim: int, max_length: int) -> None:
+        super().__init__()
+        self.bound = nn.Linear(input_dim, position_dim, bias=False)
+        self.positions = PositionBinding(position_dim, max_length)
+
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        return self.positions.bind(self.bound(torch.cat([embedded, states], dim=2)), mask)

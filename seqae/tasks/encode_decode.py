@@ -1,0 +1,268 @@
+"""Texts to latents, latents to texts, and both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+import seqae
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.component import check_seed
+from seqae.data.sources.open import open_source
+from seqae.data.sources.records import Counts
+from seqae.files import check_output
+from seqae.generation import Decoding
+from seqae.terminal import visible
+
+GREEDY = Decoding()
+
+# What a damaged file of latents raises: sizes that cannot be had and nesting without end, too.
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError),
+    pa.ArrowException,
+)
+
+
+def reconstruct(
+    model: str,
+    texts: list[str],
+    input: str | None = None,  # noqa: A002 - the name of the option
+    output: str | None = None,
+    too_long: Literal["error", "truncate"] = "error",
+    seed: int = 0,
+    device: str = "cpu",
+    decoding: Decoding = GREEDY,
+) -> None:
+    """Squeeze sentences into latents and write them back.
+
+    Example:
+        seqae reconstruct runs/seqae/RUN "the cat sat on the mat"
+        seqae reconstruct runs/seqae/RUN - --num_beams 5 --num_return 3 < sentences.txt
+
+    Args:
+        model: a bundle, or the folder of a run.
+        texts: sentences; `-` reads them from standard input, one a line.
+        input: a file of sentences instead, or anything else that `data.train` may name.
+        output: a file for JSON lines with text and reconstruction; by default the reconstructions
+            are printed, one a line. Under `num_return`, each with its log-probability.
+        too_long: what to do with a sentence of more tokens than the model takes.
+        seed: of tokens that are drawn.
+        device: where to compute: cpu, cuda, cuda:1 ...
+        decoding: how latents are written out.
+    """
+    check_output(output, (".jsonl",))
+    check_seed(seed)
+    sentences = gather(texts, input)
+    loaded = seqae.load(model, device)
+    latents, lengths = loaded.encode(sentences, too_long), loaded.lengths(sentences)
+    rows = write_out(loaded, latents, decoding, seed, lengths)
+    told = (
+        {"text": sentence, "reconstruction": row.pop("text"), **row}
+        for sentence, found in zip(sentences, rows, strict=True)
+        for row in found
+    )
+    show(told, "reconstruction", output)
+
+
+def encode(
+    model: str,
+    texts: list[str],
+    input: str | None = None,  # noqa: A002 - the name of the option
+    output: str | None = None,
+    too_long: Literal["error", "truncate"] = "error",
+    device: str = "cpu",
+) -> None:
+    """Squeeze sentences into latents.
+
+    Args:
+        model: a bundle, or the folder of a run.
+        texts: sentences; `-` reads them from standard input, one a line.
+        input: a file of sentences instead, or anything else that `data.train` may name.
+        output: a file: .npy for an array (sentences, Z) of float32, .parquet for columns text and
+            latent, .jsonl for JSON lines; by default JSON lines are printed.
+        too_long: what to do with a sentence of more tokens than the model takes.
+        device: where to compute: cpu, cuda, cuda:1 ...
+    """
+    check_output(output, (".npy", ".parquet", ".jsonl"))
+    sentences = gather(texts, input)
+    latents = seqae.load(model, device).encode(sentences, too_long)
+    if output is not None and output.endswith(".npy"):
+        with Path(output).open("wb") as file:
+            np.save(file, latents)
+    elif output is not None and output.endswith(".parquet"):
+        column = pa.FixedSizeListArray.from_arrays(pa.array(latents.ravel()), latents.shape[1])
+        pq.write_table(pa.table({"text": sentences, "latent": column}), output)
+    else:
+        rows = zip(sentences, latents.tolist(), strict=True)
+        write_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
+
+
+def decode(
+    model: str,
+    latents: str,
+    output: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    decoding: Decoding = GREEDY,
+) -> None:
+    """Write the sentences that latents stand for.
+
+    Example:
+        seqae decode runs/seqae/RUN latents.npy
+        seqae decode runs/seqae/RUN latents.npy --temperature 0.7 --top_p 0.9 --num_return 3
+
+    Args:
+        model: a bundle, or the folder of a run.
+        latents: a file that `seqae encode` wrote (.npy, .parquet, .jsonl), or `-` for JSON lines
+            on standard input.
+        output: a file for JSON lines with the text; by default the texts are printed, one a line.
+            Under `num_return`, each with its log-probability.
+        seed: of tokens that are drawn.
+        device: where to compute: cpu, cuda, cuda:1 ...
+        decoding: how latents are written out.
+    """
+    check_output(output, (".jsonl",))
+    check_seed(seed)
+    rows = write_out(seqae.load(model, device), read_latents(latents), decoding, seed)
+    show((row for found in rows for row in found), "text", output)
+
+
+def write_out(
+    model: TextAutoencoder,
+    latents: NDArray[np.float32],
+    decoding: Decoding,
+    seed: int,
+    lengths: Sequence[int] | None = None,
+) -> list[list[dict[str, Any]]]:
+    """For each latent a row `{"text": ...}`, or `num_return` such rows, with their `score`."""
+    if decoding.num_return == 1:
+        texts = model.tokenizer.decode(model.write(latents, decoding, seed, lengths))
+        return [[{"text": text}] for text in texts]
+    found = model.candidates(latents, decoding, seed, lengths)
+    return [[candidate._asdict() for candidate in candidates] for candidates in found]
+
+
+def show(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> None:
+    """Write rows as JSON lines to a file; or print their text, behind the figure they may have.
+
+    Args:
+        rows: plain data.
+        key: where the text is.
+        output: the file; None prints.
+    """
+    if output is not None:
+        write_lines(output, rows)
+        return
+    for row in rows:
+        _check_finite(row)
+        figure = row.get("score", row.get("similarity"))
+        print("" if figure is None else f"{figure:8.2f}  ", visible(row[key]), sep="")
+
+
+def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list[str]:
+    """Take sentences from the command line, standard input or a file.
+
+    Args:
+        texts: from the command line; `-` alone stands for standard input.
+        source: a file, or whatever `data.train` may name.
+        key: the option that names the file; error messages begin with it.
+
+    Raises:
+        ValueError: if there is none, or they come from two places.
+    """
+    if bool(texts) == (source is not None):
+        raise ValueError(
+            '`texts` or `input` must be given, and not both. Write `"a sentence"`, or `-` for '
+            "standard input, before any options; or `--input FILE`."
+        )
+    if len(texts) > 1 and "-" in texts:
+        raise ValueError(
+            "`texts` must be sentences, or `-` alone for standard input, but `-` stands among "
+            "others. Leave it out, or leave out the others."
+        )
+    if source is None and list(texts) != ["-"]:
+        return list(texts)
+    sentences, counts = [], Counts()
+    for block in open_source(source or "-", key).blocks():
+        sentences += block.texts
+        counts.add(block.counts)
+    if counts.kept < counts.read:
+        print(
+            f"seqae: of the {key}, {counts}; rows of the output are not line numbers",
+            file=sys.stderr,
+        )
+    return sentences
+
+
+def read_latents(source: str) -> NDArray[np.float32]:
+    """Read (n, Z) latents from a file that `encode` wrote, or from JSON lines.
+
+    Raises:
+        ValueError: if the file is not one of these.
+    """
+    path = Path(source)
+    if source != "-" and not path.is_file():
+        raise ValueError(
+            f"`latents` must be a file that `seqae encode` wrote, but there is no {source}. "
+            f"Check the path."
+        )
+    try:
+        if path.suffix == ".npy":
+            with path.open("rb") as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            return np.asarray(array, dtype=np.float32)
+        if path.suffix == ".parquet":
+            column = pq.read_table(path, columns=["latent"])["latent"].to_pylist()
+            return np.asarray(column, dtype=np.float32)
+        # Not `splitlines`: a text may hold U+2028, which ends no line of JSON.
+        lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
+        rows = [json.loads(line)["latent"] for line in lines if line.strip()]
+        latents = np.asarray(rows, dtype=np.float32)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"`latents` must be .npy, .parquet or JSON lines with `latent`, but {source} is not: "
+            f"{type(error).__name__}. Write it with `seqae encode MODEL --output latents.npy`."
+        ) from error
+    if not rows:
+        raise ValueError(
+            f"`latents` must hold a latent or more, but "
+            f"{'standard input' if source == '-' else source} is empty. Write it with "
+            f"`seqae encode MODEL --output latents.npy`."
+        )
+    return latents
+
+
+def write_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:
+    """Write JSON lines to a file, or to standard output.
+
+    Raises:
+        ValueError: if a number is not finite, for which JSON has no word.
+    """
+    lines = (_line(row) for row in rows)
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    with Path(output).open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+
+
+def _line(row: dict[str, Any]) -> str:
+    _check_finite(row)
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _check_finite(row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        if not isinstance(value, str) and not np.isfinite(value).all():
+            raise ValueError(
+                f"`{name}` must be finite, but of {str(row.get('text', ''))[:60]!r} it is not. The "
+                f"model's weights are too large, or its training went astray: take another one."
+            )

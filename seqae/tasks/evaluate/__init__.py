@@ -1,0 +1,1 @@
+"""`seqae evaluate`: groups of metrics beside baselines, as a table and as JSON."""

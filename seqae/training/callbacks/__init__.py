@@ -1,0 +1,1 @@
+"""What runs beside the training: a file for each callback."""

@@ -1,0 +1,45 @@
+"""The folder of a run: made once the data has been found good, and what is written into it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+
+from seqae.training.module import AutoencoderModule
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Write predictions as JSON lines, in the order of the corpus.
+
+    Args:
+        path: the file; on several processes each writes its own, `NAME.RANK`.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__("epoch")
+        self.path = Path(path)
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
+    ) -> None:
+        """Write them all."""
+        assert isinstance(pl_module, AutoencoderModule)
+        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
+        rows = [
+            {"index": int(index), **row}
+            for indices, batch in batches
+            for index, row in zip(indices, batch, strict=True)
+        ]
+        rows.sort(key=lambda row: row["index"])
+        ranks = trainer.world_size > 1
+        path = (
+            self.path.with_name(f"{self.path.name}.{trainer.global_rank}") if ranks else self.path
+        )
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        if trainer.is_global_zero:
+            print(f"{len(rows):,} predictions: {path}")

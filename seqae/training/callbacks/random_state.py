@@ -1,0 +1,58 @@
+"""Callbacks: throughput, sample reconstructions, the bundle of the best model, exact resume."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class RandomState(Callback):
+    """Save the state of every rank's random number generators, and restore it on resume.
+
+    Lightning's checkpoints hold none, so that dropout goes another way after a resume.
+    """
+
+    def __init__(self) -> None:
+        self._restored: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of all ranks; every rank must call this, as Lightning does."""
+        numpy = np.random.get_state()
+        state = {
+            "torch": torch.get_rng_state(),
+            "python": random.getstate(),
+            "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy],
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        states: list[Any] = [state]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            states = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(states, state)
+        return {"ranks": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep them until the first step: what comes before it may draw numbers too."""
+        self._restored = state_dict["ranks"]
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Restore this rank's state, once; on another number of ranks there is none to restore."""
+        if len(self._restored) == trainer.world_size:
+            state = self._restored[trainer.global_rank]
+            torch.set_rng_state(state["torch"])
+            random.setstate(_as_tuple(state["python"]))
+            name, key, *rest = state["numpy"]
+            np.random.set_state((name, np.asarray(key, np.uint32), *rest))
+            if state["cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["cuda"])
+        self._restored = []
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, (list, tuple)) else value

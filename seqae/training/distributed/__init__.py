@@ -1,0 +1,1 @@
+"""Several processes: who starts them, how they end, how they share a model."""
