@@ -34,13 +34,13 @@ from torch import Tensor
 import seqae
 from seqae.batch import Vocabulary
 from seqae.data.builtin import load_builtin
-from seqae.generation import Decoding, generate
+from seqae.generation import DecodingOptions, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
 
 FIXED_STEPS = 60
-BEAM = Decoding(num_beams=5)
+BEAM = DecodingOptions(num_beams=5)
 
 
 class WithLengths:
@@ -116,7 +116,7 @@ def package(
     count: int,
     batch_size: int,
     threads: int,
-    options: Decoding,
+    options: DecodingOptions,
     is_sorted: bool,
 ) -> None:
     """The package's own decoding of all sentences, for ever."""
@@ -156,8 +156,8 @@ def main() -> None:
         common = (source, given.sentences, given.batch_size, given.threads)
         programs = {
             f"fixed, {FIXED_STEPS} steps": Program(fixed, (*common, FIXED_STEPS)),
-            "greedy, unsorted": Program(package, (*common, Decoding(), False)),
-            "greedy": Program(package, (*common, Decoding(), True)),
+            "greedy, unsorted": Program(package, (*common, DecodingOptions(), False)),
+            "greedy": Program(package, (*common, DecodingOptions(), True)),
             "beam 5": Program(package, (*common, BEAM, True)),
         }
         if given.bundle:

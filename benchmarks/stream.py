@@ -29,7 +29,7 @@ from driver import parser, ratios, report, shown
 from text import write_sentences
 
 from seqae.batch import Batch
-from seqae.data.config import DataSettings
+from seqae.data.config import DataConfig
 from seqae.data.corpus import CorpusWriter, TokenizedCorpus
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
@@ -113,7 +113,7 @@ def write(folder: Path, sentences: int) -> None:
 def open_pipeline(folder: Path, kind: str) -> Pipeline:
     names = dict(zip(KINDS, ("text.txt", "text.txt.gz", "files"), strict=True))
     train = (str(folder / names.get(kind, "text.txt")),)
-    settings = DataSettings(train=train, val_percent=0, test_percent=0, max_length=512)
+    settings = DataConfig(train=train, val_percent=0, test_percent=0, max_length=512)
     config = BPETokenizer(vocab_size=8000).config()
     return Pipeline(settings, Tokenizer.load(folder / "tokenizer.json", config))
 

@@ -31,12 +31,12 @@ class Batch:
     Attributes:
         token_ids: (B, T) int64, right-padded, each row `bos ... eos`.
         lengths: (B,) int64, tokens of each row, bos and eos counted.
-        paired: B sentences to write in place of these, for paired text.
+        targets: B sentences to write instead of these, for paired text.
     """
 
     token_ids: Tensor
     lengths: Tensor
-    paired: Batch | None = None
+    targets: Batch | None = None
     _num_targets: int | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -45,25 +45,25 @@ class Batch:
         return length_mask(self.lengths, self.token_ids.shape[1])
 
     @property
-    def written(self) -> Batch:
-        """The sentences that are to be written: these, or the paired ones."""
-        return self if self.paired is None else self.paired
+    def target_batch(self) -> Batch:
+        """The sentences to write: `targets` if there are any, else the sentences themselves."""
+        return self if self.targets is None else self.targets
 
     @property
     def decoder_input(self) -> Tensor:
         """(B, T-1) int64: what the decoder reads under teacher forcing."""
-        return self.written.token_ids[:, :-1]
+        return self.target_batch.token_ids[:, :-1]
 
     @property
     def target(self) -> Tensor:
         """(B, T-1) int64: what the decoder is to write, eos included."""
-        return self.written.token_ids[:, 1:]
+        return self.target_batch.token_ids[:, 1:]
 
     @property
     def target_mask(self) -> Tensor:
         """(B, T-1) bool, True where the target is a real token."""
-        written = self.written
-        return length_mask(written.lengths - 1, written.token_ids.shape[1] - 1)
+        targets = self.target_batch
+        return length_mask(targets.lengths - 1, targets.token_ids.shape[1] - 1)
 
     @property
     def target_positions(self) -> Tensor:
@@ -76,7 +76,7 @@ class Batch:
     def num_targets(self) -> int:
         """Tokens that the decoder has to write: what a token-weighted mean divides by."""
         if self._num_targets is None:
-            self._num_targets = int(self.written.lengths.sum()) - len(self)
+            self._num_targets = int(self.target_batch.lengths.sum()) - len(self)
         return self._num_targets
 
     def __len__(self) -> int:
@@ -87,14 +87,14 @@ class Batch:
         return Batch(
             self.token_ids.to(device, non_blocking=non_blocking),
             self.lengths.to(device, non_blocking=non_blocking),
-            None if self.paired is None else self.paired.to(device, non_blocking),
+            None if self.targets is None else self.targets.to(device, non_blocking),
             self.num_targets,  # counted before: to ask a GPU would wait for it
         )
 
     def pin_memory(self) -> Batch:
         """Move to page-locked memory, so that the copy to a GPU need not wait."""
-        paired = None if self.paired is None else self.paired.pin_memory()
-        return Batch(self.token_ids.pin_memory(), self.lengths.pin_memory(), paired)
+        targets = None if self.targets is None else self.targets.pin_memory()
+        return Batch(self.token_ids.pin_memory(), self.lengths.pin_memory(), targets)
 
 
 def to_device_of(like: Tensor, values: Tensor) -> Tensor:

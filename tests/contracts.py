@@ -67,11 +67,11 @@ def each(*bases: type[Component]) -> list[Any]:
         pytest.param(cls, arguments, id=_name(cls, arguments))
         for base in bases
         for cls in concrete(base)
-        for arguments in ways_to_build(cls)
+        for arguments in configurations(cls)
     ]
 
 
-def ways_to_build(cls: type[Component]) -> list[dict[str, Any]]:
+def configurations(cls: type[Component]) -> list[dict[str, Any]]:
     """Arguments for the constructor: small sizes, every choice, every number moved once."""
     hints = get_type_hints(cls.__init__)
     parameters = inspect.signature(cls).parameters
@@ -170,20 +170,20 @@ def random_batch(lengths: Sequence[int] = LENGTHS, width: int | None = None) -> 
 def with_other_padding(batch: Batch) -> Batch:
     """The same sentences with words, and even bos and eos, where there was padding."""
     rubbish = torch.randint(1, VOCABULARY.size, batch.token_ids.shape)
-    paired = None if batch.paired is None else with_other_padding(batch.paired)
+    paired = None if batch.targets is None else with_other_padding(batch.targets)
     return Batch(torch.where(batch.mask, batch.token_ids, rubbish), batch.lengths, paired)
 
 
 def wider(batch: Batch, columns: int) -> Batch:
     """The same sentences with more padding."""
     padded = nn.functional.pad(batch.token_ids, (0, columns), value=VOCABULARY.pad_id)
-    paired = None if batch.paired is None else wider(batch.paired, columns)
+    paired = None if batch.targets is None else wider(batch.targets, columns)
     return Batch(padded, batch.lengths, paired)
 
 
 def select(batch: Batch, rows: Tensor) -> Batch:
     """Some rows of a batch."""
-    paired = None if batch.paired is None else select(batch.paired, rows)
+    paired = None if batch.targets is None else select(batch.targets, rows)
     return Batch(batch.token_ids[rows], batch.lengths[rows], paired)
 
 

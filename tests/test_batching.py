@@ -15,7 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seqae.data.batching import Rounding, count_batches, deal, plan_batches, share_of_rank
+from seqae.data.batching import (
+    Rounding,
+    assign_to_ranks,
+    batches_of_rank,
+    count_batches,
+    plan_batches,
+)
 from seqae.data.builtin import load_builtin
 
 Lengths = NDArray[np.int32]
@@ -54,7 +60,7 @@ def test_the_order_is_what_it_always_was(real_lengths):
     expected = [[2, 7, 11], [5, 10], [8], [3, 0, 9, 6], [1, 4]]
     assert as_lists(plan_batches(lengths, 12, 7, 3)) == expected
     plan = plan_batches(lengths, 12, 0, 0)
-    shares = [as_lists(share_of_rank(plan, rank, 3)) for rank in range(3)]
+    shares = [as_lists(batches_of_rank(plan, rank, 3)) for rank in range(3)]
     assert shares == [[[1, 4], [2, 7]], [[5, 10], [11]], [[9, 0, 3, 6], [8]]]
 
     digest = hashlib.sha256()
@@ -134,7 +140,7 @@ def test_a_million_sentences_are_planned_in_two_seconds_and_20_megabytes():
     lengths = np.clip(draw, 3, 128).astype(np.int32)
     start = time.perf_counter()
     plan = plan_batches(lengths, 8192, 0, 0)
-    share_of_rank(plan, 3, 8)
+    batches_of_rank(plan, 3, 8)
     assert time.perf_counter() - start < 2.0
     assert sum(map(len, plan)) == 1_000_000
     tracemalloc.start()
@@ -146,7 +152,7 @@ def test_a_million_sentences_are_planned_in_two_seconds_and_20_megabytes():
 
 def test_no_sentences():
     assert len(plan_batches(np.zeros(0, np.int32), 100, 0, 0)) == 0
-    assert len(deal(plan_batches(np.zeros(0, np.int32), 100, 0, 0), 3)) == 0
+    assert len(assign_to_ranks(plan_batches(np.zeros(0, np.int32), 100, 0, 0), 3)) == 0
 
 
 # Ranks
@@ -156,7 +162,7 @@ def test_no_sentences():
 def test_ranks_share_the_plan_evenly(lengths, budget, seed, world_size, shuffle):
     plan = plan_batches(lengths, budget, seed, 0, shuffle)
     try:
-        shares = [share_of_rank(plan, rank, world_size) for rank in range(world_size)]
+        shares = [batches_of_rank(plan, rank, world_size) for rank in range(world_size)]
     except ValueError:
         # Only where there cannot be as many batches as equal numbers of steps need.
         steps = -(-len(plan) // world_size)
@@ -173,16 +179,16 @@ def test_whole_rounds_are_the_plans_own_batches(lengths, budget, data):
     plan = plan_batches(lengths, budget, 0, 0)
     divisors = [number for number in range(1, len(plan) + 1) if len(plan) % number == 0]
     world_size = data.draw(st.sampled_from(divisors))
-    shares = [share_of_rank(plan, rank, world_size) for rank in range(world_size)]
+    shares = [batches_of_rank(plan, rank, world_size) for rank in range(world_size)]
     in_turn = [rows.tolist() for step in zip(*shares, strict=True) for rows in step]
     assert in_turn == as_lists(plan)
 
 
 def test_more_ranks_than_sentences_is_an_error():
     plan = plan_batches(np.asarray([3, 4], np.int32), 100, 0, 0)
-    message = contracts.refusal(share_of_rank, plan, 0, 3)
+    message = contracts.refusal(batches_of_rank, plan, 0, 3)
     assert message.startswith("`trainer.devices` must be at most")
-    assert len(share_of_rank(plan, 0, 2)) == 1
+    assert len(batches_of_rank(plan, 0, 2)) == 1
 
 
 def test_a_last_round_with_one_row_does_not_stop_the_run():
@@ -190,7 +196,7 @@ def test_a_last_round_with_one_row_does_not_stop_the_run():
     lengths = np.asarray([4] * 9, np.int32)
     plan = plan_batches(lengths, 8, 0, 0, shuffle=False)
     assert [len(rows) for rows in plan] == [2, 2, 2, 2, 1]
-    shares = [share_of_rank(plan, rank, 2) for rank in range(2)]
+    shares = [batches_of_rank(plan, rank, 2) for rank in range(2)]
     assert [len(share) for share in shares] == [3, 3]
     assert sorted(np.concatenate([*shares[0], *shares[1]])) == list(range(9))
 
@@ -199,12 +205,12 @@ def test_a_last_round_with_one_row_does_not_stop_the_run():
 def test_who_goes_on_deals_alike(lengths, budget, seed, world_size, data):
     """A step depends on what is left only, also where the last round was cut for equal steps."""
     try:
-        dealt = deal(plan_batches(lengths, budget, seed, 1), world_size)
+        dealt = assign_to_ranks(plan_batches(lengths, budget, seed, 1), world_size)
     except ValueError:
         return
     taken = data.draw(st.integers(0, len(dealt) // world_size)) * world_size
     left = plan_batches(lengths, budget, seed, 1).after(int(dealt.consumed[taken]))
-    assert as_lists(deal(left, world_size)) == as_lists(dealt)[taken:]
+    assert as_lists(assign_to_ranks(left, world_size)) == as_lists(dealt)[taken:]
 
 
 @given(some_lengths, some_budgets, st.integers(1, 5), st.integers(1, 5), st.data())
@@ -213,10 +219,10 @@ def test_any_number_of_ranks_consumes_the_sentences_in_one_order(
 ):
     plan = plan_batches(lengths, budget, 0, 0)
     try:
-        dealt = deal(plan, before)
+        dealt = assign_to_ranks(plan, before)
         steps = data.draw(st.integers(0, len(dealt) // before))
         first = as_lists(dealt)[: steps * before]
-        second = as_lists(deal(plan.after(int(dealt.consumed[steps * before])), after))
+        second = as_lists(assign_to_ranks(plan.after(int(dealt.consumed[steps * before])), after))
     except ValueError:
         return
     assert sum(first + second, []) == sum(as_lists(plan), [])

@@ -17,7 +17,12 @@ from small import figures, numbered, run_seqae, write_recipe, write_text
 from seqae import files as storage
 from seqae.bundle.text_autoencoder import load
 from seqae.files import StorageError, is_whole
-from seqae.training.checkpoints.callback import LAST, checkpoints, count_back, newest_checkpoint
+from seqae.training.checkpoints.callback import (
+    LAST,
+    checkpoints,
+    newest_checkpoint,
+    rewind_batch_progress,
+)
 from seqae.training.run_folder import LOCK
 
 NUMBERS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT}
@@ -171,7 +176,7 @@ def test_counts_between_two_batches() -> None:
 
     STEPPED = "_batches_that_stepped"
     within = loop(7, 2)
-    count_back(within)
+    rewind_batch_progress(within)
     progress = within["epoch_loop.batch_progress"]
     behind = {"ready": 7, "started": 7, "processed": 7, "completed": 6}
     assert progress["total"] == behind  # as in Lightning's own on_train_batch_end
@@ -179,7 +184,7 @@ def test_counts_between_two_batches() -> None:
     assert not progress["is_last_batch"]
     assert within["epoch_loop.state_dict"] == {STEPPED: 6}
     begun = loop(7, 0)
-    count_back(begun)
+    rewind_batch_progress(begun)
     assert begun["epoch_loop.batch_progress"]["total"] == dict.fromkeys(behind, 7)
     assert begun["epoch_loop.batch_progress"]["current"] == dict.fromkeys(behind, 0)
     assert begun["epoch_loop.state_dict"] == {STEPPED: 7}

@@ -48,12 +48,12 @@ def test_the_walk_finds_the_classes():
 
 
 def test_a_way_to_build_covers_every_choice():
-    ways = contracts.ways_to_build(GRUEncoder)
+    ways = contracts.configurations(GRUEncoder)
     assert len(ways) == len({json.dumps(way) for way in ways})
     seen = {(w["pooling"], w["bidirectional"], w["num_layers"]) for w in ways}
     assert len(seen) == 3 * 2 * 2
-    assert {w["position_dim"] for w in contracts.ways_to_build(GRUDecoder)} == {0, 8, 9}
-    assert {w["latent_dim"] for w in contracts.ways_to_build(DeterministicLatent)} == {None, 8, 9}
+    assert {w["position_dim"] for w in contracts.configurations(GRUDecoder)} == {0, 8, 9}
+    assert {w["latent_dim"] for w in contracts.configurations(DeterministicLatent)} == {None, 8, 9}
 
 
 @pytest.mark.parametrize(("cls", "arguments"), contracts.each(*BASES))

@@ -167,7 +167,7 @@ def test_pairs(tmp_path, tokenizer):
     assert corpus.batch_lengths.tolist() == [12, 15]
     batch = corpus.__getitems__([1, 0])
     assert tokenizer.decode(batch.token_ids) == ["b", "a document"]
-    assert tokenizer.decode(batch.written.token_ids) == ["longer than b", "sum"]
+    assert tokenizer.decode(batch.target_batch.token_ids) == ["longer than b", "sum"]
     left = CorpusWriter(tmp_path / "d", UINT16, tokenizer.pad_id, is_paired=True)
     left.append(encode_block(block, tokenizer).rows["train"])
     corpus = left.finish(np.asarray([False, True]))

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from seqae.batch import Vocabulary
-from seqae.generation import Decoding, Hypothesis, generate, greedy
+from seqae.generation import DecodingOptions, Hypothesis, generate, greedy
 from seqae.generation.search import draw
-from seqae.generation.topk import largest, likeliest
+from seqae.generation.topk import fast_argmax, fast_topk
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder
 
@@ -101,7 +101,9 @@ def rows_of(count: int) -> Tensor:
 def written(model: Any, latent: Tensor, **options: Any) -> list[list[Hypothesis]]:
     spell, generator = options.pop("spell", None), Generator().manual_seed(options.pop("seed", 0))
     more = {key: options.pop(key) for key in ("lengths", "batch_size") if key in options}
-    return generate(model, latent, Decoding(**options), spell=spell, generator=generator, **more)
+    return generate(
+        model, latent, DecodingOptions(**options), spell=spell, generator=generator, **more
+    )
 
 
 def ids_of(found: list[list[Hypothesis]]) -> list[list[list[int]]]:
@@ -217,7 +219,7 @@ def test_nothing_is_kept_for_a_gradient():
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("options", [{}, {"num_beams": 3, "num_return": 3}])
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3, "num_return_sequences": 3}])
 def test_batches_and_their_order_do_not_matter(options):
     model = contracts.make_model(head="linear")
     latent = 3 * torch.randn(11, 8)
@@ -259,7 +261,7 @@ def test_a_wide_beam_finds_the_exhaustive_optimum(seed, size, max_length, sharpn
         model,
         torch.tensor([[5.0]]),
         num_beams=max(2, width),
-        num_return=count,
+        num_return_sequences=count,
         length_penalty=penalty,
     )
     assert [h.token_ids for h in found] == [ids for _, ids in expected[:count]]
@@ -296,7 +298,9 @@ def plain_beam(model: Toy, row: int, width: int, count: int, penalty: float) -> 
 def test_equals_the_textbooks_loop(seed, width, penalty, rows, data):
     count = data.draw(st.integers(1, width))
     model = Toy(9, 8, seed, sharpness=2.0)
-    found = written(model, rows_of(rows), num_beams=width, num_return=count, length_penalty=penalty)
+    found = written(
+        model, rows_of(rows), num_beams=width, num_return_sequences=count, length_penalty=penalty
+    )
     assert ids_of(found) == [plain_beam(model, row, width, count, penalty) for row in range(rows)]
 
 
@@ -304,14 +308,14 @@ def test_equals_the_textbooks_loop(seed, width, penalty, rows, data):
 @pytest.mark.parametrize(("cls", "arguments"), FORMS)
 def test_a_beam_of_one_is_greedy(cls, arguments, head):
     from seqae.generation.beam import BeamSearch
-    from seqae.generation.constraints import Rules
+    from seqae.generation.constraints import LogitConstraints
     from seqae.generation.generate import _run
 
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(9, 8)
-    options, steps = Decoding(), model.max_length - 1
+    options, steps = DecodingOptions(), model.max_length - 1
     search = BeamSearch(
-        Rules(contracts.VOCABULARY, options, [], 9, latent.device), options, steps, 9
+        LogitConstraints(contracts.VOCABULARY, options, [], 9, latent.device), options, steps, 9
     )
     with torch.inference_mode():
         found = _run(model, latent, search, steps)
@@ -327,7 +331,7 @@ def test_scores_are_those_of_the_model_and_n_best_are_sorted_and_distinct(cls, a
     """The score of what a beam wrote is what teacher forcing gives it: the states have followed."""
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(4, 8)
-    for row, hypotheses in enumerate(written(model, latent, num_beams=4, num_return=4)):
+    for row, hypotheses in enumerate(written(model, latent, num_beams=4, num_return_sequences=4)):
         scores = [h.score for h in hypotheses]
         assert scores == sorted(scores, reverse=True)
         assert len({tuple(h.token_ids) for h in hypotheses}) == len(hypotheses) == 4
@@ -376,15 +380,15 @@ def test_it_ends_early_once_nothing_can_be_better():
 def test_largest_is_topk(rows, size, count, seed):
     count = min(count, size)
     values = torch.rand(rows, size, generator=Generator().manual_seed(seed))
-    found, index = largest(values, count)
+    found, index = fast_topk(values, count)
     assert torch.equal(found, values.topk(count, dim=1).values)
     assert torch.equal(values.gather(1, index), found)
-    assert torch.equal(likeliest(values), values.argmax(dim=1))
+    assert torch.equal(fast_argmax(values), values.argmax(dim=1))
     few = values.mul(4).round()  # of equals, the first
-    assert torch.equal(likeliest(few), few.argmax(dim=1))
+    assert torch.equal(fast_argmax(few), few.argmax(dim=1))
 
 
-# Rules
+# LogitConstraints
 
 
 def holds(ids: list[int], sequence: list[int]) -> bool:
@@ -398,7 +402,7 @@ def words(sequences: list[list[list[int]]]) -> dict[str, Any]:
 
 
 MANNERS = st.sampled_from(
-    [{}, {"num_beams": 2}, {"num_beams": 5, "num_return": 5}, {"temperature": 2.0}]
+    [{}, {"num_beams": 2}, {"num_beams": 5, "num_return_sequences": 5}, {"temperature": 2.0}]
 )
 SEQUENCES = st.lists(st.integers(3, 7), min_size=1, max_size=4)
 
@@ -452,7 +456,11 @@ def test_lengths_are_kept(seed, manner, low, more):
     seed=st.integers(0, 10**6),
     forced=st.lists(st.lists(SEQUENCES, min_size=1, max_size=2), min_size=1, max_size=3),
     manner=st.sampled_from(
-        [{"num_beams": 2}, {"num_beams": 4, "num_return": 3}, {"num_beams": 8, "num_return": 2}]
+        [
+            {"num_beams": 2},
+            {"num_beams": 4, "num_return_sequences": 3},
+            {"num_beams": 8, "num_return_sequences": 2},
+        ]
     ),
     rules=st.sampled_from([{}, {"no_repeat_ngram_size": 2}, {"min_length": 10}]),
 )
@@ -492,7 +500,7 @@ def test_frequencies_are_those_of_the_softmax():
     uniform = torch.rand(40_000, generator=Generator().manual_seed(0))
     for temperature in (0.5, 1.0, 2.0):
         rows = logits.expand(len(uniform), -1)
-        found = draw(rows, uniform, Decoding(temperature=temperature))
+        found = draw(rows, uniform, DecodingOptions(temperature=temperature))
         expected = (logits / temperature).softmax(0) * len(uniform)
         counts = torch.bincount(found, minlength=6)
         assert counts[5] == 0
@@ -502,7 +510,9 @@ def test_frequencies_are_those_of_the_softmax():
 
 def test_whole_texts_are_as_frequent_as_the_model_says():
     model = Toy(5, 4, seed=3)
-    found = written(model, torch.full((1, 1), 5.0), temperature=1.0, num_return=1024, seed=1)
+    found = written(
+        model, torch.full((1, 1), 5.0), temperature=1.0, num_return_sequences=1024, seed=1
+    )
     counts = Counter(tuple(ids) for ids in ids_of(found)[0])
     statistic, cells = 0.0, 0
     for score, ids in model.everything(5):
@@ -536,7 +546,9 @@ LOGITS = torch.tensor([0.15, 0.5, 0.05, 0.3]).log()
 )
 def test_top_k_and_top_p_by_hand(options, expected):
     uniform = (torch.arange(2000) + 0.5) / 2000  # so that the frequencies are exact
-    found = draw(LOGITS.expand(2000, -1), uniform, Decoding(**{"temperature": 1.0, **options}))
+    found = draw(
+        LOGITS.expand(2000, -1), uniform, DecodingOptions(**{"temperature": 1.0, **options})
+    )
     counts = Counter(found.tolist())
     assert {token: n / 2000 for token, n in counts.items()} == pytest.approx(expected, abs=1e-3)
 
@@ -544,23 +556,25 @@ def test_top_k_and_top_p_by_hand(options, expected):
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24])
 def test_the_ends_of_the_interval(uniform):
     logits = torch.tensor([[-math.inf, 0.0, 0.0, -math.inf]])
-    found = draw(logits, torch.tensor([uniform]), Decoding(temperature=1.0))
+    found = draw(logits, torch.tensor([uniform]), DecodingOptions(temperature=1.0))
     assert found.tolist() == [1 if uniform == 0 else 2]
 
 
 def test_the_seed_decides_and_the_batches_do_not():
     model, latent = Toy(9, 12, 0), rows_of(9)
-    first = written(model, latent, temperature=1.0, num_return=3, seed=4)
+    first = written(model, latent, temperature=1.0, num_return_sequences=3, seed=4)
     assert [len(row) for row in first] == [3] * 9
     told = torch.randint(2, 12, (9,)).tolist()
     for batch_size in (1, 5, 100):
         again = written(
             *(model, latent),
-            **{"temperature": 1.0, "num_return": 3, "seed": 4},
+            **{"temperature": 1.0, "num_return_sequences": 3, "seed": 4},
             **{"batch_size": batch_size, "lengths": told},
         )
         assert ids_of(again) == ids_of(first)
-    assert ids_of(written(model, latent, temperature=1.0, num_return=3, seed=5)) != ids_of(first)
+    assert ids_of(
+        written(model, latent, temperature=1.0, num_return_sequences=3, seed=5)
+    ) != ids_of(first)
     # A score is what the model itself gives to the text.
     for row, hypotheses in enumerate(first):
         for ids, score in hypotheses:
@@ -575,8 +589,11 @@ def test_the_seed_decides_and_the_batches_do_not():
     ("options", "beginning"),
     [
         ({"num_beams": 0}, "`num_beams` must be between 1 and"),
-        ({"num_return": 2}, "`num_return` must be at most `num_beams`, 1"),
-        ({"num_beams": 2, "num_return": 3}, "`num_return` must be at most `num_beams`, 2"),
+        ({"num_return_sequences": 2}, "`num_return_sequences` must be at most `num_beams`, 1"),
+        (
+            {"num_beams": 2, "num_return_sequences": 3},
+            "`num_return_sequences` must be at most `num_beams`, 2",
+        ),
         ({"temperature": -1.0}, "`temperature` must be between 0.0 and"),
         ({"temperature": math.nan}, "`temperature` must be between 0.0 and"),
         ({"temperature": 1e-300}, "`temperature` must be 0 or at least 1e-06, but it is 1e-300"),
@@ -595,7 +612,7 @@ def test_the_seed_decides_and_the_batches_do_not():
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, beginning):
-    assert contracts.refusal(Decoding, **options).startswith(beginning)
+    assert contracts.refusal(DecodingOptions, **options).startswith(beginning)
 
 
 @pytest.mark.parametrize(
@@ -625,7 +642,8 @@ def test_options_that_do_not_fit_the_model_are_refused(options, beginning):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"num_beams": 2}, {"num_beams": 2, "num_return": 2}, {"temperature": 1.0}]
+    "options",
+    [{}, {"num_beams": 2}, {"num_beams": 2, "num_return_sequences": 2}, {"temperature": 1.0}],
 )
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_logits_that_are_not_finite_are_refused(options, value):
@@ -656,6 +674,6 @@ def test_the_coldest_draw_takes_the_likeliest_token():
 
 def test_no_number_is_drawn_without_a_generator():
     message = contracts.refusal(
-        generate, contracts.make_model(), torch.zeros(1, 8), Decoding(temperature=1.0)
+        generate, contracts.make_model(), torch.zeros(1, 8), DecodingOptions(temperature=1.0)
     )
     assert message.startswith("`generator` must be given")

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from seqae.bundle.density import fit_density
 from seqae.bundle.latent_ops import LatentSpace, between, nearest
-from seqae.generation import Decoding
+from seqae.generation import DecodingOptions
 from seqae.model.latents import DeterministicLatent
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
@@ -39,7 +39,12 @@ class Plain(LatentSpace):
     def encode(self, texts: Sequence[str], too_long: Any = "error") -> Any:
         return np.array([text.split() for text in texts], dtype=np.float32).reshape(len(texts), -1)
 
-    def decode(self, latents: Any, options: Decoding = Decoding(), seed: int = 0) -> list[str]:  # noqa: B008
+    def decode(
+        self,
+        latents: Any,
+        options: DecodingOptions = DecodingOptions(),  # noqa: B008 - it is frozen
+        seed: int = 0,
+    ) -> list[str]:
         return [" ".join(f"{number:g}" for number in np.round(row, 3) + 0.0) for row in latents]
 
 

@@ -13,7 +13,7 @@ from small import SENTENCES, read_rows, run_seqae, write_text
 import seqae
 from seqae.bundle.density import DENSITY
 from seqae.cli import TASKS, overview
-from seqae.generation import Decoding
+from seqae.generation import DecodingOptions
 from seqae.tasks.runner import ONE_TEXT
 
 Out = pytest.CaptureFixture[str]
@@ -59,17 +59,17 @@ def test_help(command: str, capsys: Out) -> None:
 def test_options_of_decoding(command: str, capsys: Out) -> None:
     assert run_seqae(command, "--help") == 0
     said = capsys.readouterr().out
-    missing = [name for name in Decoding.__dataclass_fields__ if f"--{name} " not in said]
-    assert missing == (["num_return"] if command in ONE_TEXT else [])
+    missing = [name for name in DecodingOptions.__dataclass_fields__ if f"--{name} " not in said]
+    assert missing == (["num_return_sequences"] if command in ONE_TEXT else [])
 
 
 def test_several_texts_are_no_option_where_one_is_written(tmp_path: Path, capsys: Out) -> None:
-    options = [CAT, DOG, "--num_beams", 2, "--num_return", 2]
+    options = [CAT, DOG, "--num_beams", 2, "--num_return_sequences", 2]
     line = refused(capsys, "interpolate", tmp_path / "none", *options, status=2)
-    assert line.startswith("`num_return` is not known.")
+    assert line.startswith("`num_return_sequences` is not known.")
 
 
-# Decoding
+# DecodingOptions
 
 
 def test_reconstruct_by_a_beam(overfit_run: Path, capsys: Out) -> None:
@@ -78,7 +78,7 @@ def test_reconstruct_by_a_beam(overfit_run: Path, capsys: Out) -> None:
 
 
 def test_reconstruct_n_best(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
-    options = ["--num_beams", 4, "--num_return", 3]
+    options = ["--num_beams", 4, "--num_return_sequences", 3]
     assert run_seqae("reconstruct", overfit_run, CAT, DOG, *options) == 0
     lines = printed(capsys)
     assert len(lines) == 6
@@ -109,7 +109,7 @@ def test_words(overfit_run: Path, capsys: Out) -> None:
 def test_decode_draws(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     latents = tmp_path / "latents.npy"
     assert run_seqae("encode", overfit_run, CAT, "--output", latents) == 0
-    options = ["--temperature", 3.0, "--num_return", 4]
+    options = ["--temperature", 3.0, "--num_return_sequences", 4]
     drawn = []
     for seed in (0, 0, 1):
         assert run_seqae("decode", overfit_run, latents, *options, "--seed", seed) == 0

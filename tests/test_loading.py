@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqae.batch import Batch
 from seqae.data import sampler as loading
-from seqae.data.batching import BatchPlan, Rounding, plan_batches, share_of_rank
+from seqae.data.batching import BatchPlan, Rounding, batches_of_rank, plan_batches
 from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
 
 LENGTHS = np.random.default_rng(0).integers(3, 30, 500).astype(np.int32)
@@ -40,7 +40,7 @@ def test_it_gives_its_ranks_share():
     for rank in range(3):
         ours = sampler(rank=rank, world_size=3)
         ours.set_epoch(2)
-        assert list(ours) == as_lists(share_of_rank(plan, rank, 3))
+        assert list(ours) == as_lists(batches_of_rank(plan, rank, 3))
 
 
 @given(st.integers(0, 40), st.integers(0, 3), st.integers(1, 4), st.integers(1, 4))
@@ -63,7 +63,7 @@ def test_it_goes_on_where_it_was_on_any_number_of_ranks(steps, epoch, before, af
     # All of it is consumed now, and the next epoch is whole.
     assert second[0].consumed(steps + len(left[0])) == len(LENGTHS)
     second[0].set_epoch(epoch + 1)
-    assert len(second[0]) == len(share_of_rank(plan_batches(LENGTHS, 64, 3, epoch), 0, after))
+    assert len(second[0]) == len(batches_of_rank(plan_batches(LENGTHS, 64, 3, epoch), 0, after))
     assert second[0].consumed(0) == 0
 
 
@@ -127,11 +127,11 @@ def test_padding_goes_on_to_the_rounded_length():
 
 def test_both_sides_of_a_pair_are_padded():
     pair = batch(5, 3)
-    pair.paired = batch(9, 2)
+    pair.targets = batch(9, 2)
     padded = RoundedPadding(Rounding(8, 1, 64), 7)(pair)
-    assert padded.paired is not None
+    assert padded.targets is not None
     assert padded.token_ids.shape == (2, 8)
-    assert padded.paired.token_ids.shape == (2, 16)
+    assert padded.targets.token_ids.shape == (2, 16)
 
 
 def test_without_rounding_a_batch_stays_what_it_is():

@@ -158,7 +158,7 @@ def test_no_rates_no_noise():
 def test_what_is_written_stays_that_of_a_pair():
     batch, pair = contracts.random_batch(), contracts.random_batch([4, 4, 3, 2])
     found = noisy(Batch(batch.token_ids, batch.lengths, pair), delete=0.9)
-    assert found.written is pair
+    assert found.target_batch is pair
 
 
 @pytest.mark.parametrize("cls", [Denoising, Adversarial])

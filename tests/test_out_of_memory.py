@@ -114,7 +114,7 @@ def test_parts_are_all_of_a_batch() -> None:
         parts = [*split(batch, count)]
         assert len(parts) == count
         assert torch.equal(torch.cat([part.token_ids for part in parts]), ids)
-        assert torch.equal(torch.cat([part.paired.token_ids for part in parts]), ids + 100)
+        assert torch.equal(torch.cat([part.targets.token_ids for part in parts]), ids + 100)
         assert sum(part.num_targets for part in parts) == batch.num_targets
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 

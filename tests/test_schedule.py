@@ -9,7 +9,7 @@ import pytest
 import torch
 from small import numbered, run_seqae, write_recipe, write_text
 
-from seqae.training.schedule import Decay, Schedule, go_on, learning_rate_factor
+from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
 
 DECAY = Decay(end=100, start=10, progress=0.0, epoch_steps=20, max_epochs=5, max_steps=-1)
 
@@ -26,40 +26,40 @@ def test_up_in_a_line_then_down_to_zero(schedule: Schedule, expected: list[float
 
 def test_nothing_has_changed() -> None:
     before = replace(DECAY, start=37, progress=0.3)  # of a resume before
-    assert go_on(before, DECAY, 60, 40) is before
+    assert resume_decay(before, DECAY, 60, 40) is before
 
 
 @pytest.mark.parametrize(("epoch_steps", "left"), [(40, 80), (10, 20)])
 def test_an_epoch_of_other_steps(epoch_steps: int, left: int) -> None:
-    found = go_on(DECAY, replace(DECAY, epoch_steps=epoch_steps), 60, left)
+    found = resume_decay(DECAY, replace(DECAY, epoch_steps=epoch_steps), 60, left)
     assert found.end == 60 + left
     assert found.progress_at(60) == DECAY.progress_at(60)
     assert found.progress_at(60 + left) == 1.0
     halves = found.progress_at(60 + left // 2)
     assert halves == pytest.approx((1.0 + DECAY.progress_at(60)) / 2)
     # And back.
-    again = go_on(found, DECAY, 60 + left // 2, 20)
+    again = resume_decay(found, DECAY, 60 + left // 2, 20)
     assert again.progress_at(60 + left // 2) == halves
     assert again.progress_at(60 + left // 2 + 20) == 1.0
 
 
 def test_other_steps_within_the_warm_up() -> None:
-    found = go_on(DECAY, replace(DECAY, epoch_steps=40), 5, 195)
+    found = resume_decay(DECAY, replace(DECAY, epoch_steps=40), 5, 195)
     assert (found.start, found.progress, found.end) == (10, 0.0, 200)
 
 
 def test_more_epochs_are_a_new_decay() -> None:
-    found = go_on(DECAY, replace(DECAY, max_epochs=10, end=200), 100, 100)
+    found = resume_decay(DECAY, replace(DECAY, max_epochs=10, end=200), 100, 100)
     assert found == Decay(200, 10, 0.0, 20, 10, -1)
 
 
 def test_another_warm_up() -> None:
-    assert go_on(DECAY, replace(DECAY, start=20), 60, 40) == replace(DECAY, start=20)
+    assert resume_decay(DECAY, replace(DECAY, start=20), 60, 40) == replace(DECAY, start=20)
 
 
 def test_max_steps_ends_it_all_the_same() -> None:
     before = replace(DECAY, max_steps=90, end=90)
-    assert go_on(before, replace(before, epoch_steps=40), 60, 80).end == 90
+    assert resume_decay(before, replace(before, epoch_steps=40), 60, 80).end == 90
 
 
 def test_a_resume_with_other_batches_comes_to_zero(tmp_path: Path) -> None:

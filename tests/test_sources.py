@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from seqae.data.builtin import load_builtin
 from seqae.data.sources import compression as opening
-from seqae.data.sources.base import Part, Source
+from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.open import open_source
 from seqae.data.sources.reader import SMALLEST_SPAN
@@ -62,7 +62,7 @@ def texts(name: str, **options) -> list[str]:
     return list(open_one(name, **options).texts())
 
 
-def gather(parts: list[Part]) -> tuple[list[tuple[str, int]], Counts]:
+def gather(parts: list[SourcePart]) -> tuple[list[tuple[str, int]], Counts]:
     """The kept texts of some parts with their numbers, and what became of all records."""
     counts, kept = Counts(), []
     for part in parts:
@@ -430,7 +430,7 @@ def test_each_part_goes_on_behind_any_block(tmp_path_factory, lines, line_end, b
     path.write_bytes(line_end.join(lines))
     source = with_block_bytes(open_one(str(path), errors="skip", max_line_bytes=20), block_bytes)
     (reader,) = source.readers
-    turns = [Part(reader, wanted, turn) for turn in range(wanted)]
+    turns = [SourcePart(reader, wanted, turn) for turn in range(wanted)]
     assert sorted(gather(turns)[0]) == sorted(gather(source.parts())[0])
     for part in [*turns, *source.parts()]:
         part = pickle.loads(pickle.dumps(part))

@@ -21,12 +21,12 @@ from small import numbered, read_rows, write_text
 
 from seqae.batch import Batch
 from seqae.data.batching import Rounding, plan_batches
-from seqae.data.config import DataSettings
+from seqae.data.config import DataConfig
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sources import reader as reader_module
 from seqae.data.streaming import stream as stream_module
-from seqae.data.streaming.shard import Lane, LaneState, StreamOptions, Tally
+from seqae.data.streaming.shard import ShardState, StreamCounts, StreamOptions, StreamShard
 from seqae.data.streaming.stream import StreamBatch, TokenStream, merge_states, summarize
 from seqae.data.tokenizers import ByteTokenizer
 
@@ -67,13 +67,13 @@ def texts(tmp_path: Path) -> tuple[str, ...]:
 
 
 def make(texts: str | Sequence[str], **changes: Any) -> TokenStream:
-    """A stream of 8 lanes, with small windows; changes are of StreamOptions or DataSettings."""
-    chosen = {"batch_tokens": 128, "lanes": 8, "shuffle_buffer": 40, "seed": 3}
+    """A stream of 8 shards, with small windows; changes are of StreamOptions or DataConfig."""
+    chosen = {"batch_tokens": 128, "shards": 8, "shuffle_buffer": 40, "seed": 3}
     given = {"val_percent": 10, "test_percent": 5, "max_length": 64}
     for name, value in changes.items():
-        (given if name in DataSettings.__dataclass_fields__ else chosen)[name] = value
+        (given if name in DataConfig.__dataclass_fields__ else chosen)[name] = value
     named = (texts,) if isinstance(texts, str) else tuple(texts)
-    settings = DataSettings(train=named, **given)
+    settings = DataConfig(train=named, **given)
     tokenizer = ByteTokenizer()
     tokenizer.train(["a"])
     sources = settings.open_sources()["train"]
@@ -82,7 +82,7 @@ def make(texts: str | Sequence[str], **changes: Any) -> TokenStream:
 
 def training_split(stream: TokenStream) -> Counter[str]:
     """What a map-style corpus of the same sources holds: one pass, in the order of reading."""
-    pipeline = stream.lanes[0].pipeline
+    pipeline = stream.shards[0].pipeline
     found: Counter[str] = Counter()
     for source in pipeline.settings.open_sources()["train"]:
         for block in source.blocks():
@@ -139,13 +139,13 @@ class Ranks:
         return json.loads(json.dumps(state))
 
 
-def until_all_passes(items: Iterator[StreamBatch], lanes: int, passes: int) -> list[StreamBatch]:
-    """Batches until each lane is through with so many passes; they come from all ranks in turn."""
+def until_all_passes(items: Iterator[StreamBatch], shards: int, passes: int) -> list[StreamBatch]:
+    """Batches until each shard is through with so many passes; they come from all ranks in turn."""
     taken, through = [], set()
     for item in items:
         if item.state.passes >= passes:
-            through.add(item.lane)
-        if len(through) == lanes:
+            through.add(item.shard)
+        if len(through) == shards:
             return taken
         taken.append(item)
     raise AssertionError("a stream has no end")
@@ -155,7 +155,7 @@ def same(one: Sequence[StreamBatch], other: Sequence[StreamBatch]) -> bool:
     return len(one) == len(other) and all(
         torch.equal(a.batch.token_ids, b.batch.token_ids)
         and torch.equal(a.batch.lengths, b.batch.lengths)
-        and (a.lane, a.state) == (b.lane, b.state)
+        and (a.shard, a.state) == (b.shard, b.state)
         for a, b in zip(one, other, strict=True)
     )
 
@@ -194,27 +194,27 @@ def test_passes_differ_in_their_order_and_not_in_what_they_hold(texts: tuple[str
         frozenset(
             s
             for item in taken
-            if (item.lane, item.state.passes) == (0, number)
+            if (item.shard, item.state.passes) == (0, number)
             for s in sentences(item.batch)
         )
         for number in range(3)
     ]
-    assert len(set(shares)) == 3, "a lane has another share in each pass"
+    assert len(set(shares)) == 3, "a shard has another share in each pass"
 
 
 def test_in_as_many_passes_as_there_are_lanes_each_lane_reads_all(texts: tuple[str, ...]) -> None:
     stream = make(texts)
-    for lane in stream.lanes:
-        read = [part for passes in range(8, 16) for part in lane.parts_of_pass(passes)]
+    for shard in stream.shards:
+        read = [part for passes in range(8, 16) for part in shard.parts_of_pass(passes)]
         assert Counter(map(repr, read)) == Counter(map(repr, stream.parts))
     for passes in (0, 3, 8):
-        read = [part for lane in stream.lanes for part in lane.parts_of_pass(passes)]
+        read = [part for shard in stream.shards for part in shard.parts_of_pass(passes)]
         assert Counter(map(repr, read)) == Counter(map(repr, stream.parts))
 
 
 @pytest.mark.parametrize("name", ["text.txt", "text.txt.gz"])
 def test_fewer_sentences_than_lanes(tmp_path: Path, name: str) -> None:
-    """A lane without a share of a pass begins the next one; every rank has a batch at each step."""
+    """A shard without a share of a pass begins the next; every rank has a batch at each step."""
     text = write_text(tmp_path / "text.txt", SENTENCES[:3])
     if name.endswith("gz"):
         text = tmp_path / name
@@ -235,7 +235,7 @@ def test_the_parts_of_a_source_that_can_be_cut_are_more_than_the_lanes(
 
 
 def test_batches_keep_the_budget_and_are_padded_little(texts: tuple[str, ...]) -> None:
-    stream = make(texts, shuffle_buffer=1000, batch_tokens=512, lanes=2)
+    stream = make(texts, shuffle_buffer=1000, batch_tokens=512, shards=2)
     taken = until_all_passes(iter(stream.loader()), 2, 1)
     batches = [item.batch for item in taken if item.state.passes == 0]
     assert max(batch.token_ids.numel() for batch in batches) <= 512
@@ -272,8 +272,8 @@ def test_paired_text_stays_together() -> None:
     batch = window.gather(np.asarray([2, 1]), pad_id=0)
     assert batch.token_ids.tolist() == [[2, 8, 8, 3], [2, 3, 0, 0]]
     assert batch.lengths.tolist() == [4, 2]
-    assert batch.paired is not None
-    assert batch.paired.token_ids.tolist() == [[2, 5, 3, 0, 0], [2, 9, 9, 9, 3]]
+    assert batch.targets is not None
+    assert batch.targets.token_ids.tolist() == [[2, 5, 3, 0, 0], [2, 9, 9, 9, 3]]
 
 
 # Its order
@@ -284,7 +284,7 @@ def test_the_order_is_the_same_on_all_ranks_and_workers(
     texts: tuple[str, ...], world_size: int, num_workers: int
 ) -> None:
     alone = Ranks(lambda: make(texts), 1, 0).steps(96)
-    assert [item.lane for item in alone] == [*range(8)] * 12
+    assert [item.shard for item in alone] == [*range(8)] * 12
     shared = Ranks(lambda: make(texts), world_size, num_workers).steps(96 // world_size)
     assert same(shared, alone)
 
@@ -296,7 +296,7 @@ def test_another_seed_is_another_order(texts: tuple[str, ...]) -> None:
 
 def test_lanes_do_not_read_their_windows_at_the_same_step(texts: tuple[str, ...]) -> None:
     taken = until_all_passes(iter(make(texts).loader()), 8, 1)
-    first = Counter(item.lane for item in taken if item.state.progress[:2] == (0, 0))
+    first = Counter(item.shard for item in taken if item.state.progress[:2] == (0, 0))
     assert first[0] < first[7]
 
 
@@ -366,18 +366,18 @@ def test_a_state_is_small_plain_data(texts: tuple[str, ...]) -> None:
     state = merge_states([stream.rank_state() for stream in ranks.streams])
     assert json.loads(json.dumps(state)) == {
         **state,
-        "lanes": {str(number): lane for number, lane in state["lanes"].items()},
+        "shards": {str(number): shard for number, shard in state["shards"].items()},
     }
     assert len(json.dumps(state)) < 8 * 800
 
 
 @pytest.mark.parametrize("kind", range(4))
-@pytest.mark.parametrize("lanes", [1, 8])
+@pytest.mark.parametrize("shards", [1, 8])
 def test_a_part_gives_the_same_blocks_wherever_reading_began(
-    texts: tuple[str, ...], kind: int, lanes: int
+    texts: tuple[str, ...], kind: int, shards: int
 ) -> None:
     """What exactness rests on, and for parts that take turns with blocks, completeness too."""
-    for part in make(texts[kind], lanes=lanes).parts:
+    for part in make(texts[kind], shards=shards).parts:
         blocks = list(part.blocks())
         for index, block in enumerate(blocks):
             rest = list(part.blocks(block.end))
@@ -440,8 +440,8 @@ def test_counts_are_of_all_that_was_read_once(texts: tuple[str, ...]) -> None:
     seen = ranks.steps(41)
     again = Ranks(lambda: make(texts), 2, 0, ranks.stop())
     seen += until_all_passes((item for _ in itertools.count() for item in again.step()), 8, 1)
-    last = {item.lane: item.state for item in seen if item.state.passes == 0}
-    total = sum((state.tally for state in last.values()), Tally())
+    last = {item.shard: item.state for item in seen if item.state.passes == 0}
+    total = sum((state.counts for state in last.values()), StreamCounts())
     assert total.records.to_dict() == {
         "read": 903,
         "kept": 900,
@@ -454,7 +454,7 @@ def test_counts_are_of_all_that_was_read_once(texts: tuple[str, ...]) -> None:
     assert total.tokens == sum(int(item.batch.lengths.sum()) for item in first)
     summary = summarize(again.stop())
     assert summary["passes"] >= 2
-    assert summary["records"]["read"] > 903  # the lanes that are through have begun the next pass
+    assert summary["records"]["read"] > 903  # the shards that are through have begun the next pass
 
 
 # Errors
@@ -532,9 +532,9 @@ def test_a_pipe_cannot_be_streamed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("world_size", "num_workers", "key", "way_out"),
     [
-        (3, 0, "data.stream_lanes", "Set it to 9."),
+        (3, 0, "data.stream_shards", "Set it to 9."),
         (2, 3, "data.num_workers", "Choose 0, 1, 2, 4."),
-        (16, 0, "data.stream_lanes", "Set it to 16."),
+        (16, 0, "data.stream_shards", "Set it to 16."),
     ],
 )
 def test_lanes_that_cannot_be_divided(
@@ -550,7 +550,7 @@ def test_another_order_is_refused_when_going_on(texts: tuple[str, ...]) -> None:
     changes = {
         "data.batch_tokens": {"batch_tokens": 64},
         "data.seed": {"seed": 4},
-        "data.stream_lanes": {"lanes": 16},
+        "data.stream_shards": {"shards": 16},
         "data.shuffle_buffer": {"shuffle_buffer": 50},
         "data.round_length": {"rounding": Rounding(length=8)},
     }
@@ -571,7 +571,7 @@ def test_text_that_moved_is_the_same_text(texts: tuple[str, ...], tmp_path: Path
 
 
 def test_a_lane_can_be_sent_to_a_spawned_worker(texts: tuple[str, ...]) -> None:
-    lane = make(texts).lanes[5]
-    copy: Lane = pickle.loads(pickle.dumps(lane))
-    (one, _), (other, _) = (next(each.batches(LaneState())) for each in (lane, copy))
+    shard = make(texts).shards[5]
+    copy: StreamShard = pickle.loads(pickle.dumps(shard))
+    (one, _), (other, _) = (next(each.batches(ShardState())) for each in (shard, copy))
     assert torch.equal(one.token_ids, other.token_ids)

@@ -156,7 +156,7 @@ def test_encoder_and_decoder_take_turns():
     model = model_with()
     reading = {*model.encoder.parameters(), *model.latent.parameters()}
     writing = set(model.parameters()) - reading
-    found = [set(objective.frozen(model, step)) for step in range(12)]
+    found = [set(objective.frozen_parameters(model, step)) for step in range(12)]
     turns = [writing, writing, reading] * 2
     assert found == [set()] * 3 + turns + [set()] * 3
     assert model.embedding.weight in writing
@@ -189,9 +189,12 @@ def test_the_decoder_is_drawn_anew_once(head):
     objective = Variational(pretraining_steps=5)
     model = contracts.make_model(latent=GaussianLatent(8), head=head, embedding_dim=7)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    assert not [*objective.restart(model, 4), *objective.restart(model, 6)]
+    assert not [
+        *objective.reinitialized_parameters(model, 4),
+        *objective.reinitialized_parameters(model, 6),
+    ]
     state = torch.get_rng_state()
-    drawn = set(objective.restart(model, 5))
+    drawn = set(objective.reinitialized_parameters(model, 5))
     assert torch.equal(torch.get_rng_state(), state)
     for name, weight in model.named_parameters():
         is_anew = name.startswith(("decoder.", "output."))
@@ -199,12 +202,12 @@ def test_the_decoder_is_drawn_anew_once(head):
         is_constant = weight.std(correction=0) == 0  # the norm's ones and zeros
         assert torch.equal(weight, before[name]) == (not is_anew or is_constant), name
     again = {name: weight.clone() for name, weight in model.state_dict().items()}
-    objective.restart(model, 5)  # asked again under accumulation
+    objective.reinitialized_parameters(model, 5)  # asked again under accumulation
     assert all(torch.equal(weight, again[name]) for name, weight in model.state_dict().items())
 
 
 def test_no_pretraining_no_restart():
-    assert not [*Variational().restart(model_with(), 0)]
+    assert not [*Variational().reinitialized_parameters(model_with(), 0)]
 
 
 # Through the trainer

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from seqae.bundle.density import Density, DensityKind
 from seqae.component import check_choice, check_range
-from seqae.generation import Decoding
+from seqae.generation import DecodingOptions
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents import DeterministicLatent, StochasticLatent
 
@@ -24,7 +24,7 @@ Source = Literal["prior", "gaussian", "mixture"]
 Similarity = Literal["cosine", "euclidean"]
 
 ROWS, COLUMNS = 2**10, 2**12  # similarities that are held at a time: 16 MiB
-GREEDY = Decoding()
+GREEDY = DecodingOptions()
 MAX_SEED = 2**32 - 1  # what torch's generator on the CPU tells apart
 
 
@@ -51,14 +51,16 @@ class LatentSpace(ABC):
         """Texts to latents (n, Z)."""
 
     @abstractmethod
-    def decode(self, latents: NDArray[Any], options: Decoding = GREEDY, seed: int = 0) -> list[str]:
+    def decode(
+        self, latents: NDArray[Any], options: DecodingOptions = GREEDY, seed: int = 0
+    ) -> list[str]:
         """Latents (n, Z) to texts."""
 
     def sample(
         self,
         count: int,
         source: Source | None = None,
-        options: Decoding = GREEDY,
+        options: DecodingOptions = GREEDY,
         seed: int = 0,
     ) -> list[str]:
         """Write new sentences.
@@ -116,7 +118,7 @@ class LatentSpace(ABC):
         end: str,
         steps: int = 5,
         path: Curve = "spherical",
-        options: Decoding = GREEDY,
+        options: DecodingOptions = GREEDY,
         too_long: TooLong = "error",
         seed: int = 0,
     ) -> list[str]:
@@ -139,7 +141,7 @@ class LatentSpace(ABC):
         minuend: str,
         subtrahend: str,
         addend: str,
-        options: Decoding = GREEDY,
+        options: DecodingOptions = GREEDY,
         too_long: TooLong = "error",
         seed: int = 0,
     ) -> str:
@@ -211,7 +213,7 @@ class LatentSpace(ABC):
         texts: Sequence[str],
         attribute: NDArray[Any],
         strength: float = 1.0,
-        options: Decoding = GREEDY,
+        options: DecodingOptions = GREEDY,
         too_long: TooLong = "error",
         seed: int = 0,
     ) -> list[str]:

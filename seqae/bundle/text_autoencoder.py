@@ -18,7 +18,7 @@ from seqae.data.batching import plan_batches
 from seqae.data.cleaning import Normalization
 from seqae.data.corpus import collate
 from seqae.data.tokenizers import Tokenizer
-from seqae.generation import Decoding, Hypothesis, generate
+from seqae.generation import DecodingOptions, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 
 BATCH_TOKENS = 8192
@@ -107,7 +107,9 @@ class TextAutoencoder(LatentSpace):
             )
         return latents
 
-    def decode(self, latents: NDArray[Any], options: Decoding = GREEDY, seed: int = 0) -> list[str]:
+    def decode(
+        self, latents: NDArray[Any], options: DecodingOptions = GREEDY, seed: int = 0
+    ) -> list[str]:
         """Latents to texts, the best of each; by default greedily.
 
         Args:
@@ -123,7 +125,7 @@ class TextAutoencoder(LatentSpace):
     def write(
         self,
         latents: NDArray[Any],
-        options: Decoding = GREEDY,
+        options: DecodingOptions = GREEDY,
         seed: int = 0,
         lengths: Sequence[int] | None = None,
     ) -> list[list[int]]:
@@ -142,11 +144,11 @@ class TextAutoencoder(LatentSpace):
             ValueError: if the latents are not of this model's size, or not finite; or if several
                 texts of each are asked for.
         """
-        if options.num_return > 1:
+        if options.num_return_sequences > 1:
             raise ValueError(
-                f"`num_return` must be 1 where one text is written of each latent, but it is "
-                f"{options.num_return} instead. Leave it out; `reconstruct`, `decode` and `sample` "
-                f"write several, in Python `candidates`."
+                f"`num_return_sequences` must be 1 where each latent gives one text, but it is "
+                f"{options.num_return_sequences} instead. Leave it out; `reconstruct`, `decode` "
+                f"and `sample` give several, in Python `candidates`."
             )
         found = self._generate(latents, options, seed, lengths, scores=options.num_beams > 1)
         return [hypotheses[0].token_ids for hypotheses in found]
@@ -154,11 +156,11 @@ class TextAutoencoder(LatentSpace):
     def candidates(
         self,
         latents: NDArray[Any],
-        options: Decoding,
+        options: DecodingOptions,
         seed: int = 0,
         lengths: Sequence[int] | None = None,
     ) -> list[list[Candidate]]:
-        """Latents to `options.num_return` texts each, with scores; see `write`."""
+        """Latents to `options.num_return_sequences` texts each, with scores; see `write`."""
         found = self._generate(latents, options, seed, lengths, scores=True)
         rows = [hypothesis.token_ids for hypotheses in found for hypothesis in hypotheses]
         texts = iter(self.tokenizer.decode(rows))
@@ -168,7 +170,7 @@ class TextAutoencoder(LatentSpace):
         self,
         texts: Sequence[str],
         too_long: Literal["error", "truncate"] = "error",
-        options: Decoding = GREEDY,
+        options: DecodingOptions = GREEDY,
         seed: int = 0,
     ) -> list[str]:
         """Texts to latents and back; see `encode` and `decode`."""
@@ -182,7 +184,7 @@ class TextAutoencoder(LatentSpace):
     def _generate(
         self,
         latents: NDArray[Any],
-        options: Decoding,
+        options: DecodingOptions,
         seed: int,
         lengths: Sequence[int] | None,
         scores: bool,

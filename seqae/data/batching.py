@@ -204,7 +204,7 @@ def count_steps(batches: int, sentences: int, world_size: int) -> int:
     return steps
 
 
-def deal(plan: BatchPlan, world_size: int) -> BatchPlan:
+def assign_to_ranks(plan: BatchPlan, world_size: int) -> BatchPlan:
     """Give each step a batch for every rank: no sentence lost or doubled, no batch larger.
 
     Step by step the ranks take the plan's next batches. Where their number does not divide, the
@@ -262,7 +262,7 @@ def _too_many(plan: BatchPlan, following: int, world_size: int) -> list[tuple[in
     return pieces
 
 
-def share_of_rank(plan: BatchPlan, rank: int, world_size: int) -> BatchPlan:
+def batches_of_rank(plan: BatchPlan, rank: int, world_size: int) -> BatchPlan:
     """Take a rank's batches from a plan: as many as any other rank; see `deal`."""
-    dealt = deal(plan, world_size)
+    dealt = assign_to_ranks(plan, world_size)
     return BatchPlan(dealt.order, dealt.begins[rank::world_size], dealt.ends[rank::world_size])

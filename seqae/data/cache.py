@@ -23,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from seqae.data.config import DataSettings
+from seqae.data.config import DataConfig
 from seqae.data.corpus import FORMAT, TokenizedCorpus
 from seqae.data.prepare import REPORT, Preparation
 from seqae.data.sources.base import Source
@@ -51,7 +51,7 @@ class PreparedData:
 
 
 def prepare(
-    settings: DataSettings, tokenizer: Tokenizer, cache_dir: Path, processes: int | None = None
+    settings: DataConfig, tokenizer: Tokenizer, cache_dir: Path, processes: int | None = None
 ) -> Path:
     """Train the tokenizer and tokenise the corpora, unless the cache has them.
 
@@ -158,7 +158,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _cache_key(
-    settings: DataSettings, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
+    settings: DataConfig, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
 ) -> str:
     # The commits are in the sources' fingerprints.
     decisive = {name: value for name, value in asdict(settings).items() if name != "revisions"}

@@ -113,7 +113,7 @@ def clean(block: Block, options: CleanOptions) -> tuple[Block, Counts]:
     """
     texts, numbers, targets = block.texts, block.numbers, block.targets
     if options.split_sentences is not None:
-        assert targets is None, "DataSettings.check refuses to split one side of a pair"
+        assert targets is None, "DataConfig.check refuses to split one side of a pair"
         texts, numbers = _split(texts, numbers, options.split_sentences)
     counts = Counts(read=len(texts))
     normalize = options.normalization

@@ -1,4 +1,4 @@
-"""DataSettings: everything that decides what stands in the tokenised corpora."""
+"""DataConfig: everything that decides what stands in the tokenised corpora."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from seqae.data.sources.open import open_source
 from seqae.data.sources.records import ReadOptions
 from seqae.data.split import SPLITS, Split, SplitRule
 
-TooLong = Literal["error", "truncate", "drop", "split"]
+LengthPolicy = Literal["error", "truncate", "drop", "split"]
 
 
 @dataclass(frozen=True)
-class DataSettings:
+class DataConfig:
     """Everything that decides what stands in the tokenised corpora.
 
     Attributes:
@@ -44,7 +44,7 @@ class DataSettings:
     reading: ReadOptions = field(default_factory=ReadOptions)
     cleaning: CleanOptions = field(default_factory=CleanOptions)
     max_length: int = 128
-    too_long: TooLong = "error"
+    too_long: LengthPolicy = "error"
     val_percent: int = 5
     test_percent: int = 5
     split_seed: int = 0
@@ -87,7 +87,7 @@ class DataSettings:
             )
 
     @classmethod
-    def from_config(cls, data: Mapping[str, Any]) -> DataSettings:
+    def from_config(cls, data: Mapping[str, Any]) -> DataConfig:
         """The settings that a run's configuration has under `data`.
 
         Raises:

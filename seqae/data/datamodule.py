@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import check_range
-from seqae.data.batching import Rounding, plan_batches, share_of_rank
+from seqae.data.batching import Rounding, batches_of_rank, plan_batches
 from seqae.data.cache import PreparedData, is_whole, open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
-from seqae.data.config import DataSettings, TooLong, default_cache_dir
+from seqae.data.config import DataConfig, LengthPolicy, default_cache_dir
 from seqae.data.corpus import TokenizedCorpus
 from seqae.data.epoch_resume import ResumedOrder, order_state
 from seqae.data.prepare import REPORT, REPORT_TEXT
@@ -39,7 +39,7 @@ from seqae.data.streaming.stream import (
     summarize,
 )
 from seqae.data.tokenizers import Tokenizer
-from seqae.data.workers import heed_parent_only
+from seqae.data.workers import ignore_group_signals
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +78,8 @@ class TextDataModule(LightningDataModule):
         streaming: tokenise while training, for text that does not fit a disk, in place of once
             before; the tokenizer, and what is held out, are made of the first
             `tokenizer_sentences`. A stream has no end: `trainer.max_steps` says when to stop.
-        stream_lanes: streams that a stream is made of; a multiple of processes times workers.
-        shuffle_buffer: sentences that each lane of a stream shuffles together.
+        stream_shards: streams that a stream is made of; a multiple of processes times workers.
+        shuffle_buffer: sentences that each shard of a stream shuffles together.
         seed: of the order of batches.
         num_workers: processes that gather batches beside the training; 0 gathers in between,
             which costs under one percent of the time on a CPU.
@@ -101,13 +101,13 @@ class TextDataModule(LightningDataModule):
         round_length: int = 1,
         round_rows: int = 1,
         max_length: int = 128,
-        too_long: TooLong = "error",
+        too_long: LengthPolicy = "error",
         val_percent: int = 5,
         test_percent: int = 5,
         split_seed: int = 0,
         tokenizer_sentences: int = 1_000_000,
         streaming: bool = False,
-        stream_lanes: int = 16,
+        stream_shards: int = 16,
         shuffle_buffer: int = 10_000,
         seed: int = 0,
         num_workers: int = 0,
@@ -121,7 +121,7 @@ class TextDataModule(LightningDataModule):
         check_range("data.num_workers", num_workers, 0, 1024)
         if prepare_workers is not None:
             check_range("data.prepare_workers", prepare_workers, 1, 1024)
-        self.settings = DataSettings(
+        self.settings = DataConfig(
             train=_as_tuple(train),
             val=_as_tuple(val),
             test=_as_tuple(test),
@@ -140,7 +140,7 @@ class TextDataModule(LightningDataModule):
         self.rounding = Rounding(round_length, round_rows, max_length)
         self.seed, self.num_workers, self.pin_memory = seed, num_workers, pin_memory
         self.stream_options = StreamOptions(
-            batch_tokens, seed, stream_lanes, shuffle_buffer, self.rounding
+            batch_tokens, seed, stream_shards, shuffle_buffer, self.rounding
         )
         self.prepare_workers = prepare_workers
         self.cache_dir = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
@@ -286,7 +286,7 @@ class TextDataModule(LightningDataModule):
                 "data: a stream has no epochs, so that only the last model will be measured. Set "
                 "`trainer.val_check_interval` to a number of steps."
             )
-        check_division(self.stream_options.lanes, trainer.world_size, self.num_workers)
+        check_division(self.stream_options.shards, trainer.world_size, self.num_workers)
         for source in self.settings.open_sources()["train"]:
             check_streamable(source)
 
@@ -388,7 +388,7 @@ class TextDataModule(LightningDataModule):
         plan = plan_batches(
             corpus.batch_lengths, self.eval_batch_tokens, 0, 0, False, self.rounding
         )
-        return list(share_of_rank(plan, *self._place()))
+        return list(batches_of_rank(plan, *self._place()))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the order of the training data stands; see `order_state` and `merge_states`.
@@ -481,7 +481,7 @@ class TextDataModule(LightningDataModule):
             # Its own, so that starting an epoch draws nothing from the generator of dropout.
             generator=torch.Generator(),
             num_workers=self.num_workers,
-            worker_init_fn=heed_parent_only,
+            worker_init_fn=ignore_group_signals,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._pins_memory,
         )

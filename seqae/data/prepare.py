@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from seqae.data.cleaning import clean
-from seqae.data.config import DataSettings
+from seqae.data.config import DataConfig
 from seqae.data.corpus import CorpusWriter, write_synced
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.report.measure import first_occurrences, measure, to_text
@@ -115,7 +115,7 @@ class Preparation:
     def __init__(
         self,
         folder: Path,
-        settings: DataSettings,
+        settings: DataConfig,
         sources: dict[Split, list[Source]],
         processes: int,
     ) -> None:
@@ -296,7 +296,8 @@ class Encode:
 
     pipeline: Pipeline
 
-    def __call__(self, item: Item) -> Encoded:  # noqa: D102
+    def __call__(self, item: Item) -> Encoded:
+        """Tokenise the block of an item."""
         return self.pipeline(item.block, item.split)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqae.data.cleaning import clean
-from seqae.data.config import DataSettings
+from seqae.data.config import DataConfig
 from seqae.data.corpus import Rows
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position
 from seqae.data.split import Split, hash_texts, split_by_hash
@@ -54,7 +54,7 @@ class Pipeline:
         tokenizer: trained.
     """
 
-    def __init__(self, settings: DataSettings, tokenizer: Tokenizer) -> None:
+    def __init__(self, settings: DataConfig, tokenizer: Tokenizer) -> None:
         self.settings, self.tokenizer = settings, tokenizer
 
     def __call__(self, block: Block, split: Split) -> Encoded:

@@ -12,7 +12,14 @@ from torch.utils.data import Dataset, Sampler
 
 from seqae.batch import Batch
 from seqae.component import check_range
-from seqae.data.batching import BatchPlan, Rounding, count_batches, count_steps, deal, plan_batches
+from seqae.data.batching import (
+    BatchPlan,
+    Rounding,
+    assign_to_ranks,
+    count_batches,
+    count_steps,
+    plan_batches,
+)
 from seqae.data.corpus import TokenizedCorpus
 
 
@@ -114,7 +121,7 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
             if self._consumed_before:
                 plan = plan.after(self._consumed_before)
             is_short = not self.shuffle and len(self.lengths) < len(self) * self.world_size
-            self._dealt = plan if is_short else deal(plan, self.world_size)
+            self._dealt = plan if is_short else assign_to_ranks(plan, self.world_size)
         return self._dealt
 
 
@@ -137,7 +144,7 @@ class RoundedPadding:
         if missing:
             token_ids = pad(batch.token_ids, (0, missing), value=self.pad_id)
             batch = replace(batch, token_ids=token_ids)
-        return batch if batch.paired is None else replace(batch, paired=self(batch.paired))
+        return batch if batch.targets is None else replace(batch, targets=self(batch.targets))
 
 
 class PlannedBatches(Dataset[Batch]):

@@ -93,7 +93,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def heed_parent_only(worker_id: int) -> None:
+def ignore_group_signals(worker_id: int) -> None:
     """Begin a loader worker that the training alone may end; a DataLoader's `worker_init_fn`.
 
     SLURM, torchrun and a terminal send their signals to all processes of a group. Workers that

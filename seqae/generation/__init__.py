@@ -7,7 +7,7 @@ topk.py         the largest of many values
 """
 
 from seqae.generation.generate import generate, greedy
-from seqae.generation.options import Decoding
+from seqae.generation.options import DecodingOptions
 from seqae.generation.search import Hypothesis
 
-__all__ = ["Decoding", "Hypothesis", "generate", "greedy"]
+__all__ = ["DecodingOptions", "Hypothesis", "generate", "greedy"]

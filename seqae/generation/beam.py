@@ -7,11 +7,12 @@ from typing import final
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from seqae.generation.constraints import ForcedWords, Rules
-from seqae.generation.options import Decoding
+from seqae.generation.constraints import ForcedWords, LogitConstraints
+from seqae.generation.options import DecodingOptions
 from seqae.generation.search import Hypothesis, Search, until
-from seqae.generation.topk import largest
+from seqae.generation.topk import fast_topk
 
 
 @final
@@ -36,8 +37,8 @@ class BeamSearch(Search):
 
     def __init__(
         self,
-        rules: Rules,
-        options: Decoding,
+        rules: LogitConstraints,
+        options: DecodingOptions,
         steps: int,
         rows: int,
         forced: ForcedWords | None = None,
@@ -45,7 +46,7 @@ class BeamSearch(Search):
         self.rules, self.forced, self.steps = rules, forced, steps
         self.num_beams, self.penalty = options.num_beams, options.length_penalty
         self.min_steps = options.min_length - 1
-        device, kept = rules.never.device, options.num_return
+        device, kept = rules.never.device, options.num_return_sequences
         self.sentences = torch.arange(rows, device=device)  # those that are still here
         self.scores = torch.zeros(rows, 1, device=device)  # (sentences, open): one open at first
         self.history = torch.empty(rows, 1, 0, dtype=torch.int64, device=device)
@@ -55,7 +56,8 @@ class BeamSearch(Search):
         self.endings = torch.full((rows, kept, steps), rules.eos_id, device=device)
         self.all_finished, self.all_endings = self.finished.clone(), self.endings.clone()
 
-    def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: D102
+    @override
+    def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         score, parent, token = self._best(*self._continuations(logits.float().log_softmax(dim=1)))
         self.position += 1
         is_end, is_last = token == self.rules.eos_id, self.position == self.steps
@@ -69,7 +71,8 @@ class BeamSearch(Search):
         self.history = self._extend(parent, token)
         return self._leave(parent, token, is_last)
 
-    def results(self) -> list[list[Hypothesis]]:  # noqa: D102
+    @override
+    def results(self) -> list[list[Hypothesis]]:
         found = []
         eos_id = self.rules.eos_id
         for scores, rows in zip(self.all_finished.tolist(), self.all_endings.tolist(), strict=True):
@@ -85,7 +88,7 @@ class BeamSearch(Search):
         history = self.history.flatten(0, 1)
         if self.forced is None:
             self.rules.apply(scores, self.position, history)
-            score, place = largest(scores.reshape(sentences, -1), count)
+            score, place = fast_topk(scores.reshape(sentences, -1), count)
             return score, place // size, place % size
         wanted = self._wanted(self.forced)
         before = _gather(scores, wanted)
@@ -95,7 +98,7 @@ class BeamSearch(Search):
         # What is wanted is tried anyway: not twice. Where nothing is, pad is masked again.
         wanted = wanted.where(wanted >= 0, self.rules.pad_id)
         scores.scatter_(1, wanted, -math.inf)
-        score, token = largest(scores, count)
+        score, token = fast_topk(scores, count)
         score, token = torch.cat([score, wanted_score], 1), torch.cat([token, wanted], 1)
         parent = torch.arange(self._width, device=token.device)[:, None].expand(-1, token.shape[1])
         shape = sentences, parent.numel()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from seqae.batch import Vocabulary
-from seqae.generation.options import Decoding
+from seqae.generation.options import DecodingOptions
 
 
 class ForcedWords:
@@ -29,7 +29,7 @@ class ForcedWords:
     def __init__(
         self, words: Sequence[Sequence[Sequence[int]]], rows: int, device: torch.device
     ) -> None:
-        self.phrases = Phrases([spelling for word in words for spelling in word], device)
+        self.phrases = TokenAutomaton([spelling for word in words for spelling in word], device)
         owners = [index for index, word in enumerate(words) for _ in word]
         self.owner = torch.tensor(owners, dtype=torch.int64, device=device)
         shortest = [min(map(len, word)) for word in words]
@@ -68,7 +68,7 @@ class ForcedWords:
         return self.shortest.expand_as(is_done).masked_fill(is_done, 0).sum(dim=1)
 
 
-class Phrases:
+class TokenAutomaton:
     """How much of each of S sequences stands at the end of what each row has written.
 
     The automaton of Knuth, Morris and Pratt (1977), for all sequences and rows at once. The
@@ -112,7 +112,7 @@ class Phrases:
         return wanted.where(progress < self.lengths, -1)
 
 
-class Rules:
+class LogitConstraints:
     """Take the logits of forbidden tokens to minus infinity.
 
     Where nothing else is left, eos is allowed: a row can always end.
@@ -128,7 +128,7 @@ class Rules:
     def __init__(
         self,
         vocabulary: Vocabulary,
-        options: Decoding,
+        options: DecodingOptions,
         banned: Sequence[Sequence[int]],
         rows: int,
         device: torch.device,
@@ -138,7 +138,9 @@ class Rules:
         never = {vocabulary.pad_id, vocabulary.bos_id, *(s[0] for s in banned if len(s) == 1)}
         self.never = torch.tensor(sorted(never), device=device)
         self.eos = torch.tensor([self.eos_id], device=device)
-        self.phrases = Phrases([sequence for sequence in banned if len(sequence) > 1], device)
+        self.phrases = TokenAutomaton(
+            [sequence for sequence in banned if len(sequence) > 1], device
+        )
         self.progress = self.phrases.start(rows)
         # pad and bos alone leave something to write.
         self.may_be_stuck = bool(banned or self.ngram or self.min_length > 2)

@@ -19,12 +19,12 @@ from torch import Generator, Tensor
 
 from seqae.component import check_range
 from seqae.generation.beam import BeamSearch
-from seqae.generation.constraints import ForcedWords, Rules
-from seqae.generation.options import Decoding
+from seqae.generation.constraints import ForcedWords, LogitConstraints
+from seqae.generation.options import DecodingOptions
 from seqae.generation.search import Hypothesis, Search, SingleSearch
 from seqae.model.autoencoder import SequenceAutoencoder
 
-__all__ = ["Decoding", "Hypothesis", "generate", "greedy"]
+__all__ = ["DecodingOptions", "Hypothesis", "generate", "greedy"]
 
 Spelling = list[int]
 
@@ -46,7 +46,7 @@ def greedy(
     """
     limit = model.max_length if max_length is None else max_length
     check_range("max_length", limit, 2, model.max_length)
-    written = generate(model, latent, Decoding(max_length=limit), scores=False)
+    written = generate(model, latent, DecodingOptions(max_length=limit), scores=False)
     return [best.token_ids for (best,) in written]
 
 
@@ -54,7 +54,7 @@ def greedy(
 def generate(
     model: SequenceAutoencoder,
     latent: Tensor,
-    options: Decoding = Decoding(),  # noqa: B008 - it is frozen
+    options: DecodingOptions = DecodingOptions(),  # noqa: B008 - it is frozen
     *,
     lengths: Sequence[int] | None = None,
     spell: Callable[[str], list[Spelling]] | None = None,
@@ -81,8 +81,8 @@ def generate(
             is faster.
 
     Returns:
-        For each row, in order, its hypotheses: `options.num_return` at most, the best first or as
-        they were drawn.
+        The hypotheses of each row: at most `options.num_return_sequences`, the best first or in the
+        order in which they were drawn.
 
     Raises:
         ValueError: if the options do not fit the model or one another, or if the model gives NaN or
@@ -92,7 +92,7 @@ def generate(
     check_range("max_length", limit, 2, model.max_length)
     check_range("min_length", options.min_length, 2, limit)
     banned, forced = _spell_words(options, spell, limit - 1)
-    copies = options.num_return if options.temperature else 1
+    copies = options.num_return_sequences if options.temperature else 1
     rows_at_once = max(1, batch_size // options.num_beams)
     written: list[list[Hypothesis]] = []
     for start, uniform in _blocks(len(latent), copies, limit - 1, options, generator):
@@ -119,7 +119,7 @@ def generate(
 
 
 def _blocks(
-    rows: int, copies: int, steps: int, options: Decoding, generator: Generator | None
+    rows: int, copies: int, steps: int, options: DecodingOptions, generator: Generator | None
 ) -> Iterator[tuple[int, Tensor]]:
     """Where each block of rows starts, and the numbers that its tokens are drawn with."""
     if options.temperature and generator is None:
@@ -134,7 +134,7 @@ def _blocks(
 
 def _search(
     model: SequenceAutoencoder,
-    options: Decoding,
+    options: DecodingOptions,
     banned: list[Spelling],
     forced: list[list[Spelling]],
     steps: int,
@@ -144,7 +144,7 @@ def _search(
 ) -> Search:
     assert model.vocabulary is not None
     rows, device = len(latent), latent.device
-    rules = Rules(model.vocabulary, options, banned, rows, device)
+    rules = LogitConstraints(model.vocabulary, options, banned, rows, device)
     if options.num_beams == 1:
         return SingleSearch(rules, options, steps, rows, uniform, scores)
     words = ForcedWords(forced, rows, device) if forced else None
@@ -161,10 +161,10 @@ def _run(
     total = torch.zeros((), device=latent.device)  # looked at once, behind the last step
     for _ in range(steps):
         logits, state = model.step(token, state)
-        if not search.sees_highest:
-            search.highest = logits.amax(dim=1)
+        if not search.tracks_max_logit:
+            search.max_logit = logits.amax(dim=1)
         token, parents = search.advance(logits)
-        total += search.highest.sum(dtype=torch.float32)  # of many rows, float16 has no sum
+        total += search.max_logit.sum(dtype=torch.float32)  # of many rows, float16 has no sum
         if not len(token):
             break
         if parents is not None:
@@ -179,7 +179,7 @@ def _run(
 
 
 def _spell_words(
-    options: Decoding, spell: Callable[[str], list[Spelling]] | None, steps: int
+    options: DecodingOptions, spell: Callable[[str], list[Spelling]] | None, steps: int
 ) -> tuple[list[Spelling], list[list[Spelling]]]:
     """The tokens of banned words, and of each forced word its spellings."""
     if (options.banned_words or options.forced_words) and spell is None:

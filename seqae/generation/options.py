@@ -10,13 +10,13 @@ MIN_TEMPERATURE = 1e-6  # float32 divides by it and stays finite; no draw is col
 
 
 @dataclass(frozen=True)
-class Decoding:
+class DecodingOptions:
     """How latents are written out: by default greedily, the likeliest token at each step.
 
     Args:
         num_beams: hypotheses kept of each sentence; from 2 on it is a beam search.
-        num_return: how many texts are written of each latent: of a beam search its n best, which
-            differ in their tokens, the best first; of sampling as many draws, which may be the
+        num_return_sequences: how many texts each latent gives: the n best of a beam search, which
+            differ in their tokens, the best first; or that many draws, some of which may be the
             same.
         length_penalty: a text's log-probability is divided by its number of tokens to this power
             (Wu et al. 2016 without their constants, as Hugging Face has it); 0 looks for the most
@@ -37,7 +37,7 @@ class Decoding:
     """
 
     num_beams: int = 1
-    num_return: int = 1
+    num_return_sequences: int = 1
     length_penalty: float = 0.0
     temperature: float = 0.0
     top_k: int = 0
@@ -50,7 +50,7 @@ class Decoding:
 
     def __post_init__(self) -> None:
         check_range("num_beams", self.num_beams, 1, 2**10)
-        check_range("num_return", self.num_return, 1, 2**10)
+        check_range("num_return_sequences", self.num_return_sequences, 1, 2**10)
         check_range("length_penalty", self.length_penalty, -5.0, 5.0)
         check_range("temperature", self.temperature, 0.0, 1e6)
         if 0 < self.temperature < MIN_TEMPERATURE:
@@ -90,11 +90,11 @@ class Decoding:
                 "`temperature` must be above 0 for `top_k` and `top_p`, but it is 0 instead, which "
                 "draws nothing. Set `temperature: 1.0`."
             )
-        if not is_drawn and self.num_return > self.num_beams:
+        if not is_drawn and self.num_return_sequences > self.num_beams:
             raise ValueError(
-                f"`num_return` must be at most `num_beams`, {self.num_beams}, unless tokens are "
-                f"drawn, but it is {self.num_return} instead. Raise `num_beams`, or set "
-                f"`temperature: 1.0`."
+                f"`num_return_sequences` must be at most `num_beams`, {self.num_beams}, unless "
+                f"tokens are drawn, but it is {self.num_return_sequences} instead. Raise "
+                f"`num_beams`, or set `temperature: 1.0`."
             )
         if self.forced_words and not is_beam:
             raise ValueError(

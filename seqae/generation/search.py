@@ -8,10 +8,11 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from seqae.generation.constraints import Rules
-from seqae.generation.options import Decoding
-from seqae.generation.topk import likeliest
+from seqae.generation.constraints import LogitConstraints
+from seqae.generation.options import DecodingOptions
+from seqae.generation.topk import fast_argmax
 
 
 class Hypothesis(NamedTuple):
@@ -33,12 +34,12 @@ class Search(ABC):
     A row of the model's state is an open hypothesis; a sentence may have several.
 
     Attributes:
-        sees_highest: whether `advance` finds the highest logit of each row by itself.
-        highest: (rows,) that logit, in the last step: NaN or infinite if any of a row is.
+        tracks_max_logit: whether `advance` finds the highest logit of each row by itself.
+        max_logit: (rows,) that logit, in the last step: NaN or infinite if any of a row is.
     """
 
-    sees_highest = False
-    highest: Tensor
+    tracks_max_logit = False
+    max_logit: Tensor
 
     @abstractmethod
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -72,8 +73,8 @@ class SingleSearch(Search):
 
     def __init__(
         self,
-        rules: Rules,
-        options: Decoding,
+        rules: LogitConstraints,
+        options: DecodingOptions,
         steps: int,
         rows: int,
         uniform: Tensor | None,
@@ -85,9 +86,10 @@ class SingleSearch(Search):
         self.written = torch.full((rows, steps), rules.eos_id, device=device)
         self.position = 0
         self.scores = torch.zeros(rows, device=device) if scores else None
-        self.sees_highest = uniform is None
+        self.tracks_max_logit = uniform is None
 
-    def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:  # noqa: D102
+    @override
+    def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         logits = logits.float()
         if self.scores is not None:
             logits = logits.log_softmax(dim=1)
@@ -95,8 +97,8 @@ class SingleSearch(Search):
         self.rules.apply(logits, self.position, history)
         token = self._choose(logits)
         chosen = logits.gather(1, token[:, None])[:, 0]
-        if self.sees_highest:
-            self.highest = chosen
+        if self.tracks_max_logit:
+            self.max_logit = chosen
         if self.scores is not None:
             self.scores[self.open] += chosen
         self.written[self.open, self.position] = token
@@ -109,18 +111,19 @@ class SingleSearch(Search):
         self.rules.follow(parents, token)
         return token, parents
 
-    def results(self) -> list[list[Hypothesis]]:  # noqa: D102
+    @override
+    def results(self) -> list[list[Hypothesis]]:
         rows = until(self.written[:, : self.position].tolist(), self.rules.eos_id)
         scores = [math.nan] * len(rows) if self.scores is None else self.scores.tolist()
         return [[Hypothesis(*pair)] for pair in zip(rows, scores, strict=True)]
 
     def _choose(self, logits: Tensor) -> Tensor:
         if self.uniform is None:
-            return likeliest(logits)
+            return fast_argmax(logits)
         return draw(logits, self.uniform[self.open, self.position], self.options)
 
 
-def draw(logits: Tensor, uniform: Tensor, options: Decoding) -> Tensor:
+def draw(logits: Tensor, uniform: Tensor, options: DecodingOptions) -> Tensor:
     """Draw a token of each row by inverting its distribution function.
 
     Args:

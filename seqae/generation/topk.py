@@ -13,7 +13,7 @@ BLOCK = 64
 MANY = 2**10  # values, from which on the detour pays
 
 
-def likeliest(values: Tensor) -> Tensor:
+def fast_argmax(values: Tensor) -> Tensor:
     """`values.argmax(dim=1)` of (rows, N); of equals the first."""
     whole = values.shape[1] // BLOCK * BLOCK
     if whole < MANY:
@@ -28,7 +28,7 @@ def likeliest(values: Tensor) -> Tensor:
     return index.where(highest >= rest, place + whole)
 
 
-def largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def fast_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """`values.topk(count, dim=1)` of (rows, N), or of all N; on a CPU faster than it.
 
     The k largest values lie in the k blocks with the largest maxima, and a maximum takes one pass

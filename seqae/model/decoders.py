@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from seqae.component import Component, check_choice, check_range
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, dense_layers
@@ -110,7 +111,8 @@ class DenseDecoder(Decoder):
         self.activation, self.dropout = activation, dropout
         self.normalize, self.norm_type = normalize, norm_type
 
-    def build(  # noqa: D102
+    @override
+    def build(
         self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
     ) -> None:
         self.output_dim, self._positions = embedding_dim, max_length - 1
@@ -119,13 +121,16 @@ class DenseDecoder(Decoder):
         self.layers = dense_layers(sizes, self.activation, self.dropout, self.norm_type)
         self.norm = nn.LayerNorm(embedding_dim) if self.normalize else nn.Identity()
 
-    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
         return self._write(latent)[:, : embedded.shape[1]]
 
-    def init_state(self, latent: Tensor) -> State:  # noqa: D102
+    @override
+    def init_state(self, latent: Tensor) -> State:
         return self._write(latent), latent.new_zeros(len(latent), dtype=torch.int64)
 
-    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+    @override
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
         written, position = state
         rows = torch.arange(len(position), device=position.device)
         return written[rows, position], (written, position + 1)
@@ -170,7 +175,8 @@ class RecurrentDecoder(Decoder):
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.dropout, self.position_dim = dropout, position_dim
 
-    def build(  # noqa: D102
+    @override
+    def build(
         self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
     ) -> None:
         self.output_dim = embedding_dim
@@ -189,16 +195,19 @@ class RecurrentDecoder(Decoder):
         self.projection = nn.Linear(self.hidden_dim, embedding_dim)
         self.norm = nn.LayerNorm(embedding_dim)
 
-    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
         positions = torch.arange(embedded.shape[1], device=embedded.device)[None]
         features, _ = self._run(embedded, positions, *self._read(latent))
         return features
 
-    def init_state(self, latent: Tensor) -> State:  # noqa: D102
+    @override
+    def init_state(self, latent: Tensor) -> State:
         context, bound, hidden = self._read(latent)
         return latent.new_zeros(len(latent), dtype=torch.int64), context, bound, *hidden
 
-    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+    @override
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
         position, context, bound, *hidden = state
         features, last = self._run(
             embedded[:, None], position[:, None], context, bound, tuple(hidden)
@@ -288,7 +297,8 @@ class TransformerDecoder(Decoder):
         self.norm_type, self.position_type = norm_type, position_type
         self.latent_as, self.position_dim = latent_as, position_dim
 
-    def build(  # noqa: D102
+    @override
+    def build(
         self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
     ) -> None:
         self.output_dim = embedding_dim
@@ -316,19 +326,22 @@ class TransformerDecoder(Decoder):
         self.projection = nn.Linear(self.hidden_dim, embedding_dim)
         self.norm = nn.LayerNorm(embedding_dim)
 
-    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
         context, bound, prefix = self._read(latent)
         unbound = self._unbind(bound, 0, embedded.shape[1])
         tokens = self.input(embedded + context[:, None] + unbound)
         states, _ = self.stack(torch.cat([prefix, tokens], dim=1), causal=True)
         return self._write(states[:, self._num_prefix :], unbound)
 
-    def init_state(self, latent: Tensor) -> State:  # noqa: D102
+    @override
+    def init_state(self, latent: Tensor) -> State:
         context, bound, prefix = self._read(latent)
         _, cache = self.stack(prefix, causal=True)
         return context, bound, *cache
 
-    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:  # noqa: D102
+    @override
+    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
         context, bound, *cache = state
         position = cache[0].shape[2] - self._num_prefix
         unbound = self._unbind(bound, position, position + 1)

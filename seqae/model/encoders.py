@@ -13,6 +13,7 @@ from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from seqae.component import Component, check_choice, check_range
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, dense_layers
@@ -100,7 +101,8 @@ class DenseEncoder(Encoder):
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.activation, self.dropout, self.norm_type = activation, dropout, norm_type
 
-    def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
+    @override
+    def build(self, embedding_dim: int, max_length: int) -> None:
         self.output_dim = self.hidden_dim
         self._max_length = max_length
         sizes = [max_length * embedding_dim] + [self.hidden_dim] * self.num_layers
@@ -110,7 +112,8 @@ class DenseEncoder(Encoder):
             ACTIVATIONS[self.activation](),
         )
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
         padded = embedded.masked_fill(~mask[..., None], 0.0)
         padded = nn.functional.pad(padded, (0, 0, 0, self._max_length - padded.shape[1]))
         hidden: Tensor = self.layers(padded.flatten(1))
@@ -155,7 +158,8 @@ class RecurrentEncoder(Encoder):
         self.hidden_dim, self.num_layers, self.bidirectional = hidden_dim, num_layers, bidirectional
         self.dropout, self.pooling, self.position_dim = dropout, pooling, position_dim
 
-    def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
+    @override
+    def build(self, embedding_dim: int, max_length: int) -> None:
         stack = self.stack_type(
             embedding_dim, self.hidden_dim, self.num_layers, self.bidirectional, self.dropout
         )
@@ -171,7 +175,8 @@ class RecurrentEncoder(Encoder):
         else:
             self.output_dim = stack.output_dim
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
         lengths = mask.sum(dim=1)
         states, last = self.get_submodule(self.stack_type.name)(embedded, lengths)
         states, real = self.drop(states), mask[..., None]
@@ -251,7 +256,8 @@ class TransformerEncoder(Encoder):
         self.norm_type, self.position_type = norm_type, position_type
         self.pooling, self.position_dim, self.num_latents = pooling, position_dim, num_latents
 
-    def build(self, embedding_dim: int, max_length: int) -> None:  # noqa: D102
+    @override
+    def build(self, embedding_dim: int, max_length: int) -> None:
         self.input = nn.Linear(embedding_dim, self.hidden_dim)
         self.stack = TransformerStack(
             self.hidden_dim,
@@ -276,7 +282,8 @@ class TransformerEncoder(Encoder):
             size, self.output_dim = embedding_dim + self.hidden_dim, self.position_dim
             self.pool = PositionPooling(size, self.position_dim, max_length)
 
-    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
         states, _ = self.stack(self.input(embedded), mask)
         pooled: Tensor = self.pool(embedded, states, mask)
         return pooled

@@ -7,6 +7,7 @@ from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from seqae.model.position_binding import PositionBinding
 
@@ -25,7 +26,8 @@ class Pooling(nn.Module, ABC):
 class MeanPooling(Pooling):
     """The mean state of the real tokens."""
 
-    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         total = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
         return total / mask.sum(dim=1, keepdim=True)
 
@@ -34,7 +36,8 @@ class MeanPooling(Pooling):
 class FirstPooling(Pooling):
     """The state of the first token, bos, which has read all the others."""
 
-    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         return states[:, 0]
 
 
@@ -59,7 +62,8 @@ class AttentionPooling(Pooling):
         self.projection = nn.Linear(hidden_dim, 2 * hidden_dim, bias=False)
         self.output = nn.Linear(hidden_dim, hidden_dim)
 
-    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         rows, steps, size = states.shape
         parts = self.projection(states).reshape(rows, steps, 2, self.num_heads, -1)
         key, value = parts.permute(2, 0, 3, 1, 4)
@@ -85,5 +89,6 @@ class PositionPooling(Pooling):
         self.bound = nn.Linear(input_dim, position_dim, bias=False)
         self.positions = PositionBinding(position_dim, max_length)
 
-    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         return self.positions.bind(self.bound(torch.cat([embedded, states], dim=2)), mask)

@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.component import check_range
@@ -94,7 +95,8 @@ class Adversarial(LikelihoodObjective):
         self.delete, self.blank, self.substitute = delete, blank, substitute
         self.shuffle_distance = shuffle_distance
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         check_prior(model, "Adversarial")
         if self.logvar_weight and not isinstance(model.latent, GaussianLatent):
@@ -104,7 +106,8 @@ class Adversarial(LikelihoodObjective):
                 f"or set `model.autoencoder.latent: GaussianLatent`."
             )
 
-    def build(self, model: SequenceAutoencoder) -> None:  # noqa: D102
+    @override
+    def build(self, model: SequenceAutoencoder) -> None:
         sizes = [model.latent_dim] + [self.hidden_dim] * self.num_layers + [1]
         self.discriminator = dense_layers(sizes, "relu", 0.0)
 
@@ -113,7 +116,8 @@ class Adversarial(LikelihoodObjective):
         """The losses of the players are means over sentences."""
         return True
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         if model.training and self.rates != NoiseRates():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import final
 
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -48,11 +49,13 @@ class Denoising(LikelihoodObjective):
         self.delete, self.blank, self.substitute = delete, blank, substitute
         self.shuffle_distance = shuffle_distance
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         check_not_stochastic(model, "Denoising")
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         if model.training:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, final
 
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -40,11 +41,13 @@ class MutualInformationMachine(LikelihoodObjective):
     def __init__(self, label_smoothing: float = 0.0, word_dropout: float = 0.0) -> None:
         super().__init__(label_smoothing, word_dropout)
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         check_stochastic(model, "MutualInformationMachine")
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         latent = check_stochastic(model, "MutualInformationMachine")

@@ -75,15 +75,17 @@ class Objective(Component, nn.Module):
         """Whether the loss of a batch is more than the mean of its sentences' or tokens'."""
         return False
 
-    def is_settled(self, step: int) -> bool:
+    def is_schedule_finished(self, step: int) -> bool:
         """Whether the loss is that of the end: models of before are not to be compared with it."""
         return True
 
-    def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
+    def frozen_parameters(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
         """Weights that this optimizer step leaves as they are."""
         return ()
 
-    def restart(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
+    def reinitialized_parameters(
+        self, model: SequenceAutoencoder, step: int
+    ) -> Iterable[nn.Parameter]:
         """Draw weights anew before an optimizer step, and say which; the same on every device.
 
         It is asked at each batch, so under accumulation several times before one step.

@@ -6,6 +6,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.component import check_range
@@ -43,7 +44,8 @@ class Reconstruction(LikelihoodObjective):
         check_range("alignment_weight", alignment_weight, 0.0, 1e6)
         self.alignment_weight = alignment_weight
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         check_not_stochastic(model, "Reconstruction")
         if self.alignment_weight and not is_paired:
@@ -53,15 +55,16 @@ class Reconstruction(LikelihoodObjective):
                 f"or leave it out."
             )
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         latents = model.encode(batch, generator)
         sums = self.token_sums(model, batch, latents.latent, generator)
         if not self.alignment_weight:
             return self.values(sums, batch, latents)
-        assert batch.paired is not None
-        paired = model.encode(batch.paired, generator)
+        assert batch.targets is not None
+        paired = model.encode(batch.targets, generator)
         if latents.loss is not None and paired.loss is not None:
             latents.loss = latents.loss + paired.loss
         alignment = torch.nn.functional.mse_loss(latents.latent, paired.latent)
@@ -85,7 +88,8 @@ class MeanSquaredError(Objective):
 
     sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         if model.train_embedding:
             raise ValueError(
                 "`train_embedding` must be false under MeanSquaredError, but it is true instead: "
@@ -98,7 +102,8 @@ class MeanSquaredError(Objective):
             )
         check_not_stochastic(model, "MeanSquaredError")
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         latents = model.encode(batch, generator)

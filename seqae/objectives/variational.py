@@ -7,6 +7,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor, nn
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.component import check_range
@@ -92,7 +93,8 @@ class Variational(LikelihoodObjective):
         self.aggressive_steps, self.encoder_updates = aggressive_steps, encoder_updates
         self.pretraining_steps = pretraining_steps
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         if self.kl_cycles > 1 and not self.kl_warmup_steps:
             raise ValueError(
@@ -108,7 +110,8 @@ class Variational(LikelihoodObjective):
                         f"instead. Leave it out, and set `model.autoencoder.latent.kappa`."
                     )
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         latent = check_stochastic(model, "Variational")
@@ -126,7 +129,8 @@ class Variational(LikelihoodObjective):
             values["negative_elbo"] = sums.nll / len(batch) + values["kl"]
         return values
 
-    def is_settled(self, step: int) -> bool:  # noqa: D102
+    @override
+    def is_schedule_finished(self, step: int) -> bool:
         rising = steps_of(self.kl_warmup_steps, self.kl_cycles, self.kl_rising_share)
         return step >= self.pretraining_steps + rising
 
@@ -135,7 +139,8 @@ class Variational(LikelihoodObjective):
         """With free bits, whose floor is that of a batch's mean."""
         return self.free_bits > 0
 
-    def frozen(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:  # noqa: D102
+    @override
+    def frozen_parameters(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
         place = step - self.pretraining_steps
         if not 0 <= place < self.aggressive_steps:
             return ()
@@ -144,7 +149,10 @@ class Variational(LikelihoodObjective):
             return reading
         return [weight for weight in model.parameters() if weight not in reading]
 
-    def restart(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:  # noqa: D102
+    @override
+    def reinitialized_parameters(
+        self, model: SequenceAutoencoder, step: int
+    ) -> Iterable[nn.Parameter]:
         if not self.pretraining_steps or step != self.pretraining_steps:
             return ()
         assert model.vocabulary is not None

@@ -6,6 +6,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.component import check_range
@@ -47,7 +48,8 @@ class WassersteinMMD(LikelihoodObjective):
         check_range("mmd_weight", mmd_weight, 0.0, 1e6)
         self.mmd_weight = mmd_weight
 
-    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:  # noqa: D102
+    @override
+    def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         check_prior(model, "WassersteinMMD")
 
@@ -56,7 +58,8 @@ class WassersteinMMD(LikelihoodObjective):
         """The distance is between all latents of a batch and as many draws."""
         return True
 
-    def forward(  # noqa: D102
+    @override
+    def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         latents = model.encode(batch, generator)

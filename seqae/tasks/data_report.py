@@ -13,7 +13,7 @@ from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, concrete_subclasses
 from seqae.data.cache import PreparedData, open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
-from seqae.data.config import DataSettings, default_cache_dir
+from seqae.data.config import DataConfig, default_cache_dir
 from seqae.data.report.measure import to_text
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
@@ -59,7 +59,7 @@ def report(
     if max_length is not None:
         check_range("max_length", max_length, 3, MAX_LENGTH)
     chosen = find_tokenizer(tokenizer, vocab_size)
-    settings = DataSettings(
+    settings = DataConfig(
         train=tuple(files),
         val=_as_tuple(val),
         test=_as_tuple(test),

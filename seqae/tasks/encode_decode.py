@@ -19,10 +19,10 @@ from seqae.component import check_seed
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts
 from seqae.files import check_output
-from seqae.generation import Decoding
+from seqae.generation import DecodingOptions
 from seqae.terminal import visible
 
-GREEDY = Decoding()
+GREEDY = DecodingOptions()
 
 # What a damaged file of latents raises: sizes that cannot be had and nesting without end, too.
 UNREADABLE = (
@@ -39,20 +39,20 @@ def reconstruct(
     too_long: Literal["error", "truncate"] = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: Decoding = GREEDY,
+    decoding: DecodingOptions = GREEDY,
 ) -> None:
     """Squeeze sentences into latents and write them back.
 
     Example:
         seqae reconstruct runs/seqae/RUN "the cat sat on the mat"
-        seqae reconstruct runs/seqae/RUN - --num_beams 5 --num_return 3 < sentences.txt
+        seqae reconstruct runs/seqae/RUN - --num_beams 5 --num_return_sequences 3 < sentences.txt
 
     Args:
         model: a bundle, or the folder of a run.
         texts: sentences; `-` reads them from standard input, one a line.
         input: a file of sentences instead, or anything else that `data.train` may name.
         output: a file for JSON lines with text and reconstruction; by default the reconstructions
-            are printed, one a line. Under `num_return`, each with its log-probability.
+            are printed, one a line. Under `num_return_sequences`, each with its log-probability.
         too_long: what to do with a sentence of more tokens than the model takes.
         seed: of tokens that are drawn.
         device: where to compute: cpu, cuda, cuda:1 ...
@@ -111,20 +111,20 @@ def decode(
     output: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    decoding: Decoding = GREEDY,
+    decoding: DecodingOptions = GREEDY,
 ) -> None:
     """Write the sentences that latents stand for.
 
     Example:
         seqae decode runs/seqae/RUN latents.npy
-        seqae decode runs/seqae/RUN latents.npy --temperature 0.7 --top_p 0.9 --num_return 3
+        seqae decode runs/seqae/RUN latents.npy --temperature 0.7 --num_return_sequences 3
 
     Args:
         model: a bundle, or the folder of a run.
         latents: a file that `seqae encode` wrote (.npy, .parquet, .jsonl), or `-` for JSON lines
             on standard input.
         output: a file for JSON lines with the text; by default the texts are printed, one a line.
-            Under `num_return`, each with its log-probability.
+            Under `num_return_sequences`, each with its log-probability.
         seed: of tokens that are drawn.
         device: where to compute: cpu, cuda, cuda:1 ...
         decoding: how latents are written out.
@@ -138,12 +138,12 @@ def decode(
 def write_out(
     model: TextAutoencoder,
     latents: NDArray[np.float32],
-    decoding: Decoding,
+    decoding: DecodingOptions,
     seed: int,
     lengths: Sequence[int] | None = None,
 ) -> list[list[dict[str, Any]]]:
-    """For each latent a row `{"text": ...}`, or `num_return` such rows, with their `score`."""
-    if decoding.num_return == 1:
+    """Give each latent one row `{"text": ...}`, or several, each with its `score`."""
+    if decoding.num_return_sequences == 1:
         texts = model.tokenizer.decode(model.write(latents, decoding, seed, lengths))
         return [[{"text": text}] for text in texts]
     found = model.candidates(latents, decoding, seed, lengths)

@@ -12,7 +12,7 @@ from seqae.bundle.latent_ops import Curve, Similarity, Source, between
 from seqae.bundle.text_autoencoder import TextAutoencoder, bundle_folder
 from seqae.component import check_range, check_seed
 from seqae.files import check_output
-from seqae.generation import Decoding
+from seqae.generation import DecodingOptions
 from seqae.tasks.encode_decode import GREEDY, gather, show, write_out
 from seqae.tasks.evaluate.command import read_split
 
@@ -26,7 +26,7 @@ def sample(
     output: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    decoding: Decoding = GREEDY,
+    decoding: DecodingOptions = GREEDY,
 ) -> None:
     """Write new sentences, from random latents.
 
@@ -64,7 +64,7 @@ def interpolate(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: Decoding = GREEDY,
+    decoding: DecodingOptions = GREEDY,
 ) -> None:
     """Write the sentences between two.
 
@@ -107,7 +107,7 @@ def arithmetic(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: Decoding = GREEDY,
+    decoding: DecodingOptions = GREEDY,
 ) -> None:
     """Write the sentence at a - b + c.
 
@@ -193,7 +193,7 @@ def transfer(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: Decoding = GREEDY,
+    decoding: DecodingOptions = GREEDY,
 ) -> None:
     """Write sentences again with an attribute added, learnt from two files of sentences.
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from seqae.generation import Decoding
+from seqae.generation import DecodingOptions
 from seqae.parser import choices, explain
 from seqae.tasks.evaluate.table import Group
 from seqae.terminal import fail
@@ -53,7 +53,7 @@ LISTS: dict[str, dict[str, Any]] = {
 # What a shell user may write behind `--explain`, which may also stand alone.
 TRUTHS = ("true", "false", "yes", "no")
 
-# Tasks that write one text of each latent, for which `num_return` is no option.
+# Tasks that write one text of each latent, for which `num_return_sequences` is no option.
 ONE_TEXT = ("interpolate", "arithmetic", "transfer")
 
 
@@ -112,15 +112,15 @@ def run(module: str, name: str, args: list[str]) -> None:
         allow_abbrev=False,
     )
     is_decoding = "decoding" in function.__annotations__
-    options = [f.name for f in fields(Decoding)] if is_decoding else []
-    not_taken = {"num_return"} if name in ONE_TEXT else set()
+    options = [f.name for f in fields(DecodingOptions)] if is_decoding else []
+    not_taken = {"num_return_sequences"} if name in ONE_TEXT else set()
     options = [option for option in options if option not in not_taken]
     taken = {*function.__annotations__, *options}
     by_hand = [argument for argument in {**WORDS, **LISTS} if argument in taken]
     skip: set[str | int] = {*by_hand, *(["decoding"] if is_decoding else [])}
     parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
     if is_decoding:  # each option under its own name: --num_beams
-        parser.add_class_arguments(Decoding, skip=(skip & set(options)) | not_taken)
+        parser.add_class_arguments(DecodingOptions, skip=(skip & set(options)) | not_taken)
     flags: set[str] = set()
     for action in parser._actions:
         hint = getattr(action, "_typehint", None)
@@ -138,5 +138,5 @@ def run(module: str, name: str, args: list[str]) -> None:
         parser.parse_args(spell_out(args, flags))
     ).as_dict()
     if is_decoding:
-        values["decoding"] = Decoding(**{name: values.pop(name) for name in options})
+        values["decoding"] = DecodingOptions(**{name: values.pop(name) for name in options})
     function(**values)

@@ -13,7 +13,7 @@ from seqae.component import check_range
 from seqae.parser import explain
 from seqae.terminal import fail
 from seqae.training.distributed.exit_status import prevent_restart
-from seqae.training.distributed.launchers import give_way
+from seqae.training.distributed.launchers import wait_for_rank_zero
 
 Command = Literal["fit", "validate", "test", "predict"]
 
@@ -62,7 +62,7 @@ class OneLineParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the error and exit."""
-        give_way()
+        wait_for_rank_zero()
         prevent_restart(2)
         fail(explain(self, message), status=2)
 

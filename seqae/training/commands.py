@@ -16,7 +16,7 @@ from seqae.training.checkpoints.callback import LAST, newest_checkpoint
 from seqae.training.checkpoints.resume import resume_arguments
 from seqae.training.cli_options import Command
 from seqae.training.distributed.exit_status import prevent_restart, told_status
-from seqae.training.distributed.launchers import end_with_parent, give_way
+from seqae.training.distributed.launchers import end_with_parent, wait_for_rank_zero
 from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
 
 # How torch begins when a file is no checkpoint, or one of another model.
@@ -71,7 +71,7 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
                 train(args)
         else:
             TrainingCLI(command, args)
-            leave_together()
+            shutdown_process_group()
     except MisconfigurationException as error:
         raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
     except (RuntimeError, pickle.UnpicklingError) as error:
@@ -98,16 +98,16 @@ def train(args: list[str]) -> None:
         except Preempted as told:
             stopped = told
         except Exception as error:
-            give_way()
+            wait_for_rank_zero()
             if isinstance(error, ValueError):
                 prevent_restart(1)
             raise
-    leave_together()
+    shutdown_process_group()
     if stopped is not None:
         raise stopped
 
 
-def leave_together() -> None:
+def shutdown_process_group() -> None:
     """Wait for the other processes, and take leave of them.
 
     A process that ends while another still works takes the store with it that they meet at, and

@@ -46,7 +46,7 @@ from seqae.training.checkpoints.resume import (
     run_of_folder,
 )
 from seqae.training.cli_options import MONITORED, Command, add_options, check_trainer, make_parser
-from seqae.training.distributed.failures import told_in_one_line
+from seqae.training.distributed.failures import report_dead_process
 from seqae.training.distributed.fsdp import check_shards_precision, check_strategy
 from seqae.training.distributed.launchers import find_launcher, follow_launcher
 from seqae.training.loggers import GuardedLogger, MetricsFile, remembered_run
@@ -235,7 +235,7 @@ class TrainingCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with told_in_one_line(self.trainer):
+            with report_dead_process(self.trainer):
                 super()._run_subcommand(subcommand)
         finally:
             if self.command == "fit":

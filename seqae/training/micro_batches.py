@@ -133,7 +133,7 @@ def split(batch: Batch, parts: int) -> Iterator[Batch]:
 
 
 def _rows(batch: Batch, start: int, end: int) -> Batch:
-    paired = None if batch.paired is None else _rows(batch.paired, start, end)
+    paired = None if batch.targets is None else _rows(batch.targets, start, end)
     return Batch(batch.token_ids[start:end], batch.lengths[start:end], paired)
 
 

@@ -25,7 +25,7 @@ from seqae.objectives.objective import Objective
 from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
 from seqae.training.finite import LossCheck, not_finite
 from seqae.training.micro_batches import MicroBatches
-from seqae.training.schedule import Decay, Schedule, go_on, learning_rate_factor
+from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
 
 # Beside the objective's keys.
 TOKENS = "number of target tokens"
@@ -225,7 +225,7 @@ class AutoencoderModule(LightningModule):
             left: float = math.inf
             if max_epochs != -1:
                 left = math.ceil(left_of_epoch / window) + (max_epochs - epoch - 1) * epoch_steps
-            return go_on(self._saved_decay[0], now, self._saved_decay[1], max(0, left))
+            return resume_decay(self._saved_decay[0], now, self._saved_decay[1], max(0, left))
         if self.warmup_steps > end / 2 and trainer.is_global_zero:
             log.warning(
                 f"`model.warmup_steps` is {self.warmup_steps:,} of {end:,} steps in all, so that "
@@ -245,7 +245,7 @@ class AutoencoderModule(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse a loss that is not finite; leave alone weights that are not trained now."""
         self._losses.check(self.global_step, self.current_epoch, self.global_rank, over_ranks)
-        for weight in self.objective.frozen(self.autoencoder, self.global_step):
+        for weight in self.objective.frozen_parameters(self.autoencoder, self.global_step):
             weight.grad = None
 
     def configure_gradient_clipping(
@@ -266,7 +266,9 @@ class AutoencoderModule(LightningModule):
         """The objective's loss, weighted so that every token counts the same on all ranks."""
         self._gathered = ()  # it is about to be another one
         with drawing_weights():
-            drawn = list(self.objective.restart(self.autoencoder, self.global_step))
+            drawn = list(
+                self.objective.reinitialized_parameters(self.autoencoder, self.global_step)
+            )
         for weight in drawn:
             optimizer = self.optimizers()
             assert isinstance(optimizer, LightningOptimizer)
@@ -429,7 +431,7 @@ class AutoencoderModule(LightningModule):
         """What the model writes for each sentence, and what it should: ids without bos and eos."""
         model = self.whole.autoencoder
         written = greedy(model, model.encode(batch).latent)
-        due = batch.written
+        due = batch.target_batch
         rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
         return written, [row[1 : length - 1] for row, length in rows]
 

@@ -45,7 +45,7 @@ class Decay:
         return asdict(self)
 
 
-def go_on(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
+def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
     """The decay in a training that goes on.
 
     Args:

@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple, final
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
+from typing_extensions import override
 
 from seqae.data.sources.compression import ExpansionLimit, check_unchanged, damage, open_seekable
 from seqae.data.sources.discovery import one_line, quote, refusal
@@ -73,7 +74,8 @@ class TableReader(Reader):
     def pieces(self, table: Any, group: int, row: int, stop: int | None) -> Iterator[Piece]:
         """Read from a row of a group on, up to the group `stop`; fails in any way."""
 
-    def blocks(self, start: Position | None = None) -> Iterator[Block]:  # noqa: D102
+    @override
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
         with ExitStack() as stack:
             file = self._open(stack)
             size = os.fstat(file.fileno()).st_size
@@ -109,7 +111,8 @@ class TableReader(Reader):
                 values = [to_values(piece.batch.column(column)) for column in self.columns]
             yield piece, values
 
-    def spans(self, wanted: int) -> list[tuple[int, int]]:  # noqa: D102
+    @override
+    def spans(self, wanted: int) -> list[tuple[int, int]]:
         if self.file.kind != "regular" or self.file.is_packed:
             return []
         with ExitStack() as stack:
@@ -214,7 +217,8 @@ class ParquetReader(TableReader):
 
     span_unit = "row group"
 
-    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:  # noqa: D102
+    @override
+    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
         # With pre_buffer, all of a row group would be held at the same time.
         table = pq.ParquetFile(
             file, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
@@ -225,10 +229,12 @@ class ParquetReader(TableReader):
             raise ValueError(f"it says that it has {said:,} rows, but its row groups have {rows:,}")
         return table, table.schema_arrow
 
-    def count_groups(self, table: Any) -> int:  # noqa: D102
+    @override
+    def count_groups(self, table: Any) -> int:
         return int(table.metadata.num_row_groups)
 
-    def pieces(self, table: Any, group: int, row: int, stop: int | None) -> Iterator[Piece]:  # noqa: D102
+    @override
+    def pieces(self, table: Any, group: int, row: int, stop: int | None) -> Iterator[Piece]:
         groups = self.count_groups(table)
         for number in range(group, groups if stop is None else stop):
             rows, done = table.metadata.row_group(number).num_rows, 0
@@ -250,17 +256,20 @@ class ArrowReader(TableReader):
 
     span_unit = "record batch"
 
-    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:  # noqa: D102
+    @override
+    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
         schema = _open_ipc(file, []).schema
         fields = [index for index, name in enumerate(schema.names) if name in self.columns]
         return _open_ipc(file, fields), schema
 
-    def count_groups(self, table: Any) -> int:  # noqa: D102
+    @override
+    def count_groups(self, table: Any) -> int:
         if isinstance(table, pa.ipc.RecordBatchFileReader):
             return int(table.num_record_batches)
         return 0
 
-    def pieces(self, table: Any, group: int, row: int, stop: int | None) -> Iterator[Piece]:  # noqa: D102
+    @override
+    def pieces(self, table: Any, group: int, row: int, stop: int | None) -> Iterator[Piece]:
         groups = self.count_groups(table)
         for number, batch in _batches(table, group, stop or groups):
             for begin in range(row, batch.num_rows, BLOCK_ROWS):

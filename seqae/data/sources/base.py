@@ -15,7 +15,7 @@ READER_VERSION = 2  # part of every fingerprint: raise it when the rules of a re
 
 
 @dataclass(frozen=True)
-class Part:
+class SourcePart:
     """A part of a source: all blocks of a reader, or, in turns with other parts, every n-th.
 
     Attributes:
@@ -78,7 +78,7 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    def parts(self, wanted: int = 1) -> list[Part]:
+    def parts(self, wanted: int = 1) -> list[SourcePart]:
         """Cut the source into parts; together they give each record once.
 
         Args:

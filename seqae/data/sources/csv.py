@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
+from typing_extensions import override
+
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.lines import newlines_only
 from seqae.data.sources.reader import Reader
@@ -28,7 +30,8 @@ class DelimitedReader(Reader):
 
     delimiter: ClassVar[str]
 
-    def blocks(self, start: Position | None = None) -> Iterator[Block]:  # noqa: D102
+    @override
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
         reading = Reading(self, start)
         begin = end = start["offset"] if start else 0
         chunk, enough = b"", 0

@@ -8,8 +8,10 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from seqae.data.builtin import BUILTIN_CORPORA
-from seqae.data.sources.base import READER_VERSION, Part, Source
+from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.csv import CsvReader, TsvReader
 from seqae.data.sources.discovery import SourceFile, find_files, quote
 from seqae.data.sources.jsonl import JsonLinesReader
@@ -68,8 +70,9 @@ class FileSource(Source):
             )
         return reader
 
+    @override
     @property
-    def can_reread(self) -> bool:  # noqa: D102
+    def can_reread(self) -> bool:
         return all(reader.file.kind in ("regular", "builtin") for reader in self.readers)
 
     @property
@@ -89,25 +92,28 @@ class FileSource(Source):
         told = json.dumps([READER_VERSION, vars(self.options), files])
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @override
     @property
-    def record(self) -> dict[str, Any]:  # noqa: D102
+    def record(self) -> dict[str, Any]:
         return {"files": len(self.readers)}
 
+    @override
     @property
-    def size(self) -> int | None:  # noqa: D102
+    def size(self) -> int | None:
         stamps = [None if reader.file.is_packed else reader.file.stamp for reader in self.readers]
         return None if None in stamps else sum(stamp[0] for stamp in stamps if stamp)
 
-    def parts(self, wanted: int = 1) -> list[Part]:  # noqa: D102
+    @override
+    def parts(self, wanted: int = 1) -> list[SourcePart]:
         if wanted <= len(self.readers) or not self.can_reread:
-            return [Part(reader) for reader in self.readers]
+            return [SourcePart(reader) for reader in self.readers]
         each = -(-wanted // len(self.readers))
-        parts: list[Part] = []
+        parts: list[SourcePart] = []
         for reader in self.readers:
             if len(spans := reader.spans(each)) == each:
-                parts += [Part(replace(reader, span=span)) for span in spans]
+                parts += [SourcePart(replace(reader, span=span)) for span in spans]
             else:
-                parts += [Part(reader, each, turn) for turn in range(each)]
+                parts += [SourcePart(reader, each, turn) for turn in range(each)]
         return parts
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, final
 
 import pyarrow as pa
+from typing_extensions import override
 
-from seqae.data.sources.base import READER_VERSION, Part, Source
+from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.hub_readers import (
     CachedReader,
@@ -128,8 +129,9 @@ class HubSource(Source):
         config = builder.config.name
         self.place = HubPlace(dataset, revision, config, self.asked.split, tuple(columns))
 
+    @override
     @property
-    def can_reread(self) -> bool:  # noqa: D102
+    def can_reread(self) -> bool:
         return True
 
     @property
@@ -138,8 +140,9 @@ class HubSource(Source):
         told = json.dumps([READER_VERSION, vars(self.options), vars(self.place)])
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @override
     @property
-    def record(self) -> dict[str, Any]:  # noqa: D102
+    def record(self) -> dict[str, Any]:
         place = self.place
         return {
             "dataset": place.dataset,
@@ -156,7 +159,7 @@ class HubSource(Source):
             return None
         return int(open_cached(self.paths, self.place.columns).data.nbytes)
 
-    def parts(self, wanted: int = 1) -> list[Part]:
+    def parts(self, wanted: int = 1) -> list[SourcePart]:
         """Ranges of shards or, in the cache, of rows.
 
         Where there are fewer shards than parts, some parts take turns with the blocks of a shard,
@@ -166,7 +169,7 @@ class HubSource(Source):
         spans = wanted if turns == 1 else self.count
         cuts = [self.count * index // spans for index in range(spans + 1)]
         readers = [self._reader(span) for span in zip(cuts, cuts[1:], strict=False)]
-        return [Part(reader, turns, turn) for reader in readers for turn in range(turns)]
+        return [SourcePart(reader, turns, turn) for reader in readers for turn in range(turns)]
 
     def _reader(self, span: tuple[int, int]) -> StreamReader | CachedReader:
         most = self.options.max_line_bytes

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import override
 
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
@@ -134,11 +135,13 @@ class StreamReader(HubReader):
 
     shards: int
 
+    @override
     @property
-    def way_out(self) -> str:  # noqa: D102
+    def way_out(self) -> str:
         return f"Run the same command again, or set `{self.keys.section}hub: download`."
 
-    def read(self, start: Position | None) -> Iterator[Block]:  # noqa: D102
+    @override
+    def read(self, start: Position | None) -> Iterator[Block]:
         begin, stop = self.span
         given = 0
         if start is not None:
@@ -164,11 +167,13 @@ class CachedReader(HubReader):
 
     paths: tuple[str, ...]
 
+    @override
     @property
-    def way_out(self) -> str:  # noqa: D102
+    def way_out(self) -> str:
         return "Run the same command again; what is missing in the cache is fetched."
 
-    def read(self, start: Position | None) -> Iterator[Block]:  # noqa: D102
+    @override
+    def read(self, start: Position | None) -> Iterator[Block]:
         begin, stop = self.span
         given = begin if start is None else start["row"]
         before = given - (given - begin) % BLOCK_ROWS

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, final
 
+from typing_extensions import override
+
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.reader import LineReader
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, Block, Counts, Position
@@ -32,7 +34,8 @@ class JsonLinesReader(LineReader):
     `\ud800`, half of a character, is no more UTF-8 than a wrong byte.
     """
 
-    def blocks(self, start: Position | None = None) -> Iterator[Block]:  # noqa: D102
+    @override
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
         is_begin = start is None and not (self.span and self.span[0])
         check = ColumnCheck(self) if is_begin else None
         for block in self.line_blocks(start):

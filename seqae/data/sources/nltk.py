@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from seqae.data.sources.base import READER_VERSION, Part, Source
+from typing_extensions import override
+
+from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
@@ -115,8 +117,9 @@ class NltkSource(Source):
         self.files = self._choose(corpus, found["chosen"])
         self.stamps = [_stamp(corpus, file) for file in self.files]
 
+    @override
     @property
-    def can_reread(self) -> bool:  # noqa: D102
+    def can_reread(self) -> bool:
         return True
 
     @property
@@ -126,17 +129,19 @@ class NltkSource(Source):
         told = json.dumps([READER_VERSION, vars(self.options), self.corpus, files])
         return hashlib.sha256(told.encode()).hexdigest()
 
+    @override
     @property
-    def record(self) -> dict[str, Any]:  # noqa: D102
+    def record(self) -> dict[str, Any]:
         import nltk
 
         return {"corpus": self.corpus, "files": len(self.files), "nltk": nltk.__version__}
 
-    def parts(self, wanted: int = 1) -> list[Part]:  # noqa: D102
+    @override
+    def parts(self, wanted: int = 1) -> list[SourcePart]:
         most = self.options.max_line_bytes
         cuts = [len(self.files) * index // wanted for index in range(wanted + 1)]
         return [
-            Part(NltkReader(self.corpus, self.files[begin:stop], self.keys, most))
+            SourcePart(NltkReader(self.corpus, self.files[begin:stop], self.keys, most))
             for begin, stop in zip(cuts, cuts[1:], strict=False)
         ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import final
 
+from typing_extensions import override
+
 from seqae.data.sources.reader import LineReader
 from seqae.data.sources.records import Block, Position
 
@@ -17,6 +19,7 @@ class TextReader(LineReader):
     everything else is. A line of nothing but white space is blank.
     """
 
-    def blocks(self, start: Position | None = None) -> Iterator[Block]:  # noqa: D102
+    @override
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
         for block in self.line_blocks(start):
             yield block.stripped()

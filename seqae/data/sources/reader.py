@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
 
+from typing_extensions import override
+
 from seqae.data.sources.compression import open_file
 from seqae.data.sources.discovery import SourceFile, quote
 from seqae.data.sources.lines import Stretch, newlines_only, read_stretches
@@ -175,7 +177,8 @@ class Reader(ABC):
 class LineReader(Reader):
     """A reader of files in which each line is a record."""
 
-    def spans(self, wanted: int) -> list[tuple[int, int]]:  # noqa: D102
+    @override
+    def spans(self, wanted: int) -> list[tuple[int, int]]:
         return self.byte_spans(wanted)
 
     def line_blocks(self, start: Position | None) -> Iterator[Block]:

@@ -1,16 +1,16 @@
-"""Lanes: the streams that a stream is made of, each with its own share of every pass over the text.
+"""Shards of a stream, each with its own share of every pass over the text.
 
     parts of this pass ─► blocks, in turns ─► Pipeline ─► window ─► shuffle, sort, cut ─► batches
 
 A window is some thousand sentences, as token ids in flat arrays. It is shuffled and cut to batches
 of like length as a whole corpus is (batching.py), so a window is a pure function of where reading
 stood at its begin; to go on within it, it is read once more and what was given is left out. So the
-state of a lane is a few numbers, exact after every batch, and no buffer is ever saved.
+state of a shard is a few numbers, exact after every batch, and no buffer is ever saved.
 A window takes 20 bytes a sentence and 2 a token (4 where V > 65,536), and what is being read about
-1 MB; at the defaults and 16 tokens a sentence, 16 lanes take 40 MB (benchmarks/stream.py).
+1 MB; at the defaults and 16 tokens a sentence, 16 shards take 40 MB (benchmarks/stream.py).
 
-Passes are dealt so that the lanes' shares of one pass are the whole text, and so are one lane's
-shares of as many passes as there are lanes. So the lanes need no agreement: one that is through
+Passes are dealt so that the shards' shares of one pass are the whole text, and so are one shard's
+shares of as many passes as there are shards. So the shards need no agreement: one that is through
 with its share begins the next pass, also where it had none, and in the long run no sentence is seen
 more often than another.
 """
@@ -31,10 +31,10 @@ from seqae.data.batching import BatchPlan, Rounding, plan_batches
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.sampler import RoundedPadding
-from seqae.data.sources.base import Part
+from seqae.data.sources.base import SourcePart
 from seqae.data.sources.records import Block, Counts, Position
 
-INTERLEAVED = 4  # parts that a lane reads in turns, so that one text does not fill a window
+INTERLEAVED = 4  # parts that a shard reads in turns, so that one text does not fill a window
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class StreamOptions:
     Attributes:
         batch_tokens: budget of a batch, padding counted.
         seed: of the order.
-        lanes: how many streams it is made of; ranks and loader workers divide them.
-        shuffle_buffer: sentences that are shuffled together, in each lane; at least, as blocks are
+        shards: how many streams it is made of; ranks and loader workers divide them.
+        shuffle_buffer: sentences that are shuffled together, in each shard; at least, as blocks are
             read whole.
         rounding: of rows and padded lengths.
     """
 
     batch_tokens: int
     seed: int = 0
-    lanes: int = 16
+    shards: int = 16
     shuffle_buffer: int = 10_000
     rounding: Rounding = field(default_factory=Rounding)
 
 
 @dataclass(frozen=True)
-class Tally:
+class StreamCounts:
     """What was read, and what became of it; never changed, as batches on their way share it.
 
     Attributes:
@@ -76,20 +76,20 @@ class Tally:
     tokens: int = 0
 
     @classmethod
-    def of(cls, encoded: Encoded) -> Tally:
+    def of(cls, encoded: Encoded) -> StreamCounts:
         """Count a block."""
         lengths = encoded.rows["train"].lengths
         counts = encoded.records, encoded.sentences, encoded.altered
         return cls(*counts, trained=len(lengths), tokens=int(lengths.sum()))
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: StreamCounts) -> StreamCounts:
         records, sentences = Counts(), Counts()
-        for tally in (self, other):
-            records.add(tally.records)
-            sentences.add(tally.sentences)
+        for counts in (self, other):
+            records.add(counts.records)
+            sentences.add(counts.sentences)
         altered = dict(Counter(self.altered) + Counter(other.altered))
         numbers = self.trained + other.trained, self.tokens + other.tokens
-        return Tally(records, sentences, altered, *numbers)
+        return StreamCounts(records, sentences, altered, *numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -97,15 +97,15 @@ class Tally:
         return asdict(self) | {"altered": dict(self.altered)} | counts
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Tally:
+    def from_dict(cls, told: Mapping[str, Any]) -> StreamCounts:
         """From what `to_dict` gave."""
         counts = {name: Counts.from_dict(told[name]) for name in ("records", "sentences")}
         return cls(**{**told, **counts})
 
 
 @dataclass(frozen=True)
-class LaneState:
-    """Where a lane stands after a batch: what it needs to give all that follow.
+class ShardState:
+    """Where a shard stands after a batch: what it needs to give all that follow.
 
     Attributes:
         passes: passes that it has finished.
@@ -114,7 +114,7 @@ class LaneState:
         opened: parts of this pass that were opened before that window.
         reading: of these the ones that are not known to be at their end, in the order of their
             turns: which part, and the `end` of the last block of it that was read before.
-        tally: what it has read in all; that window too, if a batch of it was given.
+        counts: what it has read in all; that window too, if a batch of it was given.
     """
 
     passes: int = 0
@@ -122,42 +122,42 @@ class LaneState:
     given: int = 0
     opened: int = 0
     reading: tuple[tuple[int, Position], ...] = ()
-    tally: Tally = field(default_factory=Tally)
+    counts: StreamCounts = field(default_factory=StreamCounts)
 
     @property
     def progress(self) -> tuple[int, int, int]:
-        """Of two states of one lane, the later has the larger one."""
+        """Of two states of one shard, the later has the larger one."""
         return self.passes, self.window, self.given
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
         reading = [[part, dict(position)] for part, position in self.reading]
-        return {**vars(self), "reading": reading, "tally": self.tally.to_dict()}
+        return {**vars(self), "reading": reading, "counts": self.counts.to_dict()}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> LaneState:
+    def from_dict(cls, told: Mapping[str, Any]) -> ShardState:
         """From what `to_dict` gave."""
         reading = tuple((part, position) for part, position in told["reading"])
-        return cls(**{**told, "reading": reading, "tally": Tally.from_dict(told["tally"])})
+        return cls(**{**told, "reading": reading, "counts": StreamCounts.from_dict(told["counts"])})
 
 
 @dataclass(frozen=True)
-class Lane:
+class StreamShard:
     """One of the streams; plain data, so that workers can have a copy.
 
     Attributes:
         number: from 0.
-        parts: of all sources; the same for each lane.
+        parts: of all sources; the same for each shard.
         pipeline: what makes rows of their records.
         options: what decides the order.
     """
 
     number: int
-    parts: Sequence[Part]
+    parts: Sequence[SourcePart]
     pipeline: Pipeline
     options: StreamOptions
 
-    def batches(self, state: LaneState) -> Iterator[tuple[Batch, LaneState]]:
+    def batches(self, state: ShardState) -> Iterator[tuple[Batch, ShardState]]:
         """Go on from a state, without an end: each batch, and the state after it.
 
         Raises:
@@ -167,12 +167,12 @@ class Lane:
         """
         pad_id, barren = self.pipeline.tokenizer.pad_id, 0
         padding = RoundedPadding(self.options.rounding, pad_id)
-        while barren < 2 * self.options.lanes:  # passes; by then every part was read
+        while barren < 2 * self.options.shards:  # passes; by then every part was read
             reader = _PartReader(self.parts_of_pass(state.passes), state.opened, state.reading)
             barren += 1
             while True:
-                window, tally = self._read(reader, self._size_of_window(state))
-                begun = state if state.given else replace(state, tally=state.tally + tally)
+                window, counts = self._read(reader, self._size_of_window(state))
+                begun = state if state.given else replace(state, counts=state.counts + counts)
                 after = replace(
                     begun,
                     window=state.window + 1,
@@ -180,7 +180,7 @@ class Lane:
                     opened=reader.opened,
                     reading=reader.reading,
                 )
-                if not tally.trained and not state.given:
+                if not counts.trained and not state.given:
                     break  # nothing was left of the pass
                 barren, plan = 0, self._plan(window, state)
                 for index in range(state.given, len(plan)):
@@ -191,38 +191,38 @@ class Lane:
             state = replace(after, passes=state.passes + 1, window=0, opened=0, reading=())
         raise ValueError(
             f"`data.train` must have sentences for training, but none is left of what was read: "
-            f"{state.tally.records}. Give more text, or drop less of it (`data.too_long`, "
+            f"{state.counts.records}. Give more text, or drop less of it (`data.too_long`, "
             f"`data.val_percent`, `data.test_percent`)."
         )
 
-    def parts_of_pass(self, passes: int) -> list[Part]:
-        """This lane's share of a pass: in so many passes as there are lanes, all parts once."""
-        lanes, seed = self.options.lanes, self.options.seed
-        order = np.random.default_rng([seed, passes // lanes]).permutation(len(self.parts))
-        share = order[(self.number + passes) % lanes :: lanes]
+    def parts_of_pass(self, passes: int) -> list[SourcePart]:
+        """This shard's share of a pass: in so many passes as there are shards, all parts once."""
+        shards, seed = self.options.shards, self.options.seed
+        order = np.random.default_rng([seed, passes // shards]).permutation(len(self.parts))
+        share = order[(self.number + passes) % shards :: shards]
         np.random.default_rng([seed, passes, self.number]).shuffle(share)
         return [self.parts[index] for index in share]
 
-    def _size_of_window(self, state: LaneState) -> int:
+    def _size_of_window(self, state: ShardState) -> int:
         """How many sentences the next window has, at least.
 
-        The very first one is smaller, for each lane by another share: so training begins soon, and
-        the lanes do not all read their next windows at the same step.
+        The very first one is smaller, for each shard by another share: so training begins soon, and
+        the shards do not all read their next windows at the same step.
         """
         if state.passes or state.window:
             return self.options.shuffle_buffer
-        return -(-self.options.shuffle_buffer * (self.number + 1) // self.options.lanes)
+        return -(-self.options.shuffle_buffer * (self.number + 1) // self.options.shards)
 
-    def _read(self, reader: _PartReader, sentences: int) -> tuple[_Window, Tally]:
+    def _read(self, reader: _PartReader, sentences: int) -> tuple[_Window, StreamCounts]:
         """Read and tokenise blocks until there are so many sentences, or the pass is over."""
-        rows, tally = [], Tally()
-        while tally.trained < sentences and (block := reader.read()) is not None:
+        rows, counts = [], StreamCounts()
+        while counts.trained < sentences and (block := reader.read()) is not None:
             encoded = self.pipeline(block, "train")
             rows.append(encoded.rows["train"])
-            tally += Tally.of(encoded)
-        return _Window.join(rows), tally
+            counts += StreamCounts.of(encoded)
+        return _Window.join(rows), counts
 
-    def _plan(self, window: _Window, state: LaneState) -> BatchPlan:
+    def _plan(self, window: _Window, state: ShardState) -> BatchPlan:
         place = [self.options.seed, self.number, state.passes, state.window]
         seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
         options = self.options
@@ -246,7 +246,7 @@ class _PartReader:
     """
 
     def __init__(
-        self, parts: Sequence[Part], opened: int, reading: Sequence[tuple[int, Position]]
+        self, parts: Sequence[SourcePart], opened: int, reading: Sequence[tuple[int, Position]]
     ) -> None:
         self.parts, self.opened = parts, opened
         self._turns = deque((part, end, parts[part].blocks(end)) for part, end in reading)

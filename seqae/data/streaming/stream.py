@@ -1,11 +1,11 @@
 """TokenStream: training batches without an end, from text that is tokenised while training.
 
-For what does not fit a disk or has no end. The stream consists of S lanes (lanes.py), and batch g
-of all is lane g mod S's next one. Ranks, and the loader workers of each, divide the lanes in turn,
-so that the order of all batches is one and the same on any number of ranks and workers that
-divides S, and every rank has a batch at every step without asking the others.
+For text that does not fit a disk or has no end. A stream has S shards (shard.py); batch g of
+the stream is the next batch of shard g mod S. Ranks, and the loader workers of each, divide the
+shards, so that the order of batches is the same on any number of ranks and workers that divides S,
+and every rank has a batch at every step without asking the others.
 
-Loader workers, and Lightning itself, fetch ahead. So each batch brings the state of its lane after
+Loader workers, and Lightning itself, fetch ahead. So each batch brings the state of its shard after
 it, and only what `consumed` was told of stands in the state that is saved.
 """
 
@@ -27,16 +27,16 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.data.preprocessing import Pipeline
-from seqae.data.sources.base import READER_VERSION, Part, Source
+from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.reader import Reader
 from seqae.data.split import SPLITS
-from seqae.data.streaming.shard import Lane, LaneState, StreamOptions, Tally
-from seqae.data.workers import heed_parent_only
+from seqae.data.streaming.shard import ShardState, StreamCounts, StreamOptions, StreamShard
+from seqae.data.workers import ignore_group_signals
 
-FINER = 4  # parts for each lane, where a file can be cut: their texts stand in one window
-BLOCK_BYTES = 1 << 15  # small, so that a short file has blocks for all lanes; no slower
+FINER = 4  # parts for each shard, where a file can be cut: their texts stand in one window
+BLOCK_BYTES = 1 << 15  # small, so that a short file has blocks for all shards; no slower
 FETCHED_AHEAD = 8  # batches of each worker; bridges the reading of a window
 
 
@@ -46,13 +46,13 @@ class StreamBatch:
 
     Attributes:
         batch: the batch.
-        lane: the lane that it is from.
-        state: that lane's, after it.
+        shard: the shard that it is from.
+        state: that shard's, after it.
     """
 
     batch: Batch
-    lane: int
-    state: LaneState
+    shard: int
+    state: ShardState
 
     def pin_memory(self) -> StreamBatch:
         """Move to page-locked memory; a DataLoader calls this."""
@@ -82,18 +82,18 @@ class TokenStream:
         self, sources: Sequence[Source], pipeline: Pipeline, options: StreamOptions
     ) -> None:
         check_range("data.batch_tokens", options.batch_tokens, 1, 2**31)
-        check_range("data.stream_lanes", options.lanes, 1, 2**16)
+        check_range("data.stream_shards", options.shards, 1, 2**16)
         check_range("data.shuffle_buffer", options.shuffle_buffer, 1, 2**31)
-        self.parts = [part for source in sources for part in _cut(source, options.lanes)]
+        self.parts = [part for source in sources for part in _cut(source, options.shards)]
         self.options, self._text = options, _digest(sources)
         told = asdict(pipeline.settings) | {"tokenizer": pipeline.tokenizer.fingerprint}
         told = {name: value for name, value in told.items() if name not in SPLITS}
         self._settings = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
-        self.lanes = [Lane(n, self.parts, pipeline, options) for n in range(options.lanes)]
-        self.states = {number: LaneState() for number in range(options.lanes)}
+        self.shards = [StreamShard(n, self.parts, pipeline, options) for n in range(options.shards)]
+        self.states = {number: ShardState() for number in range(options.shards)}
         self._before = 0  # batches of all ranks when this process began
         self._taken = 0  # batches that this rank has consumed since
-        self._last: tuple[int, LaneState] | None = None  # a lane, and its state a batch ago
+        self._last: tuple[int, ShardState] | None = None  # a shard, and its state a batch ago
 
     def loader(
         self,
@@ -106,19 +106,19 @@ class TokenStream:
 
         Args:
             rank: this process's number.
-            world_size: how many there are; it divides the number of lanes.
-            num_workers: loader workers of each; divides a rank's lanes, or is 0.
+            world_size: how many there are; it divides the number of shards.
+            num_workers: loader workers of each; divides a rank's shards, or is 0.
             pin_memory: as of DataLoader.
 
         Raises:
-            ValueError: if the lanes cannot be divided so.
+            ValueError: if the shards cannot be divided so.
         """
-        check_division(self.options.lanes, world_size, num_workers)
+        check_division(self.options.shards, world_size, num_workers)
         return StreamLoader(
             _RankBatches(self, rank, world_size),
             batch_size=None,
             num_workers=num_workers,
-            worker_init_fn=heed_parent_only,
+            worker_init_fn=ignore_group_signals,
             pin_memory=pin_memory,
             prefetch_factor=FETCHED_AHEAD if num_workers else None,
             # Its own, so that starting draws nothing from the generator of dropout.
@@ -127,15 +127,15 @@ class TokenStream:
 
     def consumed(self, item: StreamBatch) -> Batch:
         """Remember that a batch is being trained, the next in order; give the batch."""
-        self._last = (item.lane, self.states[item.lane])
-        self.states[item.lane] = item.state
+        self._last = (item.shard, self.states[item.shard])
+        self.states[item.shard] = item.state
         self._taken += 1
         return item.batch
 
     def turns(self, rank: int, world_size: int) -> list[int]:
-        """A rank's lanes, in the order in which it takes their next batches, again and again."""
-        first, lanes = self._before + self._taken * world_size + rank, self.options.lanes
-        return [(first + step) % lanes for step in range(0, lanes, world_size)]
+        """A rank's shards, in the order in which it takes their next batches, again and again."""
+        first, shards = self._before + self._taken * world_size + rank, self.options.shards
+        return [(first + step) % shards for step in range(0, shards, world_size)]
 
     def rank_state(self, without_last: bool = False) -> dict[str, Any]:
         """What this rank has consumed, as plain data for `merge_states`.
@@ -151,7 +151,7 @@ class TokenStream:
             "order": self._order(),
             "before": self._before,
             "taken": taken,
-            "lanes": {number: state.to_dict() for number, state in states.items()},
+            "shards": {number: state.to_dict() for number, state in states.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -167,7 +167,7 @@ class TokenStream:
                     f"{now} instead. Put it back, or train anew."
                 )
         self.states = {
-            int(number): LaneState.from_dict(told) for number, told in state["lanes"].items()
+            int(number): ShardState.from_dict(told) for number, told in state["shards"].items()
         }
         self._before, self._taken, self._last = state["batches"], 0, None
 
@@ -177,7 +177,7 @@ class TokenStream:
         return {
             "data.batch_tokens": options.batch_tokens,
             "data.seed": options.seed,
-            "data.stream_lanes": options.lanes,
+            "data.stream_shards": options.shards,
             "data.shuffle_buffer": options.shuffle_buffer,
             "data.round_length": options.rounding.length,
             "data.round_rows": options.rounding.rows,
@@ -186,24 +186,24 @@ class TokenStream:
         }
 
 
-def check_division(lanes: int, world_size: int, num_workers: int) -> None:
-    """Refuse lanes that cannot be divided over processes and loader workers.
+def check_division(shards: int, world_size: int, num_workers: int) -> None:
+    """Refuse shards that cannot be divided over processes and loader workers.
 
     Raises:
         ValueError: with what fits.
     """
-    if lanes % world_size:
+    if shards % world_size:
         raise ValueError(
-            f"`data.stream_lanes` must be a multiple of the number of processes, but it is "
-            f"{lanes} and there are {world_size} processes instead. Set it to "
-            f"{-(-lanes // world_size) * world_size}."
+            f"`data.stream_shards` must be a multiple of the number of processes, but it is "
+            f"{shards} and there are {world_size} processes instead. Set it to "
+            f"{-(-shards // world_size) * world_size}."
         )
-    each = lanes // world_size
+    each = shards // world_size
     if num_workers and each % num_workers:
         fits = [str(n) for n in range(1, each + 1) if each % n == 0 and n < 2 * num_workers]
         raise ValueError(
-            f"`data.num_workers` must divide the {each} lanes of a process "
-            f"(`data.stream_lanes` by the number of processes), but it is {num_workers} "
+            f"`data.num_workers` must divide the {each} shards of a process "
+            f"(`data.stream_shards` by the number of processes), but it is {num_workers} "
             f"instead. Choose 0, {', '.join(fits)}."
         )
 
@@ -224,16 +224,16 @@ def check_streamable(source: Source) -> None:
 
 def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Make one state of all ranks' `rank_state`, for `load_state_dict`; the order is no matter."""
-    lanes: dict[int, LaneState] = {}
+    shards: dict[int, ShardState] = {}
     for state in states:
-        for number, told in state["lanes"].items():
-            found = LaneState.from_dict(told)
-            if number not in lanes or found.progress > lanes[number].progress:
-                lanes[number] = found  # only the rank that has the lane gets on with it
+        for number, told in state["shards"].items():
+            found = ShardState.from_dict(told)
+            if number not in shards or found.progress > shards[number].progress:
+                shards[number] = found  # only the rank that has the shard gets on with it
     return {
         "order": states[0]["order"],
         "batches": states[0]["before"] + sum(state["taken"] for state in states),
-        "lanes": {number: state.to_dict() for number, state in lanes.items()},
+        "shards": {number: state.to_dict() for number, state in shards.items()},
     }
 
 
@@ -241,11 +241,12 @@ def summarize(state: Mapping[str, Any]) -> dict[str, Any]:
     """Say what was read, from what `merge_states` gave.
 
     Returns:
-        The Tally of all lanes as plain data, and `passes`: how many were begun, at least in part.
+        The StreamCounts of all shards as plain data, and `passes`: how many were begun, at least
+        in part.
     """
-    lanes = [LaneState.from_dict(told) for told in state["lanes"].values()]
-    total = reduce(add, (lane.tally for lane in lanes), Tally())
-    return total.to_dict() | {"passes": 1 + max(lane.passes for lane in lanes)}
+    shards = [ShardState.from_dict(told) for told in state["shards"].values()]
+    total = reduce(add, (shard.counts for shard in shards), StreamCounts())
+    return total.to_dict() | {"passes": 1 + max(shard.passes for shard in shards)}
 
 
 class _RankBatches(IterableDataset[StreamBatch | Failure]):
@@ -260,7 +261,7 @@ class _RankBatches(IterableDataset[StreamBatch | Failure]):
         # A DataLoader takes from its workers in turn, so these turns are the rank's again.
         mine = self.stream.turns(self.rank, self.world_size)[share]
         states = self.stream.states
-        batches = {number: self.stream.lanes[number].batches(states[number]) for number in mine}
+        batches = {number: self.stream.shards[number].batches(states[number]) for number in mine}
         try:
             for number in cycle(mine):
                 batch, state = next(batches[number])
@@ -288,16 +289,16 @@ class StreamLoader(DataLoader[StreamBatch | Failure]):
             yield item
 
 
-def _cut(source: Source, lanes: int) -> list[Part]:
-    """Cut a source for lanes: to more parts than one each, where that costs nothing.
+def _cut(source: Source, shards: int) -> list[SourcePart]:
+    """Cut a source for shards: to more parts than one each, where that costs nothing.
 
     Raises:
         ValueError: if it can be read only once.
     """
     check_streamable(source)
-    parts = source.parts(lanes * FINER)
+    parts = source.parts(shards * FINER)
     if any(part.turns > 1 for part in parts):  # each of which would read all of a file
-        parts = source.parts(lanes)
+        parts = source.parts(shards)
     return [
         replace(part, reader=replace(part.reader, block_bytes=BLOCK_BYTES))
         if isinstance(part.reader, Reader)

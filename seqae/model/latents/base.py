@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from torch import Generator, Tensor, nn
+from typing_extensions import override
 
 from seqae.component import Component, check_choice, check_range
 
@@ -130,14 +131,16 @@ class DeterministicLatent(Latent):
         check_choice("normalize", normalize, ("none", "layer", "sphere"))
         self.latent_dim, self.normalize = latent_dim, normalize
 
-    def build(self, input_dim: int, num_latents: int = 1) -> None:  # noqa: D102
+    @override
+    def build(self, input_dim: int, num_latents: int = 1) -> None:
         size = input_dim if self.latent_dim is None else self.latent_dim
         self.output_dim = num_latents * size
         self.projection = (
             nn.Identity() if self.latent_dim is None else nn.Linear(input_dim, self.latent_dim)
         )
 
-    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
+    @override
+    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
         latent = self.projection(hidden)
         if self.normalize == "layer":
             latent = nn.functional.layer_norm(latent, latent.shape[-1:])

@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 from torch import Generator, Tensor, nn
+from typing_extensions import override
 
 from seqae.batch import to_device_of
 from seqae.component import check_range
@@ -43,7 +44,8 @@ class GaussianLatent(StochasticLatent):
         check_range("batch_norm", batch_norm, 0.0, 10.0)
         self.latent_dim, self.batch_norm = latent_dim, batch_norm
 
-    def build(self, input_dim: int, num_latents: int = 1) -> None:  # noqa: D102
+    @override
+    def build(self, input_dim: int, num_latents: int = 1) -> None:
         self.output_dim = num_latents * self.latent_dim
         self.mean = nn.Linear(input_dim, self.latent_dim)
         self.logvar = nn.Linear(input_dim, self.latent_dim)
@@ -56,7 +58,8 @@ class GaussianLatent(StochasticLatent):
         """With batch normalisation."""
         return self.batch_norm > 0
 
-    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
+    @override
+    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
         # Else a KL term of many dimensions would be lost in the rounding.
         mean, logvar = in_float32(self.mean(hidden)), in_float32(self.logvar(hidden))
         mean = mean.flatten(1)
@@ -73,20 +76,24 @@ class GaussianLatent(StochasticLatent):
         mean, logvar = _parameters(output)
         return 0.5 * (mean.pow(2) + logvar.exp() - 1.0 - logvar)
 
-    def log_posterior(self, output: LatentOutput, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def log_posterior(self, output: LatentOutput, latent: Tensor) -> Tensor:
         mean, logvar = _parameters(output)
         return _log_normal(latent, mean, logvar)
 
-    def log_prior(self, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def log_prior(self, latent: Tensor) -> Tensor:
         zero = latent.new_zeros(())
         return _log_normal(latent, zero, zero)
 
-    def sample_posterior(self, output: LatentOutput, generator: Generator) -> Tensor:  # noqa: D102
+    @override
+    def sample_posterior(self, output: LatentOutput, generator: Generator) -> Tensor:
         mean, logvar = _parameters(output)
         noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
         return mean + (0.5 * logvar).exp() * to_device_of(mean, noise)
 
-    def sample_prior(self, count: int, generator: Generator) -> Tensor:  # noqa: D102
+    @override
+    def sample_prior(self, count: int, generator: Generator) -> Tensor:
         weight = self.mean.weight
         noise = torch.randn((count, self.output_dim), generator=generator, dtype=weight.dtype)
         return to_device_of(weight, in_float32(noise))

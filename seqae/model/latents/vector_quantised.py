@@ -10,6 +10,7 @@ from typing import final
 
 import torch
 from torch import Generator, Tensor, nn
+from typing_extensions import override
 
 from seqae.batch import to_device_of
 from seqae.component import check_range
@@ -85,7 +86,8 @@ class VectorQuantisedLatent(Latent):
         self.commitment, self.decay, self.restart_below = commitment, decay, restart_below
         self.over_ranks: Callable[[Tensor], Tensor] = alone
 
-    def build(self, input_dim: int, num_latents: int = 1) -> None:  # noqa: D102
+    @override
+    def build(self, input_dim: int, num_latents: int = 1) -> None:
         self.output_dim = num_latents * self.latent_dim
         self.projection = nn.Linear(input_dim, self.latent_dim)
         shape = (self.num_groups, self.num_codes, self.latent_dim // self.num_groups)
@@ -99,7 +101,8 @@ class VectorQuantisedLatent(Latent):
         """The codebook follows the means of a batch."""
         return True
 
-    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
+    @override
+    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
         # Else the nearest code would be a matter of rounding.
         rows, mapped = len(hidden), in_float32(self.projection(hidden))
         parts = mapped.reshape(-1, self.num_groups, self.codebook.shape[2])
@@ -117,7 +120,8 @@ class VectorQuantisedLatent(Latent):
         """(B, C) int64 codes to their latents (B, Z)."""
         return self._chosen(codes.reshape(-1, self.num_groups)).reshape(len(codes), -1)
 
-    def figures(self) -> dict[str, Tensor]:  # noqa: D102
+    @override
+    def figures(self) -> dict[str, Tensor]:
         return {
             "codebook_usage": self.codebook_usage(),
             "codebook_perplexity": self.codebook_perplexity(),

@@ -10,6 +10,7 @@ from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor, nn
+from typing_extensions import override
 
 from seqae.batch import to_device_of
 from seqae.component import check_range
@@ -45,12 +46,14 @@ class VonMisesFisherLatent(StochasticLatent):
         self._kl = kappa * mean_resultant_length(latent_dim, kappa)
         self._kl += self._log_constant - self._log_uniform
 
-    def build(self, input_dim: int, num_latents: int = 1) -> None:  # noqa: D102
+    @override
+    def build(self, input_dim: int, num_latents: int = 1) -> None:
         self._num_latents = num_latents
         self.output_dim = num_latents * self.latent_dim
         self.mean = nn.Linear(input_dim, self.latent_dim)
 
-    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:  # noqa: D102
+    @override
+    def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
         mapped = in_float32(self.mean(hidden))  # else the length would be 1 to two digits only
         mean = nn.functional.normalize(mapped, dim=-1).flatten(1)
         output = LatentOutput(mean, mean)
@@ -68,14 +71,17 @@ class VonMisesFisherLatent(StochasticLatent):
         mean = _mean(output)
         return mean.new_full((len(mean), self._num_latents), self._kl)
 
-    def log_posterior(self, output: LatentOutput, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def log_posterior(self, output: LatentOutput, latent: Tensor) -> Tensor:
         cosines = (_mean(output) * latent).sum(dim=-1)  # of all K vectors together
         return self.kappa * cosines + self._num_latents * self._log_constant
 
-    def log_prior(self, latent: Tensor) -> Tensor:  # noqa: D102
+    @override
+    def log_prior(self, latent: Tensor) -> Tensor:
         return latent.new_full(latent.shape[:-1], self._num_latents * self._log_uniform)
 
-    def sample_posterior(self, output: LatentOutput, generator: Generator) -> Tensor:  # noqa: D102
+    @override
+    def sample_posterior(self, output: LatentOutput, generator: Generator) -> Tensor:
         mean = _mean(output)
         mean = mean.reshape(len(mean), self._num_latents, self.latent_dim)
         count = mean.shape[0] * mean.shape[1]
@@ -89,7 +95,8 @@ class VonMisesFisherLatent(StochasticLatent):
         latent = cosine * mean + sine * nn.functional.normalize(across, dim=-1)
         return latent.flatten(1)
 
-    def sample_prior(self, count: int, generator: Generator) -> Tensor:  # noqa: D102
+    @override
+    def sample_prior(self, count: int, generator: Generator) -> Tensor:
         weight = self.mean.weight
         shape = (count, self._num_latents, self.latent_dim)
         noise = in_float32(torch.randn(shape, generator=generator, dtype=weight.dtype))

@@ -14,7 +14,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range, check_seed
 from seqae.data.builtin import builtin_names
 from seqae.data.cleaning import clean
-from seqae.data.config import DataSettings
+from seqae.data.config import DataConfig
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.split import Split, hash_texts, split_by_hash
@@ -222,7 +222,7 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
     return texts
 
 
-def _data_settings(model: TextAutoencoder, where: Path) -> DataSettings:
+def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
     """What the run's own configuration says of the data, or else the bundle."""
     # Of a bundle, the folder that it lies in is a run's only under the name that runs give it; what
     # else lies in a bundle is not read.
@@ -242,7 +242,7 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataSettings:
             "`file` and `train_file` must be given, because the bundle does not say what data it "
             "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
         )
-    settings = DataSettings.from_config(data)
+    settings = DataConfig.from_config(data)
     named = {name for names in settings.named.values() for name in names}
     if "-" in named or (run is None and not named <= set(builtin_names())):
         raise ValueError(

@@ -202,7 +202,7 @@ def batches_of(
         places = plan[index].tolist()
         batch = collate([rows[i] for i in places], vocabulary)
         if wanted != rows:
-            batch.paired = collate([wanted[i] for i in places], vocabulary)
+            batch.targets = collate([wanted[i] for i in places], vocabulary)
         yield places, batch.to(model.device)
 
 

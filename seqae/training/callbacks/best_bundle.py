@@ -49,7 +49,7 @@ class BundleWriter(Callback):
         self.folder, self.config, self.monitor, self.mode = Path(folder), config, monitor, mode
         self.samples = samples
         self.best: float | None = None
-        self.is_settled = False  # what the best one was chosen under
+        self.is_schedule_finished = False  # what the best one was chosen under
         self.validated_step: int | None = None
         self._started = time.perf_counter()
 
@@ -57,14 +57,14 @@ class BundleWriter(Callback):
         """The best figure so far, and the step of the last validation."""
         return {
             "best": self.best,
-            "is_settled": self.is_settled,
+            "is_schedule_finished": self.is_schedule_finished,
             "validated_step": self.validated_step,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
         self.best, self.validated_step = state_dict["best"], state_dict["validated_step"]
-        self.is_settled = state_dict["is_settled"]
+        self.is_schedule_finished = state_dict["is_schedule_finished"]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put right what a process that was killed has left: the best so far may not come again."""
@@ -87,9 +87,13 @@ class BundleWriter(Callback):
                 f"there are {', '.join(sorted(trainer.callback_metrics))}. Choose one of these."
             )
         assert isinstance(pl_module, AutoencoderModule)
-        if self._is_better(float(value), pl_module.objective.is_settled(trainer.global_step)):
+        if self._is_better(
+            float(value), pl_module.objective.is_schedule_finished(trainer.global_step)
+        ):
             self.best = float(value)
-            self.is_settled = pl_module.objective.is_settled(trainer.global_step)
+            self.is_schedule_finished = pl_module.objective.is_schedule_finished(
+                trainer.global_step
+            )
             self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -106,10 +110,10 @@ class BundleWriter(Callback):
         for logger in table_loggers(trainer):
             logger.log_bundle(self.folder)
 
-    def _is_better(self, value: float, is_settled: bool) -> bool:
+    def _is_better(self, value: float, is_schedule_finished: bool) -> bool:
         if math.isnan(value):
             return False
-        if self.best is None or is_settled > self.is_settled:
+        if self.best is None or is_schedule_finished > self.is_schedule_finished:
             return True
         return value > self.best if self.mode == "max" else value < self.best
 

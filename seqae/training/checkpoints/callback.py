@@ -84,7 +84,7 @@ class CheckpointWriter(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Leave out the batch that has been fetched and not begun."""
-        count_back(checkpoint["loops"]["fit_loop"])
+        rewind_batch_progress(checkpoint["loops"]["fit_loop"])
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -132,7 +132,7 @@ class CheckpointWriter(Checkpoint):
                 log.warning(f"{old} cannot be removed: {error.strerror}")
 
 
-def count_back(fit_loop: dict[str, Any]) -> None:
+def rewind_batch_progress(fit_loop: dict[str, Any]) -> None:
     """Make Lightning's counts between two batches those of the moment behind the last one.
 
     A checkpoint that is saved there goes on as it should; of one that is saved when the next batch

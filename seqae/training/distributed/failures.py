@@ -24,7 +24,7 @@ PATIENCE = 5.0  # seconds until a process that has left an exchange has ended
 
 
 @contextmanager
-def told_in_one_line(trainer: Trainer) -> Iterator[None]:
+def report_dead_process(trainer: Trainer) -> Iterator[None]:
     """Say which process has died where that is what an error comes from, and end all others.
 
     Args:

@@ -98,7 +98,7 @@ def follow_launcher(trainer: dict[str, Any], launcher: Launcher) -> dict[str, An
     return followed
 
 
-def give_way() -> None:
+def wait_for_rank_zero() -> None:
     """Let process 0 tell of an error first.
 
     Where it has the same one, this process is ended before it says it again.
