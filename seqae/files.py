@@ -1,12 +1,9 @@
-"""Files that are whole or not there: written beside their place, synced, and then put in it.
+"""Write files and folders that are complete or absent: beside their place, synced, then renamed.
 
-Lightning stages a save in the system's temporary folder and never syncs it, so that a power cut, or
-a temporary folder on another disk, may leave half a file under the right name. Here the order is:
-a file beside the target, its content, its hash, fsync, rename, fsync of the folder. At each moment
-the name holds the old file or the new one.
-
-The hash stands behind the content, in a line of its own; zip archives, and torch's checkpoints are
-such, end at their directory, so that `torch.load` reads the file as it is.
+A power cut, a kill or a full disk in the middle of a plain write leaves half a file under the right
+name. Everything that this package must not lose is written in this order instead: a file beside the
+target, its content, fsync, rename, fsync of the folder. At each moment the name holds the old file
+or the new one.
 """
 
 from __future__ import annotations
@@ -16,149 +13,146 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
-BEFORE_HASH = b"\nseqae sha256 "
-TRAILER_BYTES = len(BEFORE_HASH) + 64 + 1
-CHUNK = 2**22
+HASH_BYTES = 2**22  # read at a time
 
 
 class StorageError(OSError):
-    """An OSError that says what to do, and so is shown without its number."""
+    """An OSError whose message says what to do, and is shown without the error's number."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
-class HashedFile:
-    """Writes to a file and hashes what is written.
-
-    Args:
-        file: opened for writing, unbuffered or not.
-
-    Attributes:
-        error: why the file could not be written.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._hash = file, hashlib.sha256()
-        self.error: OSError | None = None
-
-    def write(self, data: bytes, /) -> int:
-        """Write all of it."""
-        self._hash.update(data)
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        """Hand it to the operating system."""
-        self._file.flush()
-
-    @property
-    def trailer(self) -> bytes:
-        """The line with the hash of all that was written."""
-        return BEFORE_HASH + self._hash.hexdigest().encode() + b"\n"
-
-
-def write_file(path: Path, write: Callable[[HashedFile], object]) -> None:
-    """Put a file in its place when it is whole and on the disk, with its hash at its end.
-
-    Args:
-        path: its place; an old file there stays until then.
-        write: writes the content.
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Write a file, replacing an older one only when the new one is on the disk.
 
     Raises:
-        StorageError: with the path and the room on its disk; nothing is left beside the old file.
+        StorageError: naming the path and the room on its disk; the older file is then intact.
     """
-    with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
-        hashed = HashedFile(file)
-        try:
-            write(hashed)
-        except RuntimeError:  # torch.save puts one of its own in the place of a full disk's
-            if hashed.error is not None:
-                raise hashed.error from None
-            raise
-        file.write(hashed.trailer)
-        file.flush()
-        os.fsync(file.fileno())
+    with reporting(path), replacing(path) as unfinished:
+        write_synced(unfinished, data)
 
 
-def write_text(path: Path, text: str) -> None:
-    """The same for a text that people read: without a hash.
+def atomic_symlink(path: Path, target: str) -> None:
+    """Make a symbolic link, replacing an older link but no other kind of file.
 
     Raises:
-        StorageError: as `write_file`.
+        StorageError: as `atomic_write`.
     """
-    with _replacing(path, stat.S_ISREG) as unfinished, open(unfinished, "xb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_link(path: Path, target: str) -> None:
-    """The same for a symbolic link, which replaces no other kind of file.
-
-    Raises:
-        StorageError: as `write_file`.
-    """
-    with _replacing(path, stat.S_ISLNK) as unfinished:
+    with reporting(path), replacing(path, stat.S_ISLNK) as unfinished:
         os.symlink(target, unfinished)
 
 
 @contextmanager
-def _replacing(path: Path, is_replaced: Callable[[int], bool]) -> Iterator[Path]:
-    """Give a name beside a path; what is there at the end takes its place."""
+def replacing(path: Path, is_replaceable: Callable[[int], bool] = stat.S_ISREG) -> Iterator[Path]:
+    """Yield a name beside `path`; what the block has written there takes the place of `path`.
+
+    Args:
+        path: the file to replace; it need not exist.
+        is_replaceable: tells from an existing file's mode whether it may be replaced. Never a
+            device, a pipe or a folder.
+
+    Raises:
+        OSError: as the operating system gives it; nothing is left beside the older file.
+    """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        _refuse_special(path, is_replaced)
-        unfinished.unlink(missing_ok=True)  # of a process that was killed
+        _check_replaceable(path, is_replaceable)
+        unfinished.unlink(missing_ok=True)  # left by a process that was killed
         yield unfinished
         os.replace(unfinished, path)
-        sync_folder(path.parent)
-    except BaseException as error:
+        sync_path(path.parent)
+    except BaseException:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise cannot_write(path, error) from error
         raise
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file is one that `write_file` finished, and has not changed since."""
+def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write a folder of files, replacing an older one only when all of them are on the disk.
+
+    Two renames replace a folder, so a kill between them leaves none under the name;
+    `restore_folder` mends that.
+
+    Args:
+        folder: where; its parent exists.
+        contents: the files by name.
+
+    Raises:
+        OSError: as the operating system gives it; the older folder is then intact.
+    """
+    restore_folder(folder)
+    folder, new, old = _folders_beside(folder)
     try:
-        size = os.path.getsize(path) - TRAILER_BYTES
-        if size < 0:
-            return False
-        digest = hashlib.sha256()
-        with open(path, "rb") as file:
-            while size > 0:
-                part = file.read(min(size, CHUNK))
-                if not part:
-                    return False
-                digest.update(part)
-                size -= len(part)
-            return file.read() == BEFORE_HASH + digest.hexdigest().encode() + b"\n"
-    except OSError:
-        return False
+        new.mkdir()
+        for name, data in contents.items():
+            write_synced(new / name, data)
+        sync_path(new)
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except BaseException:
+            if old.exists():
+                old.rename(folder)
+            raise
+        sync_path(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until a folder's list of names is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def restore_folder(folder: Path) -> None:
+    """Put back a folder that a killed `replace_folder` had moved away, and clear its leftovers.
+
+    Args:
+        folder: as given to `replace_folder`; it need not exist.
+    """
+    folder, new, old = _folders_beside(folder)
+    if old.exists() and not folder.exists():  # killed between the two renames
+        old.rename(folder)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def write_synced(path: Path, data: bytes | str) -> None:
+    """Write a file in place, and return when it is on the disk."""
+    with path.open("wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_path(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def sha256_of(path: Path, size: int | None = None) -> str:
+    """Hash a file, in hex digits.
+
+    Args:
+        path: the file.
+        size: bytes to read from its beginning; by default all. A shorter file is hashed whole.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(HASH_BYTES if size is None else min(size, HASH_BYTES)):
+            digest.update(block)
+            size = None if size is None else size - len(block)
+    return digest.hexdigest()
+
+
 def free_bytes(folder: Path) -> int | None:
-    """Room on the disk that a folder is on, or will be; None if it does not tell."""
+    """Free bytes on the disk of a folder that may not exist yet; None if the disk does not tell."""
     try:
         while not folder.exists():
             folder = folder.parent
@@ -168,16 +162,16 @@ def free_bytes(folder: Path) -> int | None:
     return usage.free if usage.total else None
 
 
-def check_room(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what the disk has no room for.
+def check_free_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse to start what the disk has no room for.
 
     Args:
-        folder: where it will be written; it need not be there.
+        folder: where it will be written; it need not exist.
         needed: bytes.
-        what: for the message.
+        what: names it in the message.
 
     Raises:
-        StorageError: if there are fewer. A file system that does not tell its size is let pass.
+        StorageError: if fewer bytes are free. A file system that does not tell its size passes.
     """
     free = free_bytes(folder)
     if free is not None and free < needed:
@@ -189,11 +183,25 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         )
 
 
+@contextmanager
+def reporting(path: Path) -> Iterator[None]:
+    """Turn an OSError into one that names `path` and the room on its disk."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """Name what could not be written, and the room that there is."""
+    """Make the error that names what could not be written, and the room that there is."""
+    if isinstance(error, StorageError):
+        return error
     free = free_bytes(path.parent)
-    told = "its disk does not tell its room"
-    room = told if free is None else f"{free / 2**20:,.0f} MiB are free there"
+    room = (
+        "its disk does not tell its room"
+        if free is None
+        else f"{free / 2**20:,.0f} MiB are free there"
+    )
     is_limit = error.errno == errno.EFBIG
     way_out = "Raise the limit on a file's size (`ulimit -f`)" if is_limit else "Make room"
     return StorageError(
@@ -201,21 +209,15 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
     )
 
 
-def _refuse_special(path: Path, is_replaced: Callable[[int], bool]) -> None:
-    """Only a file of its own kind is ever replaced: no device, no pipe, no folder."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not is_replaced(mode):
-        raise FileExistsError(errno.EEXIST, "something of another kind has its name")
-
-
 def check_output(output: str | None, endings: tuple[str, ...]) -> None:
-    """Refuse an output before any work is done for it.
+    """Refuse an output file before any work is done for it.
+
+    Args:
+        output: the file's name, if there is one.
+        endings: what it may end in.
 
     Raises:
-        ValueError: if its name does not end as it should, or no file can be written there.
+        ValueError: if its name has another ending, or no file can be written there.
     """
     if output is None:
         return
@@ -235,3 +237,18 @@ def check_output(output: str | None, endings: tuple[str, ...]) -> None:
             f"`output` must be a file that can be written, but {output} is a folder or cannot be. "
             f"Choose another one."
         )
+
+
+def _check_replaceable(path: Path, is_replaceable: Callable[[int], bool]) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not is_replaceable(mode):
+        raise FileExistsError(errno.EEXIST, "something of another kind has its name")
+
+
+def _folders_beside(folder: Path) -> tuple[Path, Path, Path]:
+    """Return a folder, and where the next and the last one are while it is being replaced."""
+    folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
+    return folder, folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")

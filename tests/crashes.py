@@ -20,13 +20,13 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from seqae.files import is_whole
 from seqae.training.checkpoints.callback import (
     LAST,
     CheckpointWriter,
     checkpoints,
     newest_checkpoint,
 )
+from seqae.training.checkpoints.integrity import is_intact
 
 
 class OneWeight(LightningModule):
@@ -136,8 +136,8 @@ def one_round(saver: Saver, first: int, seconds: float) -> tuple[int, bool]:
     told = int(reported.decode().strip().partition("=")[2].partition(".")[0])
     step = loaded_step(newest)
     assert step in (told, told + 1), f"step {told} had been saved, but the newest is {step}"
-    assert is_whole(folder / LAST), f"{LAST} leads to no whole checkpoint"
-    assert all(is_whole(path) for path in checkpoints(folder)), "a name holds half a checkpoint"
+    assert is_intact(folder / LAST), f"{LAST} leads to no whole checkpoint"
+    assert all(is_intact(path) for path in checkpoints(folder)), "a name holds half a checkpoint"
     return step, was_writing
 
 

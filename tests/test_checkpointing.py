@@ -14,15 +14,15 @@ from crashes import Saver, loaded_step
 from faults import Faults
 from small import figures, numbered, run_seqae, write_recipe, write_text
 
-from seqae import files as storage
 from seqae.bundle.text_autoencoder import load
-from seqae.files import StorageError, is_whole
+from seqae.files import StorageError
 from seqae.training.checkpoints.callback import (
     LAST,
     checkpoints,
     newest_checkpoint,
     rewind_batch_progress,
 )
+from seqae.training.checkpoints.integrity import is_intact, write_hashed
 from seqae.training.run_folder import LOCK
 
 NUMBERS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT}
@@ -81,7 +81,7 @@ def test_a_fault_at_any_call_of_a_save(
         assert newest is not None, faults.failed
         assert done <= loaded_step(newest) <= done + 1, faults.failed
         assert not list(tmp_path.glob(".*")), faults.failed
-        assert is_whole(tmp_path / LAST), faults.failed
+        assert is_intact(tmp_path / LAST), faults.failed
         saver.save(4)  # once there is room
         assert newest_checkpoint(tmp_path) == tmp_path / "step=4.ckpt"
         assert len(checkpoints(tmp_path)) == 2
@@ -120,9 +120,9 @@ def test_what_another_callback_saves_is_its_own(tmp_path: Path) -> None:
     saver.save(1)
     for place in (tmp_path / "best" / "epoch=0.ckpt", tmp_path / "run" / "best.ckpt"):
         saver.trainer.save_checkpoint(place)
-        assert is_whole(place)
+        assert is_intact(place)
     assert newest_checkpoint(tmp_path / "run") == tmp_path / "run" / "step=1.ckpt"
-    assert is_whole(tmp_path / "run" / LAST)
+    assert is_intact(tmp_path / "run" / LAST)
 
 
 @ADVICE
@@ -148,7 +148,7 @@ def test_only_a_link_is_replaced_by_last(tmp_path: Path, kind: str) -> None:
 
 def test_a_link_does_not_lead_out_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    storage.write_file(tmp_path / "step=1.ckpt", lambda file: file.write(b"of another run"))
+    write_hashed(tmp_path / "step=1.ckpt", lambda file: file.write(b"of another run"))
     (tmp_path / "run" / LAST).symlink_to(tmp_path / "step=1.ckpt")
     assert newest_checkpoint(tmp_path / "run") is None
 
@@ -246,7 +246,7 @@ def check_faults(
             load(run / "bundle")
         newest = newest_checkpoint(run / "checkpoints")
         if (run / "checkpoints" / LAST).is_symlink():
-            assert is_whole(run / "checkpoints" / LAST), faults.failed
+            assert is_intact(run / "checkpoints" / LAST), faults.failed
             assert newest is not None
         again = ["--run_dir", run, "--resume", "auto"]
         assert run_seqae("fit", *recipe, *again) == 0, faults.failed

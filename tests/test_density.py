@@ -164,10 +164,10 @@ def test_a_bundle_half_written_is_refused_and_mended(bundle, density, monkeypatc
 def test_a_strangers_link_is_not_written_through(bundle, density, tmp_path):
     mine = tmp_path / "mine"
     mine.write_text("mine")
-    (bundle / f".{DENSITY}.new").symlink_to(mine)
+    (bundle / f".{DENSITY}.unfinished").symlink_to(mine)
     add_density(bundle, density)
     assert mine.read_text() == "mine"
-    assert not (bundle / f".{DENSITY}.new").is_symlink()
+    assert not (bundle / f".{DENSITY}.unfinished").is_symlink()
 
 
 def test_a_link_to_a_bundle_and_the_current_folder(bundle, density, tmp_path, monkeypatch):

@@ -249,13 +249,13 @@ def test_a_checkpoint_is_as_large_as_was_thought(
 ) -> None:
     """With the discriminator's weights, where there is one."""
     needed: list[int] = []
-    check: Any = lightning_cli.check_room
+    check: Any = lightning_cli.check_free_space
 
     def listen(folder: Path, size: int, what: str) -> None:
         needed.append(size)
         check(folder, size, what)
 
-    monkeypatch.setattr(lightning_cli, "check_room", listen)
+    monkeypatch.setattr(lightning_cli, "check_free_space", listen)
     options = ["--model.objective", objective, "--run_dir", tmp_path / "run"]
     assert run_seqae("fit", *recipe, *options) == 0
     newest = newest_checkpoint(tmp_path / "run" / "checkpoints")
@@ -269,4 +269,4 @@ def test_a_file_system_that_tells_no_size_is_let_pass(monkeypatch: pytest.Monkey
         total = free = 0
 
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: Usage())
-    storage.check_room(Path("/"), 10**9, "much")
+    storage.check_free_space(Path("/"), 10**9, "much")

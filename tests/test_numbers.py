@@ -12,9 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ranks import FORKS, run_on_ranks
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.files import write_file
 from seqae.objectives.reconstruction import Reconstruction
 from seqae.training.checkpoints.callback import newest_checkpoint
+from seqae.training.checkpoints.integrity import write_hashed
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_what_is_not_finite_is_not_loaded(
     checkpoint = torch.load(newest, weights_only=True)
     name = "autoencoder.encoder.bound.weight"
     checkpoint["state_dict"][name][0, 0] = float("inf")
-    write_file(newest, lambda file: torch.save(checkpoint, file))  # type: ignore[arg-type]
+    write_hashed(newest, lambda file: torch.save(checkpoint, file))  # type: ignore[arg-type]
     before = (run / "metrics.jsonl").read_text()
     capsys.readouterr()
     for arguments in (["fit", "--resume", run, "--trainer.max_epochs", 2], ["test", run]):

@@ -182,7 +182,7 @@ def test_it_says_saved_when_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """An asynchronous save that fails is no requeue."""
-    write = checkpoint_io.write_file
+    write = checkpoint_io.write_hashed
 
     def refuse(path: Path, content: Any) -> None:
         time.sleep(0.3)  # in its thread
@@ -190,7 +190,7 @@ def test_it_says_saved_when_it_is(
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(checkpoint_io, "write_file", refuse)
+    monkeypatch.setattr(checkpoint_io, "write_hashed", refuse)
     options = ["--checkpoint.asynchronous", "true", "--run_dir", tmp_path / "run"]
     assert run_seqae("fit", *arguments, *options, *sender("batch 5", signal.SIGTERM)) == 1
     said = capsys.readouterr()
@@ -203,13 +203,13 @@ def test_a_signal_during_the_last_save(
 ) -> None:
     """What is left to do after it may take longer than the time that there is."""
     steps = max(row["step"] for row in figures(whole))
-    run, write = tmp_path / "run", checkpoint_io.write_file
+    run, write = tmp_path / "run", checkpoint_io.write_hashed
 
     def write_and_send(path: Path, content: Any) -> None:
         write(path, content)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(checkpoint_io, "write_file", write_and_send)
+    monkeypatch.setattr(checkpoint_io, "write_hashed", write_and_send)
     options = ["--checkpoint.every_n_steps", steps, "--run_dir", run]
     assert run_seqae("fit", *arguments, *options) == REQUEUE
     monkeypatch.undo()
@@ -226,7 +226,7 @@ def test_a_signal_during_a_save(
     is_asynchronous: str,
 ) -> None:
     run = tmp_path / "run"
-    write, sent = checkpoint_io.write_file, []
+    write, sent = checkpoint_io.write_hashed, []
 
     def write_and_send(path: Path, content: Any) -> None:
         if not sent:
@@ -234,7 +234,7 @@ def test_a_signal_during_a_save(
             os.kill(os.getpid(), signal.SIGTERM)
         write(path, content)
 
-    monkeypatch.setattr(checkpoint_io, "write_file", write_and_send)
+    monkeypatch.setattr(checkpoint_io, "write_hashed", write_and_send)
     options = ["--checkpoint.every_n_steps", 3, "--run_dir", run]
     options += ["--checkpoint.asynchronous", is_asynchronous]
     assert run_seqae("fit", *arguments, *options) == REQUEUE

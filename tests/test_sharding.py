@@ -464,7 +464,7 @@ class KilledBeforeTheSeal(Callback):
         def kill(path: Path, write: object) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-        sharded_checkpoint.write_file = kill
+        sharded_checkpoint.write_hashed = kill
 
 
 def with_callback(name: str, **arguments: object) -> list[object]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faults import Faults
 
-from seqae.files import TRAILER_BYTES, is_whole, write_file
+from seqae.training.checkpoints.integrity import TRAILER_BYTES, is_intact, write_hashed
 
 
 def write(path: Path, content: bytes) -> None:
@@ -19,7 +19,7 @@ def write(path: Path, content: bytes) -> None:
         for start in range(0, len(content), 100):
             file.write(content[start : start + 100])  # type: ignore[attr-defined]
 
-    write_file(path, parts)
+    write_hashed(path, parts)
 
 
 def test_content_and_hash(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_content_and_hash(tmp_path: Path) -> None:
     write(path, b"abc")
     assert path.read_bytes()[:-TRAILER_BYTES] == b"abc"
     assert path.read_bytes()[3:].startswith(b"\nseqae sha256 ba7816bf8f01cfea")  # FIPS 180-2
-    assert is_whole(path)
+    assert is_intact(path)
     assert os.listdir(tmp_path) == ["a.ckpt"]
 
 
@@ -42,7 +42,7 @@ def test_a_fault_at_any_call_leaves_the_old_file(tmp_path: Path, number: int) ->
         write(path, b"old" * 100)
         with Faults(number, at).active() as faults, pytest.raises(OSError, match="free there"):
             write(path, b"new" * 100)
-        assert is_whole(path), faults.failed
+        assert is_intact(path), faults.failed
         is_renamed = at == counted.count - 1
         assert path.read_bytes().startswith(b"new" if is_renamed else b"old"), faults.failed
         assert os.listdir(tmp_path) == ["a.ckpt"], faults.failed
@@ -61,10 +61,10 @@ def test_a_real_limit_of_the_file_size(tmp_path: Path) -> None:
     write(path, b"old")
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from seqae.files import write_file\n"
+        "from seqae.training.checkpoints.integrity import write_hashed\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "write_file(Path(sys.argv[1]), lambda file: file.write(bytes(5000)))\n"
+        "write_hashed(Path(sys.argv[1]), lambda file: file.write(bytes(5000)))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=60
@@ -91,7 +91,7 @@ def test_damage_is_seen(tmp_path: Path, damage: str) -> None:
         path.unlink()
     else:
         path.write_bytes(changed[damage])
-    assert not is_whole(path)
+    assert not is_intact(path)
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
@@ -112,7 +112,7 @@ def test_only_regular_files_are_replaced(tmp_path: Path, kind: str) -> None:
 def test_the_temporary_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/nowhere")
     write(tmp_path / "a.ckpt", b"abc")
-    assert is_whole(tmp_path / "a.ckpt")
+    assert is_intact(tmp_path / "a.ckpt")
 
 
 def test_modes_follow_the_umask(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from seqae.data.workers import FIRST, map_in_order, num_cores
+from seqae.data.workers import FIRST, map_in_order
+from seqae.processes import available_cores
 
 MANY = FIRST + 20
 
@@ -71,4 +72,4 @@ def test_a_killed_process_is_told_in_one_line():
 
 
 def test_at_least_one_core():
-    assert num_cores() >= 1
+    assert available_cores() >= 1

@@ -11,8 +11,8 @@
     density.safetensors  a density of the training latents, to sample from; may be missing
     MANIFEST.sha256    a hash of each of the above
 
-The folder is written beside its place and takes it when it is whole. A density that is fitted later
-takes its place alone, then the manifest: what else lies in the folder stays.
+The folder is written beside its place and renamed when it is complete (seqae/files.py). A density
+that is fitted later is replaced alone, then the manifest; other files in the folder stay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -37,6 +36,7 @@ from seqae.bundle.density import DENSITY, Density, density_to_bytes
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
+from seqae.files import atomic_write, replace_folder, sha256_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.version import __version__
 
@@ -109,20 +109,8 @@ def write_bundle(
         "selftest.json": _to_json(selftest),
         "README.md": model_card(config, metrics, training, selftest).encode(),
     }
-    _replace_folder(folder, contents)
-
-
-def restore_bundle(folder: Path) -> None:
-    """Put back the bundle that a process which was killed had moved away, and clear what it left.
-
-    Args:
-        folder: the bundle's; it need not be there.
-    """
-    folder, new, old = _places(folder)
-    if old.exists() and not folder.exists():  # it was killed between two renames
-        old.rename(folder)
-    for left_over in (new, old):
-        shutil.rmtree(left_over, ignore_errors=True)
+    digests = {name: _hash(data) for name, data in contents.items()}
+    replace_folder(folder, {**contents, MANIFEST: _manifest(digests)})
 
 
 def add_density(folder: Path, density: Density) -> None:
@@ -141,8 +129,8 @@ def add_density(folder: Path, density: Density) -> None:
         os.link(path, kept)  # which needs no room to be put back
     manifest = _manifest({**digests, DENSITY: _hash(data)})
     try:
-        _replace_file(path, data)
-        _replace_file(folder / MANIFEST, manifest)
+        atomic_write(path, data)
+        atomic_write(folder / MANIFEST, manifest)
     except OSError:
         # What fails behind the last rename takes nothing back: both are in their places.
         if (folder / MANIFEST).read_bytes() != manifest:
@@ -296,7 +284,7 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
                 f"`model` must be the folder of a bundle or of a run that has one, but {folder} "
                 f"has no file {name}. Check the path, or get the bundle again."
             )
-    expected = {name: _hash_file(folder / name) for name in names}
+    expected = {name: sha256_of(folder / name) for name in names}
     listed: dict[str, str] = {}
     text = _read_capped(folder / MANIFEST).decode("utf-8", "replace")
     for line in text.split("\n")[:-1]:
@@ -318,14 +306,6 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
                 f"{anew if name == DENSITY else 'Get the bundle again.'}"
             )
     return expected
-
-
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-        return digest.hexdigest()
 
 
 def _read_capped(path: Path) -> bytes:
@@ -352,62 +332,3 @@ def _manifest(digests: Mapping[str, str]) -> bytes:
 
 def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    """Write a file beside its place, and let it take it."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)  # left over; or a stranger's link, which is not followed
-    try:
-        _write_file(new, data)
-        os.replace(new, path)
-        _sync_folder(path.parent)
-    finally:
-        new.unlink(missing_ok=True)
-
-
-def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files and their manifest beside the folder, and let them take its place."""
-    digests = {name: _hash(data) for name, data in contents.items()}
-    contents = {**contents, MANIFEST: _manifest(digests)}
-    restore_bundle(folder)
-    folder, new, old = _places(folder)
-    try:
-        new.mkdir()
-        for name, data in contents.items():
-            _write_file(new / name, data)
-        _sync_folder(new)
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except BaseException:
-            if old.exists():
-                old.rename(folder)
-            raise
-        _sync_folder(folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _places(folder: Path) -> tuple[Path, Path, Path]:
-    """A bundle's folder, and where the next and the last one are while it is replaced."""
-    folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
-    return folder, folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until a folder's list of names is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

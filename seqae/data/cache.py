@@ -30,7 +30,7 @@ from seqae.data.sources.base import Source
 from seqae.data.sources.spool import spool
 from seqae.data.split import SPLITS, Split
 from seqae.data.tokenizers import Tokenizer
-from seqae.data.workers import num_cores
+from seqae.processes import available_cores
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ def prepare(
             if not is_whole(folder):
                 unfinished = folder.with_name(f"{folder.name}.unfinished")
                 try:
-                    work = Preparation(unfinished, settings, sources, processes or num_cores())
-                    work.run(tokenizer)
+                    count = processes or available_cores()
+                    Preparation(unfinished, settings, sources, count).run(tokenizer)
                 except ValueError:  # what is wrong will not come right by going on
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise

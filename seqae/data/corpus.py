@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from seqae.batch import Batch, Vocabulary
 from seqae.data.duplicates import PairHashes
+from seqae.files import write_synced
 
 FORMAT = 2
 SHARD_TOKENS = 1 << 30  # a shard is closed when it has as many: 2 GiB of two-byte ids
@@ -320,14 +321,6 @@ def shard_name(number: int) -> str:
 def working_name(name: str) -> str:
     """The file name of a part of the index while sentences are being written."""
     return f"{name}.unfinished.bin"
-
-
-def write_synced(path: Path, data: bytes | str) -> None:
-    """Write a file, and make sure that it is on the disk."""
-    with path.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:

@@ -39,7 +39,7 @@ from seqae.data.streaming.stream import (
     summarize,
 )
 from seqae.data.tokenizers import Tokenizer
-from seqae.data.workers import ignore_group_signals
+from seqae.processes import ignore_group_signals
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ import numpy as np
 
 from seqae.data.cleaning import clean
 from seqae.data.config import DataConfig
-from seqae.data.corpus import CorpusWriter, write_synced
+from seqae.data.corpus import CorpusWriter
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.report.measure import first_occurrences, measure, to_text
 from seqae.data.sources.base import Source
@@ -28,6 +27,7 @@ from seqae.data.sources.records import Block, Counts, Position
 from seqae.data.split import SPLITS, Split, hash_texts, split_by_hash
 from seqae.data.tokenizers.base import Tokenizer
 from seqae.data.workers import map_in_order
+from seqae.files import replacing, write_synced
 from seqae.terminal import progress_bar
 
 SECONDS_BETWEEN_COMMITS = 10.0
@@ -86,12 +86,8 @@ class Progress:
             name: [counts.to_dict() for counts in vars(self)[name]]
             for name in ("records", "sentences")
         }
-        unfinished = path.with_suffix(".tmp")
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump(told, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            write_synced(unfinished, json.dumps(told))
 
     @classmethod
     def read(cls, path: Path) -> Progress:
@@ -170,9 +166,8 @@ class Preparation:
             texts = self._training_texts()
             with progress_bar("reading for the tokenizer", None) as advance:
                 tokenizer.train(_told(texts, advance))
-        unfinished = path.with_suffix(".tmp")
-        tokenizer.save(unfinished)
-        os.replace(unfinished, path)
+        with replacing(path) as unfinished:
+            tokenizer.save(unfinished)
         return tokenizer
 
     def _training_texts(self) -> Iterator[str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import signal
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Any, TypeVar
+
+from seqae.processes import exit_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,51 +65,13 @@ def map_in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def num_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _start(function: Callable[[Any], Any]) -> None:
     """Set up a worker process: Ctrl-C is for the parent, and it does not outlive that one."""
     _function.append(function)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core for each process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    exit_with_parent()
 
 
 def _apply(item: Any) -> Any:
     return _function[0](item)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
-
-
-def ignore_group_signals(worker_id: int) -> None:
-    """Begin a loader worker that the training alone may end; a DataLoader's `worker_init_fn`.
-
-    SLURM, torchrun and a terminal send their signals to all processes of a group. Workers that
-    died of them would take the training with them, before it has saved.
-
-    Args:
-        worker_id: its number, of no interest here.
-    """
-    for number in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_end_at_parents_wish, daemon=True).start()
-
-
-def _end_at_parents_wish() -> None:
-    """A DataLoader ends by SIGTERM what does not end by itself; that of others is dropped."""
-    parent = os.getppid()
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
-        pass
-    os._exit(0)

@@ -16,7 +16,7 @@ from seqae.training.checkpoints.callback import LAST, newest_checkpoint
 from seqae.training.checkpoints.resume import resume_arguments
 from seqae.training.cli_options import Command
 from seqae.training.distributed.exit_status import prevent_restart, told_status
-from seqae.training.distributed.launchers import end_with_parent, wait_for_rank_zero
+from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
 from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
 
 # How torch begins when a file is no checkpoint, or one of another model.
@@ -92,7 +92,7 @@ def train(args: list[str]) -> None:
         args: what follows `fit` on the command line.
     """
     stopped: Preempted | None = None
-    with end_with_parent():
+    with ending_with_rank_zero():
         try:
             TrainingCLI("fit", args)
         except Preempted as told:

@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
-from seqae.files import check_output, check_room
+from seqae.files import check_free_space, check_output
 from seqae.model.latents import StochasticLatent
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.callbacks.collapse import CollapseMonitor
@@ -320,7 +320,7 @@ class TrainingCLI(LightningCLI):
             keep = self.config["fit"].checkpoint.keep
             there = len(checkpoints(self.run_dir / "checkpoints")) if self.is_resumed else 0
             more = keep + 1 - min(keep, there)
-            check_room(self.run_dir, more * size, f"{more} checkpoint{'s' * (more > 1)}")
+            check_free_space(self.run_dir, more * size, f"{more} checkpoint{'s' * (more > 1)}")
             self.run_folder.make(self.datamodule.report_files)
 
     def _pin_revisions(self) -> None:

@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.nn import Module
 
-from seqae.files import cannot_write, write_text
+from seqae.files import atomic_write, cannot_write
 
 PATIENCE = 3  # failures in a row, after which a logger is left alone: some wait a minute for each
 RUN_ID = "wandb_run_id"  # the file in a run's folder
@@ -140,7 +140,7 @@ def remember_run(trainer: Trainer, folder: Path) -> None:
             continue
         found = guarded.attempt(lambda logger=logger: logger.experiment.id)  # type: ignore[misc]
         if isinstance(found, str):
-            (folder / RUN_ID).write_text(f"{found}\n", encoding="utf-8")
+            atomic_write(folder / RUN_ID, f"{found}\n")
 
 
 def remembered_run(folder: Path) -> str | None:
@@ -245,7 +245,7 @@ class MetricsFile(Logger):
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if (row := _parse(line)) is not None and is_kept(row)]
         if len(kept) < len(lines):
-            write_text(self.path, "".join(kept))
+            atomic_write(self.path, "".join(kept))
 
 
 def _parse(line: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from seqae.files import write_text
+from seqae.files import atomic_write
 from seqae.training.callbacks.preemption import Preempted
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.loggers import MetricsFile, remember_run
@@ -71,9 +71,9 @@ class RunFolder(Callback):
             ) from error
         self._hold()
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        write_text(self.folder / "config.yaml", text)
+        atomic_write(self.folder / "config.yaml", text)
         for report in data_reports:
-            write_text(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
+            atomic_write(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
         print(f"run folder: {self.folder}")
 
     def _hold(self) -> None:
@@ -113,7 +113,7 @@ class RunFolder(Callback):
     def write_stream(self, read: dict[str, Any]) -> None:
         """Write what a stream has read, which no report before the training could say."""
         path = self.folder / "data_stream.json"
-        write_text(path, json.dumps(read, indent=2) + "\n")
+        atomic_write(path, json.dumps(read, indent=2) + "\n")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException

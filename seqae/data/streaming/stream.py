@@ -33,7 +33,7 @@ from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.reader import Reader
 from seqae.data.split import SPLITS
 from seqae.data.streaming.shard import ShardState, StreamCounts, StreamOptions, StreamShard
-from seqae.data.workers import ignore_group_signals
+from seqae.processes import ignore_group_signals
 
 FINER = 4  # parts for each shard, where a file can be cut: their texts stand in one window
 BLOCK_BYTES = 1 << 15  # small, so that a short file has blocks for all shards; no slower

@@ -14,9 +14,9 @@ import torch
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from seqae.bundle.io import restore_bundle, write_bundle
+from seqae.bundle.io import write_bundle
 from seqae.component import check_choice
-from seqae.files import cannot_write
+from seqae.files import reporting, restore_folder
 from seqae.training.callbacks.sample_reconstructions import sample_reconstructions
 from seqae.training.callbacks.throughput import Throughput
 from seqae.training.loggers import table_loggers
@@ -69,7 +69,7 @@ class BundleWriter(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put right what a process that was killed has left: the best so far may not come again."""
         if stage == "fit" and trainer.is_global_zero:
-            restore_bundle(self.folder)
+            restore_folder(self.folder)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the stopwatch."""
@@ -145,7 +145,7 @@ class BundleWriter(Callback):
             {"text": row["text"], "reconstruction": row["reconstruction"]}
             for row in sample_reconstructions(pl_module, self.samples)
         ]
-        try:
+        with reporting(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             write_bundle(
                 self.folder,
@@ -156,8 +156,6 @@ class BundleWriter(Callback):
                 selftest,
                 pl_module.datamodule.settings.cleaning.normalization,
             )
-        except OSError as error:
-            raise cannot_write(self.folder, error) from error
 
 
 def shareable(config: dict[str, Any]) -> dict[str, Any]:

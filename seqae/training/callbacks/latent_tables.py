@@ -14,7 +14,7 @@ from seqae.bundle.io import add_density
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
-from seqae.files import cannot_write
+from seqae.files import reporting
 from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
@@ -99,10 +99,8 @@ def fit_bundle_density(
     if not can_fit(latents):
         return
     density = fit_density(latents)
-    try:
+    with reporting(folder):
         add_density(folder, density)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 def spread(datamodule: TextDataModule, split: Literal["train", "val"], count: int) -> Sequence[str]:

@@ -18,6 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqae.batch import Batch
 from seqae.component import check_range
+from seqae.processes import available_cores
 
 HOPELESS = 0.4  # of the best speed: more than noise, less than any gain from more threads
 
@@ -134,10 +135,3 @@ class ThreadTuner(Callback):
 def thread_candidates(cores: int) -> list[int]:
     """One, ... a quarter of the cores, half of them, all."""
     return sorted({max(1, cores >> shift) for shift in range(cores.bit_length())})
-
-
-def available_cores() -> int:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -18,9 +18,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from seqae.component import check_range
-from seqae.files import write_link
+from seqae.files import atomic_symlink
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpoints.sharded import is_undamaged, remove
+from seqae.training.checkpoints.integrity import is_intact
+from seqae.training.checkpoints.sharded import remove
 from seqae.training.finite import check_finite
 from seqae.training.loggers import MetricsFile
 
@@ -121,7 +122,7 @@ class CheckpointWriter(Checkpoint):
         saved = checkpoints(self.folder)
         if path not in saved:
             return  # another callback has saved it for a purpose of its own
-        write_link(self.folder / LAST, path.name)
+        atomic_symlink(self.folder / LAST, path.name)
         # A run that went on from an earlier step comes by those of a later one, which it has given
         # up, or which are damaged: they must not crowd out what is good.
         earlier = saved[saved.index(path) :]
@@ -164,7 +165,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     last = folder / LAST
     pointed = [folder / Path(os.readlink(last)).name] if last.is_symlink() else []
     for path in dict.fromkeys([*pointed, *checkpoints(folder)]):
-        if is_undamaged(path):
+        if is_intact(path):
             return path
         log.warning(f"{path} is cut short, changed or gone; another checkpoint is taken")
     return None

@@ -12,8 +12,9 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch.utils._pytree import tree_map
 
-from seqae.files import cannot_write, write_file
-from seqae.training.checkpoints.sharded import check_whole, is_sealed, read_whole, remove
+from seqae.files import reporting
+from seqae.training.checkpoints.integrity import check_intact, is_sealed, write_hashed
+from seqae.training.checkpoints.sharded import read_whole, remove
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -52,7 +53,7 @@ class SafeCheckpointIO(CheckpointIO):
             ValueError: if it is damaged.
         """
         path = Path(path)
-        check_whole(path)
+        check_intact(path)
         if path.is_dir():
             return read_whole(path)
         loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -73,13 +74,11 @@ class SafeCheckpointIO(CheckpointIO):
         self.wait()
 
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
-        try:
+        with reporting(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if is_sealed(path):  # shards of a run that has gone on from an earlier step
                 remove(path)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        write_file(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
+        write_hashed(path, lambda file: torch.save(checkpoint, cast("BinaryIO", file)))
         if self._on_written is not None:
             self._on_written(path)
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
-from seqae.training.checkpoints.sharded import is_undamaged
+from seqae.training.checkpoints.integrity import is_intact
 
 # Other values of these give another order of the sentences, or another model.
 FIXED = ("data", "model.autoencoder", "model.seed", "seed_everything")
@@ -156,7 +156,7 @@ def check_checkpoint(path: Path) -> None:
     Raises:
         ValueError: in one line, with the way out.
     """
-    if not is_undamaged(path):
+    if not is_intact(path):
         reason = "is cut short, changed or none" if path.exists() else "is not there"
         raise ValueError(
             f"`ckpt_path` must be a checkpoint of this package's, but {path} {reason}. Choose "

@@ -12,7 +12,6 @@ read here with a list of the few classes that it consists of; all else holds pla
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import os
@@ -34,17 +33,9 @@ from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from seqae.files import (
-    CHUNK,
-    TRAILER_BYTES,
-    StorageError,
-    cannot_write,
-    is_whole,
-    sync_folder,
-    write_file,
-)
+from seqae.files import StorageError, cannot_write, sha256_of, sync_path
+from seqae.training.checkpoints.integrity import SEAL, check_intact, write_hashed
 
-COMPLETE = "complete.json"  # the last file of a sharded checkpoint: what the others must be
 REST = "meta.pt"  # what is no weight and no state of an optimizer; Lightning's name
 METADATA = ".metadata"  # torch's name
 
@@ -88,6 +79,10 @@ def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
     for index, state in enumerate(rest.pop("optimizer_states", [])):
         parts[f"optimizer_{index}"] = state
 
+    def synced_hash(file: Path) -> str:
+        sync_path(file)
+        return sha256_of(file)
+
     def begin() -> None:
         if is_first:
             remove(unfinished)
@@ -95,22 +90,22 @@ def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
 
     def seal_own() -> dict[str, str]:
         own = f"__{torch.distributed.get_rank()}_"
-        return {file.name: _synced_hash(file) for file in unfinished.glob(f"{own}*")}
+        return {file.name: synced_hash(file) for file in unfinished.glob(f"{own}*")}
 
     def finish() -> None:
         if not is_first:
             return
-        write_file(unfinished / REST, lambda file: torch.save(rest, cast("BinaryIO", file)))
+        write_hashed(unfinished / REST, lambda file: torch.save(rest, cast("BinaryIO", file)))
         for name in hashes:
             if not (unfinished / name).exists():
                 raise OSError(errno.ENOENT, f"{name} of another process is not seen here")
         for name in (REST, METADATA):
-            hashes[name] = _synced_hash(unfinished / name)
+            hashes[name] = synced_hash(unfinished / name)
         text = json.dumps(hashes, indent=2).encode()
-        write_file(unfinished / COMPLETE, lambda file: file.write(text))
+        write_hashed(unfinished / SEAL, lambda file: file.write(text))
         remove(path)  # of a run that has gone on from an earlier step
         os.replace(unfinished, path)
-        sync_folder(path.parent)
+        sync_path(path.parent)
 
     writer = FileSystemWriter(unfinished)
     # What all have, moving averages, is that of the first process, as in a plain checkpoint.
@@ -185,32 +180,9 @@ def to_plain(folder: Path, path: Path) -> None:
         ValueError: if it is damaged.
         OSError: if the file cannot be written.
     """
-    check_whole(folder)
+    check_intact(folder)
     whole = read_whole(folder)
-    write_file(path, lambda file: torch.save(whole, cast("BinaryIO", file)))
-
-
-def check_whole(path: Path) -> None:
-    """Refuse a checkpoint, of one file or of shards, that is damaged.
-
-    Raises:
-        ValueError: in one line.
-    """
-    if not is_undamaged(path):
-        raise damaged(path)
-
-
-def damaged(path: Path) -> ValueError:
-    """What is said of such a one."""
-    return ValueError(
-        f"`ckpt_path` must be a checkpoint as it was written, but {path} is cut short or changed: "
-        f"its hash is another. Choose another one."
-    )
-
-
-def is_undamaged(path: Path) -> bool:
-    """Whether a checkpoint, of one file or of shards, is as it was written."""
-    return is_sealed(path) if path.is_dir() else is_whole(path)
+    write_hashed(path, lambda file: torch.save(whole, cast("BinaryIO", file)))
 
 
 def remove(path: Path) -> None:
@@ -219,17 +191,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether a sharded checkpoint has all its files, as they were written."""
-    try:
-        if not is_whole(folder / COMPLETE):
-            return False
-        hashes = json.loads((folder / COMPLETE).read_bytes()[:-TRAILER_BYTES])
-        return all(_hash_of(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError):
-        return False
 
 
 class PlainReader(FileSystemReader):
@@ -302,20 +263,3 @@ def _said_by_disk(error: BaseException) -> OSError:
             return cause
         cause = cause.__cause__ or cause.__context__
     return OSError(str(error).splitlines()[0][:200])
-
-
-def _synced_hash(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return _hash_of(path)
-
-
-def _hash_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while part := file.read(CHUNK):
-            digest.update(part)
-    return digest.hexdigest()

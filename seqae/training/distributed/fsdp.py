@@ -39,13 +39,8 @@ from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpoints.sharded import (
-    damaged,
-    is_undamaged,
-    read_rest,
-    read_shards,
-    write_shards,
-)
+from seqae.training.checkpoints.integrity import damaged_checkpoint, is_intact
+from seqae.training.checkpoints.sharded import read_rest, read_shards, write_shards
 
 
 @final
@@ -200,8 +195,8 @@ class ShardedStrategy(ModelParallelStrategy):
         if self._shards is None:
             return self.checkpoint_io.load_checkpoint(path)
         # One process reads all of it for that.
-        if not self.broadcast(not self.is_global_zero or is_undamaged(path)):
-            raise damaged(path)
+        if not self.broadcast(not self.is_global_zero or is_intact(path)):
+            raise damaged_checkpoint(path)
         assert self.model is not None
         state = {"state_dict": get_model_state_dict(self.model)}
         read_shards(state, path)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +16,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
+from seqae.processes import exiting_when_orphaned
+
 GIVING_WAY = 5.0  # seconds; longer than any launcher takes to end the others when one has failed
-WATCHING = 1.0  # seconds between looks at the parent
 
 log = logging.getLogger(__name__)
 
@@ -108,30 +107,19 @@ def wait_for_rank_zero() -> None:
 
 
 @contextmanager
-def end_with_parent() -> Iterator[None]:
-    """End this process when the one that Lightning was started in is killed.
+def ending_with_rank_zero() -> Iterator[None]:
+    """End this process when the one in which Lightning started it is killed.
 
-    The others of an exchange that a peer has left may wait for half an hour, or for ever.
+    Without this, ranks that wait for a dead peer hang until the collective times out after 30
+    minutes, or forever.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     if not local_rank or find_launcher() is not None:
         yield
         return
-    parent, over = os.getppid(), threading.Event()
-
-    def watch() -> None:
-        while not over.wait(WATCHING):
-            if os.getppid() != parent:
-                if local_rank == 1:
-                    told = "seqae: error: process 0 was ended from outside, and so all end"
-                    print(told, file=sys.stderr, flush=True)
-                os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    try:
+    message = "seqae: error: process 0 was killed from outside, so all processes end"
+    with exiting_when_orphaned(message if local_rank == 1 else None):
         yield
-    finally:
-        over.set()
 
 
 def end_children(trainer: Trainer) -> None:
