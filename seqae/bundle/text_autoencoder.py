@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, final
 
@@ -14,9 +14,8 @@ from seqae.bundle.density import DENSITY, Density, read_density
 from seqae.bundle.io import read_bundle
 from seqae.bundle.latent_ops import GREEDY, MAX_SEED, LatentSpace
 from seqae.component import check_choice, check_range
-from seqae.data.batching import plan_batches
+from seqae.data.batching import like_length_batches
 from seqae.data.cleaning import Normalization
-from seqae.data.corpus import collate
 from seqae.data.tokenizers import Tokenizer
 from seqae.generation import DecodingOptions, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -93,8 +92,8 @@ class TextAutoencoder(LatentSpace):
         rows = self._tokenize(texts, too_long)
         latents = np.empty((len(rows), self.latent_dim), dtype=np.float32)
         assert self.autoencoder.vocabulary is not None
-        for indices in _by_length([len(row) for row in rows]):
-            batch = collate([rows[i] for i in indices], self.autoencoder.vocabulary)
+        vocabulary = self.autoencoder.vocabulary
+        for indices, batch in like_length_batches(rows, vocabulary, BATCH_TOKENS):
             with evaluating(self.autoencoder), torch.inference_mode():
                 output = self.autoencoder.encode(batch.to(self.device))
             latents[indices] = output.latent.float().cpu().numpy()
@@ -288,10 +287,3 @@ def load(where: str | Path, device: str = "cpu", with_density: bool = True) -> T
         ) from error
     density = read_density(folder / DENSITY, autoencoder.latent_dim) if with_density else None
     return TextAutoencoder(autoencoder, tokenizer, details, normalization, density)
-
-
-def _by_length(lengths: Sequence[int]) -> Iterator[NDArray[np.int64]]:
-    if lengths:
-        plan = plan_batches(np.asarray(lengths, np.int32), BATCH_TOKENS, 0, 0, shuffle=False)
-        for index in range(len(plan)):
-            yield plan[index]

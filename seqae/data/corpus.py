@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqae.batch import Batch, Vocabulary
+from seqae.batch import Batch
 from seqae.data.duplicates import PairHashes
 from seqae.files import write_synced
 
@@ -130,6 +130,10 @@ class TokenizedCorpus:
             return self.lengths
         longer: NDArray[np.int32] = np.maximum(self.lengths, self.target.lengths)
         return longer
+
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Choose at most `count` sentences, spread evenly; return their indices, ascending."""
+        return np.unique(np.linspace(0, len(self) - 1, count, dtype=np.int64))
 
     def __getitem__(self, index: int) -> NDArray[np.int64]:
         """(length,) int64: one sentence's ids, bos and eos included."""
@@ -321,15 +325,6 @@ def shard_name(number: int) -> str:
 def working_name(name: str) -> str:
     """The file name of a part of the index while sentences are being written."""
     return f"{name}.unfinished.bin"
-
-
-def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:
-    """Pad rows of ids, bos and eos included, to a batch."""
-    lengths = torch.tensor([len(row) for row in sentences])
-    token_ids = torch.full((len(sentences), int(lengths.max())), vocabulary.pad_id)
-    for row, ids in zip(token_ids, sentences, strict=True):
-        row[: len(ids)] = torch.as_tensor(ids)
-    return Batch(token_ids, lengths)
 
 
 def _open_at(path: Path, size: int) -> IO[bytes]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqae.bundle.density import can_fit, fit_density
@@ -106,5 +105,5 @@ def fit_bundle_density(
 def spread(datamodule: TextDataModule, split: Literal["train", "val"], count: int) -> Sequence[str]:
     """Sentences spread evenly over a split."""
     corpus = datamodule.corpora[split]
-    chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
+    chosen = corpus.spread(count)
     return datamodule.tokenizer.decode([corpus[int(index)].tolist() for index in chosen])
