@@ -21,7 +21,7 @@ from small import numbered, read_rows, write_text
 
 from seqae.batch import Batch
 from seqae.data.batching import Rounding, plan_batches
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sources import reader as reader_module
@@ -67,13 +67,13 @@ def texts(tmp_path: Path) -> tuple[str, ...]:
 
 
 def make(texts: str | Sequence[str], **changes: Any) -> TokenStream:
-    """A stream of 8 shards, with small windows; changes are of StreamOptions or DataConfig."""
+    """A stream of 8 shards, with small windows; changes are of StreamOptions or CorpusConfig."""
     chosen = {"batch_tokens": 128, "shards": 8, "shuffle_buffer": 40, "seed": 3}
     given = {"val_percent": 10, "test_percent": 5, "max_length": 64}
     for name, value in changes.items():
-        (given if name in DataConfig.__dataclass_fields__ else chosen)[name] = value
+        (given if name in CorpusConfig.__dataclass_fields__ else chosen)[name] = value
     named = (texts,) if isinstance(texts, str) else tuple(texts)
-    settings = DataConfig(train=named, **given)
+    settings = CorpusConfig(train=named, **given)
     tokenizer = ByteTokenizer()
     tokenizer.train(["a"])
     sources = settings.open_sources()["train"]
@@ -84,7 +84,7 @@ def training_split(stream: TokenStream) -> Counter[str]:
     """What a map-style corpus of the same sources holds: one pass, in the order of reading."""
     pipeline = stream.shards[0].pipeline
     found: Counter[str] = Counter()
-    for source in pipeline.settings.open_sources()["train"]:
+    for source in pipeline.config.open_sources()["train"]:
         for block in source.blocks():
             rows = pipeline(block, "train").rows["train"]
             ends = rows.lengths.cumsum()

@@ -13,7 +13,7 @@ from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, concrete_subclasses
 from seqae.data.cache import PreparedData, open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
-from seqae.data.config import DataConfig, default_cache_dir
+from seqae.data.config import CorpusConfig, default_cache_dir
 from seqae.data.report.measure import to_text
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
@@ -59,10 +59,10 @@ def report(
     if max_length is not None:
         check_range("max_length", max_length, 3, MAX_LENGTH)
     chosen = find_tokenizer(tokenizer, vocab_size)
-    settings = DataConfig(
-        train=tuple(files),
-        val=_as_tuple(val),
-        test=_as_tuple(test),
+    config = CorpusConfig(
+        train=files,
+        val=val,
+        test=test,
         reading=reading,
         cleaning=cleaning,
         max_length=MAX_LENGTH,
@@ -70,12 +70,12 @@ def report(
         val_percent=val_percent,
         test_percent=test_percent,
     )
-    settings.check()
+    config.check()
     # Below the cache: the system's folder for temporary files may be small.
     cache_dir = default_cache_dir()
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir, prefix="report-") as folder:
-        prepared = open_prepared(prepare(settings, chosen, Path(folder)), chosen.config())
+        prepared = open_prepared(prepare(config, chosen, Path(folder)), chosen.config())
         told = prepared.report
         if max_length is not None:
             count_too_long(prepared, max_length)
@@ -122,7 +122,3 @@ def find_tokenizer(name: str, vocab_size: int | None) -> Tokenizer:
         return Tokenizer.load(found)
     arguments = {} if vocab_size is None else {"vocab_size": vocab_size}
     return Tokenizer.from_config({"class_path": name, "init_args": arguments})
-
-
-def _as_tuple(names: str | list[str] | None) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names or ())

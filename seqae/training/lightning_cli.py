@@ -297,7 +297,7 @@ class TrainingCLI(LightningCLI):
             check_compiler(device)
         self._pin_revisions()
         if self.trainer.world_size > 1 and self.trainer.local_rank == 0:
-            for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
+            for source in itertools.chain(*self.datamodule.open_sources().values()):
                 if not source.can_reread:
                     raise ValueError(
                         f"`{source.keys.source}` must be files where {self.trainer.world_size} "
@@ -307,8 +307,7 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit":
             self.datamodule.allows_another_order = self.config["fit"].resume_changed
             self.datamodule.check_trainer(self.trainer)
-            is_paired = self.datamodule.settings.reading.target_column is not None
-            self.model.objective.check(self.model.autoencoder, is_paired)
+            self.model.objective.check(self.model.autoencoder, self.datamodule.is_paired)
             self._check_monitor()
         # All processes come here, and wait for the one that prepares: in the exchange, where
         # Lightning would let them wait, they would give up after half an hour.

@@ -24,6 +24,7 @@ from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
 from seqae.training.finite import LossCheck, not_finite
+from seqae.training.lightning_internals import forget_train_loader, set_loop_progress
 from seqae.training.micro_batches import MicroBatches
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
 
@@ -169,6 +170,7 @@ class AutoencoderModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of no use, and those of another tokenizer: their ids mean other tokens."""
+        forget_train_loader(self.trainer)
         if (name := not_finite(checkpoint.get("state_dict", {}).items())) is not None:
             raise ValueError(
                 f"`{name}` must be finite to be loaded, but it has NaN or infinity in the "
@@ -181,6 +183,11 @@ class AutoencoderModule(LightningModule):
                 "it back, or train anew."
             )
         self._saved_decay = Decay(**checkpoint["learning_rate_decay"]), checkpoint["global_step"]
+
+    def on_train_start(self) -> None:
+        """Start Lightning's loops where the data continues after a resume."""
+        if (start := self.datamodule.begin_training()) is not None:
+            set_loop_progress(self.trainer, *start)
 
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per optimizer step."""
@@ -217,7 +224,7 @@ class AutoencoderModule(LightningModule):
                 f"`model.schedule` must be constant when training has no last step, but it is "
                 f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
             )
-        whole_epoch, left_of_epoch, epoch = self.datamodule.place
+        whole_epoch, left_of_epoch, epoch = self.datamodule.epoch_progress
         max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
         epoch_steps = math.ceil(whole_epoch / window)
         now = Decay(end, self.warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)

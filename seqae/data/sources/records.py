@@ -148,20 +148,28 @@ class Block:
         return replace(self, texts=columns[0], numbers=numbers, targets=targets)
 
     def stripped(self) -> Block:
-        """This block without white space around its texts, and without what is nothing else.
+        """Strip white space around the texts, and drop and count those that are blank.
 
-        What goes is counted as blank; of paired text, where one of the two is blank.
+        A pair is blank if either side is.
         """
         texts = [text.strip() for text in self.texts]
         targets = None if self.targets is None else [text.strip() for text in self.targets]
+        block = replace(self, texts=texts, targets=targets)
         real = texts if targets is None else [a and b for a, b in zip(texts, targets, strict=True)]
-        numbers = self.numbers
-        if not all(real):
-            keep = [index for index, text in enumerate(real) if text]
-            self.counts.dropped[BLANK] += len(texts) - len(keep)
-            texts, numbers = [texts[i] for i in keep], [numbers[i] for i in keep]
-            targets = None if targets is None else [targets[i] for i in keep]
-        return replace(self, texts=texts, numbers=numbers, targets=targets)
+        if all(real):
+            return block
+        keep = [index for index, text in enumerate(real) if text]
+        self.counts.dropped[BLANK] += len(texts) - len(keep)
+        return block.select(keep)
+
+    def select(self, indices: Sequence[int]) -> Block:
+        """Keep the texts at some indices, with their numbers and targets."""
+        return replace(
+            self,
+            texts=[self.texts[index] for index in indices],
+            numbers=[self.numbers[index] for index in indices],
+            targets=self.targets and [self.targets[index] for index in indices],
+        )
 
     def where(self, index: int) -> str:
         """Say where a record came from, as `file:line`."""

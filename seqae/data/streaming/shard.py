@@ -27,7 +27,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data.batching import BatchPlan, Rounding, plan_batches
+from seqae.data.batching import BatchPlan, plan_batches
+from seqae.data.config import StreamOptions
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.sampler import RoundedPadding
@@ -35,26 +36,6 @@ from seqae.data.sources.base import SourcePart
 from seqae.data.sources.records import Block, Counts, Position
 
 INTERLEAVED = 4  # parts that a shard reads in turns, so that one text does not fill a window
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What decides the order of a stream.
-
-    Attributes:
-        batch_tokens: budget of a batch, padding counted.
-        seed: of the order.
-        shards: how many streams it is made of; ranks and loader workers divide them.
-        shuffle_buffer: sentences that are shuffled together, in each shard; at least, as blocks are
-            read whole.
-        rounding: of rows and padded lengths.
-    """
-
-    batch_tokens: int
-    seed: int = 0
-    shards: int = 16
-    shuffle_buffer: int = 10_000
-    rounding: Rounding = field(default_factory=Rounding)
 
 
 @dataclass(frozen=True)

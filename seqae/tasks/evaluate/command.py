@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from seqae.bundle.text_autoencoder import TextAutoencoder, load
-from seqae.component import check_range, check_seed
+from seqae.component import check_range, check_seed, from_plain
 from seqae.data.builtin import builtin_names
-from seqae.data.cleaning import clean
 from seqae.data.config import DataConfig
+from seqae.data.preprocessing import clean_and_split
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
-from seqae.data.split import Split, hash_texts, split_by_hash
+from seqae.data.split import Split
 from seqae.files import check_output
 from seqae.tasks.evaluate.annotations import read_labelled, read_pairs
 from seqae.tasks.evaluate.baselines import check_train
@@ -178,11 +177,10 @@ class Texts:
     read: list[str] = field(default_factory=list)
     due: list[str] = field(default_factory=list)
 
-    def add(self, block: Block, keep: Iterable[bool]) -> None:
+    def add(self, block: Block) -> None:
         """Add sentences of a block."""
-        keep = list(keep)
-        self.read += itertools.compress(block.texts, keep)
-        self.due += itertools.compress(block.targets or block.texts, keep)
+        self.read += block.texts
+        self.due += block.targets or block.texts
 
     def sample(self, count: int, seed: int) -> Texts:
         """Draw some of them at random."""
@@ -205,19 +203,16 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
         ValueError: if it is not known, or not to be read from here.
     """
     settings = _data_settings(model, where)
-    own = split if settings.named[split] else "train"
+    own = split if settings.source_names[split] else "train"
     texts = Texts()
     for source in settings.open_sources()[own]:
         for block in source.blocks():
-            cleaned, _ = clean(block, settings.cleaning)
-            hashes = hash_texts(cleaned.texts)
-            sides = split_by_hash(cleaned.texts, hashes, own, settings.split_rule)
-            if split in sides:
-                texts.add(cleaned, sides[split].tolist())
+            texts.add(clean_and_split(block, own, settings).select(split))
     if not texts.read:
+        names = ", ".join(settings.source_names["train"])
         raise ValueError(
-            f"`split` must have sentences, but no {split} was held out of "
-            f"{', '.join(settings.train)}. Name a file: `seqae evaluate MODEL FILE`."
+            f"`split` must have sentences, but no {split} was held out of {names}. Name a file: "
+            f"`seqae evaluate MODEL FILE`."
         )
     return texts
 
@@ -242,12 +237,14 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
             "`file` and `train_file` must be given, because the bundle does not say what data it "
             "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
         )
-    settings = DataConfig.from_config(data)
-    named = {name for names in settings.named.values() for name in names}
+    options = {name: value for name, value in data.items() if name != "tokenizer"}
+    settings: DataConfig = from_plain(options, DataConfig, "data")
+    settings.check()
+    named = {name for names in settings.source_names.values() for name in names}
     if "-" in named or (run is None and not named <= set(builtin_names())):
         raise ValueError(
             f"`file` and `train_file` must be given, because the model was trained on "
-            f"{', '.join(settings.train)}, which cannot be read from here. Write "
+            f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
             f"`seqae evaluate MODEL FILE --train_file TRAIN`."
         )
     return settings
@@ -256,5 +253,5 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
 def _read(source: str, key: str, reading: ReadOptions) -> Texts:
     texts = Texts()
     for block in open_source(source, key, reading, "reading.").blocks():
-        texts.add(block, itertools.repeat(True, len(block.texts)))
+        texts.add(block)
     return texts

@@ -138,7 +138,7 @@ class BundleWriter(Callback):
             "processes": trainer.world_size,
             "device": pl_module.device.type,
             "threads": torch.get_num_threads(),
-            "data": ", ".join(map(without_path, pl_module.datamodule.train_sources)),
+            "data": ", ".join(map(without_path, pl_module.datamodule.source_names["train"])),
             "config": shareable(self.config or {}),
         }
         selftest = [
@@ -154,7 +154,7 @@ class BundleWriter(Callback):
                 metrics,
                 training,
                 selftest,
-                pl_module.datamodule.settings.cleaning.normalization,
+                pl_module.datamodule.cleaning.normalization,
             )
 
 
