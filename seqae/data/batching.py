@@ -288,6 +288,34 @@ def like_length_batches(
         yield indices, collate([rows[index] for index in indices], vocabulary)
 
 
+def gather_rows(
+    ids: NDArray[np.integer[Any]],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    width: int,
+    pad_id: int,
+) -> NDArray[np.int64]:
+    """Gather sentences from a flat array of token ids as padded rows.
+
+    Args:
+        ids: of any integer type, one sentence after the other.
+        starts: (B,), where each sentence begins.
+        lengths: (B,), its tokens.
+        width: T, tokens of a padded row.
+        pad_id: fills the rows.
+
+    Returns:
+        (B, T) token ids.
+    """
+    columns = np.arange(width)
+    is_token = columns < lengths[:, None]
+    # A padded position reads the row's first token, so that no index leaves the array.
+    positions = starts[:, None] + np.where(is_token, columns, 0)
+    rows = np.asarray(ids[positions], dtype=np.int64)
+    rows[~is_token] = pad_id
+    return rows
+
+
 def collate(rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:
     """Pad sentences, as token ids with bos and eos, to one batch."""
     lengths = torch.tensor([len(row) for row in rows])

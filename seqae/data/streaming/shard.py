@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data.batching import BatchPlan, plan_batches
+from seqae.data.batching import BatchPlan, gather_rows, plan_batches
 from seqae.data.config import StreamOptions
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Encoded, Pipeline
@@ -281,11 +281,7 @@ class _Window:
 
     def gather(self, indices: NDArray[np.int64], pad_id: int) -> Batch:
         """Sentences as a padded batch."""
-        lengths = self.lengths[indices]
-        columns = np.arange(lengths.max())
-        real = columns < lengths[:, None]
-        # A padded position reads the row's first token, so that no index leaves the array.
-        places = self.starts[indices][:, None] + np.where(real, columns, 0)
-        token_ids = np.where(real, self.ids[places], pad_id).astype(np.int64)
+        starts, lengths = self.starts[indices], self.lengths[indices]
+        token_ids = gather_rows(self.ids, starts, lengths, int(lengths.max()), pad_id)
         target = None if self.target is None else self.target.gather(indices, pad_id)
         return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths), target)
