@@ -39,7 +39,7 @@ SENTENCES = numbered(900)
 def use_small_blocks(patch: pytest.MonkeyPatch) -> None:
     """So that a small text has many blocks, and can be cut to many parts."""
     patch.setattr(stream_module, "BLOCK_BYTES", 512)
-    patch.setattr(reader_module, "SMALLEST_SPAN", 256)
+    patch.setattr(reader_module, "MIN_SPAN_BYTES", 256)
 
 
 @pytest.fixture(autouse=True)
@@ -231,7 +231,7 @@ def test_the_parts_of_a_source_that_can_be_cut_are_more_than_the_lanes(
 ) -> None:
     assert len(make(texts[0]).parts) == 8 * stream_module.FINER
     packed = make(texts[2]).parts  # each of these reads all of the file
-    assert [part.turns for part in packed] == [8] * 8
+    assert [part.stride for part in packed] == [8] * 8
 
 
 def test_batches_keep_the_budget_and_are_padded_little(texts: tuple[str, ...]) -> None:

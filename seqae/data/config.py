@@ -49,8 +49,8 @@ class CorpusConfig:
     """Options that decide what the tokenised corpora hold; a hash of them all keys the cache.
 
     Args:
-        train: a file of text, JSON lines, CSV, TSV, Parquet or Arrow (also packed as .gz, .bz2, .xz
-            or .zst), a folder or a pattern (`*.txt`) of these, `-` for standard input,
+        train: a file of text, JSON lines, CSV, TSV, Parquet or Arrow (also compressed as .gz, .bz2,
+            .xz or .zst), a folder or a pattern (`*.txt`) of these, `-` for standard input,
             `hf:OWNER/NAME` for a data set of the Hugging Face hub, `nltk:CORPUS`, or a built-in
             corpus (wordnet-examples, speeches, hsk); or a list of these. docs/data.md has more.
         val: the same for validation; by default `val_percent` of the training sentences.

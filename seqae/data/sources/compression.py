@@ -21,7 +21,7 @@ from typing import IO, Any, cast
 from seqae.data.builtin import open_builtin
 from seqae.data.sources.discovery import SourceFile, one_line, quote, refusal, stamp_of
 
-PACKED_BYTES = 1 << 16  # read at a time to be unpacked
+COMPRESSED_BYTES = 1 << 16  # read at a time to be unpacked
 BOMB_FLOOR = 1 << 26  # 64 MiB: below it, no ratio of packed to unpacked is a danger
 COPIED_BYTES = 1 << 20  # read at a time where it is not the reader who asks
 
@@ -55,11 +55,11 @@ def open_file(
         # read1 gives what is there, so that a slow pipe is not waited for.
         return cast(io.BufferedReader, sys.stdin.buffer).read1
     raw = open_raw(file, key, stack)
-    unpacked = _unpack(raw, file.packing, stack)
+    unpacked = _unpack(raw, file.compression, stack)
     if unpacked is raw and file.kind == "regular":
         raw.seek(offset)
         offset = 0
-    size = file.stamp[0] if file.packing and file.stamp else None
+    size = file.stamp[0] if file.compression and file.stamp else None
     limit = ExpansionLimit(file, key, max_expansion, size)
 
     def read(size: int) -> bytes:
@@ -102,7 +102,7 @@ def open_seekable(
     Raises:
         ValueError, OSError: as open_file, and if there is no room for the copy.
     """
-    if file.kind == "regular" and not file.is_packed:
+    if file.kind == "regular" and not file.is_compressed:
         return open_raw(file, key, stack)
     read = open_file(file, key, max_expansion, stack)
     try:
@@ -216,7 +216,7 @@ class _Streams:
                 packed = self._current.unused_data
                 self._current, self._began = self._new(), False
             else:
-                packed = self._raw.read(PACKED_BYTES) if self._current.needs_input else b""
+                packed = self._raw.read(COMPRESSED_BYTES) if self._current.needs_input else b""
                 if self._current.needs_input and not packed:
                     if self._began:
                         raise EOFError("it ends within a stream")

@@ -307,7 +307,7 @@ def _cut(source: Source, shards: int) -> list[SourcePart]:
     """
     check_streamable(source)
     parts = source.parts(shards * FINER)
-    if any(part.turns > 1 for part in parts):  # each of which would read all of a file
+    if any(part.stride > 1 for part in parts):  # each of which would read all of a file
         parts = source.parts(shards)
     return [
         replace(part, reader=replace(part.reader, block_bytes=BLOCK_BYTES))
