@@ -81,8 +81,9 @@ def train(
     class Blocks(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self.writer = next(c for c in trainer.callbacks if isinstance(c, CheckpointWriter))
-            publish = self.writer.io._on_written
-            self.ways = {mode: SafeCheckpointIO(mode == MODES[1], publish) for mode in MODES}
+            self.ways = {mode: SafeCheckpointIO(mode == MODES[1]) for mode in MODES}
+            for io in self.ways.values():
+                io.on_written = self.writer.io.on_written
             self.number = -2  # the first blocks warm up
             self.begin()
 

@@ -94,14 +94,14 @@ def save_until_killed(saver: Saver, first: int, out: int) -> None:
     writer = saver.writer
     writer.setup(saver.trainer, saver.trainer.lightning_module, "fit")
     assert not list(writer.folder.glob(".*")), "a start clears what was left"
-    publish = writer.io._on_written
+    publish = writer.io.on_written
     assert publish is not None
 
     def published(path: Path) -> None:
         publish(path)
         os.write(out, path.name.encode().ljust(32))
 
-    writer.io._on_written = published
+    writer.io.on_written = published
     step = first
     while True:
         saver.begin(step)
