@@ -190,7 +190,7 @@ def test_killed_at_a_moment(recipe: list[object], whole: Path, tmp_path: Path, m
         (checkpointing.CheckpointWriter, "_publish"),
         (checkpointing.CheckpointWriter, "save"),
         (callbacks, "write_bundle"),
-        (lightning_cli, "fit_bundle_density"),
+        (callbacks.BundleWriter, "attach_density"),
         (lightning_cli.Trainer, "validate"),
         (lightning_cli.RunFolder, "make"),
     ],
