@@ -332,5 +332,5 @@ def test_nothing_but_damage(
     assert run_seqae(*arguments[way]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "whole checkpoint" in said or "is cut short, changed or none" in said
+    assert "intact checkpoint" in said or "is cut short, changed or none" in said
     assert read_rows(run / "metrics.jsonl") == before

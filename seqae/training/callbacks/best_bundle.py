@@ -84,7 +84,7 @@ class BundleWriter(Callback):
         value = trainer.callback_metrics.get(self.monitor)
         if value is None:
             raise ValueError(
-                f"`monitor` must be a figure that validation logs, but it is {self.monitor} and "
+                f"`monitor` must be a metric that validation logs, but it is {self.monitor} and "
                 f"there are {', '.join(sorted(trainer.callback_metrics))}. Choose one of these."
             )
         assert isinstance(pl_module, AutoencoderModule)

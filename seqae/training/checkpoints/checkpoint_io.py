@@ -21,10 +21,10 @@ from seqae.training.checkpoints.sharded import read_unsharded, remove_checkpoint
 class SafeCheckpointIO(CheckpointIO):
     """Write each checkpoint beside its place, sync it and rename it; read intact ones only.
 
-    Lightning's AsyncCheckpointIO (2.6) could wrap this class, but was found to lack four things: it
-    raises an error of its thread at every later save, even after one that succeeded; it cannot wait
-    without closing its thread; it queues any number of copies when the disk is slow; and it copies
-    tensors on their own device and other state not at all, so that training changes what is saved.
+    Lightning's AsyncCheckpointIO (2.6) around this class was tried, and is worse in four ways: it
+    raises an error again at every later save, even when that one succeeds; it cannot wait without
+    closing its thread; it queues any number of copies when the disk is slow; and it copies tensors
+    on their own device and other state not at all, so that training changes what is saved.
 
     Args:
         is_asynchronous: write in a thread while training continues, from a copy in main memory.

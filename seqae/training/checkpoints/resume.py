@@ -49,7 +49,7 @@ def resume_arguments(args: list[str]) -> list[str]:
         return args
     config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
     if newest is None or not config.is_file():
-        missing = "whole checkpoint" if config.is_file() else "config.yaml"
+        missing = "intact checkpoint" if config.is_file() else "config.yaml"
         raise ValueError(
             f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
             f"{run_dir}. Choose another run, or leave out `--resume` to start a new one."
@@ -96,7 +96,7 @@ def run_of_folder(run_dir: Path) -> tuple[Path, Path | None] | None:
     newest = newest_checkpoint(folder)
     if newest is None and (damaged := checkpoints(folder)):
         raise ValueError(
-            f"`resume` must find a whole checkpoint, but all {len(damaged)} in {folder} are "
+            f"`resume` must find an intact checkpoint, but all {len(damaged)} in {folder} are "
             f"damaged. Remove {folder} to start again, or name another `--run_dir`."
         )
     return run_dir, newest

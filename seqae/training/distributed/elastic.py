@@ -95,7 +95,7 @@ def _fail_if_killed(error: ChildFailedError) -> None:
     if failure.exitcode < 0:
         fail(
             f"process {rank} was ended by {failure.signal_name()}, perhaps because memory ran "
-            f"out, and there are no restarts left. Give the same command again to go on.",
+            f"out, and there are no restarts left. Give the same command again to continue.",
             status=1,
         )
 
