@@ -52,7 +52,7 @@ class Decoder(Component, nn.Module):
 
     @abstractmethod
     def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
-        """Teacher forcing.
+        """Compute the features of all positions under teacher forcing.
 
         Args:
             embedded: (B, T-1, E), the embeddings of the true previous tokens.
@@ -78,7 +78,7 @@ class DenseDecoder(Decoder):
     Args:
         hidden_dim: units of each layer before the last.
         num_layers: how many layers; 1 is the classic `x = W h + b`.
-        activation: between layers.
+        activation: the function between layers.
         dropout: chance that a unit between layers is zeroed in training.
         normalize: whether the features of each position get layer normalisation, which keeps the
             scale of tied logits steady; not for an objective on embeddings.

@@ -72,7 +72,7 @@ class DenseEncoder(Encoder):
     Args:
         hidden_dim: units of each layer, H.
         num_layers: how many layers.
-        activation: f, after each layer.
+        activation: the function f, after each layer.
         dropout: chance that a unit is zeroed in training, after each layer but the last.
         norm_type: normalisation of W x + b before f: `layer` (Ba et al. 2016), `rms` (Zhang and
             Sennrich 2019) or `none`.

@@ -26,22 +26,17 @@ class MeanPooling(Pooling):
 
     @override
     def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        total = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
-        return total / mask.sum(dim=1, keepdim=True)
+        return masked_mean(states, mask)
 
 
 @final
 class MeanMaxPooling(Pooling):
-    """The mean state of the real tokens, beside the maximum of each feature."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean = MeanPooling()
+    """The mean state of the real tokens, beside the maximum of each feature: D = 2 H."""
 
     @override
     def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
         highest = states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
-        return torch.cat([self.mean(embedded, states, mask), highest], dim=1)
+        return torch.cat([masked_mean(states, mask), highest], dim=1)
 
 
 @final
@@ -109,11 +104,17 @@ class PositionPooling(Pooling):
         return pool_by_position(self.bound, self.positions, embedded, states, mask)
 
 
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Take the mean of the real tokens' states, (B, T, H) to (B, H)."""
+    total = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True)
+
+
 def pool_by_position(
     bound: nn.Linear, positions: PositionBinding, embedded: Tensor, states: Tensor, mask: Tensor
 ) -> Tensor:
-    """Pool as PositionPooling does, with weights that stand elsewhere.
+    """Pool as PositionPooling does, by the weights of another module.
 
-    A recurrent encoder holds them itself, under the names that bundles have for them.
+    Bundles have those of a recurrent encoder in the encoder itself.
     """
     return positions.bind(bound(torch.cat([embedded, states], dim=2)), mask)
