@@ -19,7 +19,7 @@ from driver import Turns
 from torch import Tensor, nn
 
 from seqae.component import check_range
-from seqae.model.decoders import Decoder, State
+from seqae.model.decoders import Decoder, DecoderState
 from seqae.model.recurrent import GRUStack
 
 VOCAB_SIZE, EMBEDDING_DIM, HIDDEN_DIM, LATENT_DIM = 10_000, 256, 512, 128
@@ -60,11 +60,11 @@ class ReferenceDecoder(Decoder):
         """Teacher forcing."""
         return self._run(embedded, *self.init_state(latent))[0]
 
-    def init_state(self, latent: Tensor) -> State:
+    def init_state(self, latent: Tensor) -> DecoderState:
         """(B, 1, H)."""
         return (self.initial(latent)[:, None],)
 
-    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
+    def step(self, embedded: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One token."""
         states, hidden = self._run(embedded[:, None], *state)
         return states[:, 0], (hidden,)

@@ -88,7 +88,7 @@ def corrupt(batch: Batch, rates: NoiseRates, vocabulary: Vocabulary, generator: 
         others = _random_tokens(token_ids, vocabulary, generator)
         is_other = (for_change >= rates.blank) & (for_change < rates.blank + rates.substitute)
         token_ids = torch.where(inner & is_other, others, token_ids)
-    return Batch(token_ids, lengths, batch.target_batch, batch.num_targets)
+    return batch.with_input(token_ids, lengths)
 
 
 def _outside(places: Tensor, inner: Tensor) -> Tensor:

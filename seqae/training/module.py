@@ -20,7 +20,6 @@ from seqae.data.split import Split
 from seqae.generation import greedy
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
 from seqae.training.finite import LossCheck, not_finite
@@ -106,9 +105,8 @@ class AutoencoderModule(LightningModule):
         """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
         if self.autoencoder.vocabulary is None:
             self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
-            latent = self.autoencoder.latent
-            if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
-                latent.over_ranks = over_ranks
+            if self.trainer.world_size > 1:
+                self.autoencoder.latent.set_all_gather(over_ranks)
             self.objective.build(self.autoencoder)
             if self.compiled:
                 self.autoencoder.compile_parts()
@@ -444,7 +442,7 @@ class AutoencoderModule(LightningModule):
         sums = {name: total.compute() for name, total in self.sums.items()}
         weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
         scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
-        scores |= self.reconstruction.compute()._asdict() | self.whole.autoencoder.latent.figures()
+        scores |= self.reconstruction.compute()._asdict() | self.whole.autoencoder.latent.metrics()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
         self.log_dict(values, sync_dist=True)

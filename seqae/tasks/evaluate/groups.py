@@ -122,7 +122,7 @@ def latent(
     scores: dict[str, float] = {}
     if isinstance(module, StochasticLatent):
         scores |= found.figures(module)
-    scores |= {name: float(value) for name, value in module.figures().items()}
+    scores |= {name: float(value) for name, value in module.metrics().items()}
     scores["latent_dim"] = model.latent_dim
     different = list(dict.fromkeys(texts))
     latents = model.encode(different)
