@@ -76,7 +76,7 @@ class Objective(Component, nn.Module):
         return False
 
     def is_schedule_finished(self, step: int) -> bool:
-        """Whether the loss has its final form; before that, models of two steps do not compare."""
+        """Whether the loss has reached its final form, so that models can be compared by it."""
         return True
 
     def frozen_parameters(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
