@@ -33,7 +33,7 @@ class TfidfSvd:
 
     Args:
         train: sentences to which the frequencies of words and the SVD are fitted.
-        size: dimensions; at most one less than there are words or sentences.
+        size: dimensions, cut to one less than the number of words or sentences.
         seed: of the randomised SVD.
 
     Raises:

@@ -54,7 +54,7 @@ class LikelihoodObjective(Objective):
         label_smoothing: share of each target's probability spread over the vocabulary in training
             (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
-            2016), which forces it to use the latent. bos is never dropped.
+            2016), so that the decoder must use the latent. bos is never dropped.
     """
 
     sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
@@ -95,7 +95,7 @@ class LikelihoodObjective(Objective):
     def values(
         self, sums: TokenSums, batch: Batch, latents: LatentOutput, penalty: Tensor | float = 0.0
     ) -> dict[str, Tensor]:
-        """Combine the terms to `loss`, and add what all of these objectives log.
+        """Combine the terms into `loss`, and add what all of these objectives log.
 
         Args:
             sums: from `token_sums`.

@@ -26,7 +26,7 @@ class Reconstruction(LikelihoodObjective):
         label_smoothing: share of each target's probability spread over the vocabulary in training
             (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
-            2016), which forces it to use the latent. bos is never dropped.
+            2016), so that the decoder must use the latent. bos is never dropped.
         alignment_weight: of the mean squared error between the latents of the text that is encoded
             and of its target; for paired text only. The mean is over the latent's dimensions; the
             weight is relative to a sentence's cross-entropy in nats.
