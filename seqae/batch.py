@@ -85,8 +85,13 @@ class Batch:
     def __len__(self) -> int:
         return self.token_ids.shape[0]
 
-    def with_input(self, token_ids: Tensor, lengths: Tensor) -> Batch:
-        """Replace the sentences to read, (B, T) and (B,), and keep those to write."""
+    def with_token_ids(self, token_ids: Tensor, lengths: Tensor) -> Batch:
+        """Replace the sentences to encode; the sentences to decode stay the same.
+
+        Args:
+            token_ids: (B, T) int64, as in the attributes.
+            lengths: (B,) int64.
+        """
         return Batch(token_ids, lengths, self.target_batch, self.num_targets)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:

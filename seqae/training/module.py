@@ -395,7 +395,7 @@ class AutoencoderModule(LightningModule):
     def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
         weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
         values = self._objective(batch, batch_idx)
-        written, reference = self._reconstruct(batch)
+        predictions, references = self._reconstruct(batch)
         if not self.datamodule.has_own(split, batch_idx):  # it was to keep step with the others
             for name in (*values, *weights):
                 self._sum(name).update(0.0)
@@ -407,11 +407,11 @@ class AutoencoderModule(LightningModule):
             self._sum(name).update(weight)
         tokenizer = self.datamodule.tokenizer
         self.reconstruction.update(
-            written,
-            reference,
-            tokenizer.decode(written),
-            tokenizer.decode(reference),
-            is_whole=[tokenizer.unk_id not in row for row in reference],
+            predictions,
+            references,
+            tokenizer.decode(predictions),
+            tokenizer.decode(references),
+            is_lossless=[tokenizer.unk_id not in row for row in references],
         )
 
     def _weight_of(self, name: str) -> str:
@@ -426,12 +426,12 @@ class AutoencoderModule(LightningModule):
         return self.sums[name]
 
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """What the model writes for each sentence, and what it should: ids without bos and eos."""
+        """Reconstruct a batch: predictions and references as ids without bos and eos."""
         model = self.whole.autoencoder
-        written = greedy(model, model.encode(batch).latent)
-        due = batch.target_batch
-        rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
-        return written, [row[1 : length - 1] for row, length in rows]
+        predictions = greedy(model, model.encode(batch).latent)
+        targets = batch.target_batch
+        rows = zip(targets.token_ids.tolist(), targets.lengths.tolist(), strict=True)
+        return predictions, [row[1 : length - 1] for row, length in rows]
 
     def _reset(self) -> None:
         self.reconstruction.reset()
