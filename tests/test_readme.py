@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,24 @@ def test_every_file_that_is_named_is_there(page: Path) -> None:
 def test_every_recipe_that_is_named_is_there(page: Path) -> None:
     given = re.findall(r" -c ([a-z][\w./-]*)", page.read_text(encoding="utf-8"))
     assert set(given) <= {*recipe_names(), "my.yaml", "sphere.yaml"}
+
+
+def test_encoder_of_contributing_works() -> None:
+    """In a process of its own, so that no other test finds the class."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (code,) = [code for _, code in BLOCK.findall(text)]
+    checks = """
+import torch
+encoder = MeanEncoder(4)
+encoder.build(embedding_dim=3, max_length=5)
+embedded, mask = torch.randn(2, 5, 3), torch.arange(5) < torch.tensor([[5], [2]])
+encoded = encoder(embedded, mask)
+assert encoded.shape == (2, encoder.output_dim)
+assert torch.allclose(encoded[1], encoder.linear(embedded[1, :2].mean(dim=0)), atol=1e-6)
+assert Encoder.from_config(encoder.config()).hidden_dim == 4
+"""
+    program = f"from seqae.model.encoders import *\n{code}\n{checks}"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
 
 
 def test_tree_of_files_is_that_of_the_repository() -> None:
