@@ -33,7 +33,7 @@ example:
 
 
 def recipe_folder() -> Path:
-    """Return the folder of the recipes: inside the package if a wheel brought it, else beside."""
+    """Return the folder of the recipes: inside the package from a wheel, beside it in a clone."""
     inside = PACKAGE / "configs"
     return inside if inside.is_dir() else PACKAGE.parent / "configs"
 
