@@ -31,6 +31,11 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after(code).intersection(HEAVY)
 
 
+def test_recipes_are_listed_without_anything_heavy() -> None:
+    code = "from seqae.cli import main\nassert main(['recipes']) == 0"
+    assert not modules_after(code).intersection(HEAVY)
+
+
 def test_a_model_is_used_without_lightning() -> None:
     after = modules_after("import seqae\nseqae.load\nimport seqae.tasks.encode_decode")
     assert "torch" in after

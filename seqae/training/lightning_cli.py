@@ -121,7 +121,7 @@ class TrainingCLI(LightningCLI):
         if config.trainer.logger is True:
             raise ValueError(
                 "`trainer.logger` must be a logger's class or false, but it is true instead. "
-                "metrics.jsonl is always written; `-c configs/overlays/wandb.yaml` adds W&B."
+                "metrics.jsonl is always written; `-c overlays/wandb` adds W&B."
             )
         if self.command == "predict":
             check_output(config.output, (".jsonl",))

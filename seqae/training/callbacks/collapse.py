@@ -95,7 +95,7 @@ class CollapseMonitor(Callback):
             for rows in _by_length(chosen, corpus.lengths[chosen])
         ]
         posterior = posterior_of(model, batches, pl_module.seed)
-        metrics = posterior.figures(model.latent)
+        metrics = posterior.metrics(model.latent)
         metrics["duplicates"] = _duplicate_share(model, batches, posterior.output.latent)
         metrics["shuffle_gap"] = posterior.shuffle_gap
         del metrics["mutual_information_limit"]

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
+from seqae.bundle.latent_ops import Neighbour
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
@@ -68,7 +69,9 @@ def latent_space_tables(
             model.interpolate(start, end, TABLE_STEPS, too_long="truncate")
         )
     ]
-    neighbours = model.neighbours(texts, train, TABLE_NEIGHBOURS, too_long="truncate")
+    neighbours: list[list[Neighbour]] = [[] for _ in texts]
+    if train:
+        neighbours = model.neighbours(texts, train, TABLE_NEIGHBOURS, too_long="truncate")
     return {
         "samples": [{"text": text} for text in samples],
         "interpolations": interpolations,
@@ -81,7 +84,9 @@ def latent_space_tables(
 
 
 def spread(datamodule: TextDataModule, split: Literal["train", "val"], count: int) -> Sequence[str]:
-    """Decode sentences spread evenly over a split."""
+    """Decode sentences spread evenly over a split; none if it is empty, as training on a stream."""
     corpus = datamodule.corpora[split]
+    if not len(corpus):
+        return []
     chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
     return datamodule.tokenizer.decode([corpus[int(index)].tolist() for index in chosen])

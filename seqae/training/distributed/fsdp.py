@@ -288,7 +288,7 @@ def check_strategy(strategy: Strategy, is_asynchronous: bool = False) -> None:
     if isinstance(strategy, others) and not isinstance(strategy, ShardedStrategy):
         raise ValueError(
             f"`trainer.strategy` must be auto, ddp or ShardedStrategy, but it is "
-            f"{type(strategy).__name__} instead. Write `-c configs/overlays/fsdp.yaml`."
+            f"{type(strategy).__name__} instead. Write `-c overlays/fsdp`."
         )
     if is_asynchronous and isinstance(strategy, ShardedStrategy) and strategy.saves_shards:
         raise ValueError(
