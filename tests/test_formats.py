@@ -555,7 +555,7 @@ def test_no_room_for_a_copy(monkeypatch):
 
 def test_text_does_not_import_arrow():
     program = (
-        "import sys; from seqae.data.sources.base import open_source;"
+        "import sys; from seqae.data.sources.open import open_source;"
         "list(open_source('hsk', 'data.train').texts()); assert 'pyarrow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
