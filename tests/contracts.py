@@ -2,8 +2,9 @@
 
 A new class needs no line here: it is found among the subclasses, and the ways to build it are made
 up from its signature. Every choice (a Literal, a boolean, one layer or two, a size that may be 0)
-is combined with every other that the constructor accepts it with; the other numbers, and the
-choices of a long list, are varied one at a time.
+is paired with every other that the constructor accepts it with, or all are combined if that gives
+few ways; the other numbers, and one choice of a long list, are varied one at a time. All
+combinations of the choices, and all of a long list, are for the slow tests.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ MAX_LENGTH = 9
 HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
 COUNTS = ("num_layers", "num_latents", "num_groups")  # one, or two
-LONG_LIST = 5
+LONG_LIST, FEW = 5, 12
+SLOW = pytest.mark.slow
 NEEDS: dict[str, dict[str, Any]] = {"kl_cycles": {"kl_warmup_steps": 8}}  # refused alone
 
 
@@ -64,15 +66,55 @@ def concrete(base: type[Component]) -> list[type[Component]]:
 def each(*bases: type[Component]) -> list[Any]:
     """One pytest parameter, (class, arguments), for each way to build each class."""
     return [
-        pytest.param(cls, arguments, id=_name(cls, arguments))
+        pytest.param(cls, arguments, id=_name(cls, arguments), marks=marks)
         for base in bases
         for cls in concrete(base)
-        for arguments in configurations(cls)
+        for ways, marks in ((configurations(cls), ()), (more_configurations(cls), SLOW))
+        for arguments in ways
+    ]
+
+
+def first_of_each(*bases: type[Component]) -> list[Any]:
+    """As `each`, with the usual way to build each class; all others are for the slow tests."""
+    ways = each(*bases)
+    firsts = {way.values[0]: way for way in reversed(ways)}
+    return [
+        way if way is firsts[way.values[0]] else pytest.param(*way.values, id=way.id, marks=SLOW)
+        for way in ways
     ]
 
 
 def configurations(cls: type[Component]) -> list[dict[str, Any]]:
-    """Arguments for the constructor: small sizes, every choice, every number moved once."""
+    """Arguments for the constructor: small sizes, pairs of choices, every number moved once."""
+    small, combined = _combined(cls)
+    ways = combined if len(combined) <= FEW else pairwise(combined)
+    for name in small:
+        moved = _moved(cls, small, name)[:1]
+        is_varied = moved or any(way[name] != small[name] for way in combined)
+        assert is_varied, f"{cls.__name__}.{name} is not varied"
+        ways = ways + moved
+    return ways
+
+
+def more_configurations(cls: type[Component]) -> list[dict[str, Any]]:
+    """All other combinations of the choices, and the other choices of a long list."""
+    small, combined = _combined(cls)
+    few = configurations(cls)
+    combined += [way for name in small for way in _moved(cls, small, name)]
+    return [way for way in combined if way not in few]
+
+
+def pairwise(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Few of the ways, in which any two arguments have every two values that they have in all."""
+    pairs = [set(itertools.combinations_with_replacement(way.items(), 2)) for way in ways]
+    missing, chosen = set().union(*pairs), {0}
+    while missing := missing.difference(*(pairs[index] for index in chosen)):
+        chosen.add(max(range(len(ways)), key=lambda index: len(pairs[index] & missing)))
+    return [ways[index] for index in sorted(chosen)]
+
+
+def _combined(cls: type[Component]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Small arguments, and all combinations of choices that are accepted, those first."""
     hints = get_type_hints(cls.__init__)
     parameters = inspect.signature(cls).parameters
     default = {name: parameter.default for name, parameter in parameters.items()}
@@ -81,14 +123,16 @@ def configurations(cls: type[Component]) -> list[dict[str, Any]]:
     combined = [
         dict(zip(small, combination, strict=True))
         for combination in itertools.product(*choices.values())
+        if combination != tuple(small.values())
     ]
-    ways = [way for way in combined if _accepts(cls, way)]
-    for name in small:
-        usual = small | NEEDS.get(name, {})
-        others = _others(cls, hints[name], usual, name)
-        assert others or choices[name] != [small[name]], f"{cls.__name__}.{name} is not varied"
-        ways += [usual | {name: value} for value in others]
-    return ways
+    return small, [way for way in (small, *combined) if _accepts(cls, way)]
+
+
+def _moved(cls: type[Component], small: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Arguments with one number, or one choice of a long list, moved."""
+    usual = small | NEEDS.get(name, {})
+    others = _others(cls, get_type_hints(cls.__init__)[name], usual, name)
+    return [usual | {name: value} for value in others]
 
 
 def _others(cls: type[Component], hint: Any, small: dict[str, Any], name: str) -> list[Any]:

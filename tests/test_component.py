@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import re
 import sys
@@ -27,7 +28,7 @@ from seqae.component import (
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder
-from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder
+from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent, Latent
 from seqae.objectives import MeanSquaredError, Objective, Reconstruction
 
@@ -62,6 +63,25 @@ def test_a_way_to_build_covers_every_choice():
     assert len(seen) == 3 * 2 * 2
     assert {w["position_dim"] for w in contracts.configurations(GRUDecoder)} == {0, 8, 9}
     assert {w["latent_dim"] for w in contracts.configurations(DeterministicLatent)} == {None, 8, 9}
+
+
+def test_many_ways_to_build_are_covered_in_pairs():
+    combined = [
+        dict(zip("abc", values, strict=True))
+        for values in itertools.product((0, 1), (0, 1, 2), (0, 1))
+        if values != (1, 2, 1)  # refused
+    ]
+    few = contracts.pairwise(combined)
+    for names in itertools.combinations("abc", 2):
+        seen, expected = ({tuple(w[n] for n in names) for w in ways} for ways in (few, combined))
+        assert seen == expected
+    assert len(few) <= 7
+    assert contracts.pairwise([{"a": 0}, {"a": 1}]) == [{"a": 0}, {"a": 1}]
+    few, more = (
+        f(TransformerEncoder) for f in (contracts.configurations, contracts.more_configurations)
+    )
+    assert len({json.dumps(way) for way in few + more}) == len(few + more) > 3 * len(few)
+    assert len({(w["pooling"], w["num_layers"]) for w in few}) == 4 * 2
 
 
 @pytest.mark.parametrize(("cls", "arguments"), contracts.each(*BASES))
