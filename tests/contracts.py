@@ -3,8 +3,9 @@
 A new class needs no line here: it is found among the subclasses, and the ways to build it are made
 up from its signature. Every choice (a Literal, a boolean, one layer or two, a size that may be 0)
 is paired with every other that the constructor accepts it with, or all are combined if that gives
-few ways; the other numbers, and one choice of a long list, are varied one at a time. All
-combinations of the choices, and all of a long list, are for the slow tests.
+few ways. In one more way all other numbers are moved, each to a number of its own, so that no size
+is taken for another. All combinations of the choices, each number moved alone, and all choices of a
+long list are for the slow tests.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ MAX_LENGTH = 9
 HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
 COUNTS = ("num_layers", "num_latents", "num_groups")  # one, or two
-LONG_LIST, FEW = 5, 12
+LONG_LIST, FEW = 5, 6
 SLOW = pytest.mark.slow
 NEEDS: dict[str, dict[str, Any]] = {"kl_cycles": {"kl_warmup_steps": 8}}  # refused alone
 
@@ -85,22 +86,26 @@ def first_of_each(*bases: type[Component]) -> list[Any]:
 
 
 def configurations(cls: type[Component]) -> list[dict[str, Any]]:
-    """Arguments for the constructor: small sizes, pairs of choices, every number moved once."""
+    """Arguments for the constructor: small sizes, all pairs of choices, all numbers moved."""
     small, combined = _combined(cls)
     ways = combined if len(combined) <= FEW else pairwise(combined)
+    moved = small
     for name in small:
-        moved = _moved(cls, small, name)[:1]
-        is_varied = moved or any(way[name] != small[name] for way in combined)
+        others = _others(cls, moved, name) or _others(cls, small, name)
+        is_varied = others or any(way[name] != small[name] for way in combined)
         assert is_varied, f"{cls.__name__}.{name} is not varied"
-        ways = ways + moved
-    return ways
+        if others and _accepts(cls, moved | others[0]):
+            moved = moved | others[0]
+        else:  # not together with those that were moved before
+            ways = [*ways, *(small | other for other in others[:1])]
+    return ways if moved in ways else [*ways, moved]
 
 
 def more_configurations(cls: type[Component]) -> list[dict[str, Any]]:
-    """All other combinations of the choices, and the other choices of a long list."""
+    """All combinations of the choices; each number, and each choice of a long list, moved alone."""
     small, combined = _combined(cls)
     few = configurations(cls)
-    combined += [way for name in small for way in _moved(cls, small, name)]
+    combined += [small | other for name in small for other in _others(cls, small, name)]
     return [way for way in combined if way not in few]
 
 
@@ -128,26 +133,20 @@ def _combined(cls: type[Component]) -> tuple[dict[str, Any], list[dict[str, Any]
     return small, [way for way in (small, *combined) if _accepts(cls, way)]
 
 
-def _moved(cls: type[Component], small: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """Arguments with one number, or one choice of a long list, moved."""
-    usual = small | NEEDS.get(name, {})
-    others = _others(cls, get_type_hints(cls.__init__)[name], usual, name)
-    return [usual | {name: value} for value in others]
-
-
-def _others(cls: type[Component], hint: Any, small: dict[str, Any], name: str) -> list[Any]:
-    """What a parameter is moved to while all others stay."""
-    value = small[name]
+def _others(cls: type[Component], usual: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """What a parameter is moved to, with what that needs, while all others stay."""
+    hint, value, needs = get_type_hints(cls.__init__)[name], usual[name], NEEDS.get(name, {})
+    values: list[Any] = []
     if float in (hint, *get_args(hint)):
-        return [0.25]
-    if type(value) is int and name not in COUNTS:
-        # One more; twice or half as much where it must be a multiple or a divisor of something.
-        moves = (value + 1, 2 * value, value // 2)
-        moved = [move for move in moves if _accepts(cls, small | {name: move})]
-        return moved[:1]
-    if get_origin(hint) is Literal and len(get_args(hint)) > LONG_LIST:
-        return [option for option in get_args(hint) if option != value]
-    return []
+        values = [0.25]
+    elif type(value) is int and name not in COUNTS:
+        # A size of its own; twice or half as much if it must be a multiple or a divisor of another.
+        largest = max(other for other in usual.values() if type(other) is int)
+        moves = (1 + (largest if value > 1 else value), 2 * value, value // 2)
+        values = [move for move in moves if _accepts(cls, usual | needs | {name: move})][:1]
+    elif get_origin(hint) is Literal and len(get_args(hint)) > LONG_LIST:
+        values = [option for option in get_args(hint) if option != value]
+    return [{**needs, name: value} for value in values]
 
 
 def _small(cls: type[Component], name: str, hint: Any, default: Any) -> Any:

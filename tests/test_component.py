@@ -37,14 +37,6 @@ CONCRETE = [cls for base in BASES for cls in contracts.concrete(base)] + [Sequen
 DEFAULTS = [cls for cls in CONCRETE if cls is not SequenceAutoencoder]
 
 
-def parameters(classes: list[type[Component]]) -> list[Any]:
-    return [
-        pytest.param(cls, name, id=f"{cls.__name__}.{name}")
-        for cls in classes
-        for name in inspect.signature(cls).parameters
-    ]
-
-
 # Every class
 
 
@@ -57,11 +49,11 @@ def test_the_walk_finds_the_classes():
 
 
 def test_a_way_to_build_covers_every_choice():
-    ways = contracts.configurations(GRUEncoder)
+    ways = contracts.configurations(GRUEncoder) + contracts.more_configurations(GRUEncoder)
     assert len(ways) == len({json.dumps(way) for way in ways})
     seen = {(w["pooling"], w["bidirectional"], w["num_layers"]) for w in ways}
     assert len(seen) == 3 * 2 * 2
-    assert {w["position_dim"] for w in contracts.configurations(GRUDecoder)} == {0, 8, 9}
+    assert {w["position_dim"] for w in contracts.configurations(GRUDecoder)} == {0, 8, 10}
     assert {w["latent_dim"] for w in contracts.configurations(DeterministicLatent)} == {None, 8, 9}
 
 
@@ -84,15 +76,15 @@ def test_many_ways_to_build_are_covered_in_pairs():
     assert len({(w["pooling"], w["num_layers"]) for w in few}) == 4 * 2
 
 
-@pytest.mark.parametrize(("cls", "arguments"), contracts.each(*BASES))
-def test_round_trip(cls, arguments):
-    config = cls(**arguments).config()
-    assert config == {"class_path": cls.__name__, "init_args": arguments}
-    read = json.loads(json.dumps(config))
+@pytest.mark.parametrize("cls", DEFAULTS)
+def test_round_trip(cls):
     base = next(base for base in BASES if issubclass(cls, base))
-    rebuilt = base.from_config(read)
-    assert type(rebuilt) is cls
-    assert rebuilt.config() == config
+    for arguments in contracts.configurations(cls) + contracts.more_configurations(cls):
+        config = cls(**arguments).config()
+        assert config == {"class_path": cls.__name__, "init_args": arguments}
+        rebuilt = base.from_config(json.loads(json.dumps(config)))
+        assert type(rebuilt) is cls
+        assert rebuilt.config() == config
 
 
 @pytest.mark.parametrize("cls", DEFAULTS)
@@ -138,14 +130,15 @@ def test_a_class_is_abstract_or_final():
             assert inspect.isabstract(cls) != is_final, f"{cls.__name__} must be one of the two"
 
 
-@pytest.mark.parametrize(("cls", "name"), parameters(CONCRETE))
-def test_a_parameter_is_plain_data_by_name(cls, name):
-    parameter = inspect.signature(cls).parameters[name]
-    assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    hint = get_type_hints(cls.__init__)[name]
-    assert not mentions_callable(hint), f"{name} lets a file name any importable function"
+@pytest.mark.parametrize("cls", CONCRETE)
+def test_a_parameter_is_plain_data_by_name(cls):
     told = next(c for c in cls.__mro__ if "__init__" in vars(c))  # its docstring is the help
-    assert re.search(rf"^ +{name}: \S", inspect.getdoc(told) or "", re.MULTILINE), "no docstring"
+    documentation = inspect.getdoc(told) or ""
+    hints = get_type_hints(cls.__init__)
+    for name, parameter in inspect.signature(cls).parameters.items():
+        assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, name
+        assert not mentions_callable(hints[name]), f"{name} lets a file name any function"
+        assert re.search(rf"^ +{name}: \S", documentation, re.MULTILINE), f"{name}: no docstring"
 
 
 def mentions_callable(hint: Any) -> bool:
@@ -163,15 +156,16 @@ def test_a_callable_is_seen():
     assert not mentions_callable(list[int] | None)
 
 
-@pytest.mark.parametrize(("cls", "name"), parameters(DEFAULTS))
-def test_an_argument_of_the_wrong_type_is_refused(cls, name):
-    hint = get_type_hints(cls.__init__)[name]
+@pytest.mark.parametrize("cls", DEFAULTS)
+def test_an_argument_of_the_wrong_type_is_refused(cls):
     wrong = {int: [1.5, "1", True], float: ["0.5", True], bool: [1, "true"], str: [1, True]}
-    values = [{}, [[]], *wrong.get(hint, ["no such thing", 1.5])]
-    for value in values if type(None) in get_args(hint) else [*values, None]:
-        config = {"class_path": cls.__name__, "init_args": {name: value}}
-        message = contracts.refusal(cls.from_config, config)
-        assert message.startswith(f"`{name}` must be "), message
+    for name in inspect.signature(cls).parameters:
+        hint = get_type_hints(cls.__init__)[name]
+        values = [{}, [[]], *wrong.get(hint, ["no such thing", 1.5])]
+        for value in values if type(None) in get_args(hint) else [*values, None]:
+            config = {"class_path": cls.__name__, "init_args": {name: value}}
+            message = contracts.refusal(cls.from_config, config)
+            assert message.startswith(f"`{name}` must be "), message
 
 
 @pytest.mark.parametrize("cls", CONCRETE)
@@ -188,7 +182,6 @@ def test_a_missing_argument_is_refused():
     assert "encoder, latent, decoder" in message
 
 
-@pytest.mark.parametrize("base", [*BASES, SequenceAutoencoder])
 @pytest.mark.parametrize(
     "name",
     [
@@ -204,9 +197,10 @@ def test_a_missing_argument_is_refused():
         "x" * 10_000,
     ],
 )
-def test_an_unknown_class_is_refused(base, name):
-    message = contracts.refusal(base.from_config, {"class_path": name, "init_args": {}})
-    assert message.startswith(f"`class_path` of a {base.__name__} must be one of ")
+def test_an_unknown_class_is_refused(name):
+    for base in (*BASES, SequenceAutoencoder):
+        message = contracts.refusal(base.from_config, {"class_path": name, "init_args": {}})
+        assert message.startswith(f"`class_path` of a {base.__name__} must be one of ")
 
 
 def test_a_class_of_another_kind_is_refused():
