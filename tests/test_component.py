@@ -87,13 +87,13 @@ def test_round_trip(cls):
         assert rebuilt.config() == config
 
 
-@pytest.mark.parametrize("cls", DEFAULTS)
-def test_round_trip_of_the_defaults(cls):
-    defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
-    assert cls().config() == {"class_path": cls.__name__, "init_args": defaults}
-    rebuilt = cls.from_config({"class_path": cls.__name__})
-    assert type(rebuilt) is cls
-    assert rebuilt.config()["init_args"] == defaults
+def test_round_trip_of_the_defaults():
+    for cls in DEFAULTS:
+        defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+        assert cls().config() == {"class_path": cls.__name__, "init_args": defaults}
+        rebuilt = cls.from_config({"class_path": cls.__name__})
+        assert type(rebuilt) is cls
+        assert rebuilt.config()["init_args"] == defaults
 
 
 def test_round_trip_of_a_model():
@@ -168,12 +168,12 @@ def test_an_argument_of_the_wrong_type_is_refused(cls):
             assert message.startswith(f"`{name}` must be "), message
 
 
-@pytest.mark.parametrize("cls", CONCRETE)
-def test_an_unknown_argument_is_refused(cls):
-    config = {"class_path": cls.__name__, "init_args": {"no_such_argument": 1}}
-    message = contracts.refusal(cls.from_config, config)
-    assert message.startswith(f"`init_args` of {cls.__name__} must be among ")
-    assert "no_such_argument" in message
+def test_an_unknown_argument_is_refused():
+    for cls in CONCRETE:
+        config = {"class_path": cls.__name__, "init_args": {"no_such_argument": 1}}
+        message = contracts.refusal(cls.from_config, config)
+        assert message.startswith(f"`init_args` of {cls.__name__} must be among ")
+        assert "no_such_argument" in message
 
 
 def test_a_missing_argument_is_refused():
