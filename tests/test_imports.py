@@ -42,15 +42,17 @@ def test_a_model_is_used_without_lightning() -> None:
     assert not after & {"lightning", "wandb", "datasets"}
 
 
+@pytest.mark.slow  # by default a whole training shows it, in test_wandb.py
 def test_training_does_not_import_wandb() -> None:
     code = "import runpy, seqae.training.lightning_cli as c\nc.TrainingCLI"
     assert not modules_after(code) & {"wandb", "datasets"}
 
 
 def test_public_names_resolve() -> None:
+    assert seqae.__version__
     for name in seqae.__all__:
-        assert getattr(seqae, name).__name__ == name
         assert name in dir(seqae)
+        assert name == "__version__" or getattr(seqae, name).__name__ == name
 
 
 def test_no_other_name() -> None:

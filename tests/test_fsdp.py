@@ -26,6 +26,7 @@ import torch.distributed
 from faults import Faults
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy, SingleDeviceStrategy
+from ranks import FORKS, run_on_ranks
 from small import (
     COMMAND,
     CONFIGS,
@@ -144,7 +145,9 @@ def sharded(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
-    return train(tmp_path_factory.mktemp("copied"), text, "ddp")
+    folder = tmp_path_factory.mktemp("copied")
+    assert run_on_ranks(folder, "fit", *options(folder, text, "ddp")) == [0, 0]
+    return folder / "run"
 
 
 def check_close(run: Path, other: Path, rounding: float = 1e-5) -> None:
@@ -163,10 +166,12 @@ def rounding_of(model: str) -> float:
 # Two processes
 
 
+@FORKS
 def test_shards_train_as_copies_do(sharded: Path, copied: Path) -> None:
     check_close(sharded, copied)
 
 
+@FORKS
 def test_the_bundle_is_that_of_copies(sharded: Path, copied: Path) -> None:
     assert run_seqae("check", sharded) == 0
     assert seqae.load(sharded / "bundle").reconstruct(["number 7"])
@@ -188,6 +193,7 @@ def test_a_checkpoint_is_a_folder_of_both(sharded: Path) -> None:
     assert all(map(is_intact_folder, checkpoints(sharded / "checkpoints")))
 
 
+@FORKS
 def test_a_checkpoint_holds_what_one_of_copies_does(sharded: Path, copied: Path) -> None:
     name = checkpoints(sharded / "checkpoints")[0].name
     one, two = (
@@ -272,7 +278,13 @@ def test_one_process_goes_on_with_what_two_have_saved(sharded: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "model", ["discriminator", "drawn anew, in turns", "Transformers", "bf16-true"]
+    "model",
+    [
+        "discriminator",
+        "drawn anew, in turns",
+        "Transformers",
+        pytest.param("bf16-true", marks=pytest.mark.slow),
+    ],
 )
 def test_one_process_trains_as_without_sharding(model: str, text: Path, tmp_path: Path) -> None:
     runs = []
@@ -517,6 +529,7 @@ def test_one_file_of_both(sharded: Path, text: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@FORKS
 def test_shards_and_copies_go_on_with_each_other(
     sharded: Path, copied: Path, tmp_path: Path
 ) -> None:
