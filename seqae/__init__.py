@@ -1,4 +1,4 @@
-"""seqae: squeeze sentences into vectors and write them back.
+"""seqae: compress sentences into vectors and reconstruct them.
 
 The public names are loaded on first use, so that `import seqae` costs next to nothing and imports
 neither torch nor lightning.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from seqae.version import __version__
+from seqae.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from seqae.bundle.text_autoencoder import TextAutoencoder, load
@@ -26,7 +26,6 @@ _HOME = {
 }
 
 __all__ = [
-    "__version__",
     "AutoencoderModule",
     "SequenceAutoencoder",
     "TextAutoencoder",

@@ -232,8 +232,18 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CorpusConfig:
     return settings(*names, val_percent=10, test_percent=10)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
-@pytest.mark.parametrize("after", [0, 1, 7, 20])
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        pytest.param(
+            error,
+            after,
+            marks=() if error is KeyboardInterrupt or after == 7 else pytest.mark.slow,
+        )
+        for after in (0, 1, 7, 20)
+        for error in (KeyboardInterrupt, MemoryError, OSError(28, "No space left"))
+    ],
+)
 def test_an_interrupted_preparation_goes_on(
     many: CorpusConfig,
     cache: Path,
@@ -310,7 +320,14 @@ def test_a_killed_preparation_goes_on(cache: Path, tmp_path: Path) -> None:
     assert sentences_of(folder) == sentences_of(whole)
 
 
-@pytest.mark.parametrize("moment", range(16))
+@pytest.mark.parametrize(
+    "moment",
+    [
+        # The first and the last file of splits, the reports, and when all is written.
+        pytest.param(moment, marks=() if moment in (0, 3, 4, 11, 12, 13, 14) else pytest.mark.slow)
+        for moment in range(16)
+    ],
+)
 def test_an_interruption_at_the_end_goes_on(
     many: CorpusConfig, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:

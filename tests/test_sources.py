@@ -354,7 +354,7 @@ def test_standard_input(monkeypatch):
 
 def test_standard_input_of_a_process():
     program = (
-        "from seqae.data.sources.base import open_source;"
+        "from seqae.data.sources.open import open_source;"
         "print(list(open_source('-', 'data.train').texts()))"
     )
     done = subprocess.run(

@@ -12,12 +12,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import numbered, read_rows, write_text
+from small import numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.batch import Batch
 from seqae.data.batching import Rounding, plan_batches
@@ -512,6 +513,7 @@ list(iterator)
 """
 
 
+@pytest.mark.slow  # test_processes.py kills a worker of text that is prepared
 def test_a_killed_worker_ends_the_training(texts: tuple[str, ...]) -> None:
     command = [sys.executable, "-c", KILLED, texts[0]]
     done = subprocess.run(
@@ -575,3 +577,20 @@ def test_a_lane_can_be_sent_to_a_spawned_worker(texts: tuple[str, ...]) -> None:
     copy: StreamShard = pickle.loads(pickle.dumps(shard))
     (one, _), (other, _) = (next(each.batches(ShardState())) for each in (shard, copy))
     assert torch.equal(one.token_ids, other.token_ids)
+
+
+def test_fit_trains_on_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no training corpus then to look at: no density and no neighbours, but a bundle."""
+    from seqae.training.callbacks import latent_tables
+
+    tables: list[str] = []
+    logger = SimpleNamespace(log_table=lambda name, columns, rows: tables.append(name))
+    monkeypatch.setattr(latent_tables, "table_loggers", lambda trainer: [logger])
+    run = tmp_path / "run"
+    options = ["--data.train", write_text(tmp_path / "text.txt", SENTENCES), "--run_dir", run]
+    options += ["--data.streaming", "true", "--trainer.max_epochs", -1, "--trainer.max_steps", 4]
+    options += ["--trainer.val_check_interval", 2, "--samples", 2]
+    assert run_seqae("fit", "-c", write_recipe(tmp_path), *options) == 0
+    assert run_seqae("check", run) == 0
+    assert json.loads((run / "data_stream.json").read_text())
+    assert set(tables) == {"interpolations"}

@@ -210,7 +210,7 @@ class TextAutoencoder(LatentSpace):
                 torch.from_numpy(latents).to(self.device),
                 options,
                 lengths=lengths,
-                spell=self._spell,
+                tokenize_word=self._spell,
                 generator=torch.Generator().manual_seed(int(stream[0])),
                 batch_size=min(DECODED_ROWS * options.num_beams, fitting),
                 scores=scores,

@@ -135,6 +135,7 @@ class TokenizedCorpus:
 
     def spread(self, count: int) -> NDArray[np.int64]:
         """Choose at most `count` sentences, spread evenly; return their indices, ascending."""
+        count = min(count, len(self))
         return np.unique(np.linspace(0, len(self) - 1, count, dtype=np.int64))
 
     def __getitem__(self, index: int) -> NDArray[np.int64]:

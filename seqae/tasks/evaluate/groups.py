@@ -17,8 +17,8 @@ from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.metrics.embedding import TfidfSvd, linear_probe, majority, neighbour_accuracy, spearman
 from seqae.metrics.geometry import duplicates, isotropy
-from seqae.metrics.nll import bits_per_byte, is_paid_for, perplexity
-from seqae.metrics.posterior import PAIRWISE, Posterior, posterior_of
+from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
+from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate.table import LENGTHS, Scores
 
@@ -29,40 +29,42 @@ PAIRS = 100  # that are interpolated between
 
 
 def reconstruction(
-    model: TextAutoencoder, written: list[list[int]], texts: list[str]
+    model: TextAutoencoder, predictions: list[list[int]], references: list[str]
 ) -> dict[str, float]:
-    """Score what was written in place of some texts.
+    """Score predictions against references.
 
     Args:
-        model: whose tokenizer counts.
-        written: for each text token ids, without bos and eos. The ids themselves: a text may have
-            several spellings in tokens, and encoding it anew would find another one.
-        texts: what should have been written.
+        model: its tokenizer encodes the references and decodes the predictions.
+        predictions: token ids for each reference, without bos and eos. They are ids, because a text
+            may be tokenized in several ways, and encoding it again could find another one.
+        references: texts.
     """
-    written_text = model.tokenizer.decode(written)
+    predicted_texts = model.tokenizer.decode(predictions)
     metric = ReconstructionMetric()
-    metric.update(written, token_ids(model, texts), written_text, texts)
+    metric.update(predictions, token_ids(model, references), predicted_texts, references)
     scores = dict(metric.compute()._asdict())
     for key, (low, high) in LENGTHS.items():
-        sides = zip(written_text, texts, strict=True)
-        hits = [w == t for w, t in sides if low <= len(t.split()) <= high]
+        sides = zip(predicted_texts, references, strict=True)
+        hits = [p == r for p, r in sides if low <= len(r.split()) <= high]
         if hits:
             scores[f"exact_match_{key}"] = sum(hits) / len(hits)
-    scores["unigram_bleu"] = text_metrics.unigram_bleu(written_text, texts)
-    scores["chrf"] = text_metrics.chrf(written_text, texts)
-    scores["edit_distance"] = text_metrics.normalized_edit_distance(written_text, texts)
+    scores["unigram_bleu"] = text_metrics.unigram_bleu(predicted_texts, references)
+    scores["chrf"] = text_metrics.chrf(predicted_texts, references)
+    scores["edit_distance"] = text_metrics.normalized_edit_distance(predicted_texts, references)
     return scores
 
 
 def by_length(
-    model: TextAutoencoder, written: list[list[int]], texts: list[str]
+    model: TextAutoencoder, predictions: list[list[int]], references: list[str]
 ) -> dict[str, dict[str, float]]:
-    """The same figures of the sentences of each length, and how many there are."""
+    """Score the sentences of each length alone, and count them."""
     found = {}
     for key, (low, high) in LENGTHS.items():
-        rows = [i for i, text in enumerate(texts) if low <= len(text.split()) <= high]
+        rows = [i for i, text in enumerate(references) if low <= len(text.split()) <= high]
         if rows:
-            scores = reconstruction(model, [written[i] for i in rows], [texts[i] for i in rows])
+            scores = reconstruction(
+                model, [predictions[i] for i in rows], [references[i] for i in rows]
+            )
             own = {name: v for name, v in scores.items() if not name.startswith("exact_match_")}
             found[key] = {"sentences": len(rows), **own}
     return found
@@ -91,7 +93,7 @@ def likelihood(
     guessed = -sum(math.log((counts[i] + 1) / total) for row in rows for i in row[1:])
     scores = {"model": {"conditional_nll": found.nll / found.tokens}}
     bound = found.importance_weighted
-    if is_paid_for(model.autoencoder):
+    if has_latent_cost(model.autoencoder):
         assert found.negative_elbo is not None
         bound = found.negative_elbo if bound is None else bound
         scores["model"] |= {"negative_elbo": found.negative_elbo / found.sentences}
@@ -120,16 +122,16 @@ def latent(
     module = model.autoencoder.latent
     scores: dict[str, float] = {}
     if isinstance(module, StochasticLatent):
-        scores |= found.figures(module)
-    scores |= {name: float(value) for name, value in module.figures().items()}
+        scores |= found.metrics(module)
+    scores |= {name: float(value) for name, value in module.metrics().items()}
     scores["latent_dim"] = model.latent_dim
     different = list(dict.fromkeys(texts))
     latents = model.encode(different)
     scores["duplicates"] = duplicates(list(map(tuple, model.write(latents))))
     scores["shuffle_gap"] = found.shuffle_gap
-    scores["isotropy"] = isotropy(found.output.latent[found.spread(PAIRWISE)])
+    scores["isotropy"] = isotropy(found.output.latent[found.spread(MAX_PAIRWISE)])
     scores |= interpolation(model, different)
-    vectors = torch.from_numpy(tfidf.encode(texts[:PAIRWISE]))
+    vectors = torch.from_numpy(tfidf.encode(texts[:MAX_PAIRWISE]))
     return {"model": scores, "TF-IDF + SVD": {"isotropy": isotropy(vectors)}}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.embedding import TfidfSvd
-from seqae.metrics.nll import is_paid_for
+from seqae.metrics.nll import has_latent_cost
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate import groups as measures
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
@@ -198,7 +198,7 @@ class Evaluation:
     def _of_likelihood(self, importance_samples: int) -> str:
         if isinstance(self.model.autoencoder.latent, StochasticLatent):
             return f"NLL with {importance_samples} importance-weighted draws"
-        if is_paid_for(self.model.autoencoder):
+        if has_latent_cost(self.model.autoencoder):
             return "the codes cost as much as even ones would; an upper bound"
         return "none: the latent is not paid for, so that a sentence has no probability"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     newest = newest_checkpoint(run / "checkpoints")
     assert newest == run / "checkpoints" / "step=8.ckpt"
     assert read_rows(run / "metrics.jsonl")[-1]["step"] == 8
-    assert run_seqae("fit", "--resume", run) == 0  # nothing is wrong with what was saved
-    assert run_seqae("fit", *recipe, "--run_dir", tmp_path / "whole") == 0
-    assert figures(run) == figures(tmp_path / "whole")
+    if math.isnan(value):  # nothing is wrong with what was saved; once is enough
+        assert run_seqae("fit", "--resume", run) == 0
+        assert run_seqae("fit", *recipe, "--run_dir", tmp_path / "whole") == 0
+        assert figures(run) == figures(tmp_path / "whole")
 
 
 @FORKS
