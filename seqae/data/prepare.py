@@ -283,7 +283,7 @@ class Preparation:
 
 @dataclass
 class Encode:
-    """Makes of a pipeline a function of one item that can be sent to a process."""
+    """Applies a pipeline to one item; a function that can be sent to another process."""
 
     pipeline: Pipeline
 
