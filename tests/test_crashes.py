@@ -197,7 +197,7 @@ def test_killed_at_a_moment(recipe: list[object], whole: Path, tmp_path: Path, m
         pytest.param(checkpointing.CheckpointWriter, "_publish", marks=pytest.mark.slow),
         pytest.param(checkpointing.CheckpointWriter, "save", marks=pytest.mark.slow),
         (callbacks, "write_bundle"),
-        pytest.param(lightning_cli, "fit_bundle_density", marks=pytest.mark.slow),
+        pytest.param(callbacks.BundleWriter, "attach_density", marks=pytest.mark.slow),
         (lightning_cli.Trainer, "validate"),
         (lightning_cli.RunFolder, "make"),
     ],
@@ -339,5 +339,5 @@ def test_nothing_but_damage(
     assert run_seqae(*arguments[way]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "whole checkpoint" in said or "is cut short, changed or none" in said
+    assert "intact checkpoint" in said or "is cut short, changed or none" in said
     assert read_rows(run / "metrics.jsonl") == before

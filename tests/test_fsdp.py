@@ -44,13 +44,12 @@ from seqae.files import StorageError
 from seqae.training.checkpoints import sharded as sharded_checkpoint
 from seqae.training.checkpoints.callback import checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
+from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.checkpoints.sharded import (
     METADATA,
     PlainPlanner,
     PlainReader,
-    is_sealed,
-    read_whole,
-    to_plain,
+    read_unsharded,
     write_shards,
 )
 from seqae.training.distributed.exit_status import REQUEUE
@@ -191,7 +190,7 @@ def test_a_checkpoint_is_a_folder_of_both(sharded: Path) -> None:
         *("__0_0.distcp", "__1_0.distcp", ".metadata", "meta.pt", "complete.json")
     }
     assert os.readlink(sharded / "checkpoints" / "last.ckpt") == newest.name
-    assert all(map(is_sealed, checkpoints(sharded / "checkpoints")))
+    assert all(map(is_intact_folder, checkpoints(sharded / "checkpoints")))
 
 
 @FORKS
@@ -214,6 +213,15 @@ def copy_until(run: Path, folder: Path, step: int) -> Path:
     (copy / "checkpoints" / "last.ckpt").unlink()
     (copy / "checkpoints" / "last.ckpt").symlink_to(f"step={step}.ckpt")
     return copy
+
+
+def is_intact_folder(path: Path) -> bool:
+    return path.is_dir() and is_intact(path)
+
+
+def write_as_file(folder: Path, path: Path) -> None:
+    """Write a sharded checkpoint as a run without sharding writes it."""
+    SafeCheckpointIO().save_checkpoint(SafeCheckpointIO().load_checkpoint(folder), path)
 
 
 def damage(path: Path) -> None:
@@ -256,7 +264,7 @@ def test_one_process_goes_on_with_what_two_have_saved(sharded: Path, tmp_path: P
         run = copy_until(sharded, folder, 3)
         if index == 2:
             plain = run / "checkpoints" / "step=3.ckpt"
-            to_plain(plain, folder / "plain.ckpt")
+            write_as_file(plain, folder / "plain.ckpt")
             shutil.rmtree(plain)
             shutil.move(folder / "plain.ckpt", plain)
         chosen = ["--trainer.devices", 1]
@@ -343,15 +351,15 @@ def test_any_call_that_fails_leaves_the_one_before(group: None, tmp_path: Path) 
         refused = pytest.raises(StorageError, match=disk) if is_minded else nullcontext()
         with refused, faults.active():
             write_shards(state_of(2), tmp_path / "step=2.ckpt")
-        assert is_sealed(tmp_path / "step=1.ckpt")
+        assert is_intact_folder(tmp_path / "step=1.ckpt")
         # The last call syncs the list of names: what stands there then is whole.
         whole = [tmp_path / "step=1.ckpt"]
         if (tmp_path / "step=2.ckpt").exists():
             whole = [tmp_path / "step=2.ckpt", *whole]
-            assert is_sealed(whole[0])
+            assert is_intact_folder(whole[0])
         assert checkpoints(tmp_path) == whole
     write_shards(state_of(2), tmp_path / "step=2.ckpt")
-    assert is_sealed(tmp_path / "step=2.ckpt")
+    assert is_intact_folder(tmp_path / "step=2.ckpt")
     assert not list(tmp_path.glob(".*"))
 
 
@@ -372,9 +380,9 @@ def test_damage_is_found_before_anything_is_read(group: None, tmp_path: Path, na
     with pytest.raises(ValueError, match="cut short or changed"):
         SafeCheckpointIO().load_checkpoint(path)
     with pytest.raises(ValueError, match="cut short or changed"):
-        to_plain(path, tmp_path / "plain.ckpt")
+        write_as_file(path, tmp_path / "plain.ckpt")
     (path / name).unlink()
-    assert not is_sealed(path)
+    assert not is_intact_folder(path)
 
 
 # Reading what a stranger has written
@@ -397,7 +405,7 @@ def test_metadata_runs_nothing(group: None, tmp_path: Path) -> None:
     metadata.planner_data = Runs(tmp_path / "made")
     (path / METADATA).write_bytes(pickle.dumps(metadata))
     with pytest.raises(ValueError, match=r"names posix\.mkdir instead"):
-        read_whole(path)
+        read_unsharded(path)
     assert not (tmp_path / "made").exists()
 
 
@@ -409,10 +417,10 @@ def test_metadata_names_no_file_elsewhere(group: None, tmp_path: Path) -> None:
         info.relative_path = "../other"
     (path / METADATA).write_bytes(pickle.dumps(metadata))
     with pytest.raises(ValueError, match="outside of its folder"):
-        read_whole(path)
+        read_unsharded(path)
     (path / METADATA).write_bytes(pickle.dumps(collections.OrderedDict()))
     with pytest.raises(ValueError, match="must say where the weights are"):
-        read_whole(path)
+        read_unsharded(path)
 
 
 def test_a_value_runs_nothing(group: None, tmp_path: Path, monkeypatch: Any) -> None:
@@ -420,11 +428,11 @@ def test_a_value_runs_nothing(group: None, tmp_path: Path, monkeypatch: Any) -> 
     state["optimizer_states"][0]["param_groups"][0]["lr"] = Runs(tmp_path / "made")
     write_shards(state, tmp_path / "step=1.ckpt")
     with pytest.raises(ValueError, match="Weights only load failed"):
-        read_whole(tmp_path / "step=1.ckpt")
+        read_unsharded(tmp_path / "step=1.ckpt")
     assert not (tmp_path / "made").exists()
     # The test can fail: torch's own planner runs it.
     monkeypatch.delattr(PlainPlanner, "load_bytes")
-    read_whole(tmp_path / "step=1.ckpt")
+    read_unsharded(tmp_path / "step=1.ckpt")
     assert (tmp_path / "made").exists()
 
 

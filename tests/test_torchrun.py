@@ -16,8 +16,8 @@ from small import COMMAND, ROOT, figures, numbered, write_recipe, write_text
 from seqae.training.distributed.exit_status import (
     REQUEUE,
     STATUS_FILE,
-    status_of_process,
-    told_status,
+    reported_status,
+    status_of_rank,
 )
 from seqae.training.distributed.launchers import Launcher, find_launcher, follow_launcher
 
@@ -207,8 +207,8 @@ def test_slurm_does_not_requeue_by_itself(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_who_has_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(STATUS_FILE, raising=False)
-    assert told_status() is None
-    assert [status_of_process(rank, REQUEUE) for rank in (0, 1)] == [REQUEUE, 0]
+    assert reported_status() is None
+    assert [status_of_rank(rank, REQUEUE) for rank in (0, 1)] == [REQUEUE, 0]
     monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
-    assert [status_of_process(rank, REQUEUE) for rank in (0, 1)] == [0, 0]
-    assert told_status() == REQUEUE
+    assert [status_of_rank(rank, REQUEUE) for rank in (0, 1)] == [0, 0]
+    assert reported_status() == REQUEUE

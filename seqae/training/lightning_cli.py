@@ -28,7 +28,7 @@ from seqae.files import check_free_space, check_output
 from seqae.model.latents import StochasticLatent
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.callbacks.collapse import CollapseMonitor
-from seqae.training.callbacks.latent_tables import LatentSpaceTables, fit_bundle_density
+from seqae.training.callbacks.latent_tables import LatentSpaceTables
 from seqae.training.callbacks.predictions import PredictionWriter
 from seqae.training.callbacks.preemption import Preemption
 from seqae.training.callbacks.progress import TrainingProgress
@@ -272,7 +272,7 @@ class TrainingCLI(LightningCLI):
                 options.checkpoint.keep,
                 options.checkpoint.asynchronous,
             )
-            callbacks += [writer, Preemption(writer.save_for_good, self.seconds)]
+            callbacks += [writer, Preemption(writer, self.seconds)]
         return callbacks
 
     def resolved_config(self) -> dict[str, Any]:
@@ -339,7 +339,7 @@ class TrainingCLI(LightningCLI):
         """Refuse a figure that this model has not."""
         options = self.config["fit"]
         name = (options.monitor or self.model.objective.monitored).removeprefix("val/")
-        of_posterior = name in CollapseMonitor.FIGURES
+        of_posterior = name in CollapseMonitor.METRICS
         if name == "negative_elbo" and name not in self.model.objective.sentence_means:
             missing = f"under {type(self.model.objective).__name__}"
         elif of_posterior and not isinstance(self.model.autoencoder.latent, StochasticLatent):
@@ -365,9 +365,8 @@ class TrainingCLI(LightningCLI):
             self.run_folder.forget_validation(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            sentences = self.config["fit"].density_sentences
-            fit_bundle_density(bundle.folder, self.datamodule, sentences)
-        bundle.hand_over(self.trainer)
+            bundle.attach_density(self.datamodule, self.config["fit"].density_sentences)
+        bundle.log_artifact(self.trainer)
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)
         say_what_is_next(self.run_dir)
