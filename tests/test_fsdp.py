@@ -494,7 +494,7 @@ def with_callback(name: str, **arguments: object) -> list[object]:
 
 @pytest.mark.slow
 def test_a_kill_before_the_seal(sharded: Path, text: Path, tmp_path: Path) -> None:
-    killed = with_callback("test_sharding.KilledBeforeTheSeal", step=4)
+    killed = with_callback("test_fsdp.KilledBeforeTheSeal", step=4)
     command(tmp_path, "fit", *options(tmp_path, text, "fsdp"), *killed, status=None)
     run = tmp_path / "run"
     assert (run / "checkpoints" / ".step=4.ckpt.unfinished" / "__1_0.distcp").exists()
