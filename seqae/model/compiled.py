@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
+import torch.compiler.config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,4 +26,9 @@ R = TypeVar("R")
 @functools.cache
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """The function as compiled kernels, compiled when it is first called."""
+    # torch (2.13) caches kernels on disk by their graph alone: without this, those of a processor
+    # with AVX-512 are taken for one with AVX2, where they silently compute other numbers.
+    capability, config = torch.backends.cpu.get_cpu_capability(), torch.compiler.config
+    if not config.cache_key_tag.endswith(capability):
+        config.cache_key_tag += capability
     return torch.compile(function, dynamic=True)
