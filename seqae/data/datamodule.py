@@ -39,6 +39,7 @@ from seqae.data.streaming.stream import (
     summarize,
 )
 from seqae.data.tokenizers import Tokenizer
+from seqae.lightning_internals import forget_train_loader
 from seqae.processes import ignore_group_signals
 
 log = logging.getLogger(__name__)
@@ -412,8 +413,8 @@ class TextDataModule(LightningDataModule):
             )
         # A sharded training makes its optimizer before it reads a checkpoint, and asks for the
         # number of batches: what it got then has the order from the start.
-        loop: Any = self.trainer.fit_loop
-        loop._combined_loader = self._stream = None
+        forget_train_loader(self.trainer)
+        self._stream = None
         if self.settings.streaming:
             self._stream_state = state_dict["stream"]
             return

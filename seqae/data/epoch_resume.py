@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqae.data.sampler import TokenBudgetBatchSampler
+from seqae.lightning_internals import count_reloads_from
 
 
 def order_state(trainer: Trainer, sampler: TokenBudgetBatchSampler | None) -> dict[str, int]:
@@ -82,4 +83,4 @@ class ResumedOrder(Callback):
         loop.restarting = is_within
         loop.epoch_loop.restarting = is_within  # with `max_steps`, `loop` takes no False
         loop.update_restart_stage()
-        loop._last_train_dl_reload_epoch = self.epoch
+        count_reloads_from(trainer, self.epoch)

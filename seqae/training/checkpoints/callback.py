@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from seqae.component import check_range
 from seqae.files import atomic_symlink
+from seqae.lightning_internals import rewind_stepped_batches
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.checkpoints.sharded import remove
@@ -151,7 +152,7 @@ def rewind_batch_progress(fit_loop: dict[str, Any]) -> None:
         count["ready"] = count["processed"]
         count["completed"] = count["processed"] - is_within
     progress["is_last_batch"] = False
-    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= is_within
+    rewind_stepped_batches(fit_loop, int(is_within))
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from torch.utils._pytree import tree_map
 
 from seqae.files import reporting
+from seqae.lightning_internals import map_tree
 from seqae.training.checkpoints.integrity import check_intact, is_sealed, write_hashed
 from seqae.training.checkpoints.sharded import read_whole, remove
 
@@ -91,5 +91,5 @@ def _copied(checkpoint: dict[str, Any]) -> dict[str, Any]:
             return value.detach().to("cpu", copy=True)
         return copy.deepcopy(value)
 
-    found: dict[str, Any] = tree_map(copied, checkpoint)
+    found: dict[str, Any] = map_tree(copied, checkpoint)
     return found

@@ -24,7 +24,6 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import torch
 import torch.distributed
-from torch.distributed.checkpoint._nested_dict import unflatten_state_dict
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
@@ -34,6 +33,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from seqae.files import StorageError, cannot_write, sha256_of, sync_path
+from seqae.lightning_internals import unflatten
 from seqae.training.checkpoints.integrity import SEAL, check_intact, write_hashed
 
 REST = "meta.pt"  # what is no weight and no state of an optimizer; Lightning's name
@@ -165,7 +165,7 @@ def read_whole(folder: Path) -> dict[str, Any]:
         if isinstance(place, TensorStorageMetadata):
             state[name] = torch.empty(place.size, dtype=place.properties.dtype)
     read_shards(state, folder, is_alone=True)
-    found = unflatten_state_dict(state, metadata.planner_data)
+    found = unflatten(state, metadata.planner_data)
     checkpoint = {**read_rest(folder), "state_dict": found.pop("state_dict")}
     if found:
         names = (f"optimizer_{index}" for index in range(len(found)))

@@ -12,8 +12,8 @@ from traceback import walk_tb
 
 import torch.distributed
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
+from seqae.lightning_internals import child_processes
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.distributed.launchers import end_children
 
@@ -58,8 +58,7 @@ def _what_died(error: Exception, trainer: Trainer) -> str | None:
         )
     if not isinstance(error, torch.distributed.DistError) and OF_A_PEER not in told:
         return None
-    launcher = trainer.strategy.launcher
-    children = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
+    children = child_processes(trainer)
     # Without children this waits for the program that has, which names the dead and ends the rest.
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and not any(child.poll() for child in children):

@@ -13,9 +13,9 @@ from typing import Any
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
+from seqae.lightning_internals import child_processes
 from seqae.processes import exiting_when_orphaned
 
 GIVING_WAY = 5.0  # seconds; longer than any launcher takes to end the others when one has failed
@@ -124,9 +124,8 @@ def ending_with_rank_zero() -> Iterator[None]:
 
 def end_children(trainer: Trainer) -> None:
     """End the processes that Lightning has started from this one."""
-    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-        for child in trainer.strategy.launcher.procs:
-            child.kill()
+    for child in child_processes(trainer):
+        child.kill()
 
 
 def _number_of(devices: Any) -> int | None:
