@@ -175,7 +175,7 @@ class Counted(LightningModule):
 
     def train_dataloader(self) -> Any:
         self.loaders += 1
-        return DataLoader(list(torch.aarange(5.0)), batch_size=1)
+        return DataLoader(list(torch.arange(5.0)), batch_size=1)
 
     def on_train_start(self) -> None:
         if self.start is not None:

@@ -23,7 +23,11 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
 from seqae.training.finite import LossCheck, not_finite
-from seqae.training.lightning_internals import forget_train_loader, set_loop_progress
+from seqae.training.lightning_internals import (
+    forget_train_loader,
+    leave_unscaling_to_scaler,
+    set_loop_progress,
+)
 from seqae.training.micro_batches import MicroBatches
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
 
@@ -204,7 +208,7 @@ class AutoencoderModule(LightningModule):
         )
         # Lightning refuses to clip under mixed precision, since a fused optimizer can take the
         # scale off by itself. This one is not to: the scaler does it before the clipping.
-        optimizer._step_supports_amp_scaling = False
+        leave_unscaling_to_scaler(optimizer)
         self._decay = self._find_decay()
         factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
