@@ -144,7 +144,7 @@ def write_out(
 ) -> list[list[dict[str, Any]]]:
     """Give each latent one row `{"text": ...}`, or several, each with its `score`."""
     if decoding.num_return_sequences == 1:
-        texts = model.tokenizer.decode(model.write(latents, decoding, seed, lengths))
+        texts = model.tokenizer.decode(model.decode_ids(latents, decoding, seed, lengths))
         return [[{"text": text}] for text in texts]
     found = model.candidates(latents, decoding, seed, lengths)
     return [[candidate._asdict() for candidate in candidates] for candidates in found]

@@ -7,9 +7,9 @@ from typing import Literal
 
 import seqae
 from seqae.bundle.density import MIN_SENTENCES, can_fit, fit_density
-from seqae.bundle.io import add_density
-from seqae.bundle.latent_ops import Curve, Similarity, Source, between
-from seqae.bundle.text_autoencoder import TextAutoencoder, bundle_folder
+from seqae.bundle.io import add_density, bundle_folder
+from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
 from seqae.files import check_output
 from seqae.generation import DecodingOptions
@@ -22,7 +22,7 @@ TooLong = Literal["error", "truncate"]
 def sample(
     model: str,
     count: int = 10,
-    source: Source | None = None,
+    source: LatentSource | None = None,
     output: str | None = None,
     seed: int = 0,
     device: str = "cpu",

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from seqae.bundle.text_autoencoder import TextAutoencoder, load
+from seqae.bundle.io import load
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
 from seqae.data.builtin import builtin_names
 from seqae.data.cleaning import clean
@@ -107,7 +108,7 @@ def evaluate(
     if set(groups) & {"reconstruction", "latent", "embedding"}:
         check_train(train.read)
     fitting = sides_that_fit(loaded, train.due, texts.due, file) if "generation" in groups else None
-    written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
+    written = loaded.decode_ids(loaded.encode(texts.read, too_long="truncate"))
     work = Evaluation(loaded, texts.read, texts.due, written, train.read, seed)
     if "reconstruction" in groups:
         work.reconstruction(train.due)

@@ -126,7 +126,7 @@ def latent(
     scores["latent_dim"] = model.latent_dim
     different = list(dict.fromkeys(texts))
     latents = model.encode(different)
-    scores["duplicates"] = duplicates(list(map(tuple, model.write(latents))))
+    scores["duplicates"] = duplicates(list(map(tuple, model.decode_ids(latents))))
     scores["shuffle_gap"] = found.shuffle_gap
     scores["isotropy"] = isotropy(found.output.latent[found.spread(PAIRWISE)])
     scores |= interpolation(model, different)

@@ -48,7 +48,7 @@ def generation(
     samples = min(samples, len(train))
     real = rng.sample(list(train), samples)
     rows = {
-        "model": model.write(draw_latents(model, real, samples, seed)),
+        "model": model.decode_ids(draw_latents(model, real, samples, seed)),
         "real text": [row[1:-1] for row in model.tokenizer.encode(real)],
     }
     rows["random words"] = random_rows(rows["real text"], samples, rng)
@@ -76,7 +76,7 @@ def generation(
     half = len(texts) // 2
     ends = model.encode(texts[: 2 * half])
     middle = [between(*pair, 3)[1] for pair in zip(ends[:half], ends[half:], strict=True)]
-    midpoints = _framed(model, model.write(np.asarray(middle)))
+    midpoints = _framed(model, model.decode_ids(np.asarray(middle)))
     scores["model"]["midpoint_perplexity"] = forward.perplexity(midpoints)
     return scores
 

@@ -10,8 +10,8 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.io import add_density
-from seqae.bundle.text_autoencoder import TextAutoencoder, load
+from seqae.bundle.io import add_density, load
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.files import reporting
