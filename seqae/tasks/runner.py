@@ -160,7 +160,7 @@ def complete_flags(args: list[str], flags: set[str]) -> list[str]:
         args: the command line.
         flags: options that are true or false.
     """
-    following = [*args[1:], ""]
+    following = [*args, ""][1:]
     return [
         f"{arg}=true" if arg in flags and value.lower() not in TRUTHS else arg
         for arg, value in zip(args, following, strict=True)
