@@ -7,15 +7,23 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import contracts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.component import Component, check_choice, check_range, concrete_subclasses
+from seqae.component import (
+    Component,
+    check_choice,
+    check_literal,
+    check_range,
+    concrete_subclasses,
+    from_plain,
+)
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder
@@ -245,6 +253,68 @@ def test_a_list_and_a_whole_number_for_a_float_are_plain_data():
     assert "`names` must be" in contracts.refusal(Listed.from_config, config)
 
 
+@dataclass(frozen=True)
+class Rates:
+    drop: float = 0.0
+    kind: Literal["word", "token"] = "word"
+
+
+@dataclass(frozen=True)
+class Options:
+    names: tuple[str, ...]
+    limit: int | None = None
+    rates: Rates = field(default_factory=Rates)
+
+    def __post_init__(self) -> None:
+        check_range("limit", 0 if self.limit is None else self.limit, 0, 9)
+
+
+class WithOptions(Component):
+    def __init__(self, options: Options, rates: Rates | None = None) -> None:
+        self.options, self.rates = options, rates
+
+
+def test_a_dataclass_is_told_as_plain_data_and_rebuilt():
+    part = WithOptions(Options(("a", "b"), rates=Rates(0.5, "token")))
+    config = json.loads(json.dumps(part.config()))
+    assert config["init_args"] == {
+        "options": {
+            "names": ["a", "b"],
+            "limit": None,
+            "rates": {"drop": 0.5, "kind": "token"},
+        },
+        "rates": None,
+    }
+    rebuilt = WithOptions.from_config(config)
+    assert rebuilt.options == part.options
+    assert rebuilt.rates is None
+    config["init_args"]["rates"] = {"drop": 1}
+    rates = WithOptions.from_config(config).rates
+    assert rates == Rates(1.0)
+    assert type(rates.drop) is float
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "`data` must be among names, limit, rates, but None is given instead."),
+        (["a"], "`data` must be among names, limit, rates, but ['a'] is given instead."),
+        ({"names": [], "no": 1}, "`data` must be among names, limit, rates, but ['no'] is given"),
+        ({"names": [], 1: 1}, "`data` must be among names, limit, rates, but ['1'] is given"),
+        ({"limit": 1}, "`data` must hold names, but names is missing."),
+        ({"names": "a"}, "`data.names` must be of type tuple, but it is 'a' instead."),
+        ({"names": [1]}, "`data.names` must be of type str, but it is 1 instead."),
+        ({"names": [], "limit": "1"}, "`data.limit` must be of type int, but it is '1' instead."),
+        ({"names": [], "limit": 10}, "`limit` must be between 0 and 9, but it is 10 instead."),
+        ({"names": [], "rates": 1}, "`data.rates` must be among drop, kind, but 1 is given"),
+        ({"names": [], "rates": {"kind": "x"}}, "`data.rates.kind` must be one of word, token,"),
+    ],
+    ids=str,
+)
+def test_a_dataclass_refuses_what_is_not_of_its_types(value, message):
+    assert contracts.refusal(from_plain, value, Options, "data").startswith(message)
+
+
 def test_what_is_not_plain_data_cannot_be_told():
     class Holder(Component):
         def __init__(self, value: Any) -> None:
@@ -252,6 +322,10 @@ def test_what_is_not_plain_data_cannot_be_told():
 
     with pytest.raises(TypeError, match="value holds a function"):
         Holder(test_what_is_not_plain_data_cannot_be_told).config()
+    with pytest.raises(TypeError, match=r"value\.drop holds a set"):
+        Holder(Rates(drop={0.5})).config()
+    with pytest.raises(TypeError, match="value holds a type"):
+        Holder(Rates).config()
 
 
 def test_concrete_subclasses_are_sorted_and_leave_out_the_abstract():
@@ -277,5 +351,12 @@ def test_a_range_refuses_text():
 def test_a_choice():
     check_choice("key", "a", ("a", "b"))
     assert contracts.refusal(check_choice, "key", "c", ("a", "b")) == (
+        "`key` must be one of a, b, but it is 'c' instead. Choose one of these."
+    )
+
+
+def test_a_literal_gives_its_choices():
+    check_literal("key", "a", Literal["a", "b"])
+    assert contracts.refusal(check_literal, "key", "c", Literal["a", "b"]) == (
         "`key` must be one of a, b, but it is 'c' instead. Choose one of these."
     )

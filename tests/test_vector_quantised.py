@@ -195,14 +195,14 @@ def test_several_devices_count_together():
         sent: list[Tensor] = []
         latent = build(THREE, restart_below=0.0).train()
         latent.usage.fill_(1.0)
-        latent.over_ranks = lambda values, sent=sent: (sent.append(values), values[None])[1]
+        latent.set_all_gather(lambda x, sent=sent: (sent.append(x), x[None])[1])
         latent(batch)
         own.append(sent)
     for batch in batches:
         latent = build(THREE, restart_below=0.0).train()
         latent.usage.fill_(1.0)
         gathered = iter([torch.stack(pair) for pair in zip(*own, strict=True)])
-        latent.over_ranks = lambda values, gathered=gathered: next(gathered)
+        latent.set_all_gather(lambda _, gathered=gathered: next(gathered))
         latent(batch)
         found.append(latent)
     for latent in found:
@@ -221,7 +221,7 @@ def test_restarted_codes_are_the_same_on_all_devices_and_come_from_each():
         other = torch.zeros_like(values) if len(calls) < 3 else others
         return torch.stack([values, other])
 
-    latent.over_ranks = gather
+    latent.set_all_gather(gather)
     latent(torch.tensor([[0.5, 3.0], [0.5, 3.0]]), seed())  # both take code 2
     # The two dead codes are given by the first device and by the second.
     assert latent.codebook[0].tolist() == [[0.5, 3.0], [7.0, 7.0], [0.5, 3.0]]

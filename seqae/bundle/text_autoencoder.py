@@ -300,7 +300,7 @@ class TextAutoencoder:
                 checked.to(self.device),
                 options,
                 lengths=lengths,
-                spell=self._tokenize_word,
+                tokenize_word=self._tokenize_word,
                 generator=torch.Generator().manual_seed(int(stream[0])),
                 batch_size=min(DECODED_ROWS * options.num_beams, fitting),
                 scores=scores,

@@ -20,7 +20,6 @@ from seqae.data.split import Split
 from seqae.generation import greedy
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
 from seqae.training.finite import LossCheck, not_finite
@@ -106,9 +105,8 @@ class AutoencoderModule(LightningModule):
         """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
         if self.autoencoder.vocabulary is None:
             self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
-            latent = self.autoencoder.latent
-            if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
-                latent.over_ranks = over_ranks
+            if self.trainer.world_size > 1:
+                self.autoencoder.latent.set_all_gather(over_ranks)
             self.objective.build(self.autoencoder)
             if self.compiled:
                 self.autoencoder.compile_parts()
@@ -397,7 +395,7 @@ class AutoencoderModule(LightningModule):
     def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
         weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
         values = self._objective(batch, batch_idx)
-        written, reference = self._reconstruct(batch)
+        predictions, references = self._reconstruct(batch)
         if not self.datamodule.has_own(split, batch_idx):  # it was to keep step with the others
             for name in (*values, *weights):
                 self._sum(name).update(0.0)
@@ -409,11 +407,11 @@ class AutoencoderModule(LightningModule):
             self._sum(name).update(weight)
         tokenizer = self.datamodule.tokenizer
         self.reconstruction.update(
-            written,
-            reference,
-            tokenizer.decode(written),
-            tokenizer.decode(reference),
-            is_whole=[tokenizer.unk_id not in row for row in reference],
+            predictions,
+            references,
+            tokenizer.decode(predictions),
+            tokenizer.decode(references),
+            is_lossless=[tokenizer.unk_id not in row for row in references],
         )
 
     def _weight_of(self, name: str) -> str:
@@ -428,12 +426,12 @@ class AutoencoderModule(LightningModule):
         return self.sums[name]
 
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """What the model writes for each sentence, and what it should: ids without bos and eos."""
+        """Reconstruct a batch: predictions and references as ids without bos and eos."""
         model = self.whole.autoencoder
-        written = greedy(model, model.encode(batch).latent)
-        due = batch.target_batch
-        rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
-        return written, [row[1 : length - 1] for row, length in rows]
+        predictions = greedy(model, model.encode(batch).latent)
+        targets = batch.target_batch
+        rows = zip(targets.token_ids.tolist(), targets.lengths.tolist(), strict=True)
+        return predictions, [row[1 : length - 1] for row, length in rows]
 
     def _reset(self) -> None:
         self.reconstruction.reset()
@@ -444,7 +442,7 @@ class AutoencoderModule(LightningModule):
         sums = {name: total.compute() for name, total in self.sums.items()}
         weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
         scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
-        scores |= self.reconstruction.compute()._asdict() | self.whole.autoencoder.latent.figures()
+        scores |= self.reconstruction.compute()._asdict() | self.whole.autoencoder.latent.metrics()
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
         self.log_dict(values, sync_dist=True)

@@ -18,8 +18,8 @@ from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.metrics.embedding import TfidfSvd, linear_probe, majority, neighbour_accuracy, spearman
 from seqae.metrics.geometry import duplicates, isotropy
-from seqae.metrics.nll import bits_per_byte, is_paid_for, perplexity
-from seqae.metrics.posterior import PAIRWISE, Posterior, posterior_of
+from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
+from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate.definitions import LENGTHS, Scores
 
@@ -94,7 +94,7 @@ def likelihood(
     unigram_nll = -sum(math.log((counts[i] + 1) / total) for row in rows for i in row[1:])
     scores = {"model": {"conditional_nll": posterior.nll / posterior.tokens}}
     bound = posterior.importance_weighted
-    if is_paid_for(model.autoencoder):
+    if has_latent_cost(model.autoencoder):
         assert posterior.negative_elbo is not None
         bound = posterior.negative_elbo if bound is None else bound
         scores["model"] |= {"negative_elbo": posterior.negative_elbo / posterior.sentences}
@@ -123,16 +123,16 @@ def latent(
     module = model.autoencoder.latent
     scores: dict[str, float] = {}
     if isinstance(module, StochasticLatent):
-        scores |= posterior.figures(module)
-    scores |= {name: float(value) for name, value in module.figures().items()}
+        scores |= posterior.metrics(module)
+    scores |= {name: float(value) for name, value in module.metrics().items()}
     scores["latent_dim"] = model.latent_dim
     different = list(dict.fromkeys(texts))
     latents = model.encode(different)
     scores["duplicates"] = duplicates(list(map(tuple, model.decode_ids(latents))))
     scores["shuffle_gap"] = posterior.shuffle_gap
-    scores["isotropy"] = isotropy(posterior.output.latent[posterior.spread(PAIRWISE)])
+    scores["isotropy"] = isotropy(posterior.output.latent[posterior.spread(MAX_PAIRWISE)])
     scores |= interpolation(model, different)
-    vectors = torch.from_numpy(tfidf.encode(texts[:PAIRWISE]))
+    vectors = torch.from_numpy(tfidf.encode(texts[:MAX_PAIRWISE]))
     return {"model": scores, "TF-IDF + SVD": {"isotropy": isotropy(vectors)}}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.embedding import TfidfSvd
-from seqae.metrics.nll import is_paid_for
+from seqae.metrics.nll import has_latent_cost
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate import groups
 from seqae.tasks.evaluate.annotations import LabelledData
@@ -185,7 +185,7 @@ class Evaluation:
     def _likelihood_note(self, importance_samples: int) -> str:
         if isinstance(self.model.autoencoder.latent, StochasticLatent):
             return f"NLL with {importance_samples} importance-weighted draws"
-        if is_paid_for(self.model.autoencoder):
+        if has_latent_cost(self.model.autoencoder):
             return "KL assumes a uniform prior over codes; an upper bound"
         return "none: the latent has no cost, so a sentence has no probability"
 

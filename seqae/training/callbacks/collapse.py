@@ -94,7 +94,7 @@ class CollapseMonitor(Callback):
             for rows in _by_length(chosen, corpus.lengths[chosen])
         ]
         posterior = posterior_of(model, batches, pl_module.seed)
-        figures = posterior.figures(model.latent)
+        figures = posterior.metrics(model.latent)
         figures["duplicates"] = _repeated(model, batches, posterior.output.latent)
         figures["shuffle_gap"] = posterior.shuffle_gap
         del figures["mutual_information_limit"]
