@@ -122,8 +122,8 @@ class TextAutoencoder:
         """Decode latents (n, Z) to n texts, the best of each; `candidates` returns several.
 
         Raises:
-            ValueError: if the latents are not finite or of another size, or are to give more than
-                one text each.
+            ValueError: if the latents are not finite or of another size, or if `options` ask for
+                several texts each.
         """
         return self.tokenizer.decode(self.decode_ids(latents, options, seed))
 
@@ -143,7 +143,7 @@ class TextAutoencoder:
         """
         if options.num_return_sequences > 1:
             raise ValueError(
-                f"`num_return_sequences` must be 1 where each latent gives one text, but it is "
+                f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
                 f"{options.num_return_sequences} instead. Leave it out; `reconstruct`, `decode` "
                 f"and `sample` give several, in Python `candidates`."
             )

@@ -227,7 +227,7 @@ class Texts:
     references: list[str] = field(default_factory=list)
 
     def add(self, block: Block, keep: Iterable[bool]) -> None:
-        """Add the sentences of a block that are to be kept."""
+        """Add the sentences of a block for which `keep` is true."""
         keep = list(keep)
         self.inputs += itertools.compress(block.texts, keep)
         self.references += itertools.compress(block.targets or block.texts, keep)
