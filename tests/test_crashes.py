@@ -15,7 +15,7 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import load
 from seqae.training import lightning_cli
 from seqae.training.callbacks import best_bundle as callbacks
 from seqae.training.checkpoints import callback as checkpointing

@@ -14,8 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.io import add_density, write_bundle
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import add_density, load, write_bundle
 from seqae.component import check_choice
 from seqae.data.datamodule import TextDataModule
 from seqae.files import reporting, restore_folder
