@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
+import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined] # public, but not in __all__
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 from seqae.component import check_range
-from seqae.parser import explain
+from seqae.parser import OneLineParser
 from seqae.recipes import find_config
-from seqae.terminal import fail
 from seqae.training.distributed.exit_status import prevent_restart
 from seqae.training.distributed.launchers import wait_for_rank_zero
 
@@ -59,14 +60,14 @@ class Checkpoints:
     asynchronous: bool = False
 
 
-class OneLineParser(LightningArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
+class TrainingParser(OneLineParser, LightningArgumentParser):
+    """The parser of `fit` and its like: one of several processes reports the error."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
+    @override
+    def exit_with(self, line: str) -> NoReturn:
         wait_for_rank_zero()
         prevent_restart(2)
-        fail(explain(self, message), status=2)
+        super().exit_with(line)
 
 
 class RecipeOrFile(ActionConfigFile):
@@ -77,14 +78,36 @@ class RecipeOrFile(ActionConfigFile):
         try:
             path = find_config(values)
         except ValueError as error:
-            parser.error(str(error))
+            parser.exit_with(str(error))
+        if os.path.isfile(path):
+            check_yaml(path, parser)
         super().__call__(parser, cfg, path, option_string)  # type: ignore[no-untyped-call]
+
+
+def check_yaml(path: str, parser: TrainingParser) -> None:
+    """Refuse a file that is not YAML, by its name, which jsonargparse would not mention.
+
+    Args:
+        path: the file.
+        parser: reports what is wrong with it.
+
+    Raises:
+        ValueError: if it is not UTF-8 text.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yaml.compose(file, Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"`config` must be UTF-8 text, but {path} is not: {error}.") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        parser.exit_with(f"`config` must be YAML, but {path} is not: {reason}. Check that line.")
 
 
 def make_parser(**kwargs: Any) -> LightningArgumentParser:
     """A parser with one-line errors that takes configuration files."""
     # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
-    parser = OneLineParser(allow_abbrev=False, **kwargs)
+    parser = TrainingParser(allow_abbrev=False, **kwargs)
     parser.add_argument(
         "-c",
         "--config",
