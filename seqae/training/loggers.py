@@ -152,6 +152,25 @@ def remembered_run(folder: Path) -> str | None:
     return found if re.fullmatch(r"[\w.-]{1,128}", found) else None
 
 
+def use_run_folder(options: Any, folder: Path, is_resumed: bool) -> None:
+    """Let the configured loggers write into the run's folder, and W&B continue its run.
+
+    Args:
+        options: `trainer.logger`: a logger's configuration, a list of them, or no logger.
+        folder: the run's folder.
+        is_resumed: whether the run has been there before.
+    """
+    for logger in options if isinstance(options, list) else [options]:
+        arguments = getattr(logger, "init_args", None)
+        if arguments is None:
+            continue
+        if "save_dir" in arguments and arguments["save_dir"] in (None, "."):
+            arguments["save_dir"] = str(folder)
+        if is_resumed and logger.class_path.endswith(".WandbLogger"):
+            given = arguments.get("id") or arguments.get("version")
+            arguments["id"] = given or remembered_run(folder)
+
+
 def _log_artifact(logger: WandbLogger, folder: Path) -> None:
     import wandb
 
