@@ -1,6 +1,6 @@
-"""TrainingCLI: LightningCLI with a run folder, one-line errors and the callbacks of every training.
+"""TrainingCLI: LightningCLI with a run folder, one-line errors and our callbacks.
 
-LightningCLI makes the options from the constructors' signatures.
+LightningCLI makes the options from the signatures of the constructors.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TrainingCLI(LightningCLI):
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={
-                # Apple's GPUs have no float64, which sums over a validation are kept in.
+                # Validation sums are in float64, which Apple's GPUs do not have.
                 "accelerator": "cpu" if torch.backends.mps.is_available() else "auto",
                 "num_sanity_val_steps": 0,
                 "use_distributed_sampler": False,
@@ -319,7 +319,7 @@ class PrepareCLI(TrainingCLI):
 
 
 def _shorten_class_paths(config: Any) -> None:
-    """Name our own classes without their module, which may change between versions."""
+    """Drop the module from the names of our own classes: it may change between versions."""
     for value in config.values() if isinstance(config, dict) else config:
         if isinstance(value, (dict, list)):
             _shorten_class_paths(value)
