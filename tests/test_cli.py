@@ -239,7 +239,7 @@ def test_missing_config(refused: Fit) -> None:
     ("content", "status", "expected"),
     [
         (b"a: [b\nc: d: e\n", 2, "`config` must be YAML, but bad.yaml is not: "),
-        (b"# caf\xe9\n", 1, "`config` must be UTF-8 text, but it is not: "),
+        (b"# caf\xe9\n", 1, "`config` must be UTF-8 text, but bad.yaml is not: "),
     ],
 )
 def test_unusable_config(

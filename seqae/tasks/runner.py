@@ -11,14 +11,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter
 
 from seqae.generation import DecodingOptions
-from seqae.parser import choices, explain
+from seqae.parser import OneLineParser, choices
 from seqae.tasks.evaluate.definitions import Group
-from seqae.terminal import fail
 
 # Arguments that jsonargparse would derive wrongly from a signature. Sentences are words, not YAML
 # ("null" and "[a]" are sentences); optional ones would become options; and a list would be YAML in
@@ -69,17 +68,6 @@ TRUTHS = ("true", "false", "yes", "no")
 
 # Tasks that give one text for each latent, and so do not take `num_return_sequences`.
 ONE_TEXT = ("interpolate", "arithmetic", "transfer")
-
-
-class OneLineParser(ArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
-        line = explain(self, message)
-        if line.endswith("`--help` lists the options."):
-            line += " Options stand before the other arguments or after them."
-        fail(line, status=2)
 
 
 class KeepLines(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
