@@ -1,66 +1,153 @@
-"""Wrong usage, told in the house's grammar: the full key, what it must be, the way out.
+"""OneLineParser: what is wrong on a command line or in a YAML file, in one line.
 
-jsonargparse says what is wrong with a part's argument from within the part (`Option 'hiden_dim' is
-not accepted`), and of a wrong value every type that it tried. Here this becomes one line that a
-person can act on; a message that is not known here is passed on as it is.
+jsonargparse describes an error over several lines. Here it becomes the key, what it must be, what
+it is and the way out; a message that is not understood is printed as it is.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import sys
+from argparse import Action
 from collections.abc import Iterator
 from difflib import get_close_matches
-from types import FrameType, NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Literal, NoReturn, Union, get_args, get_origin
 
-from jsonargparse import ArgumentParser
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser  # type: ignore[attr-defined]
+from typing_extensions import override
 
 from seqae.component import Component, concrete_subclasses
+from seqae.terminal import fail
 
+# What jsonargparse (4.53) and argparse say of a wrong value, and of a key that they do not know.
+WRONG = re.compile(
+    r'Parser key "(?P<key>[^"]+)".*?: (?P<reason>.*?(?:(?:value|path string): (?P<value>.+))?)$'
+)
 UNKNOWN = re.compile(
-    r"(?:Subcommand|Group|Option) '(?P<where>[^']+)' "
-    r"(?:does not accept option '(?P<key>[^']+)'|is not accepted.*)"
+    r"(?:Group '(?P<group>.+?)' .*)?\b[Oo]ption '(?P<key>.+?)'"
+    r"|unrecognized arguments: (?P<word>\S+)"
 )
-UNRECOGNIZED = re.compile(r"unrecognized arguments: (?P<key>\S+)")
-REQUIRED = re.compile(r"the following arguments are required: (?P<keys>.+)")
-WRONG_VALUE = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?: (?P<reason>.+)')
-NO_FILE = re.compile(r"File does not exist: '(?P<path>.+)'")
-NOT_YAML = re.compile(r"Problems parsing config: (?P<reason>.+)")
-VALUE = re.compile(
-    r"(?:Got value: |Given value: |Expected a dot import path string: |Expected a path but )"
-    r"(?P<value>.+?)(?: either not accessible or invalid.*)?$"
-)
+REQUIRED = "arguments are required: "
+
+# The arguments of each part of a model have a parser of their own, which does not know the part's
+# key. It leaves this mark where the key goes, and the parser above puts the key there.
+PART = "\0"
+
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-LISTED = 12  # names that a line may list
+MAX_LISTED = 12  # names in a line
 
 
-def explain(parser: ArgumentParser, message: str) -> str:
-    """Turn what the parser says into one line.
+class OneLineParser(ArgumentParser):
+    """A parser that says what is wrong in one line, and exits with status 2."""
+
+    when_missing: ClassVar[str] = "Add what is missing."
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        line = explain(self, " ".join(message.split()), ex)
+        if not self.exit_on_error:  # jsonargparse made this parser for the arguments of a part
+            raise ArgumentError(None, line) from ex
+        self.exit_with(line.replace(PART, ""))
+
+    def exit_with(self, line: str) -> NoReturn:
+        """Print an error and exit."""
+        fail(line, status=2)
+
+
+class ConfigFile(ActionConfigFile):
+    """Read options from a YAML file, and name a file that cannot be read."""
+
+    @override
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        if os.path.isfile(values):
+            try:
+                yaml.compose(Path(values).read_text(encoding="utf-8"))
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"`config` must be UTF-8 text, but {values} is not: {error}."
+                ) from error
+            except yaml.YAMLError as error:
+                reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+                parser.error(
+                    f"`config` must be YAML, but {values} is not: {reason}. Check that line."
+                )
+        elif ":" not in values:  # otherwise it may be YAML itself
+            parser.error(f"`config` must be a file, but there is no {values}. Check the path.")
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+
+
+def explain(parser: OneLineParser, message: str, error: BaseException | None = None) -> str:
+    """Turn a message of jsonargparse's into ours.
 
     Args:
-        parser: the parser that says it: the program's, or that of a part's arguments.
-        message: what it says.
+        parser: the parser that gives it: the program's, or that of a part's arguments.
+        message: its text, in one line.
+        error: the exception that it comes from.
     """
-    message = " ".join(message.split())
-    if found := UNKNOWN.match(message):
-        key = found["key"] or found["where"]
-        where = found["where"] if message.startswith("Group") else ""
-        return _tell_unknown(parser, ".".join(filter(None, [where, key])))
-    if found := UNRECOGNIZED.match(message):
-        return _tell_unknown(parser, found["key"].lstrip("-").partition("=")[0])
-    if found := REQUIRED.match(message):
-        return _tell_missing(found["keys"].split(", "))
-    if found := WRONG_VALUE.match(message):
-        return _tell_wrong(parser, found["key"], found["reason"])
-    if found := NOT_YAML.match(message):
-        reason = found["reason"].replace(' in "<unicode string>",', " at")
-        return f"`config` must be YAML, but {_config_file()} is not: {reason}. Check that line."
+    if match := WRONG.match(message):
+        while error is not None and not (isinstance(error, ArgumentError) and PART in str(error)):
+            error = error.__cause__ or error.__context__
+        if error is not None:
+            return str(error).replace(PART, f"{PART}{match['key']}.init_args.")
+        return _wrong_value(parser, match["key"], match["reason"], match["value"])
+    if match := UNKNOWN.search(message):
+        if match["word"] is None:
+            return _unknown(parser, ".".join(filter(None, (match["group"], match["key"]))))
+        if match["word"].startswith("-"):
+            return _unknown(parser, match["word"].lstrip("-").partition("=")[0])
+        way_out = "Options begin with --, and stand before the other arguments or after them."
+        return f"`{match['word']}` is not known. {way_out}"
+    if REQUIRED in message:
+        known = {option.dest for option in options_of(parser)}
+        keys = message.partition(REQUIRED)[2].split(", ")
+        keys = [key if key in known else key.partition(".")[2] for key in keys]  # fit.KEY
+        names = [f"`{PART}{key}`" for key in keys]
+        names[-2:] = [" and ".join(names[-2:])]
+        return f"{', '.join(names)} must be given. {parser.when_missing}"
     return message
 
 
+def _unknown(parser: OneLineParser, key: str) -> str:
+    known = sorted({option.dest for option in options_of(parser)} - {"help"})
+    group, _, word = key.rpartition(".")
+    beside = [name for name in known if name.rpartition(".")[0] == group]
+    close = get_close_matches(key, known, n=1, cutoff=0.9)
+    for names in () if close else (beside, known):
+        words = {name.rpartition(".")[2]: name for name in reversed(names)}
+        close = close or [words[match] for match in get_close_matches(word, words, n=1)]
+    if close:
+        way_out = f"Did you mean `{PART}{close[0]}`?"
+    elif (group or not parser.exit_on_error) and 0 < len(beside) <= MAX_LISTED:
+        way_out = f"There are {', '.join(beside)}."
+    else:
+        way_out = "`--help` lists the options."
+    return f"`{PART}{key}` is not known. {way_out}"
+
+
+def _wrong_value(parser: OneLineParser, key: str, reason: str, value: str | None) -> str:
+    option = next((option for option in options_of(parser) if option.dest == key), None)
+    hint = None if option is None else type_of(option)
+    if value is None or option is None or hint is None:
+        return f"`{PART}{key}` cannot be used: {reason}"
+    words = choices(hint)
+    close = get_close_matches(value, words, n=1)
+    if option.nargs == "+":
+        way_out = f"Put other arguments before `--{key}`."
+    elif close:
+        way_out = f"Did you mean {close[0]}?"
+    elif hint is int and value.endswith(".0"):
+        way_out = f"Write {value[:-2]}."
+    else:
+        way_out = "Choose one of these." if words else "Write a value of that type."
+    expected = f"one of {', '.join(words)}" if words else " or ".join(_in_words(hint))
+    return f"`{PART}{key}` must be {expected}, but it is {value} instead. {way_out}"
+
+
 def choices(hint: Any) -> list[str]:
-    """The words, or the classes, that a value of this type may be; nothing if it may be more.
+    """List the words, or the classes, that a value of this type may be; none if it may be more.
 
     Args:
         hint: the type.
@@ -75,98 +162,26 @@ def choices(hint: Any) -> list[str]:
     return []
 
 
-def _tell_unknown(parser: ArgumentParser, key: str) -> str:
-    known = sorted({action.dest for action in _actions(parser)} - {"help"})
-    parent, dot, word = key.rpartition(".")
-    beside = [name for name in known if name.rpartition(".")[0] == parent]
-    close = get_close_matches(key, known, n=1, cutoff=0.9)
-    for names in [] if close else [beside, known]:
-        words = {name.rpartition(".")[2]: name for name in reversed(names)}
-        close = close or [words[found] for found in get_close_matches(word, words, n=1)]
-    place = _place()
-    if close:
-        way_out = f"Did you mean `{place}{close[0]}`?"
-    elif (dot or place) and 0 < len(beside) <= LISTED:
-        way_out = f"There are {', '.join(name for name in beside)}."
-    else:
-        way_out = "`--help` lists the options."
-    return f"`{place}{key}` is not known. {way_out}"
-
-
-def _tell_missing(keys: list[str]) -> str:
-    names = [f"`{key.partition('.')[2] if key.startswith('fit.') else key}`" for key in keys]
-    told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    recipe = (
-        "Start from a recipe: `-c configs/gru.yaml`." if "." in told else "Add what is missing."
-    )
-    return f"{told} must be given. {recipe}"
-
-
-def _tell_wrong(parser: ArgumentParser, key: str, reason: str) -> str:
-    if found := NO_FILE.match(reason):
-        return f"`{key}` must be a file, but there is no {found['path']}. Check the path."
-    found = VALUE.search(reason)
-    action = next((action for action in _actions(parser) if action.dest == key), None)
-    hint = getattr(action, "_typehint", None)
-    if found is None or hint is None:
-        return f"`{_place()}{key}` cannot be used: {reason}"
-    value, words = found["value"], choices(hint)
-    close = get_close_matches(value, words, n=1)
-    if close:
-        way_out = f"Did you mean {close[0]}?"
-    elif hint is int and re.fullmatch(r"-?\d+\.0", value):
-        way_out = f"Write {value[:-2]}."
-    else:
-        way_out = "Choose one of these." if words else "Write a value of that type."
-    if getattr(action, "nargs", None) == "+":
-        way_out = f"Put other arguments before `--{key}`."
-    expected = f"one of {', '.join(words)}" if words else " or ".join(_words(hint))
-    return f"`{_place()}{key}` must be {expected}, but it is {value} instead. {way_out}"
-
-
-def _words(hint: Any) -> list[str]:
+def _in_words(hint: Any) -> list[str]:
     if get_origin(hint) in (Union, UnionType):
-        return list(dict.fromkeys(word for part in get_args(hint) for word in _words(part)))
-    if get_origin(hint) is Literal:
-        return [str(option) for option in get_args(hint)]
-    if hint is NoneType:
-        return ["null"]
+        return list(dict.fromkeys(word for part in get_args(hint) for word in _in_words(part)))
     if get_origin(hint) is list:
         return ["a list"]
+    if hint is NoneType:
+        return ["null"]
     name = getattr(hint, "__name__", str(hint))
-    return [WORDS.get(hint) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"]
+    article = "an" if name[0] in "AEIOU" else "a"
+    return choices(hint) or [WORDS.get(hint) or f"{article} {name}"]
 
 
-def _actions(parser: ArgumentParser) -> Iterator[Any]:
-    """The options of a parser and of its subcommands."""
+def options_of(parser: ArgumentParser) -> Iterator[Action]:
+    """Give the options of a parser and of its subcommands, which jsonargparse keeps private."""
     yield from parser._actions
-    commands = getattr(parser, "_subcommands_action", None)
-    for below in commands._name_parser_map.values() if commands else ():
-        yield from below._actions
+    if (subcommands := parser._subcommands_action) is not None:
+        for below in subcommands._name_parser_map.values():
+            yield from below._actions
 
 
-def _place() -> str:
-    """The key of the part whose arguments are being read, with a dot, or nothing.
-
-    A part has a parser of its own, which does not know where the part stands; the call stack does.
-    """
-    keys = [
-        f"{frame.f_locals['self'].dest}.init_args."
-        for frame in _stack()
-        if frame.f_code.co_name == "_check_type" and "self" in frame.f_locals
-    ]
-    return "".join(reversed(keys))
-
-
-def _config_file() -> str:
-    for frame in _stack():
-        if frame.f_code.co_name == "apply_config":
-            return str(frame.f_locals.get("value", "it"))
-    return "it"
-
-
-def _stack() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+def type_of(option: Action) -> Any:
+    """Give the type that an option was declared with, if there is one; this is private, too."""
+    return getattr(option, "_typehint", None)

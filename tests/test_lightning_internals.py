@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from jsonargparse import ArgumentError
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
@@ -18,6 +19,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from torch.utils.data import DataLoader
 
 from seqae import lightning_internals as internals
+from seqae.parser import OneLineParser, options_of, type_of
 
 LIGHTNINGS_ADVICE = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",
@@ -170,3 +172,26 @@ def test_the_methods_of_the_command_line_that_are_overridden() -> None:
         "self",
         "subcommand",
     ]
+
+
+# jsonargparse, whose private parts are in parser.py
+
+
+def make_parser() -> OneLineParser:
+    parser, fit = OneLineParser(exit_on_error=False), OneLineParser(exit_on_error=False)
+    parser.add_argument("--top", type=int)
+    fit.add_argument("--word", type=Literal["a", "b"], default="a")
+    parser.add_subcommands().add_subcommand("fit", fit)
+    return parser
+
+
+def test_options_of_a_parser_and_of_its_subcommands() -> None:
+    options = {option.dest: type_of(option) for option in options_of(make_parser())}
+    assert options["top"] is int
+    assert options["word"] == Literal["a", "b"]
+
+
+def test_the_parser_of_a_part_raises_where_the_parser_above_exits() -> None:
+    """So that the parser above can put the part's key before the key of the argument."""
+    with pytest.raises(ArgumentError, match="`\0wrod` is not known. Did you mean `\0word`"):
+        make_parser().parse_args(["fit", "--wrod", "a"])

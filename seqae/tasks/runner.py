@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter
 
 from seqae.generation import DecodingOptions
-from seqae.parser import choices, explain
+from seqae.parser import OneLineParser, choices, options_of, type_of
 from seqae.tasks.evaluate.table import Group
-from seqae.terminal import fail
 
 # Arguments that jsonargparse would not make of a signature what is wanted. Texts are words as they
 # stand, not YAML ("null" and "[a]" are sentences); what may be left out would become an option.
@@ -55,17 +54,6 @@ TRUTHS = ("true", "false", "yes", "no")
 
 # Tasks that write one text of each latent, for which `num_return_sequences` is no option.
 ONE_TEXT = ("interpolate", "arithmetic", "transfer")
-
-
-class OneLineParser(ArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
-        line = explain(self, message)
-        if line.endswith("`--help` lists the options."):
-            line += " Options stand before the other arguments or after them."
-        fail(line, status=2)
 
 
 class KeepLines(DefaultHelpFormatter):
@@ -122,8 +110,8 @@ def run(module: str, name: str, args: list[str]) -> None:
     if is_decoding:  # each option under its own name: --num_beams
         parser.add_class_arguments(DecodingOptions, skip=(skip & set(options)) | not_taken)
     flags: set[str] = set()
-    for action in parser._actions:
-        hint = getattr(action, "_typehint", None)
+    for action in options_of(parser):
+        hint = type_of(action)
         if hint is bool:  # `--explain` as well as `--explain true`
             action.nargs = "?"
             flags.update(action.option_strings)

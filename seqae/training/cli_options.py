@@ -6,12 +6,11 @@ import argparse
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from jsonargparse._actions import ActionConfigFile
 from lightning.pytorch.cli import LightningArgumentParser
+from typing_extensions import override
 
 from seqae.component import check_range
-from seqae.parser import explain
-from seqae.terminal import fail
+from seqae.parser import ConfigFile, OneLineParser
 from seqae.training.distributed.exit_status import prevent_restart
 from seqae.training.distributed.launchers import wait_for_rank_zero
 
@@ -57,24 +56,26 @@ class Checkpoints:
     asynchronous: bool = False
 
 
-class OneLineParser(LightningArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
+class TrainingParser(OneLineParser, LightningArgumentParser):
+    """LightningCLI's parser with errors in one line, of several processes from one of them."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
+    when_missing = "Start from a recipe: `-c configs/gru.yaml`."
+
+    @override
+    def exit_with(self, line: str) -> NoReturn:
         wait_for_rank_zero()
         prevent_restart(2)
-        fail(explain(self, message), status=2)
+        super().exit_with(line)
 
 
 def make_parser(**kwargs: Any) -> LightningArgumentParser:
     """A parser with one-line errors that takes configuration files."""
     # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
-    parser = OneLineParser(allow_abbrev=False, **kwargs)
+    parser = TrainingParser(allow_abbrev=False, **kwargs)
     parser.add_argument(
         "-c",
         "--config",
-        action=ActionConfigFile,
+        action=ConfigFile,
         help="a YAML file; may be given several times",
     )
     return parser

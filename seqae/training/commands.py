@@ -81,8 +81,6 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
             f"`ckpt_path` must be a checkpoint of the model that is configured, but it is not: "
             f"{str(error)[:300]}. Give it the configuration that it was trained with."
         ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"`config` must be UTF-8 text, but it is not: {error}.") from error
 
 
 def train(args: list[str]) -> None:
