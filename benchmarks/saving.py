@@ -82,10 +82,9 @@ def train(
     class Blocks(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self.writer = next(c for c in trainer.callbacks if isinstance(c, CheckpointWriter))
-            publish = self.writer.io._on_written
-            self.checkpoint_ios = {
-                mode: SafeCheckpointIO(mode == MODES[1], publish) for mode in MODES
-            }
+            self.checkpoint_ios = {mode: SafeCheckpointIO(mode == MODES[1]) for mode in MODES}
+            for checkpoint_io in self.checkpoint_ios.values():
+                checkpoint_io.on_written = self.writer.io.on_written
             self.number = -2  # the first blocks warm up
             self.begin()
 

@@ -1,7 +1,7 @@
 """The console command `seqae`: a thin dispatcher, so that help costs no import of torch.
 
 `fit`, `validate`, `test` and `predict` go to LightningCLI; every other command is a typed function
-of seqae.tasks whose signature and docstring are its options and its help.
+of seqae.tasks whose signature and docstring are its options and its help. `recipes` needs neither.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import seqae
 from seqae.terminal import fail
 
 TRAINING = {
-    "fit": "train a model:  seqae fit -c configs/gru.yaml --data.train my.txt",
+    "fit": "train a model:  seqae fit -c gru --data.train my.txt",
     "prepare": "tokenise what `fit` with the same options would train on, and report on it",
     "validate": "measure a run's newest checkpoint on its validation split:  seqae validate RUN",
     "test": "the same on its test split",
     "predict": "write what it makes of its test split to a file",
 }
+RECIPES = {"recipes": "list the configurations for `-c NAME`; `recipes show NAME` prints one"}
 TASKS = {
     "reconstruct": ("seqae.tasks.encode_decode", "texts to latents and back"),
     "encode": ("seqae.tasks.encode_decode", "texts to latents, as .npy, .parquet or JSON lines"),
@@ -66,14 +67,16 @@ def main(args: Sequence[str] | None = None) -> int:
         command, rest = f"{command} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
-    if command not in TRAINING and command not in TASKS:
-        known = below or [*TRAINING, *TASKS]
+    if command not in {**TRAINING, **RECIPES, **TASKS}:
+        known = below or [*TRAINING, *RECIPES, *TASKS]
         close = get_close_matches(command, known, n=1)
         way_out = f"Did you mean `seqae {close[0]}`?" if close else "See `seqae --help`."
         fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
     try:
         if command in TRAINING:
             import_module("seqae.training.commands").run(command, rest)
+        elif command in RECIPES:
+            import_module("seqae.recipes").run(rest)
         else:
             import_module("seqae.tasks.runner").run(TASKS[command][0], command, rest)
     except KeyboardInterrupt:
@@ -96,13 +99,13 @@ def overview(commands: Sequence[str] | None = None) -> str:
     Args:
         commands: those to tell of; by default all.
     """
-    told = {**TRAINING, **{name: text for name, (_, text) in TASKS.items()}}
+    told = {**TRAINING, **RECIPES, **{name: text for name, (_, text) in TASKS.items()}}
     shown = told if commands is None else {name: told[name] for name in commands}
     width = max(map(len, shown))
     lines = [
         "usage: seqae COMMAND ...",
         "",
-        "Squeeze sentences into vectors and write them back.",
+        "Compress sentences into vectors and reconstruct them.",
         "",
         *(f"  {name:{width}}  {text}" for name, text in shown.items()),
         "",

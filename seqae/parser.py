@@ -96,9 +96,7 @@ def _tell_unknown(parser: ArgumentParser, key: str) -> str:
 def _tell_missing(keys: list[str]) -> str:
     names = [f"`{key.partition('.')[2] if key.startswith('fit.') else key}`" for key in keys]
     told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    recipe = (
-        "Start from a recipe: `-c configs/gru.yaml`." if "." in told else "Add what is missing."
-    )
+    recipe = "Start from a recipe: `-c gru`." if "." in told else "Add what is missing."
     return f"{told} must be given. {recipe}"
 
 

@@ -181,14 +181,24 @@ FORMS = [
     for cls in contracts.concrete_subclasses(Decoder)
     for form in [f for f in contracts.each(Decoder) if f.values[0] is cls][:3]
 ]
+# Each class under each head; the other pairs are slow tests.
+FORMS_AND_HEADS = [
+    pytest.param(
+        *form.values,
+        head,
+        id=f"{form.id}-{head}",
+        marks=() if (number - index) % 3 == 0 else pytest.mark.slow,
+    )
+    for number, form in enumerate(FORMS)
+    for index, head in enumerate(contracts.HEADS)
+]
 
 
 def model_of(cls: type[Decoder], arguments: dict[str, Any], head: str) -> SequenceAutoencoder:
     return contracts.make_model(decoder=cls(**arguments), head=head)
 
 
-@pytest.mark.parametrize("head", contracts.HEADS)
-@pytest.mark.parametrize(("cls", "arguments"), FORMS)
+@pytest.mark.parametrize(("cls", "arguments", "head"), FORMS_AND_HEADS)
 def test_equals_a_loop_over_single_rows(cls, arguments, head):
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(12, 8)
@@ -312,8 +322,7 @@ def test_equals_the_textbooks_loop(seed, width, penalty, rows, data):
     assert ids_of(found) == [plain_beam(model, row, width, count, penalty) for row in range(rows)]
 
 
-@pytest.mark.parametrize("head", contracts.HEADS)
-@pytest.mark.parametrize(("cls", "arguments"), FORMS)
+@pytest.mark.parametrize(("cls", "arguments", "head"), FORMS_AND_HEADS)
 def test_a_beam_of_one_is_greedy(cls, arguments, head):
     from seqae.generation.beam import BeamSearch
     from seqae.generation.constraints import LogitConstraints
@@ -333,8 +342,7 @@ def test_a_beam_of_one_is_greedy(cls, arguments, head):
         assert beam.score == pytest.approx(single.score, abs=1e-4)
 
 
-@pytest.mark.parametrize("head", contracts.HEADS)
-@pytest.mark.parametrize(("cls", "arguments"), FORMS)
+@pytest.mark.parametrize(("cls", "arguments", "head"), FORMS_AND_HEADS)
 def test_scores_are_those_of_the_model_and_n_best_are_sorted_and_distinct(cls, arguments, head):
     """The score of what a beam wrote is what teacher forcing gives it: the states have followed."""
     model = model_of(cls, arguments, head)

@@ -14,9 +14,8 @@ from seqae.bundle import latent_ops
 from seqae.bundle.density import Density
 from seqae.bundle.latent_ops import Curve, Latents, LatentSource, Similarity
 from seqae.component import check_choice, check_range, check_seed
-from seqae.data.batching import plan_batches
+from seqae.data.batching import like_length_batches
 from seqae.data.cleaning import Normalization
-from seqae.data.corpus import collate
 from seqae.data.tokenizers import Tokenizer
 from seqae.generation import DecodingOptions, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -102,8 +101,8 @@ class TextAutoencoder:
         rows = self._tokenize(texts, too_long)
         latents = np.empty((len(rows), self.latent_dim), dtype=np.float32)
         assert self.autoencoder.vocabulary is not None
-        for indices in _by_length([len(row) for row in rows]):
-            batch = collate([rows[i] for i in indices], self.autoencoder.vocabulary)
+        vocabulary = self.autoencoder.vocabulary
+        for indices, batch in like_length_batches(rows, vocabulary, BATCH_TOKENS):
             with evaluating(self.autoencoder), torch.inference_mode():
                 output = self.autoencoder.encode(batch.to(self.device))
             latents[indices] = output.latent.float().cpu().numpy()
@@ -341,10 +340,3 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
-
-
-def _by_length(lengths: Sequence[int]) -> Iterator[NDArray[np.int64]]:
-    if lengths:
-        plan = plan_batches(np.asarray(lengths, np.int32), BATCH_TOKENS, 0, 0, shuffle=False)
-        for index in range(len(plan)):
-            yield plan[index]

@@ -13,7 +13,7 @@ from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, concrete_subclasses
 from seqae.data.cache import PreparedData, open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
-from seqae.data.config import DataConfig, default_cache_dir
+from seqae.data.config import CorpusConfig, default_cache_dir
 from seqae.data.report.measure import to_text
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
@@ -59,10 +59,10 @@ def report(
     if max_length is not None:
         check_range("max_length", max_length, 3, MAX_LENGTH)
     trainable = find_tokenizer(tokenizer, vocab_size)
-    config = DataConfig(
-        train=tuple(files),
-        val=_as_tuple(val),
-        test=_as_tuple(test),
+    config = CorpusConfig(
+        train=files,
+        val=val,
+        test=test,
         reading=reading,
         cleaning=cleaning,
         max_length=MAX_LENGTH,
@@ -123,7 +123,3 @@ def find_tokenizer(name: str, vocab_size: int | None) -> Tokenizer:
         return Tokenizer.load(trained)
     arguments = {} if vocab_size is None else {"vocab_size": vocab_size}
     return Tokenizer.from_config({"class_path": name, "init_args": arguments})
-
-
-def _as_tuple(names: str | list[str] | None) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names or ())

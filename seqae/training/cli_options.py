@@ -6,11 +6,13 @@ import argparse
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
-from jsonargparse._actions import ActionConfigFile
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined] # public, but not in __all__
 from lightning.pytorch.cli import LightningArgumentParser
+from typing_extensions import override
 
 from seqae.component import check_range
 from seqae.parser import explain
+from seqae.recipes import find_config
 from seqae.terminal import fail
 from seqae.training.distributed.exit_status import prevent_restart
 from seqae.training.distributed.launchers import wait_for_rank_zero
@@ -67,6 +69,18 @@ class OneLineParser(LightningArgumentParser):
         fail(explain(self, message), status=2)
 
 
+class RecipeOrFile(ActionConfigFile):
+    """The option `-c`: a YAML file, or the name of a shipped recipe."""
+
+    @override
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        try:
+            path = find_config(values)
+        except ValueError as error:
+            parser.error(str(error))
+        super().__call__(parser, cfg, path, option_string)  # type: ignore[no-untyped-call]
+
+
 def make_parser(**kwargs: Any) -> LightningArgumentParser:
     """A parser with one-line errors that takes configuration files."""
     # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
@@ -74,8 +88,9 @@ def make_parser(**kwargs: Any) -> LightningArgumentParser:
     parser.add_argument(
         "-c",
         "--config",
-        action=ActionConfigFile,
-        help="a YAML file; may be given several times",
+        action=RecipeOrFile,
+        help="a YAML file, or the name of a recipe that ships (`seqae recipes` lists them); a file "
+        "of that name wins; may be given several times",
     )
     return parser
 

@@ -15,7 +15,7 @@ from seqae.training.callbacks.preemption import Preempted, stopping_at_once
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint
 from seqae.training.checkpoints.resume import resume_arguments
 from seqae.training.cli_options import Command
-from seqae.training.distributed.exit_status import prevent_restart, told_status
+from seqae.training.distributed.exit_status import prevent_restart, reported_status
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
 from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
 
@@ -30,7 +30,7 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
         command: fit, validate, test, predict or prepare.
         args: what follows it on the command line.
     """
-    if told_status() is not None:
+    if reported_status() is not None:
         raise SystemExit(0)  # torchrun has started this process again, but all is over
     show_log()
     # Advice of Lightning's that does not fit: workers cost more than they bring here, the batch

@@ -28,7 +28,7 @@ from seqae.files import check_free_space, check_output
 from seqae.model.latents import StochasticLatent
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.callbacks.collapse import CollapseMonitor
-from seqae.training.callbacks.latent_tables import LatentSpaceTables, fit_bundle_density
+from seqae.training.callbacks.latent_tables import LatentSpaceTables
 from seqae.training.callbacks.predictions import PredictionWriter
 from seqae.training.callbacks.preemption import Preemption
 from seqae.training.callbacks.progress import TrainingProgress
@@ -121,7 +121,7 @@ class TrainingCLI(LightningCLI):
         if config.trainer.logger is True:
             raise ValueError(
                 "`trainer.logger` must be a logger's class or false, but it is true instead. "
-                "metrics.jsonl is always written; `-c configs/overlays/wandb.yaml` adds W&B."
+                "metrics.jsonl is always written; `-c overlays/wandb` adds W&B."
             )
         if self.command == "predict":
             check_output(config.output, (".jsonl",))
@@ -272,7 +272,7 @@ class TrainingCLI(LightningCLI):
                 options.checkpoint.keep,
                 options.checkpoint.asynchronous,
             )
-            callbacks += [writer, Preemption(writer.save_for_good, self.seconds)]
+            callbacks += [writer, Preemption(writer, self.seconds)]
         return callbacks
 
     def resolved_config(self) -> dict[str, Any]:
@@ -297,7 +297,7 @@ class TrainingCLI(LightningCLI):
             check_compiler(device)
         self._pin_revisions()
         if self.trainer.world_size > 1 and self.trainer.local_rank == 0:
-            for source in itertools.chain(*self.datamodule.settings.open_sources().values()):
+            for source in itertools.chain(*self.datamodule.open_sources().values()):
                 if not source.can_reread:
                     raise ValueError(
                         f"`{source.keys.source}` must be files where {self.trainer.world_size} "
@@ -307,8 +307,7 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit":
             self.datamodule.allows_another_order = self.config["fit"].resume_changed
             self.datamodule.check_trainer(self.trainer)
-            is_paired = self.datamodule.settings.reading.target_column is not None
-            self.model.objective.check(self.model.autoencoder, is_paired)
+            self.model.objective.check(self.model.autoencoder, self.datamodule.is_paired)
             self._check_monitor()
         # All processes come here, and wait for the one that prepares: in the exchange, where
         # Lightning would let them wait, they would give up after half an hour.
@@ -339,7 +338,7 @@ class TrainingCLI(LightningCLI):
         """Refuse a figure that this model has not."""
         options = self.config["fit"]
         name = (options.monitor or self.model.objective.monitored).removeprefix("val/")
-        of_posterior = name in CollapseMonitor.FIGURES
+        of_posterior = name in CollapseMonitor.METRICS
         if name == "negative_elbo" and name not in self.model.objective.sentence_means:
             missing = f"under {type(self.model.objective).__name__}"
         elif of_posterior and not isinstance(self.model.autoencoder.latent, StochasticLatent):
@@ -365,9 +364,8 @@ class TrainingCLI(LightningCLI):
             self.run_folder.forget_validation(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            sentences = self.config["fit"].density_sentences
-            fit_bundle_density(bundle.folder, self.datamodule, sentences)
-        bundle.hand_over(self.trainer)
+            bundle.attach_density(self.datamodule, self.config["fit"].density_sentences)
+        bundle.log_artifact(self.trainer)
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)
         say_what_is_next(self.run_dir)

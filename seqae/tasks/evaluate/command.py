@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from seqae.bundle.io import load
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.component import check_range, check_seed
+from seqae.component import check_range, check_seed, from_plain
 from seqae.data.builtin import builtin_names
-from seqae.data.cleaning import clean
 from seqae.data.config import DataConfig
+from seqae.data.preprocessing import clean_and_split
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
-from seqae.data.split import Split, hash_texts, split_by_hash
+from seqae.data.split import Split
 from seqae.files import check_output
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
@@ -226,11 +225,10 @@ class Texts:
     inputs: list[str] = field(default_factory=list)
     references: list[str] = field(default_factory=list)
 
-    def add(self, block: Block, keep: Iterable[bool]) -> None:
-        """Add the sentences of a block for which `keep` is true."""
-        keep = list(keep)
-        self.inputs += itertools.compress(block.texts, keep)
-        self.references += itertools.compress(block.targets or block.texts, keep)
+    def add(self, block: Block) -> None:
+        """Add the sentences of a block."""
+        self.inputs += block.texts
+        self.references += block.targets or block.texts
 
     def normalize(self, model: TextAutoencoder) -> None:
         """Normalize all texts as the model does; a second time changes nothing."""
@@ -258,19 +256,16 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
         ValueError: if the data is unknown, or must not be read.
     """
     settings = _data_settings(model, where)
-    own = split if settings.named[split] else "train"
+    own = split if settings.source_names[split] else "train"
     texts = Texts()
     for source in settings.open_sources()[own]:
         for block in source.blocks():
-            cleaned, _ = clean(block, settings.cleaning)
-            hashes = hash_texts(cleaned.texts)
-            sides = split_by_hash(cleaned.texts, hashes, own, settings.split_rule)
-            if split in sides:
-                texts.add(cleaned, sides[split].tolist())
+            texts.add(clean_and_split(block, own, settings).select(split))
     if not texts.inputs:
+        names = ", ".join(settings.source_names["train"])
         raise ValueError(
-            f"`split` must have sentences, but no {split} was held out of "
-            f"{', '.join(settings.train)}. Name a file: `seqae evaluate MODEL FILE`."
+            f"`split` must have sentences, but no {split} was held out of {names}. Name a file: "
+            f"`seqae evaluate MODEL FILE`."
         )
     return texts
 
@@ -292,12 +287,14 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
             "`file` and `train_file` must be given, because the bundle does not say what data it "
             "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
         )
-    settings = DataConfig.from_config(data)
-    named = {name for names in settings.named.values() for name in names}
+    options = {name: value for name, value in data.items() if name != "tokenizer"}
+    settings: DataConfig = from_plain(options, DataConfig, "data")
+    settings.check()
+    named = {name for names in settings.source_names.values() for name in names}
     if "-" in named or not (is_run or named <= set(builtin_names())):
         raise ValueError(
             f"`file` and `train_file` must be given, because the model was trained on "
-            f"{', '.join(settings.train)}, which cannot be read from here. Write "
+            f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
             f"`seqae evaluate MODEL FILE --train_file TRAIN`."
         )
     return settings
@@ -306,5 +303,5 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
 def _read(source: str, key: str, reading: ReadOptions) -> Texts:
     texts = Texts()
     for block in open_source(source, key, reading, "reading.").blocks():
-        texts.add(block, itertools.repeat(True, len(block.texts)))
+        texts.add(block)
     return texts

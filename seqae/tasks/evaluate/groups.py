@@ -12,8 +12,7 @@ import torch
 from seqae.batch import Batch
 from seqae.bundle.latent_ops import between
 from seqae.bundle.text_autoencoder import TextAutoencoder, evaluating
-from seqae.data.batching import plan_batches
-from seqae.data.corpus import collate
+from seqae.data.batching import collate, like_length_batches
 from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.metrics.embedding import TfidfSvd, linear_probe, majority, neighbour_accuracy, spearman
@@ -197,14 +196,10 @@ def batches_of(
     wanted = rows if references is inputs else model.tokenizer.encode(list(references))
     vocabulary = model.autoencoder.vocabulary
     assert vocabulary is not None
-    lengths = np.asarray([len(row) for row in rows], np.int32)
-    plan = plan_batches(lengths, BATCH_TOKENS, 0, 0, shuffle=False)
-    for index in range(len(plan)):
-        places = plan[index].tolist()
-        batch = collate([rows[i] for i in places], vocabulary)
+    for indices, batch in like_length_batches(rows, vocabulary, BATCH_TOKENS):
         if wanted != rows:
-            batch.targets = collate([wanted[i] for i in places], vocabulary)
-        yield places, batch.to(model.device)
+            batch.targets = collate([wanted[i] for i in indices], vocabulary)
+        yield indices.tolist(), batch.to(model.device)
 
 
 def fits(model: TextAutoencoder, texts: Sequence[str]) -> list[bool]:

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from seqae.batch import Batch, Vocabulary
-from seqae.data.batching import plan_batches
-from seqae.data.corpus import collate
+from seqae.data.batching import collate, like_length_batches, plan_batches
 from seqae.metrics.nll import sentence_nll
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
@@ -84,7 +83,7 @@ class LanguageModel:
     def perplexity(self, rows: Sequence[Sequence[int]]) -> float:
         """Compute the exponential of the nats per token, the ends of sentences included."""
         nll, tokens = 0.0, 0
-        for batch in self._batches(rows, 0, shuffle=False):
+        for _, batch in like_length_batches(rows, self.vocabulary, BATCH_TOKENS):
             nll += float(self._nll(batch))
             tokens += batch.num_targets
         return math.exp(nll / tokens) if tokens else math.nan
@@ -95,11 +94,7 @@ class LanguageModel:
         return sentence_nll(self.model, batch, zero_latent).sum()
 
     def _epochs(self, rows: Sequence[Sequence[int]]) -> Iterator[Batch]:
-        for epoch in itertools.count():
-            yield from self._batches(rows, epoch, shuffle=True)
-
-    def _batches(self, rows: Sequence[Sequence[int]], epoch: int, shuffle: bool) -> Iterator[Batch]:
         lengths = np.asarray([len(row) for row in rows], np.int32)
-        plan = plan_batches(lengths, BATCH_TOKENS, self.seed, epoch, shuffle)
-        for index in range(len(plan)):
-            yield collate([rows[i] for i in plan[index]], self.vocabulary)
+        for epoch in itertools.count():
+            for indices in plan_batches(lengths, BATCH_TOKENS, self.seed, epoch):
+                yield collate([rows[i] for i in indices], self.vocabulary)
