@@ -22,7 +22,7 @@ from driver import Program, Turns, benchmark_parser, format_ratio, ratios, repor
 from text import sentences, write_sentences
 
 from seqae.data.cache import prepare
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordTokenizer
 
 CHUNK = 8192
@@ -92,7 +92,7 @@ def whole(turns: Turns, text: str, path: str, cores: int, folder: str) -> None:
     multiprocessing.set_start_method("fork", force=True)
     tokenizer = Tokenizer.load(path)
     cache = Path(folder) / "cache"
-    settings = DataConfig((text,), max_length=512)
+    settings = CorpusConfig(train=(text,), max_length=512)
     count = len(Path(text).read_bytes().splitlines())
     turns.wait()
     while True:

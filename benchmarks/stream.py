@@ -29,7 +29,7 @@ from driver import benchmark_parser, format_ratio, ratios, report
 from text import write_sentences
 
 from seqae.batch import Batch
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import CorpusWriter, TokenizedCorpus
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
@@ -104,7 +104,7 @@ def write(folder: Path, sentences: int) -> None:
     pipeline = open_pipeline(folder, "one file")
     first, _ = tokenizer.encode_to_arrays(["a"])
     writer = CorpusWriter(folder / "corpus", first.dtype, tokenizer.pad_id)
-    for source in pipeline.settings.open_sources()["train"]:
+    for source in pipeline.config.open_sources()["train"]:
         for block in source.blocks():
             writer.append(pipeline(block, "train").rows["train"])
     writer.finish()
@@ -113,7 +113,7 @@ def write(folder: Path, sentences: int) -> None:
 def open_pipeline(folder: Path, kind: str) -> Pipeline:
     names = dict(zip(KINDS, ("text.txt", "text.txt.gz", "files"), strict=True))
     train = (str(folder / names.get(kind, "text.txt")),)
-    settings = DataConfig(train=train, val_percent=0, test_percent=0, max_length=512)
+    settings = CorpusConfig(train=train, val_percent=0, test_percent=0, max_length=512)
     config = BPETokenizer(vocab_size=8000).config()
     return Pipeline(settings, Tokenizer.load(folder / "tokenizer.json", config))
 
@@ -133,8 +133,10 @@ def batches(folder: Path, kind: str, workers: int) -> Iterator[Batch]:
             yield from loader
             sampler.set_epoch(sampler.epoch + 1)
     pipeline = open_pipeline(folder, kind)
-    sources = pipeline.settings.open_sources()["train"]
-    stream = TokenStream(sources, pipeline, StreamOptions(BATCH_TOKENS))
+    sources = pipeline.config.open_sources()["train"]
+    stream = TokenStream(
+        sources, pipeline, StreamOptions(BATCH_TOKENS, seed=0, shards=16, shuffle_buffer=10_000)
+    )
     for item in stream.loader(num_workers=workers):
         yield stream.consumed(item)
 

@@ -23,7 +23,7 @@ from small import (
     write_text,
 )
 
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import load
 from seqae.training import lightning_cli
 from seqae.training.callbacks import best_bundle as callbacks
 from seqae.training.checkpoints import callback as checkpointing

@@ -128,7 +128,7 @@ def test_a_column_that_is_not_there(kind):
 
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_parts_give_each_record_once_and_go_on_anywhere(kind, monkeypatch):
-    monkeypatch.setattr("seqae.data.sources.reader.SMALLEST_SPAN", 1000)
+    monkeypatch.setattr("seqae.data.sources.reader.MIN_SPAN_BYTES", 1000)
     source = open_one(write_rows(ROWS, kind))
     assert isinstance(source, FileSource)
     source.readers = [replace(reader, block_bytes=10_000) for reader in source.readers]
@@ -525,7 +525,7 @@ def test_parts_of_a_table_are_its_groups(kind):
     assert [part.reader.span for part in parts] == [(0, 2), (2, 5)]
     shown = {"parquet": "row group", "arrow": "record batch"}[kind]
     assert next(parts[1].blocks()).where(0) == f"{name} after {shown} 2:1"
-    assert [part.turns for part in open_one(name).parts(6)] == [6] * 6
+    assert [part.stride for part in open_one(name).parts(6)] == [6] * 6
 
 
 def test_few_rows_at_a_time():

@@ -32,6 +32,7 @@ from seqae.batch import Batch
 from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.training.checkpoints.callback import CheckpointWriter
+from seqae.training.lightning_internals import set_loop_progress
 
 # The command turns off such advice of Lightning's; here its classes are used without the command.
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -370,6 +371,10 @@ class Reader(LightningModule):
         assert self.trainer.estimated_stepping_batches  # asks for the loader before the loops do
         return torch.optim.SGD(self.parameters(), 0.1)
 
+    def on_train_start(self) -> None:
+        if (start := self.trainer.datamodule.begin_training()) is not None:  # as AutoencoderModule
+            set_loop_progress(self.trainer, *start)
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         rows = zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
         sentences = [bytes(token % 256 for token in row[:n]).hex() for row, n in rows]
@@ -412,7 +417,7 @@ def play(
     seen, validated = [], []
     for rank in range(ranks):
         data = TextDataModule(
-            ByteTokenizer(), str(text), batch_tokens=120, val_percent=10, test_percent=0
+            ByteTokenizer(), train=str(text), batch_tokens=120, val_percent=10, test_percent=0
         )
         reader = Reader()
         trainer = Trainer(

@@ -23,6 +23,11 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
 from seqae.training.finite import LossCheck, not_finite
+from seqae.training.lightning_internals import (
+    forget_train_loader,
+    leave_unscaling_to_scaler,
+    set_loop_progress,
+)
 from seqae.training.micro_batches import MicroBatches
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
 
@@ -167,6 +172,7 @@ class AutoencoderModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights of no use, and those of another tokenizer: their ids mean other tokens."""
+        forget_train_loader(self.trainer)
         if (name := not_finite(checkpoint.get("state_dict", {}).items())) is not None:
             raise ValueError(
                 f"`{name}` must be finite to be loaded, but it has NaN or infinity in the "
@@ -179,6 +185,11 @@ class AutoencoderModule(LightningModule):
                 "it back, or train anew."
             )
         self._saved_decay = Decay(**checkpoint["learning_rate_decay"]), checkpoint["global_step"]
+
+    def on_train_start(self) -> None:
+        """Start Lightning's loops where the data continues after a resume."""
+        if (start := self.datamodule.begin_training()) is not None:
+            set_loop_progress(self.trainer, *start)
 
     def configure_optimizers(self) -> Any:
         """AdamW and the schedule, stepped once per optimizer step."""
@@ -197,7 +208,7 @@ class AutoencoderModule(LightningModule):
         )
         # Lightning refuses to clip under mixed precision, since a fused optimizer can take the
         # scale off by itself. This one is not to: the scaler does it before the clipping.
-        optimizer._step_supports_amp_scaling = False
+        leave_unscaling_to_scaler(optimizer)
         self._decay = self._find_decay()
         factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -215,7 +226,7 @@ class AutoencoderModule(LightningModule):
                 f"`model.schedule` must be constant when training has no last step, but it is "
                 f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
             )
-        whole_epoch, left_of_epoch, epoch = self.datamodule.place
+        whole_epoch, left_of_epoch, epoch = self.datamodule.epoch_progress
         max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
         epoch_steps = math.ceil(whole_epoch / window)
         now = Decay(end, self.warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)

@@ -14,8 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.io import add_density, write_bundle
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import add_density, load, write_bundle
 from seqae.component import check_choice
 from seqae.data.datamodule import TextDataModule
 from seqae.files import reporting, restore_folder
@@ -154,7 +153,7 @@ class BundleWriter(Callback):
             "processes": trainer.world_size,
             "device": pl_module.device.type,
             "threads": torch.get_num_threads(),
-            "data": ", ".join(map(without_path, pl_module.datamodule.train_sources)),
+            "data": ", ".join(map(without_path, pl_module.datamodule.source_names["train"])),
             "config": shareable(self.config or {}),
         }
         selftest = [
@@ -170,7 +169,7 @@ class BundleWriter(Callback):
                 metrics,
                 training,
                 selftest,
-                pl_module.datamodule.settings.cleaning.normalization,
+                pl_module.datamodule.cleaning.normalization,
             )
 
 

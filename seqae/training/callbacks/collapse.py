@@ -89,7 +89,7 @@ class CollapseMonitor(Callback):
         count = min(self.sentences, len(corpus))
         if trainer.sanity_checking or count < 2 or not isinstance(model.latent, StochasticLatent):
             return
-        chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
+        chosen = corpus.spread(count)
         batches = [
             corpus.__getitems__(rows.tolist()).to(pl_module.device)
             for rows in _by_length(chosen, corpus.lengths[chosen])

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.latent_ops import Neighbour
-from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_autoencoder import Neighbour, TextAutoencoder
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.training.loggers import table_loggers
@@ -86,7 +84,5 @@ def latent_space_tables(
 def spread(datamodule: TextDataModule, split: Literal["train", "val"], count: int) -> Sequence[str]:
     """Decode sentences spread evenly over a split; none if it is empty, as training on a stream."""
     corpus = datamodule.corpora[split]
-    if not len(corpus):
-        return []
-    chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
+    chosen = corpus.spread(count)
     return datamodule.tokenizer.decode([corpus[int(index)].tolist() for index in chosen])

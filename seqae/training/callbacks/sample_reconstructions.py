@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
@@ -62,7 +61,7 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
     assert isinstance(pl_module, AutoencoderModule)
     datamodule = pl_module.datamodule
     corpus = datamodule.corpora["val" if len(datamodule.corpora["val"]) else "train"]
-    chosen = np.unique(np.linspace(0, len(corpus) - 1, count, dtype=np.int64))
+    chosen = corpus.spread(count)
     sides = [
         datamodule.tokenizer.decode([side[int(index)].tolist() for index in chosen])
         for side in (corpus, corpus.target or corpus)

@@ -24,6 +24,7 @@ from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.checkpoints.sharded import remove_checkpoint
 from seqae.training.finite import check_finite
+from seqae.training.lightning_internals import rewind_stepped_batches
 from seqae.training.loggers import MetricsFile
 
 LAST = "last.ckpt"
@@ -153,7 +154,7 @@ def rewind_batch_progress(fit_loop: dict[str, Any]) -> None:
         count["ready"] = count["processed"]
         count["completed"] = count["processed"] - is_within_epoch
     progress["is_last_batch"] = False
-    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= is_within_epoch
+    rewind_stepped_batches(fit_loop, int(is_within_epoch))
 
 
 def checkpoints(folder: Path) -> list[Path]:

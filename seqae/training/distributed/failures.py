@@ -12,10 +12,10 @@ from traceback import walk_tb
 
 import torch.distributed
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.distributed.launchers import end_children
+from seqae.training.lightning_internals import child_processes
 
 # torch's errors contain this path when a peer has left a gloo exchange; NCCL has its own class.
 GLOO_PATH = "/gloo/"
@@ -59,8 +59,7 @@ def _cause_of_death(error: Exception, trainer: Trainer) -> str | None:
         )
     if not isinstance(error, torch.distributed.DistError) and GLOO_PATH not in str(error):
         return None
-    launcher = trainer.strategy.launcher
-    children = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
+    children = child_processes(trainer)
     # Another launcher has the children: it names the dead one and ends the rest while this waits.
     deadline = time.monotonic() + PEER_EXIT_SECONDS
     while time.monotonic() < deadline and not any(child.poll() for child in children):

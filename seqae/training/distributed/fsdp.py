@@ -42,6 +42,7 @@ from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import damaged_checkpoint, is_intact
 from seqae.training.checkpoints.sharded import read_shards, read_trainer_state, write_shards
+from seqae.training.lightning_internals import share_one_model
 
 
 @final
@@ -177,8 +178,7 @@ class ShardedStrategy(ModelParallelStrategy):
     @override
     def setup_environment(self) -> None:
         """Shard over all processes, whatever their number."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
-        self._tensor_parallel_size = 1
+        share_one_model(self)
         super().setup_environment()
 
     @override
