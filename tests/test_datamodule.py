@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 from small import numbered, write_text
 
 from seqae.batch import Batch
+from seqae.component import from_plain
+from seqae.data.cleaning import CleanOptions
+from seqae.data.config import CorpusConfig, DataConfig
 from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer, WordTokenizer
 
@@ -163,9 +167,38 @@ def test_warns_of_unknown_words(tmp_path: Path, caplog: pytest.LogCaptureFixture
         ("val_percent", 100),
         ("test_percent", 95),
         ("num_workers", -1),
+        ("prepare_workers", 0),
+        ("stream_shards", 0),
+        ("shuffle_buffer", 0),
+        ("tokenizer_sentences", 0),
         ("too_long", "cut"),
     ],
 )
 def test_refuses(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^`data.{key}` must be "):
         TextDataModule(ByteTokenizer(), **{key: value})
+
+
+def test_a_misspelt_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="batch_token"):
+        TextDataModule(ByteTokenizer(), batch_token=100)
+
+
+def test_other_processes_get_the_options_alone(text: Path) -> None:
+    data = prepared(text, cleaning=CleanOptions(lowercase=True), max_length=60)
+    config = pickle.loads(pickle.dumps(data.corpus_config))
+    assert type(config) is CorpusConfig
+    assert config.to_dict() == data.to_dict()
+    assert data.to_dict()["train"] == [str(text)]
+    assert "batch_tokens" not in data.to_dict()
+
+
+def test_a_saved_section_is_read_back() -> None:
+    section = {"train": "hsk", "val": None, "reading": {"column": "body"}, "num_workers": 2}
+    config: DataConfig = from_plain(section, DataConfig, "data")
+    config.check()
+    assert config.source_names == {"train": ("hsk",), "val": (), "test": ()}
+    assert (config.reading.column, config.num_workers, config.max_length) == ("body", 2, 128)
+    for wrong in ({"reading": {"colum": "a"}}, {"batch_token": 1}, {"max_length": "long"}):
+        with pytest.raises(ValueError, match="`data"):
+            from_plain(wrong, DataConfig, "data")

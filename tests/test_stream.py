@@ -230,7 +230,7 @@ def test_fewer_sentences_than_lanes(tmp_path: Path, name: str) -> None:
 def test_the_parts_of_a_source_that_can_be_cut_are_more_than_the_lanes(
     texts: tuple[str, ...],
 ) -> None:
-    assert len(make(texts[0]).parts) == 8 * stream_module.FINER
+    assert len(make(texts[0]).parts) == 8 * stream_module.PARTS_PER_SHARD
     packed = make(texts[2]).parts  # each of these reads all of the file
     assert [part.stride for part in packed] == [8] * 8
 

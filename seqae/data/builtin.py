@@ -1,8 +1,7 @@
-"""The corpora that ship inside the package.
+"""The corpora that ship inside the package, to train and test without a download.
 
-They let everybody train and test without a download. The text is stored compressed, one sentence a
-line, in `seqae/data/corpora/`; the NOTICE there gives origin and licence, and
-`scripts/data/build_corpora.py` remakes the files from their packages.
+`seqae/data/corpora/` has the text, compressed and one sentence a line; the NOTICE there gives
+origin and licence, and `scripts/data/build_corpora.py` rebuilds the files from their packages.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from seqae.data.split import SPLITS, Split, split_of
 
 @dataclass(frozen=True)
 class BuiltinCorpus:
-    """What is known of a built-in corpus without reading it.
+    """Describes a built-in corpus.
 
     Attributes:
-        name: what a configuration calls it.
+        name: in a configuration.
         description: one line for people.
         sentences: how many it has; all are different.
         language: its ISO 639-1 code.
-        licence: its SPDX identifier; the terms are in `corpora/NOTICE`.
-        sha256: of its UTF-8 text before compression; a cache is keyed by it.
+        licence: its SPDX identifier; `corpora/NOTICE` has the terms.
+        sha256: of its UTF-8 text before compression; part of the cache's key.
     """
 
     name: str
@@ -79,7 +78,7 @@ def builtin_names() -> tuple[str, ...]:
 
 
 def open_builtin(name: str) -> IO[bytes]:
-    """Open the text of a built-in corpus: UTF-8, one sentence a line, unpacked as it is read.
+    """Open the text of a built-in corpus: UTF-8, one sentence a line, decompressed while read.
 
     Args:
         name: one of `builtin_names()`.
@@ -88,9 +87,9 @@ def open_builtin(name: str) -> IO[bytes]:
         ValueError: if there is no such corpus.
     """
     check_choice("name", name, builtin_names())
-    # Through importlib.resources, because the package may lie in a zip archive. It is at most 1 MB.
-    packed = (files("seqae") / "data" / "corpora" / f"{name}.txt.xz").read_bytes()
-    return lzma.open(io.BytesIO(packed))
+    # With importlib.resources, as the package may be in a zip archive. The file has at most 1 MB.
+    compressed = (files("seqae") / "data" / "corpora" / f"{name}.txt.xz").read_bytes()
+    return lzma.open(io.BytesIO(compressed))
 
 
 def load_builtin(name: str, split: Split | None = None) -> list[str]:
@@ -98,7 +97,7 @@ def load_builtin(name: str, split: Split | None = None) -> list[str]:
 
     Args:
         name: one of `builtin_names()`.
-        split: `train` (90 %), `val` (5 %) or `test` (5 %) of it; all of it where None.
+        split: `train` (90 %), `val` (5 %) or `test` (5 %); None reads all.
 
     Raises:
         ValueError: if there is no such corpus or split.

@@ -1,10 +1,10 @@
-"""Cleaning: what happens to the text of a record before it is tokenised, and what is left out.
+"""Cleaning: change the text of a record before it is tokenised, or drop it.
 
     record ─► split into sentences ─► Unicode form ─► lower case ─► white space ─► range of lengths
 
-Splitting comes first, because it looks at capitals and blank lines. What changes the letters of a
-sentence is a Normalization, which goes with the model: what is read at inference is written as the
-training text was.
+Splitting comes first, because it looks at capitals and blank lines. What changes the characters of
+a sentence is a Normalization. It goes into the bundle with the model, which so reads text at
+inference in the form that it had in training.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-from seqae.component import check_choice, check_range
+from seqae.component import check_literal, check_range
 from seqae.data.sources.records import Block, Counts
 
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
 TOO_SHORT = "too short"
 TOO_MANY_CHARACTERS = "too long in characters"
-MOST_CHARACTERS = 1 << 30
+MAX_CHARACTERS = 1 << 30
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """How text is written, in training and wherever the model reads a text later.
+    """Options that say how to write text, in training and whenever the model reads a text later.
 
     Args:
-        unicode_form: of Unicode's four, the one that all text is put into. `NFC` writes é in one
-            way only; `NFKC` also makes ﬁ fi, ２ 2 and no-break spaces blanks.
+        unicode_form: convert all text to one of Unicode's four forms. `NFC` writes é in one way
+            only; `NFKC` also makes ﬁ fi, ２ 2 and no-break spaces blanks.
         lowercase: write everything in lower case.
-        collapse_whitespace: make one blank of any run of white space, line ends too.
+        collapse_whitespace: make one blank of any run of white space, line ends included.
     """
 
     unicode_form: UnicodeForm | None = None
@@ -40,9 +40,9 @@ class Normalization:
     collapse_whitespace: bool = False
 
     def __call__(self, text: str) -> str:
-        """Write a text so; done twice it changes nothing more."""
+        """Normalise a text; a second time changes nothing."""
         if self.unicode_form is not None:
-            # Signs such as U+00A8 become a blank and an accent in the K forms.
+            # In the K forms, characters such as U+00A8 become a blank and an accent.
             text = unicodedata.normalize(self.unicode_form, text).strip()
         if self.lowercase:
             text = text.lower()
@@ -52,21 +52,21 @@ class Normalization:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether every text stays as it is."""
+        """Whether it leaves every text as it is."""
         return self == Normalization()
 
 
 @dataclass(frozen=True)
 class CleanOptions(Normalization):
-    """What happens to text before it is tokenised.
+    """Options that say how to clean text before it is tokenised.
 
     Args:
-        split_sentences: the language (en, de, zh ...) of documents, each of which is to be split
-            into its sentences; by default every line or record is one.
-        min_characters: shorter sentences are dropped.
-        max_characters: longer sentences are dropped.
-        deduplicate: keep only the first of equal sentences, and of those that stand in several
-            splits the one in test, or else in val.
+        split_sentences: the language (en, de, zh ...) of documents to split into their sentences;
+            by default every line or record is one sentence.
+        min_characters: drop shorter sentences.
+        max_characters: drop longer sentences.
+        deduplicate: keep only the first of equal sentences; if they are in several splits, keep the
+            one in test, or else in val.
     """
 
     split_sentences: str | None = None
@@ -78,42 +78,41 @@ class CleanOptions(Normalization):
         """Check the values.
 
         Args:
-            section: the configuration key that these options stand under, with a dot, or nothing.
+            section: the prefix of the options' keys in the configuration, with a dot, or nothing.
 
         Raises:
-            ValueError: in the house grammar.
+            ValueError: if one is out of range or not one of the choices.
         """
         if self.unicode_form is not None:
-            forms = ("NFC", "NFD", "NFKC", "NFKD")
-            check_choice(f"{section}unicode_form", self.unicode_form, forms)
+            check_literal(f"{section}unicode_form", self.unicode_form, UnicodeForm)
         if self.split_sentences is not None:
             check_language(f"{section}split_sentences", self.split_sentences)
-        check_range(f"{section}min_characters", self.min_characters, 1, MOST_CHARACTERS)
+        check_range(f"{section}min_characters", self.min_characters, 1, MAX_CHARACTERS)
         if self.max_characters is not None:
             low = self.min_characters
-            check_range(f"{section}max_characters", self.max_characters, low, MOST_CHARACTERS)
+            check_range(f"{section}max_characters", self.max_characters, low, MAX_CHARACTERS)
 
     @property
     def normalization(self) -> Normalization:
-        """The part of it that a model takes along."""
+        """The options that go into the bundle with a model."""
         mine = {field.name: getattr(self, field.name) for field in fields(Normalization)}
         return Normalization(**mine)
 
 
 def clean(block: Block, options: CleanOptions) -> tuple[Block, Counts]:
-    """Clean the texts of a block; the sides of a pair stay together.
+    """Clean the texts of a block; keep the sides of a pair together.
 
     Args:
         block: of stripped texts, as readers give them.
-        options: what to do.
+        options: say how.
 
     Returns:
-        A block of what is left, in which the number of a record repeats for each of its sentences;
-        and what became of the sentences that the records held.
+        A block of the remaining sentences, in which each has the number of its record; and what
+        became of all sentences that the records held.
     """
     texts, numbers, targets = block.texts, block.numbers, block.targets
     if options.split_sentences is not None:
-        assert targets is None, "DataConfig.check refuses to split one side of a pair"
+        assert targets is None, "CorpusConfig.check refuses to split one side of a pair"
         texts, numbers = _split(texts, numbers, options.split_sentences)
     counts = Counts(read=len(texts))
     normalize = options.normalization
@@ -134,18 +133,18 @@ def _split(
     sentences: list[str] = []
     owners: list[int] = []
     for document, number in zip(documents, numbers, strict=True):
-        found = split(document)
-        sentences += found
-        owners += [number] * len(found)
+        pieces = split(document)
+        sentences += pieces
+        owners += [number] * len(pieces)
     return sentences, owners
 
 
 def _in_range(
     texts: list[str], targets: list[str] | None, options: CleanOptions, counts: Counts
 ) -> list[int]:
-    """The indices of what is neither too short nor too long, on either side; count the others."""
+    """Return the indices of texts whose sides are neither too short nor too long; count others."""
     low = options.min_characters
-    high = MOST_CHARACTERS if options.max_characters is None else options.max_characters
+    high = MAX_CHARACTERS if options.max_characters is None else options.max_characters
     keep: list[int] = []
     for index, text in enumerate(texts):
         sizes = (len(text),) if targets is None else (len(text), len(targets[index]))
@@ -158,15 +157,16 @@ def _in_range(
     return keep
 
 
-# With rules, or upstream tests, of their own (sentencex 1.0.32). `zh` has no abbreviations.
+# Languages with rules, or upstream tests, of their own (sentencex 1.0.32). `zh` has no
+# abbreviations.
 NAMED = (
     "am, ar, bg, bn, ca, da, de, el, en, es, fi, fr, gu, he, hi, hy, it, ja, kk, kn, ml, mr, my, "
     "nl, pa, pl, pt, ru, sk, ta, te, uk, ur, zh"
 )
 LANGUAGES = frozenset(NAMED.split(", "))
 
-# White space of more than one byte. The library counts one byte for it in places: `I` and a
-# no-break space before a full stop make it panic (sentencex 1.0.32, is_name_initial_for).
+# White space of more than one byte. In places the library takes it for one byte: `I` and a no-break
+# space before a full stop make it panic (sentencex 1.0.32, is_name_initial_for).
 WIDE_BLANKS = dict.fromkeys(
     [0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000], " "
 )
@@ -180,35 +180,35 @@ def check_language(key: str, language: str) -> None:
         language: its ISO 639-1 code; a region or a script may follow (`de-AT`, `zh_Hans`).
 
     Raises:
-        ValueError: in the house grammar.
+        ValueError: if there are none.
     """
     if _base(language) not in LANGUAGES:
         raise ValueError(
             f"`{key}` must be one of {NAMED}, but it is {language[:40]!r} instead. "
-            f"Choose the most similar: en cuts behind . ! ? and what stands for them elsewhere."
+            f"Choose the most similar: en cuts after . ! ? and the like of other scripts."
         )
 
 
 def sentence_splitter(language: str) -> Callable[[str], list[str]]:
-    """Give a function that cuts a document into its sentences.
+    """Return a function that cuts a document into its sentences.
 
-    What it gives is stripped of white space and never blank. A line end within a sentence stays; a
+    The sentences are stripped of white space and never blank. A line end within a sentence stays; a
     blank line ends the sentence.
 
     Args:
-        language: as `check_language` takes it.
+        language: one that `check_language` accepts.
     """
-    from sentencex import segment  # only those who split documents load it
+    from sentencex import segment  # imported only to split documents
 
     code = _base(language)
 
     def split(document: str) -> list[str]:
         try:
             pieces = segment(code, document.translate(WIDE_BLANKS))
-        except UnicodeEncodeError:  # a lone surrogate: the tokenizer refuses it, and says where
+        except UnicodeEncodeError:  # a lone surrogate, which the tokenizer refuses by its position
             return [document]
         except BaseException as error:
-            # A Rust panic is no Exception. One odd document is no reason to lose the others.
+            # A Rust panic is no Exception, and one odd document is no reason to lose the others.
             if type(error).__name__ != "PanicException":
                 raise
             return [document]
@@ -218,7 +218,7 @@ def sentence_splitter(language: str) -> Callable[[str], list[str]]:
 
 
 def _cut(document: str, pieces: list[str]) -> Iterator[str]:
-    """Cut where `pieces` end, which are as long as the document together."""
+    """Cut a document where the pieces end, whose total length is that of the document."""
     start = 0
     for piece in pieces:
         yield document[start : start + len(piece)]

@@ -1,7 +1,7 @@
-"""Repetitions: equal sentences, found by their hashes alone, in memory that does not grow.
+"""Find equal sentences by their hashes alone, in memory that does not grow.
 
-The hashes are spread evenly over 64 bits. So their leading bits cut them into parts of like size,
-which are sorted one at a time: 100 million take half a minute on one core, and 400 MB.
+The hashes are spread evenly over 64 bits, so their leading bits divide them into parts of similar
+size, which are sorted one at a time: 100 million take half a minute on one core, and 400 MB.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 BLOCK = 1 << 20  # hashes read at a time
 PART = 1 << 22  # hashes sorted at a time, 100 bytes each
-MIXER = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, so that equal sides do not cancel out
+MIXER = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, so that equal sides do not cancel each other
 
 
 class Hashes(Protocol):
-    """An array of uint64 that is read in slices."""
+    """An array of uint64 that can be read in slices."""
 
     def __len__(self) -> int: ...
 
@@ -26,12 +26,12 @@ class Hashes(Protocol):
 
 
 class Distinct(NamedTuple):
-    """The distinct ones among some hashes, in rising order.
+    """The distinct values among some hashes, ascending.
 
     Attributes:
         hashes: (n,) uint64.
         counts: (n,) int64, how often each occurs.
-        first: (n,) int64, where each occurs first.
+        first: (n,) int64, the index where each occurs first.
     """
 
     hashes: NDArray[np.uint64]
@@ -40,11 +40,11 @@ class Distinct(NamedTuple):
 
 
 class PairHashes:
-    """Hashes of pairs, of both sides in one, as an array that is computed where it is read.
+    """Array of one hash per pair, computed when it is read.
 
     Args:
-        texts: (N,) uint64.
-        targets: (N,) uint64.
+        texts: (N,) uint64, hashes of one side.
+        targets: (N,) uint64, hashes of the other.
     """
 
     def __init__(self, texts: Hashes, targets: Hashes) -> None:
@@ -59,7 +59,7 @@ class PairHashes:
 
 
 def first_occurrences(hashes: Hashes) -> NDArray[np.bool_]:
-    """(N,) bool: for each hash whether none before it is equal."""
+    """Tell for each hash whether no earlier one is equal: (N,) bool."""
     is_first = np.zeros(len(hashes), dtype=bool)
     for (distinct,) in distinct_parts([hashes]):
         is_first[distinct.first] = True
@@ -67,11 +67,11 @@ def first_occurrences(hashes: Hashes) -> NDArray[np.bool_]:
 
 
 def distinct_parts(arrays: Sequence[Hashes]) -> Iterator[list[Distinct]]:
-    """Find the distinct ones in each of some arrays of hashes, part by part.
+    """Find the distinct hashes in each of some arrays, part by part.
 
     Yields:
-        For each part of the range of hashes, what each array has in it. Equal hashes of different
-        arrays come in the same part.
+        For each part of the range of hashes, the distinct ones of each array. Equal hashes of
+        different arrays are in the same part.
     """
     longest = max(map(len, arrays), default=0)
     bits = max(0, (longest - 1) // PART).bit_length()
@@ -80,8 +80,8 @@ def distinct_parts(arrays: Sequence[Hashes]) -> Iterator[list[Distinct]]:
 
 
 def _distinct(hashes: Hashes, part: int, bits: int) -> Distinct:
-    """The distinct ones among those hashes whose leading `bits` are `part`."""
-    found = [Distinct(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
+    """Find the distinct hashes among those whose leading `bits` are `part`."""
+    parts = [Distinct(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.int64))]
     for start in range(0, len(hashes), BLOCK):
         block = hashes[start : start + BLOCK]
         rows = np.arange(start, start + len(block))
@@ -89,9 +89,9 @@ def _distinct(hashes: Hashes, part: int, bits: int) -> Distinct:
             rows = start + np.flatnonzero(block >> np.uint64(64 - bits) == part)
             block = block[rows - start]
         values, first, counts = np.unique(block, return_index=True, return_counts=True)
-        found.append(Distinct(values, counts, rows[first]))
-    values, counts, first = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    order = np.argsort(values, kind="stable")  # so that of equal ones the first block's comes first
+        parts.append(Distinct(values, counts, rows[first]))
+    values, counts, first = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(values, kind="stable")  # equal hashes stay in the order of their blocks
     values, counts, first = values[order], counts[order], first[order]
     is_new = np.ones(len(values), dtype=bool)
     is_new[1:] = values[1:] != values[:-1]

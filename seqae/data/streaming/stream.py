@@ -1,12 +1,12 @@
-"""TokenStream: training batches without an end, from text that is tokenised while training.
+"""TokenStream: endless training batches, from text that is tokenised during training.
 
-For text that does not fit a disk or has no end. A stream has S shards (shard.py); batch g of
+It serves text that does not fit a disk or has no end. A stream has S shards (shard.py); batch g of
 the stream is the next batch of shard g mod S. Ranks, and the loader workers of each, divide the
-shards, so that the order of batches is the same on any number of ranks and workers that divides S,
-and every rank has a batch at every step without asking the others.
+shards, so the order of batches is the same on any number of ranks and workers that divides S, and
+every rank has a batch at every step without asking the others.
 
-Loader workers, and Lightning itself, fetch ahead. So each batch brings the state of its shard after
-it, and only what `consumed` was told of stands in the state that is saved.
+Loader workers, and Lightning itself, fetch ahead. So each batch carries its shard's state after it,
+and only batches passed to `consumed` enter the saved state.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from seqae.batch import Batch
-from seqae.component import check_range
 from seqae.data.config import StreamOptions
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
@@ -36,19 +35,19 @@ from seqae.data.split import SPLITS
 from seqae.data.streaming.shard import ShardState, StreamCounts, StreamShard
 from seqae.processes import ignore_group_signals
 
-FINER = 4  # parts for each shard, where a file can be cut: their texts stand in one window
+PARTS_PER_SHARD = 4  # of a file that can be cut; a window then mixes text from all of them
 BLOCK_BYTES = 1 << 15  # small, so that a short file has blocks for all shards; no slower
-FETCHED_AHEAD = 8  # batches of each worker; bridges the reading of a window
+PREFETCHED_BATCHES = 8  # of each worker; they bridge the time that reading a window takes
 
 
 @dataclass
 class StreamBatch:
-    """A batch, and what is to be remembered when it has been trained.
+    """A batch, and what to record when it is trained.
 
     Attributes:
         batch: the batch.
-        shard: the shard that it is from.
-        state: that shard's, after it.
+        shard: number of the shard that gave it.
+        state: of that shard, after this batch.
     """
 
     batch: Batch
@@ -62,39 +61,36 @@ class StreamBatch:
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong with the text in a worker: raised there, it would come as a traceback."""
+    """Carries an error about the text out of a worker; raised there, it would be a traceback."""
 
     error: ValueError | OSError
 
 
 class TokenStream:
-    """Batches of training sentences, without an end.
+    """Gives batches of training sentences without end.
 
     Args:
         sources: of training text.
-        pipeline: what makes rows of their records.
-        options: what decides the order.
+        pipeline: turns their blocks into rows.
+        options: decide the order.
 
     Raises:
-        ValueError: if an option is out of range, or a source can be read only once.
+        ValueError: if a source can be read only once.
     """
 
     def __init__(
         self, sources: Sequence[Source], pipeline: Pipeline, options: StreamOptions
     ) -> None:
-        check_range("data.batch_tokens", options.batch_tokens, 1, 2**31)
-        check_range("data.stream_shards", options.shards, 1, 2**16)
-        check_range("data.shuffle_buffer", options.shuffle_buffer, 1, 2**31)
         self.parts = [part for source in sources for part in _cut(source, options.shards)]
         self.options, self._text = options, _digest(sources)
-        told = pipeline.config.to_dict() | {"tokenizer": pipeline.tokenizer.fingerprint}
-        told = {name: value for name, value in told.items() if name not in SPLITS}
-        self._settings = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+        config = pipeline.config.to_dict() | {"tokenizer": pipeline.tokenizer.fingerprint}
+        config = {name: value for name, value in config.items() if name not in SPLITS}
+        self._config = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
         self.shards = [StreamShard(n, self.parts, pipeline, options) for n in range(options.shards)]
         self.states = {number: ShardState() for number in range(options.shards)}
         self._before = 0  # batches of all ranks when this process began
         self._taken = 0  # batches that this rank has consumed since
-        self._last: tuple[int, ShardState] | None = None  # a shard, and its state a batch ago
+        self._last: tuple[int, ShardState] | None = None  # the last shard, and its state before
 
     def loader(
         self,
@@ -103,16 +99,16 @@ class TokenStream:
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> StreamLoader:
-        """Batches of one rank; each iteration begins behind the last batch that was consumed.
+        """Load the batches of one rank; each iteration begins after the last consumed batch.
 
         Args:
-            rank: this process's number.
-            world_size: how many there are; it divides the number of shards.
-            num_workers: loader workers of each; divides a rank's shards, or is 0.
-            pin_memory: as of DataLoader.
+            rank: number of this process.
+            world_size: how many processes there are; divides the number of shards.
+            num_workers: loader workers of each process; divides the shards of a rank, or is 0.
+            pin_memory: whether to move batches to page-locked memory.
 
         Raises:
-            ValueError: if the shards cannot be divided so.
+            ValueError: if the shards cannot be divided like this.
         """
         check_division(self.options.shards, world_size, num_workers)
         return StreamLoader(
@@ -121,28 +117,28 @@ class TokenStream:
             num_workers=num_workers,
             worker_init_fn=ignore_group_signals,
             pin_memory=pin_memory,
-            prefetch_factor=FETCHED_AHEAD if num_workers else None,
+            prefetch_factor=PREFETCHED_BATCHES if num_workers else None,
             # Its own, so that starting draws nothing from the generator of dropout.
             generator=torch.Generator(),
         )
 
     def consumed(self, item: StreamBatch) -> Batch:
-        """Remember that a batch is being trained, the next in order; give the batch."""
+        """Record that the next batch in order is being trained, and return the batch itself."""
         self._last = (item.shard, self.states[item.shard])
         self.states[item.shard] = item.state
         self._taken += 1
         return item.batch
 
-    def turns(self, rank: int, world_size: int) -> list[int]:
-        """A rank's shards, in the order in which it takes their next batches, again and again."""
+    def round_robin(self, rank: int, world_size: int) -> list[int]:
+        """Return a rank's shards in the order in which it takes their batches, over and over."""
         first, shards = self._before + self._taken * world_size + rank, self.options.shards
         return [(first + step) % shards for step in range(0, shards, world_size)]
 
     def rank_state(self, without_last: bool = False) -> dict[str, Any]:
-        """What this rank has consumed, as plain data for `merge_states`.
+        """Return what this rank has consumed, as plain data for `merge_states`.
 
         Args:
-            without_last: whether to leave out the last batch, whose training is not complete.
+            without_last: whether to leave out the last batch, because its training is incomplete.
         """
         states, taken = dict(self.states), self._taken
         if without_last and self._last is not None:
@@ -156,10 +152,10 @@ class TokenStream:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `merge_states` gave, on any number of ranks and workers.
+        """Continue from a state of `merge_states`, on any number of ranks and workers.
 
         Raises:
-            ValueError: if the order would be another one: a setting or the text has changed.
+            ValueError: if the order would differ, because an option or the text has changed.
         """
         for key, now in self._order().items():
             if (before := state["order"].get(key)) != now:
@@ -168,12 +164,12 @@ class TokenStream:
                     f"{now} instead. Put it back, or train anew."
                 )
         self.states = {
-            int(number): ShardState.from_dict(told) for number, told in state["shards"].items()
+            int(number): ShardState.from_dict(fields) for number, fields in state["shards"].items()
         }
         self._before, self._taken, self._last = state["batches"], 0, None
 
     def _order(self) -> dict[str, Any]:
-        """What decides the order, by configuration key."""
+        """Return what decides the order, by configuration key."""
         options = self.options
         return {
             "data.batch_tokens": options.batch_tokens,
@@ -182,7 +178,7 @@ class TokenStream:
             "data.shuffle_buffer": options.shuffle_buffer,
             "data.round_length": options.rounding.length,
             "data.round_rows": options.rounding.rows,
-            "data": f"settings of reading, cleaning, split and length with key {self._settings}",
+            "data": f"settings of reading, cleaning, split and length with key {self._config}",
             "data.train": f"the text of {len(self.parts)} parts with key {self._text}",
         }
 
@@ -191,7 +187,7 @@ def check_division(shards: int, world_size: int, num_workers: int) -> None:
     """Refuse shards that cannot be divided over processes and loader workers.
 
     Raises:
-        ValueError: with what fits.
+        ValueError: if they cannot; it names numbers that fit.
     """
     if shards % world_size:
         raise ValueError(
@@ -213,7 +209,7 @@ def check_streamable(source: Source) -> None:
     """Refuse a source that can be read only once.
 
     Raises:
-        ValueError: in one line.
+        ValueError: if it can be read only once.
     """
     if not source.can_reread:
         raise ValueError(
@@ -224,13 +220,13 @@ def check_streamable(source: Source) -> None:
 
 
 def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make one state of all ranks' `rank_state`, for `load_state_dict`; the order is no matter."""
+    """Merge the `rank_state` of all ranks, in any order, for `load_state_dict`."""
     shards: dict[int, ShardState] = {}
     for state in states:
-        for number, told in state["shards"].items():
-            found = ShardState.from_dict(told)
-            if number not in shards or found.progress > shards[number].progress:
-                shards[number] = found  # only the rank that has the shard gets on with it
+        for number, fields in state["shards"].items():
+            shard = ShardState.from_dict(fields)
+            if number not in shards or shard.progress > shards[number].progress:
+                shards[number] = shard  # only the rank that owns a shard advances it
     return {
         "order": states[0]["order"],
         "batches": states[0]["before"] + sum(state["taken"] for state in states),
@@ -248,19 +244,18 @@ def gather_states(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summarize(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Say what was read, from what `merge_states` gave.
+    """Count what was read up to a state of `merge_states`.
 
     Returns:
-        The StreamCounts of all shards as plain data, and `passes`: how many were begun, at least
-        in part.
+        The StreamCounts of all shards as plain data, and `passes`, how many passes have begun.
     """
-    shards = [ShardState.from_dict(told) for told in state["shards"].values()]
+    shards = [ShardState.from_dict(fields) for fields in state["shards"].values()]
     total = reduce(add, (shard.counts for shard in shards), StreamCounts())
     return total.to_dict() | {"passes": 1 + max(shard.passes for shard in shards)}
 
 
 class _RankBatches(IterableDataset[StreamBatch | Failure]):
-    """One rank's batches, or a loader worker's share of them."""
+    """Yields one rank's batches, or a loader worker's share of them."""
 
     def __init__(self, stream: TokenStream, rank: int, world_size: int) -> None:
         self.stream, self.rank, self.world_size = stream, rank, world_size
@@ -268,8 +263,8 @@ class _RankBatches(IterableDataset[StreamBatch | Failure]):
     def __iter__(self) -> Iterator[StreamBatch | Failure]:
         worker = get_worker_info()
         share = slice(worker.id, None, worker.num_workers) if worker else slice(None)
-        # A DataLoader takes from its workers in turn, so these turns are the rank's again.
-        mine = self.stream.turns(self.rank, self.world_size)[share]
+        # A DataLoader takes from its workers round robin, which restores the order of the rank.
+        mine = self.stream.round_robin(self.rank, self.world_size)[share]
         states = self.stream.states
         batches = {number: self.stream.shards[number].batches(states[number]) for number in mine}
         try:
@@ -281,7 +276,7 @@ class _RankBatches(IterableDataset[StreamBatch | Failure]):
 
 
 class StreamLoader(DataLoader[StreamBatch | Failure]):
-    """A DataLoader that raises what went wrong with the text as what it is, also from a worker."""
+    """Raises an error about the text unchanged, also if it happened in a worker."""
 
     def __iter__(self) -> Iterator[StreamBatch]:  # type: ignore[override]
         items = super().__iter__()
@@ -289,7 +284,7 @@ class StreamLoader(DataLoader[StreamBatch | Failure]):
             try:
                 item = next(items)
             except (ConnectionError, EOFError) as error:
-                # Of a batch that was being fetched; else torch's RuntimeError says about the same.
+                # While a batch was fetched; at other times torch's RuntimeError says the same.
                 raise RuntimeError(
                     "a DataLoader worker was killed, or ran out of memory. Resume; if it was "
                     "memory, with fewer `data.num_workers` or a smaller `data.shuffle_buffer`."
@@ -300,14 +295,14 @@ class StreamLoader(DataLoader[StreamBatch | Failure]):
 
 
 def _cut(source: Source, shards: int) -> list[SourcePart]:
-    """Cut a source for shards: to more parts than one each, where that costs nothing.
+    """Cut a source for shards, into several parts per shard if that costs nothing.
 
     Raises:
         ValueError: if it can be read only once.
     """
     check_streamable(source)
-    parts = source.parts(shards * FINER)
-    if any(part.stride > 1 for part in parts):  # each of which would read all of a file
+    parts = source.parts(shards * PARTS_PER_SHARD)
+    if any(part.stride > 1 for part in parts):  # each of them reads a whole file
         parts = source.parts(shards)
     return [
         replace(part, reader=replace(part.reader, block_bytes=BLOCK_BYTES))
@@ -318,14 +313,14 @@ def _cut(source: Source, shards: int) -> list[SourcePart]:
 
 
 def _digest(sources: Sequence[Source]) -> str:
-    """A key of what is read and how, wherever files lie and whenever they were written."""
+    """Hash what is read and how, but not where files are or when they were written."""
     text = [[source.record, _files(source)] for source in sources]
-    told = [READER_VERSION, BLOCK_BYTES, text]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
+    content = [READER_VERSION, BLOCK_BYTES, text]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
 
 def _files(source: Source) -> list[list[Any]]:
-    """Names and sizes of a source's files; the record of other sources says enough."""
+    """Return names and sizes of a source's files; the record of other sources is enough."""
     if not isinstance(source, FileSource):
         return []
     files = [reader.file for reader in source.readers]
