@@ -1,9 +1,9 @@
-"""What is NaN or infinite is neither saved nor loaded."""
+"""Refuse what is NaN or infinite: a loss before the update, weights before a save or a load."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,23 +14,39 @@ from seqae.training.distributed.fsdp import local
 
 
 def check_finite(trainer: Trainer) -> None:
-    """Refuse to save weights that are of no use, in the place of older ones that are.
+    """Refuse to save weights that are of no use, since they would replace older ones that are.
 
     Raises:
         ValueError: on all ranks, if a weight or a moving average of any is NaN or infinite.
     """
     module = trainer.lightning_module
-    found = not_finite(itertools.chain(module.named_parameters(), module.named_buffers()))
-    if not trainer.strategy.reduce_boolean_decision(found is None, all=True):
+    name = not_finite(itertools.chain(module.named_parameters(), module.named_buffers()))
+    if not trainer.strategy.reduce_boolean_decision(name is None, all=True):
         raise ValueError(
-            f"`{found or 'a weight of another process'}` must be finite to be saved, but it has "
+            f"`{name or 'a weight of another process'}` must be finite to be saved, but it has "
             f"NaN or infinity at step {trainer.global_step:,}. Go on from the last checkpoint with "
             f"a lower `model.learning_rate`."
         )
 
 
+def check_loaded(state: Mapping[str, Any]) -> None:
+    """Refuse to load weights that are of no use.
+
+    Args:
+        state: the weights of a checkpoint, by name.
+
+    Raises:
+        ValueError: if one of them is NaN or infinite.
+    """
+    if (name := not_finite(state.items())) is not None:
+        raise ValueError(
+            f"`{name}` must be finite to be loaded, but it has NaN or infinity in the checkpoint. "
+            f"Go on from an earlier one with `--ckpt_path`."
+        )
+
+
 def not_finite(tensors: Iterable[tuple[str, Any]]) -> str | None:
-    """The name of the first tensor that has a NaN or an infinity, if there is one."""
+    """Name the first tensor that has a NaN or an infinity, if there is one."""
     for name, tensor in tensors:
         if isinstance(tensor, Tensor) and not torch.isfinite(local(tensor)).all():
             return name
@@ -46,18 +62,18 @@ class _Noted(NamedTuple):
 
 
 class LossCheck:
-    """Takes note of losses, and looks at them later."""
+    """Take note of losses, and look at them later: to look waits for the device."""
 
     def __init__(self) -> None:
         self._noted: list[_Noted] = []
 
     def note(self, loss: Tensor, batch_idx: int, sign: Tensor | None = None) -> None:
-        """Remember a loss; waits for nothing.
+        """Remember a loss; this waits for nothing.
 
         Args:
             loss: ().
-            batch_idx: of which batch.
-            sign: (), not finite if the loss of any process is not, the same on all of them; by
+            batch_idx: the batch that it is of.
+            sign: (), not finite if the loss of any process is not, and the same on all of them; by
                 default the loss itself.
         """
         loss = loss.detach()
@@ -69,32 +85,32 @@ class LossCheck:
         self._noted.append(_Noted(loss, is_finite, arrived, batch_idx, sign is not None))
 
     def check(
-        self, step: int, epoch: int, rank: int, over_ranks: Callable[[Tensor], Tensor]
+        self, step: int, epoch: int, rank: int, gather_ranks: Callable[[Tensor], Tensor]
     ) -> None:
-        """Look at what was noted since the last call.
+        """Look at the losses that were noted since the last call.
 
         Args:
             step: optimizer steps taken.
             epoch: the epoch.
             rank: of this process.
-            over_ranks: gathers a tensor of all processes.
+            gather_ranks: gathers a tensor from all processes.
 
         Raises:
-            ValueError: naming the place, if a loss is not finite.
+            ValueError: if a loss is not finite; it names the batch and the process.
         """
         noted, self._noted = self._noted, []
-        for one in noted:
-            if one.arrived is not None:
-                one.arrived.synchronize()
-            if one.is_finite:
+        for entry in noted:
+            if entry.arrived is not None:
+                entry.arrived.synchronize()
+            if entry.is_finite:
                 continue
-            loss = float(one.loss)
-            if one.is_shared:
-                losses = over_ranks(one.loss)
+            loss = float(entry.loss)
+            if entry.is_shared:
+                losses = gather_ranks(entry.loss)
                 rank = int(losses.isfinite().logical_not().nonzero()[0])
                 loss = float(losses[rank])
             raise ValueError(
                 f"`loss` must be finite, but it is {loss:g} at step {step:,}, batch "
-                f"{one.batch_idx:,} of epoch {epoch}, on process {rank}. Go on from the last "
+                f"{entry.batch_idx:,} of epoch {epoch}, on process {rank}. Go on from the last "
                 f"checkpoint with a lower `model.learning_rate`."
             )

@@ -1,9 +1,7 @@
-"""AutoencoderModule: the LightningModule. Optimizer, schedule and logged means, no layers."""
+"""AutoencoderModule: the LightningModule. Steps, optimizer and logged means, no layers."""
 
 from __future__ import annotations
 
-import logging
-import math
 from typing import Any
 
 import numpy as np
@@ -11,30 +9,22 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Generator, Tensor
-from torchmetrics import SumMetric
+from torch.distributed.tensor.experimental import implicit_replication
+from typing_extensions import override
 
-from seqae.batch import Batch, Vocabulary
+from seqae.batch import Batch
 from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.data.split import Split
-from seqae.generation import greedy
-from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
-from seqae.training.distributed.fsdp import ShardedStrategy, Trained, drawing_weights, shard, whole
-from seqae.training.finite import LossCheck, not_finite
-from seqae.training.micro_batches import MicroBatches
-from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
-
-# Beside the objective's keys.
-TOKENS = "number of target tokens"
-SENTENCES = "number of sentences"
-
-# Bytes of a checkpoint beside its tensors: names, counts, random states; 51 kB were measured.
-OVERHEAD = 2**16
-
-log = logging.getLogger(__name__)
+from seqae.training.distributed.collectives import average_buffers, gather_ranks, rank_weight
+from seqae.training.distributed.fsdp import LossModule, ShardedStrategy, shard, unshard
+from seqae.training.evaluation import Evaluation, reconstruct
+from seqae.training.finite import LossCheck, check_loaded
+from seqae.training.optimizer import make_optimizer
+from seqae.training.schedule import Decay, Schedule, learning_rate_factor, plan_decay
 
 
 class AutoencoderModule(LightningModule):
@@ -81,19 +71,13 @@ class AutoencoderModule(LightningModule):
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed, self.compiled = beta1, beta2, seed, compiled
         objective.check(autoencoder)
-        # In tuples, so that a checkpoint has only the weights of the two modules above.
-        self._trained = (Trained(autoencoder, objective),)
-        self._gathered: tuple[Trained, ...] = ()
-        self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
         self._losses = LossCheck()
-        self._micro_batches: MicroBatches | None = None
-        self._in_hand: tuple[Batch, int] | None = None  # the batch that is trained, and its number
-        self.sums: dict[str, SumMetric] = {}
-        self.reconstruction = ReconstructionMetric()
+        self._gathered: list[LossModule] = []  # in a list: a checkpoint must not have it
+        self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
 
     @property
     def datamodule(self) -> TextDataModule:
-        """The data module that this training uses."""
+        """The data module of this training."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(datamodule, TextDataModule):
             raise ValueError(
@@ -102,159 +86,72 @@ class AutoencoderModule(LightningModule):
             )
         return datamodule
 
+    @override
     def configure_model(self) -> None:
-        """Build the model for the tokenizer; Lightning calls this once the data is prepared."""
-        if self.autoencoder.vocabulary is None:
-            self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
-            latent = self.autoencoder.latent
-            if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
-                latent.over_ranks = over_ranks
-            self.objective.build(self.autoencoder)
-            if self.compiled:
-                self.autoencoder.compile_parts()
-            strategy = self.trainer.strategy
-            if isinstance(strategy, ShardedStrategy):
-                # Lightning rounds the weights of other strategies' models, later.
-                self.trainer.precision_plugin.convert_module(self._trained[0])
-                shard(self._trained[0], strategy.mesh, strategy.root_device)
+        if self.autoencoder.vocabulary is not None:
+            return  # Lightning calls this again for each command
+        self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
+        latent, strategy = self.autoencoder.latent, self.trainer.strategy
+        if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
+            latent.over_ranks = gather_ranks
+        self.objective.build(self.autoencoder)
+        if self.compiled:
+            self.autoencoder.compile_parts()
+        if isinstance(strategy, ShardedStrategy):
+            # Lightning rounds the weights of other strategies' models, later.
+            self.trainer.precision_plugin.convert_module(self)
+            shard(self, strategy.mesh, strategy.root_device)
 
-    @property
-    def whole(self) -> Trained:
-        """The model and the objective for all but a training step; see sharding.py.
+    # Training
 
-        Themselves, or the copy that `gather` made: all weights here, in float32.
+    @override
+    def forward(self, batch: Batch, step: int, generator: Generator) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = self.objective(self.autoencoder, batch, step, generator)
+        return values
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self._gathered.clear()  # the weights are about to change
+        self._reinitialize()
+        values: dict[str, Tensor] = self(batch, self.global_step, self._generator(batch_idx))
+        for name, value in values.items():
+            self.log(f"train/{name}", value.detach(), batch_size=len(batch))
+        weight, sign = rank_weight(values["loss"], batch.num_targets, self.trainer)
+        self._losses.note(values["loss"], batch_idx, sign)
+        return values["loss"] * weight
+
+    def _reinitialize(self) -> None:
+        """Draw the weights anew that the objective wants to be drawn, without their old moments."""
+        with implicit_replication():  # the same numbers on all ranks go into sharded weights, too
+            drawn = [*self.objective.reinitialized_parameters(self.autoencoder, self.global_step)]
+        for weight in drawn:
+            optimizer = self.optimizers()
+            assert isinstance(optimizer, LightningOptimizer)
+            optimizer.optimizer.state.pop(weight, None)
+
+    def _generator(self, batch_idx: int) -> Generator:
+        """Seed by step and batch, so that no state of it needs saving.
+
+        The batches of a step draw the same whether one process has them in turn or several at once.
         """
-        if not self._is_copied:
-            return self._trained[0]
-        assert self._gathered, "`gather` must run before"
-        return self._gathered[0]
+        index = batch_idx * self.trainer.world_size + self.global_rank
+        sequence = np.random.SeedSequence([self.seed, self.global_step, index])
+        return Generator().manual_seed(int(sequence.generate_state(1, np.uint64)[0]) % 2**63)
 
-    def gather(self) -> None:
-        """Make `whole` of the weights as they are; all processes must call this."""
-        self._gathered = ()  # there is no room for two
-        if self._is_copied:
-            self._gathered = (whole(self._trained[0]),)
-
-    @property
-    def _is_copied(self) -> bool:
-        if isinstance(self.trainer.strategy, ShardedStrategy):
-            return True
-        return next(self.autoencoder.parameters()).dtype != torch.float32
-
-    def check_sizes(self, vocabulary: Vocabulary, max_length: int) -> int:
-        """Build a model without numbers, to refuse parts that do not fit together.
-
-        Returns:
-            The bytes of a checkpoint, about: the weights and two figures of AdamW's for each.
-
-        Args:
-            vocabulary: the tokenizer's size and special ids.
-            max_length: most tokens of a sentence, bos and eos counted.
-
-        Raises:
-            ValueError: in one line, with the way out.
-        """
-        with torch.device("meta"):
-            model = SequenceAutoencoder.from_config(self.autoencoder.config())
-            model.build(vocabulary, max_length)
-            objective = Objective.from_config(self.objective.config())
-            objective.build(model)
-        weights = [*model.state_dict().values(), *objective.state_dict().values()]
-        return 3 * sum(int(weight.nbytes) for weight in weights) + OVERHEAD
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say which tokenizer the weights belong to, and how the learning rate decays."""
-        checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
-        checkpoint["learning_rate_decay"] = self._decay.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse weights of no use, and those of another tokenizer: their ids mean other tokens."""
-        if (name := not_finite(checkpoint.get("state_dict", {}).items())) is not None:
-            raise ValueError(
-                f"`{name}` must be finite to be loaded, but it has NaN or infinity in the "
-                f"checkpoint. Go on from an earlier one with `--ckpt_path`."
-            )
-        if checkpoint.get("tokenizer_sha256") != self.datamodule.tokenizer.fingerprint:
-            raise ValueError(
-                "`data` must be what the checkpoint was trained on, but its tokenizer comes out "
-                "another one: the training text, the split or `data.tokenizer` has changed. Put "
-                "it back, or train anew."
-            )
-        self._saved_decay = Decay(**checkpoint["learning_rate_decay"]), checkpoint["global_step"]
-
-    def configure_optimizers(self) -> Any:
-        """AdamW and the schedule, stepped once per optimizer step."""
-        trained = [(n, p) for n, p in self.autoencoder.named_parameters() if p.requires_grad]
-        matrices = [p for n, p in trained if p.ndim >= 2 and "positions" not in n]
-        others = [p for n, p in trained if p.ndim < 2 or "positions" in n]
-        optimizer = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": self.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-                *self._own_weights_of_objective(),
-            ],
-            lr=self.learning_rate,
-            betas=(self.beta1, self.beta2),
-            fused=True,
-        )
-        # Lightning refuses to clip under mixed precision, since a fused optimizer can take the
-        # scale off by itself. This one is not to: the scaler does it before the clipping.
-        optimizer._step_supports_amp_scaling = False
-        self._decay = self._find_decay()
-        factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
-
-    def _find_decay(self) -> Decay:
-        """How the learning rate decays; after a resume on other processes, the rest of it."""
-        trainer, window = self.trainer, self.trainer.accumulate_grad_batches
-        end = trainer.estimated_stepping_batches
-        if self.schedule != "constant" and not math.isfinite(end):
-            raise ValueError(
-                f"`model.schedule` must be constant when training has no last step, but it is "
-                f"{self.schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
-            )
-        whole_epoch, left_of_epoch, epoch = self.datamodule.place
-        max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
-        epoch_steps = math.ceil(whole_epoch / window)
-        now = Decay(end, self.warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
-        if self._saved_decay is not None:
-            left: float = math.inf
-            if max_epochs != -1:
-                left = math.ceil(left_of_epoch / window) + (max_epochs - epoch - 1) * epoch_steps
-            return resume_decay(self._saved_decay[0], now, self._saved_decay[1], max(0, left))
-        if self.warmup_steps > end / 2 and trainer.is_global_zero:
-            log.warning(
-                f"`model.warmup_steps` is {self.warmup_steps:,} of {end:,} steps in all, so that "
-                f"the learning rate hardly gets up. Lower it, or train longer."
-            )
-        return now
-
-    def _own_weights_of_objective(self) -> list[dict[str, Any]]:
-        """A group of the optimizer; AdamW keeps each weight's state apart, as two would."""
-        own = list(self.objective.parameters())
-        if not own:
-            return []
-        rate = self.learning_rate * self.objective.learning_rate_factor
-        beta1 = self.beta1 if self.objective.beta1 is None else self.objective.beta1
-        return [{"params": own, "weight_decay": 0.0, "lr": rate, "betas": (beta1, self.beta2)}]
-
+    @override
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Refuse a loss that is not finite; leave alone weights that are not trained now."""
-        self._losses.check(self.global_step, self.current_epoch, self.global_rank, over_ranks)
+        self._losses.check(self.global_step, self.current_epoch, self.global_rank, gather_ranks)
         for weight in self.objective.frozen_parameters(self.autoencoder, self.global_step):
             weight.grad = None
 
+    @override
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the model's gradients by themselves: a discriminator's must not shrink its step."""
+        # Only the model's gradients: a discriminator's must not shrink the model's step.
         own = [(weight, weight.grad) for weight in self.objective.parameters()]
         for weight, _ in own:
             weight.grad = None
@@ -262,196 +159,102 @@ class AutoencoderModule(LightningModule):
         for weight, gradient in own:
             weight.grad = gradient
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The objective's loss, weighted so that every token counts the same on all ranks."""
-        self._gathered = ()  # it is about to be another one
-        with drawing_weights():
-            drawn = list(
-                self.objective.reinitialized_parameters(self.autoencoder, self.global_step)
-            )
-        for weight in drawn:
-            optimizer = self.optimizers()
-            assert isinstance(optimizer, LightningOptimizer)
-            optimizer.optimizer.state.pop(weight, None)
-        values = self._computed(batch, batch_idx)
-        for name, value in values.items():
-            self.log(f"train/{name}", value.detach(), batch_size=len(batch))
-        return values["loss"] * self._rank_weight(batch, values["loss"], batch_idx)
+    @override
+    def configure_optimizers(self) -> Any:
+        betas = (self.beta1, self.beta2)
+        optimizer = make_optimizer(
+            self.autoencoder, self.objective, self.learning_rate, self.weight_decay, betas
+        )
+        self._decay = plan_decay(
+            self.schedule, self.warmup_steps, self.trainer, self.datamodule.place, self._saved_decay
+        )
+        factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
+        rate = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
-    def _computed(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """What the objective gives; in parts where the device has no memory for all at once."""
-        self._in_hand = (batch, batch_idx)
-        if self._micro_batches is None:
-            weights = [w for w in self.parameters() if w.requires_grad]
-            self._micro_batches = MicroBatches(
-                self._part, weights, self.objective.sentence_means, self._scale
-            )
-            self._micro_batches.obstacle = self._obstacle()
-        return self._micro_batches(batch)
+    # Evaluation, on a copy of the weights if they are sharded or rounded
 
-    def _part(self, batch: Batch, number: int) -> dict[str, Tensor]:
-        assert self._in_hand is not None
-        return self._objective(batch, self._in_hand[1], number)
+    @property
+    def unsharded(self) -> AutoencoderModule | LossModule:
+        """All weights in float32, for everything but a training step: this module, or a copy."""
+        assert self._gathered or not self._needs_copy, "`gather_weights` must run before"
+        return self._gathered[0] if self._gathered else self
 
-    def _scale(self) -> float:
-        """Of the gradient scaler, where there is one."""
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        return 1.0 if scaler is None else float(scaler.get_scale())
+    def gather_weights(self) -> None:
+        """Bring `unsharded` up to date with the weights; all processes must call this."""
+        self._gathered.clear()  # there is no room for two copies
+        if self._needs_copy:
+            self._gathered.append(unshard(self, self.autoencoder, self.objective))
 
-    def _obstacle(self) -> str | None:
-        """Why batches must be trained whole here."""
-        latent = self.autoencoder.latent
-        if self.objective.needs_whole_batch:
-            return f"{type(self.objective).__name__} reads a batch as a whole"
-        if latent.needs_whole_batch:
-            return f"{type(latent).__name__} reads a batch as a whole"
-        is_sharded = isinstance(self.trainer.strategy, ShardedStrategy)
-        return "the weights are sharded" if is_sharded else None
+    on_predict_epoch_start = gather_weights
 
-    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Backpropagate; where memory runs out only here, compute the batch again in parts."""
-        clean = all(weight.grad is None for weight in self.parameters())
-        try:
-            torch.autograd.backward(loss, *args, **kwargs)
-            return
-        except torch.OutOfMemoryError:
-            pass  # on this side of the block: the exception holds the failed attempt's tensors
-        assert self._micro_batches is not None
-        assert self._in_hand is not None
-        batch, batch_idx = self._in_hand
-        if self.trainer.world_size > 1:  # DDP has begun to exchange what is not complete
-            self._micro_batches.obstacle = "an exchange of gradients has begun"
-        elif not clean:
-            self._micro_batches.obstacle = "gradients of batches before are in the same window"
-        self._micro_batches.halve(batch)
-        self.zero_grad(set_to_none=True)
-        factor = self._scale() / self.trainer.accumulate_grad_batches
-        torch.autograd.backward(self._computed(batch, batch_idx)["loss"] * factor)
+    @property
+    def _needs_copy(self) -> bool:
+        is_rounded = next(self.autoencoder.parameters()).dtype != torch.float32
+        return is_rounded or isinstance(self.trainer.strategy, ShardedStrategy)
 
-    def _rank_weight(self, batch: Batch, loss: Tensor, batch_idx: int) -> Tensor | float:
-        """DDP takes the plain mean over ranks; this makes it the mean over all their tokens."""
-        if self.trainer.world_size == 1:
-            self._losses.note(loss, batch_idx)
-            return 1.0
-        # A NaN or an infinity anywhere becomes a NaN of the mean, and so is known on all ranks.
-        tokens = torch.full((), batch.num_targets, dtype=loss.dtype, device=loss.device)
-        told = torch.stack([tokens, loss.detach() * 0])
-        mean = self.trainer.strategy.reduce(told, reduce_op="mean")
-        assert isinstance(mean, Tensor)
-        self._losses.note(loss, batch_idx, mean[1])
-        return tokens / mean[0]
+    @override
+    def on_validation_epoch_start(self) -> None:
+        if self.trainer.world_size > 1:
+            average_buffers(self.autoencoder)
+        self.on_test_epoch_start()
 
+    @override
+    def on_test_epoch_start(self) -> None:
+        self.gather_weights()
+        self._evaluation = Evaluation(self.objective.sentence_means, self.device)
+
+    @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the objective's values and the free-running reconstruction."""
         self._evaluate(batch, batch_idx, "val")
 
+    @override
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """As validation, under the name `test`."""
         self._evaluate(batch, batch_idx, "test")
 
-    def on_validation_epoch_start(self) -> None:
-        """Start counting anew, with one model: each rank has moving averages of its own."""
-        if self.trainer.world_size > 1:
-            for buffer in self.autoencoder.buffers():
-                if buffer.is_floating_point():
-                    buffer.copy_(over_ranks(buffer).mean(dim=0))
-        self.gather()
-        self._reset()
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting anew."""
-        self.gather()
-        self._reset()
-
-    def on_predict_epoch_start(self) -> None:
-        """Have the whole model at hand."""
-        self.gather()
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the means over all sentences of all ranks."""
-        self._log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the means over all sentences of all ranks."""
-        self._log_scores("test")
-
+    @override
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
-        """The text of each sentence and what the model writes back."""
-        texts = map(self.datamodule.tokenizer.decode, reversed(self._reconstruct(batch)))
-        return [
-            {"text": text, "reconstruction": reconstruction}
-            for text, reconstruction in zip(*texts, strict=True)
-        ]
-
-    def _objective(self, batch: Batch, batch_idx: int, part: int = 0) -> dict[str, Tensor]:
-        # A seed for each step and batch: no state of it needs saving. Where the batches of a step
-        # are the same, so are the draws, whether one process has them in turn or several at once.
-        index = batch_idx * self.trainer.world_size + self.global_rank
-        place = [self.seed, self.global_step, index, part]
-        seed = int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
-        generator = Generator().manual_seed(seed % 2**63)
-        trained = self._trained[0] if self.trainer.training else self.whole
-        values: dict[str, Tensor] = trained(batch, self.global_step, generator)
-        return values
+        decode = self.datamodule.tokenizer.decode
+        predictions, references = map(decode, reconstruct(self.unsharded.autoencoder, batch))
+        pairs = zip(references, predictions, strict=True)
+        return [{"text": text, "reconstruction": prediction} for text, prediction in pairs]
 
     def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
-        weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
-        values = self._objective(batch, batch_idx)
-        written, reference = self._reconstruct(batch)
-        if not self.datamodule.has_own(split, batch_idx):  # it was to keep step with the others
-            for name in (*values, *weights):
-                self._sum(name).update(0.0)
-            self.reconstruction.update([], [], [], [])
-            return
-        for name, value in values.items():
-            self._sum(name).update(value.double() * weights[self._weight_of(name)])
-        for name, weight in weights.items():
-            self._sum(name).update(weight)
-        tokenizer = self.datamodule.tokenizer
-        self.reconstruction.update(
-            written,
-            reference,
-            tokenizer.decode(written),
-            tokenizer.decode(reference),
-            is_whole=[tokenizer.unk_id not in row for row in reference],
-        )
+        values = self.unsharded(batch, self.global_step, self._generator(batch_idx))
+        rows = reconstruct(self.unsharded.autoencoder, batch)
+        if self.datamodule.has_own(split, batch_idx):
+            self._evaluation.update(values, batch, *rows, self.datamodule.tokenizer)
+        else:
+            self._evaluation.skip(values)
 
-    def _weight_of(self, name: str) -> str:
-        """What a figure of the objective's is a mean over."""
-        return SENTENCES if name in self.objective.sentence_means else TOKENS
+    @override
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val")
 
-    def _sum(self, name: str) -> SumMetric:
-        # Sums, because MeanMetric drops a NaN, or with nan_strategy="disable" the weights.
-        if name not in self.sums:
-            self.sums[name] = SumMetric(nan_strategy="disable").to(self.device)
-            self.sums[name].set_dtype(torch.float64)
-        return self.sums[name]
+    @override
+    def on_test_epoch_end(self) -> None:
+        self._log_evaluation("test")
 
-    def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """What the model writes for each sentence, and what it should: ids without bos and eos."""
-        model = self.whole.autoencoder
-        written = greedy(model, model.encode(batch).latent)
-        due = batch.target_batch
-        rows = zip(due.token_ids.tolist(), due.lengths.tolist(), strict=True)
-        return written, [row[1 : length - 1] for row, length in rows]
-
-    def _reset(self) -> None:
-        self.reconstruction.reset()
-        for total in self.sums.values():
-            total.reset()
-
-    def _log_scores(self, stage: str) -> None:
-        sums = {name: total.compute() for name, total in self.sums.items()}
-        weights = {name: sums.pop(name) for name in (TOKENS, SENTENCES)}
-        scores = {name: total / weights[self._weight_of(name)] for name, total in sums.items()}
-        scores |= self.reconstruction.compute()._asdict() | self.whole.autoencoder.latent.figures()
+    def _log_evaluation(self, stage: str) -> None:
+        latent = self.unsharded.autoencoder.latent.figures()
+        scores = self._evaluation.compute() | {name: float(v) for name, v in latent.items()}
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
-        values = {f"{stage}/{name}": float(value) for name, value in scores.items()}
-        self.log_dict(values, sync_dist=True)
+        self.log_dict({f"{stage}/{name}": v for name, v in scores.items()}, sync_dist=True)
 
+    # Checkpoints
 
-def over_ranks(values: Tensor) -> Tensor:
-    """Gather (...) of each rank, on all ranks: (ranks, ...)."""
-    gathered = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(gathered, values.contiguous())
-    return torch.stack(gathered)
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
+        checkpoint["learning_rate_decay"] = self._decay.state_dict()
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_loaded(checkpoint.get("state_dict", {}))
+        if checkpoint.get("tokenizer_sha256") != self.datamodule.tokenizer.fingerprint:
+            raise ValueError(
+                "`data` must be what the checkpoint was trained on, but its tokenizer comes out "
+                "another one: the training text, the split or `data.tokenizer` has changed. Put "
+                "it back, or train anew."
+            )
+        self._saved_decay = Decay(**checkpoint["learning_rate_decay"]), checkpoint["global_step"]

@@ -1,18 +1,23 @@
-"""The learning rate over a training: up in a line, then down to zero at the last step.
+"""The learning rate over a training: up along a line, then down to zero at the last step.
 
-The last step is known beforehand only as long as a training goes on as it began: on another number
-of processes an epoch has another number of steps. Then what is left of the decay is divided over
-the steps that are left, without a jump.
+The last step is known in advance only while a training continues as it began: on another number of
+processes an epoch has another number of steps. The rest of the decay is then spread over the steps
+that remain, without a jump.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from lightning.pytorch import Trainer
+
 Schedule = Literal["cosine", "linear", "constant"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,11 @@ class Decay:
 
     Attributes:
         end: the step at which it is complete.
-        start: the step from which on the rest of it is divided evenly.
-        progress: the share of it that lies behind at `start`.
-        epoch_steps: optimizer steps of an epoch, as many processes as there are.
-        max_epochs: as the trainer was told.
-        max_steps: as the trainer was told.
+        start: the step from which its remainder is spread evenly.
+        progress: the share of it that is done at `start`.
+        epoch_steps: optimizer steps of an epoch, on the current number of processes.
+        max_epochs: the trainer's.
+        max_steps: the trainer's.
     """
 
     end: float
@@ -36,27 +41,70 @@ class Decay:
     max_steps: int
 
     def progress_at(self, step: int) -> float:
-        """The share of it that lies behind, 0 to 1."""
+        """Compute the share that is done after a number of steps, 0 to 1."""
         share = (step - self.start) / max(1.0, self.end - self.start)
         return min(1.0, self.progress + (1.0 - self.progress) * share)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Give all numbers, for a checkpoint."""
         return asdict(self)
 
 
-def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
-    """The decay in a training that goes on.
+def plan_decay(
+    schedule: Schedule,
+    warmup_steps: int,
+    trainer: Trainer,
+    position: tuple[int, int, int],
+    saved: tuple[Decay, int] | None,
+) -> Decay:
+    """Plan the decay of a training; after a resume on other processes, of its remainder.
 
     Args:
-        before: as it was saved.
-        now: as a new training of this configuration on these processes would have it.
-        step: the optimizer steps that have been taken.
-        steps_left: that there are to be, if no `max_steps` ends them before.
+        schedule: its shape.
+        warmup_steps: optimizer steps before it.
+        trainer: knows the length of the training.
+        position: batches of a whole epoch, batches left of the current one, and its number.
+        saved: the decay in the checkpoint that is resumed, if there is one, and its step.
+
+    Raises:
+        ValueError: if the rate shall decay over a training without an end.
+    """
+    end, window = trainer.estimated_stepping_batches, trainer.accumulate_grad_batches
+    if schedule != "constant" and not math.isfinite(end):
+        raise ValueError(
+            f"`model.schedule` must be constant when training has no last step, but it is "
+            f"{schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
+        )
+    epoch_batches, batches_left, epoch = position
+    max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    epoch_steps = math.ceil(epoch_batches / window)
+    now = Decay(end, warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
+    if saved is not None:
+        steps_left: float = math.inf
+        if max_epochs != -1:
+            steps_left = math.ceil(batches_left / window) + (max_epochs - epoch - 1) * epoch_steps
+        before, step = saved
+        return resume_decay(before, now, step, max(0, steps_left))
+    if warmup_steps > end / 2 and trainer.is_global_zero:
+        log.warning(
+            f"`model.warmup_steps` is {warmup_steps:,} of {end:,} steps in all, so that the "
+            f"learning rate hardly gets up. Lower it, or train longer."
+        )
+    return now
+
+
+def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
+    """Plan the decay of a training that is resumed.
+
+    Args:
+        before: the decay that was saved.
+        now: the decay of a new training with this configuration, on these processes.
+        step: optimizer steps taken.
+        steps_left: optimizer steps to take, unless `max_steps` ends them earlier.
 
     Returns:
-        The same if nothing has changed; the rest of it, in other steps, if only the steps of an
-        epoch have; a new one if the training is to last for longer, or not as long.
+        The same decay if nothing has changed; its remainder over other steps if only the steps of
+        an epoch have changed; a new one if the training shall last longer or shorter.
     """
     if before.progress == 0.0:
         before = replace(before, start=now.start)  # another warm-up
@@ -76,10 +124,10 @@ def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Dec
 def learning_rate_factor(
     schedule: Schedule, warmup_steps: int, decay: Decay
 ) -> Callable[[int], float]:
-    """The factor on the learning rate at each optimizer step.
+    """Make the function from an optimizer step to the factor on the learning rate.
 
-    A function, not an object: LambdaLR would save an object's numbers and bring them back on a
-    resume, where the decay may be another one.
+    It is no object: LambdaLR would save an object's numbers and restore them on a resume, where the
+    decay may be another one.
     """
 
     def factor(step: int) -> float:

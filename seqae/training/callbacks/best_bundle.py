@@ -100,7 +100,7 @@ class BundleWriter(Callback):
         """Write the last model where no validation has chosen one."""
         if self.best is None:
             assert isinstance(pl_module, AutoencoderModule)
-            pl_module.gather()
+            pl_module.gather_weights()
             self._write(trainer, pl_module)
 
     def hand_over(self, trainer: Trainer) -> None:
@@ -149,7 +149,7 @@ class BundleWriter(Callback):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             write_bundle(
                 self.folder,
-                pl_module.whole.autoencoder,
+                pl_module.unsharded.autoencoder,
                 pl_module.datamodule.tokenizer,
                 metrics,
                 training,

@@ -1,15 +1,14 @@
-"""Sharding: each process keeps a part of every weight (FSDP2), and gathers whole ones at need.
+"""Sharding: each process keeps a part of every weight (FSDP2), and gathers full ones at need.
 
-A training step is one call of one module, so that the weights are gathered before it and their
-gradients scattered behind it, whichever methods of the model the objective calls. Everything else
-(validation, writing, the bundle) reads a plain copy with all weights: under FSDP a method that one
-process calls alone, or more often than another does, waits for the others for ever.
+A training step is one call of one module, AutoencoderModule. FSDP gathers the weights before it and
+scatters their gradients after it, whichever methods of the model the objective calls. Everything
+else (validation, generation, the bundle) reads a plain copy with all weights: under FSDP a method
+that one process calls alone, or more often than another does, waits for the others forever.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, final
@@ -32,10 +31,11 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
-from torch.distributed.tensor.experimental import implicit_replication
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from seqae.batch import Batch
+from seqae.lightning_internals import share_one_model
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
@@ -44,8 +44,8 @@ from seqae.training.checkpoints.sharded import read_rest, read_shards, write_sha
 
 
 @final
-class Trained(nn.Module):
-    """A model and its objective, as one module whose call is all of a step that reads weights.
+class LossModule(nn.Module):
+    """A model and its objective, named as AutoencoderModule names them.
 
     Args:
         autoencoder: the model.
@@ -56,77 +56,77 @@ class Trained(nn.Module):
         super().__init__()
         self.autoencoder, self.objective = autoencoder, objective
 
+    @override
     def forward(self, batch: Batch, step: int, generator: Generator) -> dict[str, Tensor]:
-        """What the objective makes of a batch; see Objective.forward."""
         values: dict[str, Tensor] = self.objective(self.autoencoder, batch, step, generator)
         return values
 
 
-def shard(trained: Trained, mesh: DeviceMesh, device: torch.device) -> None:
+def shard(module: nn.Module, mesh: DeviceMesh, device: torch.device) -> None:
     """Leave to each process its part of every weight; all begin with the first one's numbers.
 
     The layers of a stack are gathered one by one, when they run. The rest is gathered for the whole
-    step, since embeddings stand at both ends of it.
+    step, since it begins and ends with embeddings.
 
     Args:
-        trained: built, the same on all processes but for the numbers.
+        module: built, the same on all processes except for the numbers; a step must call it.
         mesh: the processes, in one dimension.
         device: of this process.
     """
-    trained.to(device)
-    for weight in trained.parameters():
+    module.to(device)
+    for weight in module.parameters():
         torch.distributed.broadcast(weight.data, src=0)
-    for layer in _layers(trained):
+    for layer in _layers(module):
         fully_shard(layer, mesh=mesh)
-    fully_shard(trained, mesh=mesh)
-    trained.register_forward_pre_hook(_share_buffers)
+    fully_shard(module, mesh=mesh)
+    module.register_forward_pre_hook(_share_buffers)
 
 
-def whole(trained: Trained) -> Trained:
-    """A plain copy with all weights, in float32 and evaluation mode; all processes must call this.
+def unshard(
+    module: nn.Module, autoencoder: SequenceAutoencoder, objective: Objective
+) -> LossModule:
+    """Copy all weights, in float32 and evaluation mode; all processes must call this.
 
-    It needs as much memory as the weights alone, which a training step gathers too.
+    The copy needs as much memory as the weights alone, which a training step gathers, too.
+
+    Args:
+        module: what was sharded.
+        autoencoder: its model.
+        objective: its objective.
     """
-    model = trained.autoencoder
-    assert model.vocabulary is not None
+    assert autoencoder.vocabulary is not None
     with torch.device("meta"):
-        copied = SequenceAutoencoder.from_config(model.config())
-        copied.build(model.vocabulary, model.max_length)
-        objective = Objective.from_config(trained.objective.config())
-        objective.build(copied)
-    found = Trained(copied, objective)
-    state = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True))
-    found.load_state_dict(state, assign=True)
-    return found.float().eval()
+        model = SequenceAutoencoder.from_config(autoencoder.config())
+        model.build(autoencoder.vocabulary, autoencoder.max_length)
+        copied = LossModule(model, Objective.from_config(objective.config()))
+        copied.objective.build(model)
+    state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True))
+    copied.load_state_dict(state, assign=True)
+    return copied.float().eval()
 
 
 def is_sharded(module: nn.Module) -> bool:
-    """Whether any weight is."""
+    """Say whether any weight of a module is sharded."""
     return any(isinstance(weight, DTensor) for weight in module.parameters())
 
 
 def local(weight: Tensor) -> Tensor:
-    """This process's part of a weight, or all of it where it is not sharded; without gradient."""
+    """Give this process's part of a weight, all of it if it is not sharded; without gradient."""
     weight = weight.detach()
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
-def drawing_weights() -> AbstractContextManager[None]:
-    """Where whole numbers, the same on all processes, are copied into sharded weights."""
-    return implicit_replication()
-
-
-def _share_buffers(trained: nn.Module, _: object) -> None:
+def _share_buffers(module: nn.Module, _: object) -> None:
     """Give all processes the first one's moving averages before a step, as DDP does.
 
     They are not sharded, and a checkpoint holds one of each.
     """
-    for buffer in trained.buffers():
+    for buffer in module.buffers():
         torch.distributed.broadcast(buffer, src=0)
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers of all stacks, what is within before what it is in, as fully_shard wants it."""
+    """Give the layers of all stacks, inner ones first, as fully_shard requires."""
     for part in reversed([*module.modules()]):
         if isinstance(part, nn.ModuleList):
             yield from (layer for layer in part if not isinstance(layer, nn.ModuleList))
@@ -148,13 +148,9 @@ class ShardedStrategy(ModelParallelStrategy):
             save_distributed_checkpoint=save_distributed_checkpoint,
             timeout=timedelta(minutes=timeout_minutes),
         )
+        self.saves_shards = save_distributed_checkpoint
         self.checkpoint_io = SafeCheckpointIO()
         self._shards: Path | None = None  # where the state of the optimizers is read from
-
-    @property
-    def saves_shards(self) -> bool:
-        """Whether each process saves its part."""
-        return self._save_distributed_checkpoint
 
     @property
     def restore_checkpoint_after_setup(self) -> bool:
@@ -173,8 +169,7 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         """Let all processes share the model, however many there are."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
-        self._tensor_parallel_size = 1
+        share_one_model(self)
         super().setup_environment()
 
     def save_checkpoint(
