@@ -1,4 +1,4 @@
-"""Line charts as SVG, drawn by hand: no plotting library is worth the install for two panels."""
+"""Draw line charts as SVG by hand: two panels are not worth installing a plotting library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: stands at its right end; empty for none.
+        name: written at its right end; empty for none.
         values: one for each tick of the x axis; None leaves a gap.
         color: as CSS names it.
     """
@@ -35,9 +35,9 @@ class Panel:
         title: what is drawn.
         x_label: what the ticks are.
         ticks: their names.
-        lines: what is drawn.
-        top: highest value of the y axis, which begins at 0.
-        show_values: whether each point has its value beside it.
+        lines: the lines.
+        top: highest value of the y axis, which starts at 0.
+        show_values: whether each point is labelled with its value.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Panel:
 
 
 def shades(count: int) -> list[str]:
-    """Colours of one hue from light to dark, for lines in an order."""
+    """Choose colours of one hue from light to dark, for lines that have an order."""
     light, dark = (143, 193, 227), (13, 59, 102)
     steps = [index / max(1, count - 1) for index in range(count)]
     mixed = [[round(a + (b - a) * s) for a, b in zip(light, dark, strict=True)] for s in steps]
@@ -57,7 +57,7 @@ def shades(count: int) -> list[str]:
 
 
 def draw(panels: Sequence[Panel], caption: str) -> str:
-    """Panels side by side, with a caption under them: the text of an .svg file."""
+    """Draw panels side by side over a caption: the text of an .svg file."""
     width, height = WIDTH * len(panels), HEIGHT + 28
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
@@ -79,8 +79,8 @@ def _axes(panel: Panel) -> list[str]:
         y = _y(panel, value)
         parts.append(_rule(LEFT, y, WIDTH - RIGHT, y, GRID))
         parts.append(_text(LEFT - 8, y + 4, f"{value:g}", color=FAINT, anchor="end"))
-    for place, name in enumerate(panel.ticks):
-        x = _x(panel, place)
+    for index, name in enumerate(panel.ticks):
+        x = _x(panel, index)
         parts.append(_text(x, HEIGHT - BOTTOM + 18, name, color=FAINT, anchor="middle"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(_text(middle, HEIGHT - 10, panel.x_label, color=FAINT, anchor="middle"))
@@ -91,45 +91,45 @@ def _lines(panel: Panel) -> list[str]:
     parts = []
     ends: list[tuple[float, Line]] = []
     for line in panel.lines:
-        stretches: list[list[tuple[float, float, float]]] = [[]]
-        for place, value in enumerate(line.values):
+        segments: list[list[tuple[float, float, float]]] = [[]]
+        for index, value in enumerate(line.values):
             if value is None:
-                stretches.append([])
+                segments.append([])
             else:
-                stretches[-1].append((_x(panel, place), _y(panel, value), value))
-        for stretch in stretches:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in stretch)
-            if len(stretch) > 1:
+                segments[-1].append((_x(panel, index), _y(panel, value), value))
+        for segment in segments:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in segment)
+            if len(segment) > 1:
                 parts.append(
                     f'<polyline points="{path}" fill="none" stroke="{line.color}" '
                     f'stroke-width="2.5" stroke-linejoin="round" stroke-linecap="round"/>'
                 )
-        points = [point for stretch in stretches for point in stretch]
+        points = [point for segment in segments for point in segment]
         for x, y, value in points:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{line.color}"/>')
             if panel.show_values:
                 parts.append(_text(x - 8, y - 9, f"{value:.1f}", anchor="middle", weight=600))
         if points and line.name:
             ends.append((points[-1][1], line))
-    # Names at the ends of lines keep a line's height from one another; where ends fall together,
-    # they stand in the order of the lines.
+    # Names at the ends of lines stay one line's height apart; names of ends that coincide follow
+    # the order of the lines.
     below = float("inf")
-    for y, line in sorted(ends, key=lambda end: (-round(end[0] / 14), height_of(end[1]))):
+    for y, line in sorted(ends, key=lambda end: (-round(end[0] / 14), mean_of(end[1]))):
         below = min(y, below - 14)
         name_x = WIDTH - RIGHT + 12
         parts.append(_text(name_x, below + 4, line.name, color=line.color, weight=600))
     return parts
 
 
-def height_of(line: Line) -> float:
-    """The mean of a line's values."""
+def mean_of(line: Line) -> float:
+    """Compute the mean of a line's values, gaps left out."""
     values = [value for value in line.values if value is not None]
     return sum(values) / len(values)
 
 
-def _x(panel: Panel, place: int) -> float:
+def _x(panel: Panel, index: int) -> float:
     inner = WIDTH - LEFT - RIGHT - 32
-    return LEFT + 16 + inner * place / max(1, len(panel.ticks) - 1)
+    return LEFT + 16 + inner * index / max(1, len(panel.ticks) - 1)
 
 
 def _y(panel: Panel, value: float) -> float:

@@ -1,18 +1,18 @@
-"""Speed of decoding: greedy against a loop of fixed length, and a beam search against greedy.
+"""Compare the speed of decoding: greedy with a loop of fixed length, beam search with greedy.
 
     python benchmarks/decoding.py [--output benchmarks/results/decoding.json]
     python benchmarks/decoding.py --bundle runs/seqae/RUN/bundle
     python benchmarks/decoding.py --threads 1 --clock cpu     # while the machine is busy
 
-In sentences a second. The fixed loop is what most people write: batches in the order of the file,
-as many steps as the longest sentence takes, all rows to the end. Greedy drops rows that have ended
-and writes sentences of one length together, which are known as in `seqae reconstruct`. The batches
-have as many sentences in all programs.
+The unit is sentences per second. The fixed loop is what most people write: batches in the order of
+the file, as many steps as the longest sentence takes, all rows to the end. Greedy drops rows that
+have ended and decodes sentences of similar length together; their lengths are known, as in `seqae
+reconstruct`. Batches have the same number of sentences in all programs.
 
 Without a bundle the model is that of the reference setting (docs/log.md: 10 k words, GRU 512) with
-untrained weights, made to end each sentence where a real one ends: of WordNet's examples (6.5 words
-on average) or of the reference text (10.5). The fixed loop takes 60 steps. With a bundle it is that
-model on sentences of WordNet, ending where it ends them; the fixed loop takes the model's own
+untrained weights, made to end each sentence where a real one ends: one of WordNet's examples (6.5
+words on average) or of the reference text (10.5). The fixed loop takes 60 steps. A bundle's own
+model decodes sentences of WordNet and decides where they end; the fixed loop then takes the model's
 `max_length`, and 60 steps for comparison.
 """
 
@@ -26,7 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from driver import CLOCKS, Program, Turns, parser, ratios, report, run_in_turn, shown
+from driver import (
+    CLOCKS,
+    Program,
+    Turns,
+    benchmark_parser,
+    format_ratio,
+    ratios,
+    report,
+    run_in_turn,
+)
 from reference import EMBEDDING_DIM, LATENT_DIM, VOCAB_SIZE, ReferenceDecoder
 from text import sentences
 from torch import Tensor
@@ -44,26 +53,26 @@ BEAM = DecodingOptions(num_beams=5)
 
 
 class WithLengths:
-    """A model whose row i ends where sentence i does: the last column of a latent says where."""
+    """A model whose row i ends where sentence i does: the last column of the latents says where."""
 
     def __init__(self, model: SequenceAutoencoder) -> None:
         self.model, self.vocabulary = model, model.vocabulary
         self.max_length = FIXED_STEPS + 1
 
     def init_state(self, latent: Tensor) -> tuple[Tensor, ...]:
-        """The model's own, and the tokens left."""
+        """Return the model's own state and the number of tokens left."""
         return latent[:, -1], *self.model.init_state(latent[:, :-1])
 
     def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The model's own, with eos the first or the last choice."""
-        left, *own = state
-        logits, after = self.model.step(token, tuple(own))
+        """Take the model's own step, with eos as the first or the last choice."""
+        left, *own_state = state
+        logits, next_state = self.model.step(token, tuple(own_state))
         logits[:, self.vocabulary.eos_id] = torch.where(left > 0, -1e9, 1e9)
-        return logits, (left - 1, *after)
+        return logits, (left - 1, *next_state)
 
 
 def make(source: str, count: int) -> tuple[Any, Tensor, list[int]]:
-    """A model, latents, and how many tokens each sentence takes, bos and eos counted."""
+    """Make a model, latents, and the number of tokens of each sentence, bos and eos counted."""
     if source not in ("wordnet", "reference"):
         bundle = seqae.load(source)
         texts = random.Random(0).sample(load_builtin("wordnet-examples"), count)
@@ -85,20 +94,20 @@ def make(source: str, count: int) -> tuple[Any, Tensor, list[int]]:
 
 @torch.inference_mode()
 def fixed_loop(model: Any, latents: Tensor, steps: int) -> list[list[int]]:
-    """Greedy writing as most people do it: one batch, all rows to the end."""
+    """Decode greedily as most people do: one batch, all rows to the end."""
     token = torch.full((len(latents),), model.vocabulary.bos_id)
-    state, written = model.init_state(latents), []
+    state, tokens = model.init_state(latents), []
     for _ in range(steps):
         logits, state = model.step(token, state)
         token = logits.argmax(dim=1)
-        written.append(token)
-    return torch.stack(written, dim=1).tolist()
+        tokens.append(token)
+    return torch.stack(tokens, dim=1).tolist()
 
 
 def fixed(
     turns: Turns, source: str, count: int, batch_size: int, threads: int, steps: int | None
 ) -> None:
-    """The fixed loop over batches in the order of the file, for ever."""
+    """Run the fixed loop over batches in the order of the file, forever."""
     torch.set_num_threads(threads)
     model, latents, _ = make(source, count)
     steps = model.max_length - 1 if steps is None else steps
@@ -119,7 +128,7 @@ def package(
     options: DecodingOptions,
     is_sorted: bool,
 ) -> None:
-    """The package's own decoding of all sentences, for ever."""
+    """Decode all sentences with the package, forever."""
     torch.set_num_threads(threads)
     model, latents, lengths = make(source, count)
     turns.wait()
@@ -136,53 +145,53 @@ def package(
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--bundle", help="a trained model, in place of the reference setting")
-    options.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
-    options.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
-    options.add_argument("--sentences", type=int, default=10_000)
-    options.add_argument("--batch_size", type=int, default=128, help="sentences in a step")
-    given = options.parse_args()
-    if not 1 <= given.sentences <= (most := len(load_builtin("wordnet-examples"))):
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--bundle", help="a trained model instead of the reference setting")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
+    parser.add_argument("--sentences", type=int, default=10_000)
+    parser.add_argument("--batch_size", type=int, default=128, help="sentences in a step")
+    args = parser.parse_args()
+    if not 1 <= args.sentences <= (most := len(load_builtin("wordnet-examples"))):
         sys.exit(
-            f"`sentences` must be between 1 and {most:,}, of which WordNet has no more, but it is "
-            f"{given.sentences:,} instead. Choose a value in that range."
+            f"`sentences` must be between 1 and {most:,}, the size of WordNet's corpus, but it is "
+            f"{args.sentences:,} instead. Choose a value in that range."
         )
-    rows, result = [], {"options": {k: v for k, v in vars(given).items() if k != "output"}}
-    result["options"]["bundle"] = given.bundle and Path(given.bundle).name
-    for source in [given.bundle] if given.bundle else ["wordnet", "reference"]:
-        common = (source, given.sentences, given.batch_size, given.threads)
+    rows, result = [], {"options": {k: v for k, v in vars(args).items() if k != "output"}}
+    result["options"]["bundle"] = args.bundle and Path(args.bundle).name
+    for source in [args.bundle] if args.bundle else ["wordnet", "reference"]:
+        common = (source, args.sentences, args.batch_size, args.threads)
         programs = {
             f"fixed, {FIXED_STEPS} steps": Program(fixed, (*common, FIXED_STEPS)),
             "greedy, unsorted": Program(package, (*common, DecodingOptions(), False)),
             "greedy": Program(package, (*common, DecodingOptions(), True)),
             "beam 5": Program(package, (*common, BEAM, True)),
         }
-        if given.bundle:
+        if args.bundle:
             programs["fixed, max_length"] = Program(fixed, (*common, None))
-        speeds = run_in_turn(programs, given.seconds, given.rounds, given.clock)
-        name = "bundle" if given.bundle else source
+        speeds = run_in_turn(programs, args.seconds, args.rounds, args.clock)
+        name = "bundle" if args.bundle else source
         result[name] = {}
-        for program, found in speeds.items():
-            told = {
-                "sentences_per_second": statistics.median(found),
-                "greedy_over_it": ratios(speeds["greedy"], found),
-                "it_over_greedy": ratios(found, speeds["greedy"]),
-                "rounds": found,
+        for program, rounds in speeds.items():
+            measured = {
+                "sentences_per_second": statistics.median(rounds),
+                "greedy_over_it": ratios(speeds["greedy"], rounds),
+                "it_over_greedy": ratios(rounds, speeds["greedy"]),
+                "rounds": rounds,
             }
-            result[name][program] = told
+            result[name][program] = measured
             rows.append(
                 {
                     "lengths": name,
                     "program": program,
-                    "sentences/s": f"{told['sentences_per_second']:,.0f}",
-                    "greedy is faster by": shown(told["greedy_over_it"]),
-                    "against greedy": shown(told["it_over_greedy"]),
+                    "sentences/s": f"{measured['sentences_per_second']:,.0f}",
+                    "greedy is faster by": format_ratio(measured["greedy_over_it"]),
+                    "against greedy": format_ratio(measured["it_over_greedy"]),
                 }
             )
-    report(rows, result, given.output)
+    report(rows, result, args.output)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the benchmarks share: programs that run in turn, medians of ratios, tables, JSON.
+"""Run programs in turn, and report medians of ratios as a table and as JSON: for all benchmarks.
 
 Two runs on a shared machine cannot be compared: it is faster in one minute than in the next. So all
-programs are started once, stay alive, and work in turn for a few seconds each; a ratio is taken
-between two programs of one round, and what is reported is the median of the rounds' ratios.
+programs are started once, stay alive, and work in turn for a few seconds each. A ratio compares two
+programs of one round, and the report gives the median over the rounds.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
-
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Turns:
-    """A program's side of the agreement: it calls `done` after each step, and there it waits.
+    """A program's side of the protocol: it calls `done` after each step, and waits there.
 
     Args:
         connection: to the driver.
@@ -42,7 +41,7 @@ class Turns:
         self.work, self.started, self.seconds = 0.0, 0.0, 0.0
 
     def done(self, work: float) -> None:
-        """Report a step's work (tokens, FLOPs ...); return when it is this program's turn."""
+        """Add a step's work (tokens, FLOPs ...); return when it is this program's turn again."""
         self.work += work
         elapsed = self.clock() - self.started
         if elapsed >= self.seconds:
@@ -50,17 +49,17 @@ class Turns:
             self.wait()
 
     def wait(self) -> None:
-        """Wait for the turn; the first call of a program, before its first step."""
+        """Wait for the turn; a program calls this before its first step."""
         self.seconds = self.connection.recv()
         self.work, self.started = 0.0, self.clock()
 
 
 @dataclass(frozen=True)
 class Program:
-    """Something that works in steps.
+    """A program that works in steps.
 
     Attributes:
-        run: called in a process of its own with `Turns` and the arguments; it never returns.
+        run: called in a process of its own with `Turns` and the arguments; never returns.
         arguments: plain data.
     """
 
@@ -76,12 +75,12 @@ def run_in_turn(
     Args:
         programs: by name.
         seconds: of a turn; a step that has begun is finished, and its time counts.
-        rounds: how often each has its turn; one more round goes before, to warm up.
+        rounds: number of turns of each program, after one more round that warms up.
         clock: `wall`, or `cpu` for seconds of processor time, which other work on the machine
-            disturbs less; it tells the speed of programs with one thread only.
+            disturbs less; only for programs with one thread.
 
     Returns:
-        For each program its work per second in each round.
+        The work per second of each program in each round.
     """
     context = multiprocessing.get_context("spawn")
     speeds: dict[str, list[float]] = {name: [] for name in programs}
@@ -89,10 +88,10 @@ def run_in_turn(
     try:
         for name, program in programs.items():
             connections[name], theirs = context.Pipe()
-            # No daemon, which could not have processes of its own, as preparation does.
+            # Not a daemon: it could not start processes of its own, as preparation does.
             process = context.Process(target=_start, args=(theirs, program, clock))
             process.start()
-            theirs.close()  # so that a program that dies ends our waiting
+            theirs.close()  # so that the death of a program ends our waiting
             processes.append(process)
         for number in range(rounds + 1):
             for name, connection in connections.items():
@@ -110,23 +109,23 @@ def run_in_turn(
 
 
 def _start(connection: Connection, program: Program, clock: str) -> None:
-    sys.stdout = sys.stderr  # what a training prints does not belong in the report
+    sys.stdout = sys.stderr  # the output of a training does not belong in the report
     program.run(Turns(connection, clock), *program.arguments)
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest of the rounds' ratios."""
-    found = [a / b for a, b in zip(over, under, strict=True)]
-    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+    """Compute the median, lowest and highest ratio over the rounds."""
+    values = [a / b for a, b in zip(over, under, strict=True)]
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def shown(ratio: Mapping[str, float]) -> str:
-    """A ratio for people: `2.91 [2.60, 3.20]`."""
+def format_ratio(ratio: Mapping[str, float]) -> str:
+    """Format a ratio for people: `2.91 [2.60, 3.20]`."""
     return f"{ratio['median']:.2f} [{ratio['min']:.2f}, {ratio['max']:.2f}]"
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions, commit, and how busy the machine is."""
+    """Describe the hardware, the versions, the commit, and the load of the machine."""
     packages = ("torch", "lightning", "tokenizers", "numpy", "jsonargparse")
     git = ["git", "-C", str(ROOT)]
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
@@ -155,22 +154,22 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Start a benchmark's options: its description, and `--output`."""
-    options = argparse.ArgumentParser(
+def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
+    """Create the parser of a benchmark, with its description and `--output`."""
+    parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--output", type=Path, help="write the result to this file, as JSON")
-    return options
+    parser.add_argument("--output", type=Path, help="write the result to this file, as JSON")
+    return parser
 
 
 def report(rows: Sequence[Mapping[str, Any]], result: Any, output: Path | None) -> None:
-    """Print rows as a table; write the result and the environment as JSON.
+    """Print rows as a table, and write the result and the environment as JSON.
 
     Args:
-        rows: with the same keys each, which are the columns' names.
-        result: plain data, with all that was measured.
-        output: the file, if any.
+        rows: all with the same keys, the names of the columns.
+        result: plain data, with all measurements.
+        output: the JSON file, if any.
     """
     cells = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -1,11 +1,11 @@
-"""Train every recipe, measure it, and make the table of docs/results.md.
+"""Train and evaluate every recipe, and make the table of docs/results.md.
 
     python benchmarks/family.py --folder runs/family --jobs 2
     python benchmarks/family.py --folder runs/short --steps 2000 --recipes gru vae vq
 
-Without a budget each recipe trains as long as it says; `--steps`, `--epochs` and `--seconds` give
-all the same. Seconds are turned into steps by a short run of each recipe, alone, so that every
-schedule ends where it should. All are measured on 1,000 sentences of the test split, drawn with
+By default each recipe trains for as long as it says; `--steps`, `--epochs` or `--seconds` give all
+recipes the same budget. A short run of each recipe, alone, converts seconds to steps, so that every
+schedule ends where it should. All are evaluated on 1,000 sentences of the test split, drawn with
 seed 0.
 """
 
@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from driver import ROOT, parser, report
+from driver import ROOT, benchmark_parser, report
 from trainings import Column, Plan, budget, carry_out, markdown, seconds_per_step
 
-# Figures of the table: heading, key, how it is shown.
-FIGURES = (
+# Metrics of the table: heading, key, format.
+METRICS = (
     ("exact match", "exact_match", "{:.1%}"),
     ("BLEU", "bleu", "{:.1f}"),
     ("unigram BLEU", "unigram_bleu", "{:.3f}"),
@@ -42,76 +42,87 @@ GENERATION = (
 
 
 def main() -> int:
-    given = options().parse_args()
+    args = make_parser().parse_args()
     configs = sorted((ROOT / "configs").glob("*.yaml"))
-    chosen = [c for c in configs if given.recipes is None or c.stem in given.recipes]
-    unknown = set(given.recipes or ()) - {config.stem for config in configs}
+    chosen = [c for c in configs if args.recipes is None or c.stem in args.recipes]
+    unknown = set(args.recipes or ()) - {config.stem for config in configs}
     if unknown or not chosen:
         sys.exit(f"`recipes` must be of configs/, but there is no {', '.join(sorted(unknown))}")
     metrics: tuple[str, ...] = ("reconstruction", "likelihood", "latent")
-    metrics += ("generation",) if given.generation else ()
-    seed = ("--seed_everything", str(given.seed), "--model.seed", str(given.seed))
+    metrics += ("generation",) if args.generation else ()
+    seed = ("--seed_everything", str(args.seed), "--model.seed", str(args.seed))
     plans = [
-        Plan(config.stem, str(config), (*seed, *given.option), metrics, given.limit)
+        Plan(config.stem, str(config), (*seed, *args.option), metrics, args.limit)
         for config in chosen
     ]
     try:
-        plans = [with_budget(plan, given) for plan in plans]
-        results, failed = carry_out(plans, given.folder, given.jobs)
+        plans = [with_budget(plan, args) for plan in plans]
+        results, failed = carry_out(plans, args.folder, args.jobs)
     except ValueError as error:
         sys.exit(str(error))
     if not results:
         return 1
-    columns = table_columns(given.generation)
+    columns = table_columns(args.generation)
     table = markdown(results, columns)
-    (given.folder / "family.md").write_text(table, encoding="utf-8")
+    (args.folder / "family.md").write_text(table, encoding="utf-8")
     rows = [
         {"recipe": name, **{heading: show(result) for heading, show in columns.items()}}
         for name, result in results.items()
     ]
-    report(rows, {"seed": given.seed, "runs": results, "failed": failed}, given.output)
-    print(f"\nas Markdown: {given.folder / 'family.md'}")
+    report(rows, {"seed": args.seed, "runs": results, "failed": failed}, args.output)
+    print(f"\nas Markdown: {args.folder / 'family.md'}")
     return 1 if failed else 0
 
 
-def options() -> argparse.ArgumentParser:
-    found = parser(__doc__)
-    found.add_argument("--folder", type=Path, required=True, help="where runs and results are kept")
-    found.add_argument("--recipes", nargs="+", help="names of configs/; by default all")
-    length = found.add_mutually_exclusive_group()
+def make_parser() -> argparse.ArgumentParser:
+    parser = benchmark_parser(__doc__)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where runs and results are kept"
+    )
+    parser.add_argument("--recipes", nargs="+", help="names of configs/; by default all")
+    length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, help="optimizer steps of each run")
     length.add_argument("--epochs", type=int, help="epochs of each run")
     length.add_argument("--seconds", type=float, help="time of each run, measured beforehand")
-    found.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--limit", type=int, default=1000, help="sentences that are measured")
-    found.add_argument("--generation", action="store_true", help="samples too, minutes more each")
-    found.add_argument("--option", action="append", default=[], help="one more, --option=--a.b=c")
-    return found
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=int, default=1000, help="sentences that are measured")
+    parser.add_argument(
+        "--generation", action="store_true", help="samples too; takes minutes more for each"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        help="one more option of `seqae fit`, --option=--a.b=c",
+    )
+    return parser
 
 
-def with_budget(plan: Plan, given: argparse.Namespace) -> Plan:
-    steps = given.steps
-    if given.seconds is not None:
-        measured = given.folder / f"{plan.name}.seconds_per_step"  # kept, for the same plan again
+def with_budget(plan: Plan, args: argparse.Namespace) -> Plan:
+    steps = args.steps
+    if args.seconds is not None:
+        measured = (
+            args.folder / f"{plan.name}.seconds_per_step"
+        )  # kept for the next run of the same plan
         if not measured.exists():
-            given.folder.mkdir(parents=True, exist_ok=True)
-            measured.write_text(str(seconds_per_step(plan, given.folder)))
-        steps = max(100, round(given.seconds / float(measured.read_text())))
-    options = (*plan.options, *budget(steps, given.epochs))
+            args.folder.mkdir(parents=True, exist_ok=True)
+            measured.write_text(str(seconds_per_step(plan, args.folder)))
+        steps = max(100, round(args.seconds / float(measured.read_text())))
+    options = (*plan.options, *budget(steps, args.epochs))
     return Plan(plan.name, plan.config, options, plan.metrics, plan.limit)
 
 
 def table_columns(with_generation: bool) -> dict[str, Column]:
-    def shown(key: str, style: str) -> Column:
+    def column(key: str, style: str) -> Column:
         def show(result: dict[str, Any]) -> str:
             value = result["scores"]["model"].get(key)
             return "–" if value is None else style.format(value)
 
         return show
 
-    figures = FIGURES + (GENERATION if with_generation else ())
-    columns = {heading: shown(key, style) for heading, key, style in figures}
+    metrics = METRICS + (GENERATION if with_generation else ())
+    columns = {heading: column(key, style) for heading, key, style in metrics}
     columns["active units"] = active_units
     columns["training"] = lambda result: f"{result['seconds']:,.0f} s, {result['steps']:,} steps"
     return columns

@@ -1,12 +1,12 @@
-"""What only a GPU can show: the tests marked `gpu`, and speeds by model, precision and compilation.
+"""Test and time a GPU: the tests marked `gpu`, and speeds by model, precision and compilation.
 
     scripts/gpu_selftest [--output benchmarks/results/gpu.json]
-    scripts/gpu_selftest --device cpu         # the same program with small sizes, to try it
+    scripts/gpu_selftest --device cpu         # the same program at small sizes, to try it out
 
-Prints a table in Markdown, and writes it beside the JSON of `--output`. Speeds are of a bare
-training loop (model, loss, clipping, AdamW) over batches of random sentences, in target tokens a
-second; "of peak" is the share of the speed of one large product in the same precision, measured
-here. Ends with status 1 if a check has failed, or if there is no GPU.
+It prints a table in Markdown, and also writes it next to the JSON file of `--output`. Speeds are
+those of a bare training loop (model, loss, clipping, AdamW) over batches of random sentences, in
+target tokens per second; "of peak" compares them with one large product in the same precision on
+the same device. The status is 1 if a check fails or there is no GPU.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import torch
-from driver import ROOT, environment, parser
+from driver import ROOT, benchmark_parser, environment
 from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -38,7 +38,7 @@ from seqae.model.latents import DeterministicLatent
 from seqae.objectives import Reconstruction
 from seqae.training.precision import Bfloat16Weights, set_tf32
 
-# How weights and products are kept: float32, its products in TF32 ...
+# Types of weights and products: float32, float32 with products in TF32 ...
 PRECISIONS = ("fp32", "tf32", "bf16-mixed", "bf16-true")
 PHASES = ("data", "forward", "backward", "optimizer")
 CHECKS = "checks"
@@ -46,15 +46,15 @@ CHECKS = "checks"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the models and batches that are timed.
+    """Sizes of the models and batches that are timed.
 
     Attributes:
-        vocab_size: V; a multiple of 8, as tensor cores like it.
+        vocab_size: V; a multiple of 8, which suits tensor cores.
         embedding_dim: E.
         hidden_dim: H of the recurrent layers and of the Transformer.
         batch_tokens: tokens of a batch, padding counted.
-        product: side of the square matrices whose product is the peak.
-        seconds: that each loop is timed.
+        product: side of the square matrices whose product gives the peak.
+        seconds: how long each loop is timed.
     """
 
     vocab_size: int
@@ -82,34 +82,36 @@ class Row:
 
 
 def main() -> int:
-    options = parser(__doc__)
-    options.add_argument("--device", choices=SIZES, default="cuda")
-    options.add_argument("--minutes", type=float, default=9.0, help="what is not begun is left out")
-    options.add_argument("--only", help="rows whose names hold this word; `checks` are the tests")
-    given = options.parse_args()
-    if given.device == "cuda" and not torch.cuda.is_available():
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--device", choices=SIZES, default="cuda")
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="rows not begun by then are skipped"
+    )
+    parser.add_argument("--only", help="rows whose names contain this; `checks` are the tests")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
         print(
             "There is no GPU here. `--device cpu` tries the program without one.", file=sys.stderr
         )
         return 1
-    torch.set_num_threads(1 if given.device == "cpu" else torch.get_num_threads())
+    torch.set_num_threads(1 if args.device == "cpu" else torch.get_num_threads())
     rows = []
-    deadline = time.monotonic() + 60 * given.minutes
-    print(header(given.device), flush=True)
-    for row in all_rows(given.device, given.only or "", deadline):
+    deadline = time.monotonic() + 60 * args.minutes
+    print(header(args.device), flush=True)
+    for row in all_rows(args.device, args.only or "", deadline):
         rows.append(row)
         print(line(row), flush=True)
-    if given.output is not None:
+    if args.output is not None:
         values = [{"name": r.name, "result": r.result, **r.values} for r in rows]
-        found = {"environment": environment() | device(given.device), "rows": values}
-        given.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        table = "\n".join([header(given.device), *map(line, rows)])
-        given.output.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
+        result = {"environment": environment() | device(args.device), "rows": values}
+        args.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        table = "\n".join([header(args.device), *map(line, rows)])
+        args.output.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
     return int(any(row.result == "failed" for row in rows))
 
 
 def all_rows(kind: str, only: str, deadline: float) -> Iterator[Row]:
-    """Speeds first: they take about three minutes, the checks the rest."""
+    """Measure the speeds first: they take about three minutes, the checks the rest."""
     peaks: dict[str, float] = {}
     for name, measure in speeds(kind, peaks):
         if only and only not in name:
@@ -129,7 +131,7 @@ def all_rows(kind: str, only: str, deadline: float) -> Iterator[Row]:
 
 
 def speeds(kind: str, peaks: dict[str, float]) -> Iterator[tuple[str, Callable[[str], Row]]]:
-    """Names of rows, and what makes each."""
+    """Yield the name of each row, and the function that makes it."""
     for precision in PRECISIONS[:3]:
         yield f"product, {precision}", lambda name, p=precision: product(name, kind, p, peaks)
     for model in ("gru", "transformer"):
@@ -146,7 +148,7 @@ def speeds(kind: str, peaks: dict[str, float]) -> Iterator[tuple[str, Callable[[
 
 
 def product(name: str, kind: str, precision: str, peaks: dict[str, float]) -> Row:
-    """The speed of a large product."""
+    """Measure the speed of a large product."""
     if not switch(kind, precision):
         return Row(name, "skipped", "this device has no TF32")
     side, dtype = SIZES[kind].product, torch.bfloat16 if "bf16" in precision else torch.float32
@@ -161,12 +163,12 @@ def product(name: str, kind: str, precision: str, peaks: dict[str, float]) -> Ro
 def training(
     name: str, kind: str, model: str, precision: str, compiled: bool, peaks: dict[str, float]
 ) -> Row:
-    """The speed of a training loop, and where its time goes."""
+    """Measure the speed of a training loop, and where its time goes."""
     if not switch(kind, precision):
         return Row(name, "skipped", "this device has no TF32")
     loop = Loop(kind, model, precision, compiled)
     started = time.perf_counter()
-    for _ in range(len(loop.batches)):  # every shape once, which compiles it where it is new
+    for _ in range(len(loop.batches)):  # every shape once, so that it is compiled
         loop.step()
     synchronize(kind)
     prepared = time.perf_counter() - started
@@ -180,12 +182,12 @@ def training(
         "flops_per_token": flops,
         "milliseconds": {phase: 1e3 * value for phase, value in phases.items()},
     }
-    told = f"{speed:,.0f} tokens/s"
+    figure = f"{speed:,.0f} tokens/s"
     if (peak := peaks.get("bf16-mixed" if "bf16" in precision else precision)) is not None:
         values["share_of_peak"] = speed * flops / peak
-        told += f", {values['share_of_peak']:.0%} of peak"
-    told += "; ms " + ", ".join(f"{phase} {1e3 * value:.1f}" for phase, value in phases.items())
-    return Row(name, "passed", told, values)
+        figure += f", {values['share_of_peak']:.0%} of peak"
+    figure += "; ms " + ", ".join(f"{phase} {1e3 * value:.1f}" for phase, value in phases.items())
+    return Row(name, "passed", figure, values)
 
 
 class Loop:
@@ -195,7 +197,7 @@ class Loop:
         kind: `cuda` or `cpu`.
         model: `gru` or `transformer`.
         precision: one of PRECISIONS.
-        compiled: whether with compiled kernels.
+        compiled: whether to use compiled kernels.
     """
 
     def __init__(self, kind: str, model: str, precision: str, compiled: bool) -> None:
@@ -214,34 +216,34 @@ class Loop:
         self.taken = 0
 
     def step(self) -> None:
-        """A step, with nothing in it that waits."""
+        """Take a step without waiting for the device."""
         self.optimize(self.backward(self.forward(self.data())))
 
     def data(self) -> Batch:
-        """The next batch, on its way to the device."""
+        """Start to copy the next batch to the device."""
         batch = self.batches[self.taken % len(self.batches)]
         self.taken += 1
         return batch.to(self.kind, non_blocking=True)
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss."""
+        """Compute the loss."""
         half = self.precision == "bf16-mixed"
         with torch.autocast(self.kind, torch.bfloat16) if half else nullcontext():
             generator = Generator().manual_seed(self.taken)
             return self.objective(self.model, batch, 0, generator)["loss"]
 
     def backward(self, loss: Tensor) -> None:
-        """The gradients."""
+        """Compute the gradients."""
         self.optimizer.zero_grad()
         loss.backward()
 
     def optimize(self, _: None) -> None:
-        """The update."""
+        """Clip the gradients and update the weights."""
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
     def phases(self) -> dict[str, float]:
-        """Seconds of each phase, waited for: the median over steps of all shapes."""
+        """Time each phase in seconds, synchronised: the median over steps of all shapes."""
         taken: dict[str, list[float]] = {phase: [] for phase in PHASES}
         for _ in range(3 * len(self.batches)):
             value: Any = None
@@ -261,7 +263,7 @@ class Loop:
         return {phase: statistics.median(values) for phase, values in taken.items()}
 
     def flops_per_token(self) -> float:
-        """Of forward and backward pass: counted on a CPU, where a GRU is made of products."""
+        """Count forward and backward pass, on a CPU, where a GRU consists of products."""
         model, batch = build(self.name, SIZES[self.kind]), random_batch(SIZES["cpu"], 24)
         counter = FlopCounterMode(display=False)
         with counter:
@@ -271,7 +273,7 @@ class Loop:
 
 
 def build(name: str, sizes: Sizes) -> SequenceAutoencoder:
-    """A model at the sizes of the reference setting of docs/log.md, or of a small test."""
+    """Build a model at the sizes of the reference setting of docs/log.md, or of a small test."""
     hidden: dict[str, Any] = {"hidden_dim": sizes.hidden_dim}
     if name == "gru":
         parts: tuple[Any, Any] = GRUEncoder(**hidden), GRUDecoder(**hidden)
@@ -285,7 +287,7 @@ def build(name: str, sizes: Sizes) -> SequenceAutoencoder:
 
 
 def random_batch(sizes: Sizes, width: int) -> Batch:
-    """As many sentences of at most this many tokens as the budget holds."""
+    """Draw as many sentences of at most `width` tokens as the budget holds."""
     rows = max(1, sizes.batch_tokens // width)
     lengths = torch.randint(width - 4, width + 1, (rows,))
     token_ids = torch.randint(4, sizes.vocab_size, (rows, width))
@@ -293,7 +295,7 @@ def random_batch(sizes: Sizes, width: int) -> Batch:
 
 
 def timed(run: Callable[[], Any], kind: str, seconds: float) -> float:
-    """Seconds of a call, of as many as fit the time; what it asked for is waited for at the end."""
+    """Time a call in seconds, the mean over as many as fit; synchronise after every fourth."""
     run()
     synchronize(kind)
     count, started = 0, time.perf_counter()
@@ -306,7 +308,7 @@ def timed(run: Callable[[], Any], kind: str, seconds: float) -> float:
 
 
 def switch(kind: str, precision: str) -> bool:
-    """Set how float32 numbers are multiplied; whether this device can."""
+    """Set how float32 numbers are multiplied; return whether this device can do it."""
     try:
         set_tf32(precision == "tf32", torch.device(kind))
     except ValueError:
@@ -323,7 +325,7 @@ def synchronize(kind: str) -> None:
 
 
 def checks(kind: str, seconds: float) -> Iterator[Row]:
-    """The tests marked `gpu`, each as a row; those that have no time left do not appear."""
+    """Run the tests marked `gpu` and yield a row for each, or one if the time runs out."""
     with tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/test_gpu.py", "-q"]
@@ -348,21 +350,21 @@ def checks(kind: str, seconds: float) -> Iterator[Row]:
 
 
 def row_of(case: ElementTree.Element) -> Row:
-    """A test's result."""
+    """Convert a test's result to a row."""
     name = case.get("name", "").removeprefix("test_").replace("_", " ")
-    found = {child.tag: child.get("message", "") for child in case}
-    result = "failed" if {"failure", "error"} & found.keys() else "passed"
-    result = "skipped" if "skipped" in found else result
-    told = " ".join(found.values()).splitlines()
+    messages = {child.tag: child.get("message", "") for child in case}
+    result = "failed" if {"failure", "error"} & messages.keys() else "passed"
+    result = "skipped" if "skipped" in messages else result
+    lines = " ".join(messages.values()).splitlines()
     values = {"seconds": float(case.get("time", 0.0))}
-    return Row(name, result, told[0][:100] if told else f"{values['seconds']:.0f} s", values)
+    return Row(name, result, lines[0][:100] if lines else f"{values['seconds']:.0f} s", values)
 
 
 # The table
 
 
 def device(kind: str) -> dict[str, Any]:
-    """What is under test."""
+    """Describe the device under test."""
     if kind == "cpu":
         return {"device": "CPU, small sizes", "devices": 1}
     return {
@@ -376,14 +378,14 @@ def device(kind: str) -> dict[str, Any]:
 
 
 def header(kind: str) -> str:
-    """The machine, and the head of the table."""
-    found: Mapping[str, Any] = device(kind) | {"torch": torch.__version__}
-    told = ", ".join(f"{key} {value}" for key, value in found.items())
-    return f"{told}\n\n| check | result | figure |\n|---|---|---|"
+    """Format the description of the device and the head of the table."""
+    properties: Mapping[str, Any] = device(kind) | {"torch": torch.__version__}
+    description = ", ".join(f"{key} {value}" for key, value in properties.items())
+    return f"{description}\n\n| check | result | figure |\n|---|---|---|"
 
 
 def line(row: Row) -> str:
-    """A row in Markdown."""
+    """Format a row in Markdown."""
     return f"| {row.name} | {row.result} | {row.figure.replace('|', '/')} |"
 
 

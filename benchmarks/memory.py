@@ -1,12 +1,12 @@
-"""Peak memory of `seqae fit` for a small and a large corpus: it must not grow with the corpus.
+"""Measure the peak memory of `seqae fit`, which must not grow with the corpus.
 
     python benchmarks/memory.py [--output benchmarks/results/memory.json]
 
-For each size a text file is made in a temporary folder, and two processes work on it, one after the
-other: the first tokenises it and trains no step, the second finds it tokenised and trains. Peak
-resident memory is VmHWM. Pages of the memory-mapped corpus count as resident while they are
-mapped in, though they belong to the file cache, which can drop them at any time; so the anonymous
-memory (RssAnon at the end), which is the process's own, stands beside.
+For each size it makes a text file in a temporary folder and starts two processes, one after the
+other: the first tokenises the text and does not train, the second finds it tokenised and trains.
+Peak resident memory is VmHWM. It includes mapped pages of the corpus, though they belong to the
+file cache, which can drop them at any time; so the process's own anonymous memory (RssAnon at the
+end) is reported as well.
 """
 
 from __future__ import annotations
@@ -21,64 +21,64 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from driver import parser, report
+from driver import benchmark_parser, report
 from text import write_sentences
 
 MEBIBYTE = 2**20
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--sentences", type=int, nargs="+", default=[100_000, 1_000_000])
-    options.add_argument("--steps", type=int, default=200)
-    options.add_argument("--tokenizer", default="BPETokenizer", help="or WordTokenizer")
-    options.add_argument("--vocab_size", type=int, default=2000)
-    options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.worker:
-        work(*given.worker)
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--sentences", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--tokenizer", default="BPETokenizer", help="or WordTokenizer")
+    parser.add_argument("--vocab_size", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        work(*args.worker)
         return
-    result = [measure(sentences, given) for sentences in given.sentences]
+    result = [measure(sentences, args) for sentences in args.sentences]
     rows = [
         {
-            "sentences": f"{found['sentences']:,}",
-            "text": f"{found['text_bytes'] / MEBIBYTE:.1f} MiB",
+            "sentences": f"{measured['sentences']:,}",
+            "text": f"{measured['text_bytes'] / MEBIBYTE:.1f} MiB",
             **{
-                f"{part}: peak (own)": f"{found[part]['peak'] / MEBIBYTE:.0f} "
-                f"({found[part]['own'] / MEBIBYTE:.0f}) MiB, {found[part]['seconds']:.0f} s"
+                f"{part}: peak (own)": f"{measured[part]['peak'] / MEBIBYTE:.0f} "
+                f"({measured[part]['own'] / MEBIBYTE:.0f}) MiB, {measured[part]['seconds']:.0f} s"
                 for part in ("tokenise", "train")
             },
         }
-        for found in result
+        for measured in result
     ]
-    report(rows, result, given.output)
+    report(rows, result, args.output)
 
 
-def measure(sentences: int, given: argparse.Namespace) -> dict[str, Any]:
+def measure(sentences: int, args: argparse.Namespace) -> dict[str, Any]:
     """Tokenise and train in fresh processes."""
-    found: dict[str, Any] = {"sentences": sentences, "steps": given.steps}
+    measured: dict[str, Any] = {"sentences": sentences, "steps": args.steps}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = write_sentences(folder / "sentences.txt", sentences)
-        found["text_bytes"] = text.stat().st_size
+        measured["text_bytes"] = text.stat().st_size
         config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(configuration(text, folder, given)), encoding="utf-8")
-        for part, steps in (("tokenise", 0), ("train", given.steps)):
+        config.write_text(yaml.safe_dump(configuration(text, folder, args)), encoding="utf-8")
+        for part, steps in (("tokenise", 0), ("train", args.steps)):
             started = time.perf_counter()
             worker = [str(config), str(folder / part), str(steps)]
             command = [sys.executable, __file__, "--worker", *worker]
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            found[part] = json.loads(output.splitlines()[-1])
-            found[part]["seconds"] = time.perf_counter() - started
-    return found
+            measured[part] = json.loads(output.splitlines()[-1])
+            measured[part]["seconds"] = time.perf_counter() - started
+    return measured
 
 
-def configuration(text: Path, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """A small model, so that what the data needs is seen; validation is limited to one batch."""
-    tokenizer = {"class_path": given.tokenizer, "init_args": {"vocab_size": given.vocab_size}}
+def configuration(text: Path, folder: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Configure a small model, so that the data's memory shows, and one batch of validation."""
+    tokenizer = {"class_path": args.tokenizer, "init_args": {"vocab_size": args.vocab_size}}
     return {
-        "threads": given.threads,
+        "threads": args.threads,
         "checkpoint": {"every_n_steps": 100},
         "data": {
             "train": str(text),
@@ -101,7 +101,7 @@ def configuration(text: Path, folder: Path, given: argparse.Namespace) -> dict[s
 
 
 def work(config: str, run_dir: str, steps: str) -> None:
-    """Run `seqae fit` in this process, and print its memory; no steps: only prepare the data."""
+    """Run `seqae fit` in this process and print its memory; 0 steps only prepare the data."""
     from seqae.cli import main as seqae
 
     if int(steps):

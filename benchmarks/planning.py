@@ -1,11 +1,11 @@
-"""What planning an epoch's batches costs, how much padding it leaves, and how many shapes it has.
+"""Measure the planning of an epoch's batches: its time and memory, and its padding and shapes.
 
     python benchmarks/planning.py [--output benchmarks/results/planning.json]
 
-Lengths are drawn, with replacement, from those of the built-in English corpora in words, bos and
-eos counted. Memory is the highest that numpy held while planning, the lengths not counted, in a
-second run, because counting slows it down. A shape is a batch's rows and padded length; rounding
-8/8 makes both multiples of 8. The padding of random batches with as many sentences stands beside.
+Lengths are drawn with replacement from those of the built-in English corpora in words, bos and eos
+counted. Memory is the peak of numpy while planning, without the lengths, in a second run, because
+tracing slows it down. A shape is a batch's rows and padded length; rounding 8/8 makes both
+multiples of 8. For comparison the table has the padding of random batches of the same sizes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import tracemalloc
 
 import numpy as np
-from driver import parser, report
+from driver import benchmark_parser, report
 from numpy.typing import NDArray
 
 from seqae.data.batching import BatchPlan, Rounding, plan_batches
@@ -24,21 +24,21 @@ MEGABYTE = 10**6
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--sentences", type=int, nargs="+", default=[1_000_000, 10_000_000])
-    options.add_argument("--batch_tokens", type=int, nargs="+", default=[1024, 3072, 16384])
-    options.add_argument("--rounding", type=int, nargs="+", default=[1, 8])
-    given = options.parse_args()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--sentences", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--batch_tokens", type=int, nargs="+", default=[1024, 3072, 16384])
+    parser.add_argument("--rounding", type=int, nargs="+", default=[1, 8])
+    args = parser.parse_args()
     texts = load_builtin("wordnet-examples") + load_builtin("speeches")
-    known = np.asarray([len(text.split()) + 2 for text in texts], dtype=np.int32)
+    corpus_lengths = np.asarray([len(text.split()) + 2 for text in texts], dtype=np.int32)
     rng = np.random.default_rng(0)
     rows, result = [], []
-    for sentences in given.sentences:
-        lengths = rng.choice(known, sentences)
+    for sentences in args.sentences:
+        lengths = rng.choice(corpus_lengths, sentences)
         random_order = rng.permutation(sentences)
-        for batch_tokens in given.batch_tokens:
-            for multiple in given.rounding:
-                rounding = Rounding(multiple, multiple, int(known.max()))
+        for batch_tokens in args.batch_tokens:
+            for multiple in args.rounding:
+                rounding = Rounding(multiple, multiple, int(corpus_lengths.max()))
                 started = time.perf_counter()
                 plan = plan_batches(lengths, batch_tokens, seed=0, epoch=0, rounding=rounding)
                 seconds = time.perf_counter() - started
@@ -48,7 +48,7 @@ def main() -> None:
                 tracemalloc.stop()
                 random = BatchPlan(random_order, plan.begins, plan.ends)
                 shapes = shapes_of(lengths, plan, rounding)
-                found = {
+                measured = {
                     "sentences": sentences,
                     "batch_tokens": batch_tokens,
                     "round_length": multiple,
@@ -62,7 +62,7 @@ def main() -> None:
                         lengths, shapes_of(lengths, random, rounding)
                     ),
                 }
-                result.append(found)
+                result.append(measured)
                 rows.append(
                     {
                         "sentences": f"{sentences:,}",
@@ -71,16 +71,16 @@ def main() -> None:
                         "batches": f"{len(plan):,}",
                         "planning, s": f"{seconds:.2f}",
                         "peak, MB": f"{peak / MEGABYTE:.0f}",
-                        "shapes": found["shapes"],
-                        "padding": f"{found['padding_share']:.2%}",
-                        "of random batches": f"{found['padding_share_of_random_batches']:.0%}",
+                        "shapes": measured["shapes"],
+                        "padding": f"{measured['padding_share']:.2%}",
+                        "of random batches": f"{measured['padding_share_of_random_batches']:.0%}",
                     }
                 )
-    report(rows, result, given.output)
+    report(rows, result, args.output)
 
 
 def shapes_of(lengths: NDArray[np.int32], plan: BatchPlan, rounding: Rounding) -> NDArray[np.int64]:
-    """(batches, 2): rows and padded length of each batch, in the order of its sentences."""
+    """List rows and padded length of each batch, in the order of its sentences: (batches, 2)."""
     begins = np.sort(plan.begins)
     longest = np.maximum.reduceat(lengths[plan.order], begins).astype(np.int64)
     rows = np.diff(begins, append=len(plan.order))
@@ -88,7 +88,7 @@ def shapes_of(lengths: NDArray[np.int32], plan: BatchPlan, rounding: Rounding) -
 
 
 def padding_share(lengths: NDArray[np.int32], shapes: NDArray[np.int64]) -> float:
-    """Share of all positions that hold no token."""
+    """Compute the share of all positions that hold no token."""
     return 1.0 - int(lengths.sum(dtype=np.int64)) / int(shapes.prod(axis=1).sum())
 
 

@@ -1,11 +1,11 @@
-"""How fast `prepare` is from a text file to tokenised shards, against the `tokenizers` library.
+"""Compare the speed of `prepare`, from a text file to tokenised shards, with `tokenizers` alone.
 
     python benchmarks/preparing.py [--output benchmarks/results/preparing.json]
 
-`library` is what the library alone reaches on as many cores: `encode_batch_fast` of the same
-tokenizer on the same sentences, already in memory, 8,192 at a time; its result is thrown away.
-`prepare` finds nothing in the cache: it reads and decodes the file, cleans, hashes, splits,
-tokenises, writes the shards with their index, and measures them for the data report.
+`library` is the library alone on as many cores: `encode_batch_fast` of the same tokenizer on the
+same sentences, already in memory, 8,192 at a time; the result is discarded. `prepare` starts with
+an empty cache: it reads and decodes the file, cleans, hashes, splits and tokenises, writes the
+shards with their index, and measures them for the data report.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import tempfile
 from pathlib import Path
 
 import tokenizers as hf
-from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
+from driver import Program, Turns, benchmark_parser, format_ratio, ratios, report, run_in_turn
 from text import sentences, write_sentences
 
 from seqae.data.cache import prepare
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordTokenizer
 
 CHUNK = 8192
@@ -35,45 +35,45 @@ KINDS = {
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    options.add_argument("--sentences", type=int, default=500_000)
-    options.add_argument("--seconds", type=float, default=3.0, help="of a turn")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--cores", type=int, default=2)
-    given = options.parse_args()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--sentences", type=int, default=500_000)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=2)
+    args = parser.parse_args()
     rows, result = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        text = write_sentences(folder / "text.txt", given.sentences)
-        for kind in given.kinds:
+        text = write_sentences(folder / "text.txt", args.sentences)
+        for kind in args.kinds:
             path = folder / "tokenizer.json"
             tokenizer = KINDS[kind]()
             tokenizer.train(sentences(100_000))
             tokenizer.save(path)
             programs = {
-                "library": Program(library, (str(text), str(path), given.cores)),
-                "prepare": Program(whole, (str(text), str(path), given.cores, str(folder))),
+                "library": Program(library, (str(text), str(path), args.cores)),
+                "prepare": Program(whole, (str(text), str(path), args.cores, str(folder))),
             }
-            speeds = run_in_turn(programs, given.seconds, given.rounds)
-            found = ratios(speeds["prepare"], speeds["library"])
-            size = text.stat().st_size / given.sentences / 1e6
+            speeds = run_in_turn(programs, args.seconds, args.rounds)
+            ratio = ratios(speeds["prepare"], speeds["library"])
+            size = text.stat().st_size / args.sentences / 1e6
             rows.append(
                 {
                     "tokenizer": kind,
                     **{
-                        f"{program}, MB/s": f"{size * statistics.median(some):.1f}"
-                        for program, some in speeds.items()
+                        f"{program}, MB/s": f"{size * statistics.median(rounds):.1f}"
+                        for program, rounds in speeds.items()
                     },
-                    "prepare over library": shown(found),
+                    "prepare over library": format_ratio(ratio),
                 }
             )
-            result.append({"kind": kind, "sentences_per_second": speeds, "ratio": found})
-    report(rows, result, given.output)
+            result.append({"kind": kind, "sentences_per_second": speeds, "ratio": ratio})
+    report(rows, result, args.output)
 
 
 def library(turns: Turns, text: str, path: str, cores: int) -> None:
-    """The library alone, on sentences in memory."""
+    """Encode sentences in memory with the library alone."""
     os.environ["TOKENIZERS_PARALLELISM"] = "true"
     os.environ["RAYON_NUM_THREADS"] = str(cores)
     tokenizer = hf.Tokenizer.from_file(path)
@@ -87,12 +87,12 @@ def library(turns: Turns, text: str, path: str, cores: int) -> None:
 
 
 def whole(turns: Turns, text: str, path: str, cores: int, folder: str) -> None:
-    """All of the preparation, each time anew."""
-    # What `seqae` has on Linux; here it would be the driver's, which starts Python for each worker.
+    """Prepare the file from scratch, again and again."""
+    # As `seqae` does on Linux; the driver's method would start Python again for each worker.
     multiprocessing.set_start_method("fork", force=True)
     tokenizer = Tokenizer.load(path)
     cache = Path(folder) / "cache"
-    settings = DataConfig((text,), max_length=512)
+    settings = CorpusConfig(train=(text,), max_length=512)
     count = len(Path(text).read_bytes().splitlines())
     turns.wait()
     while True:

@@ -1,17 +1,18 @@
-"""One process with two threads against two processes with one thread each, and where a step goes.
+"""Compare one process of two threads with two processes of one, and time the parts of a step.
 
     python benchmarks/ranks.py [--output benchmarks/results/ranks.json]
 
-At the reference setting (reference.py), in tokens a second of all processes together; the two of a
-training exchange gradients with gloo (DistributedDataParallel). `half` are two processes whose
-batches together have the tokens of the one's, so that the optimizer sees what it would see there.
+Speeds are at the reference setting (reference.py), in tokens per second of all processes together;
+the two processes of a training exchange gradients with gloo (DistributedDataParallel). In `half`
+the batches of both processes together have as many tokens as the one process's, so that the
+optimizer sees the same.
 
-Then two processes train for some steps with a stopwatch at each seam. Forward is the objective,
-backward has the exchange of gradients in it, optimizer has clipping in it; what is left of a step
-is what this package, Lightning and the data cost.
+Then two processes train for some steps while a stopwatch times each part. Forward is the objective,
+backward includes the exchange of gradients, optimizer includes clipping; the rest of a step is the
+cost of this package, Lightning and the data.
 
-Last, two processes add up arrays of several sizes and do nothing else: the latency and the
-bandwidth of an exchange, which docs/scaling.md reckons with.
+Finally, two processes only add up arrays of several sizes: this gives the latency and the bandwidth
+of an exchange for docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
+from driver import Program, Turns, benchmark_parser, format_ratio, ratios, report, run_in_turn
 from reference import fit, write_config
 from text import write_sentences
 
@@ -34,20 +35,20 @@ PARTS = ("forward", "backward", "optimizer", "other")
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--rounds", type=int, default=7)
-    options.add_argument("--seconds", type=float, default=5.0, help="of a turn")
-    options.add_argument("--steps", type=int, default=60, help="with the stopwatch")
-    options.add_argument("--sentences", type=int, default=200_000)
-    options.add_argument("--batch_tokens", type=int, default=3072, help="of a process's batches")
-    given = options.parse_args()
-    result: dict[str, Any] = {"batch_tokens": given.batch_tokens}
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of a turn")
+    parser.add_argument("--steps", type=int, default=60, help="with the stopwatch")
+    parser.add_argument("--sentences", type=int, default=200_000)
+    parser.add_argument("--batch_tokens", type=int, default=3072, help="of a process's batches")
+    args = parser.parse_args()
+    result: dict[str, Any] = {"batch_tokens": args.batch_tokens}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        text = write_sentences(folder / "sentences.txt", given.sentences)
+        text = write_sentences(folder / "sentences.txt", args.sentences)
         config, half = (
             str(write_config(folder / f"{size}.yaml", text, "ReferenceDecoder", size))
-            for size in (given.batch_tokens, given.batch_tokens // 2)
+            for size in (args.batch_tokens, args.batch_tokens // 2)
         )
         programs = {
             "1 x 2 threads": Program(fit, (config, str(folder / "one"), 2)),
@@ -55,28 +56,28 @@ def main() -> None:
             "2 x 1 thread": Program(two, (config, str(folder / "two"))),
             "2 x 1 thread, half": Program(two, (half, str(folder / "half"))),
         }
-        speeds = run_in_turn(programs, given.seconds, given.rounds)
+        speeds = run_in_turn(programs, args.seconds, args.rounds)
         result["steps"] = {
-            title: time_parts(file, folder / title, given.steps)
+            title: time_parts(file, folder / title, args.steps)
             for title, file in (("2 x 1 thread", config), ("2 x 1 thread, half", half))
         }
     result["exchange"] = time_exchange()
     rows = []
-    for program, found in speeds.items():
-        ratio = ratios(found, speeds["1 x 2 threads"])
+    for program, rounds in speeds.items():
+        ratio = ratios(rounds, speeds["1 x 2 threads"])
         result[program] = {
-            "tokens_per_second": statistics.median(found),
+            "tokens_per_second": statistics.median(rounds),
             "over_one": ratio,
-            "rounds": found,
+            "rounds": rounds,
         }
         rows.append(
             {
                 "program": program,
-                "tokens/s": f"{statistics.median(found):,.0f}",
-                "against one process": shown(ratio),
+                "tokens/s": f"{statistics.median(rounds):,.0f}",
+                "against one process": format_ratio(ratio),
             }
         )
-    report(rows, result, given.output)
+    report(rows, result, args.output)
     for title, step in result["steps"].items():
         parts = ", ".join(f"{part} {step[part]:.1%}" for part in PARTS)
         print(f"\n{title}: a step of {step['seconds'] * 1e3:.0f} ms: {parts}")
@@ -91,7 +92,7 @@ OPTIONS = ("--trainer.strategy", "ddp", "--trainer.devices", "2")
 
 
 def two(turns: Turns, config: str, run_dir: str) -> None:
-    """Both processes of a training; this one is the first, and takes the turns for both."""
+    """Train with two processes; this one is the first, and takes the turns for both."""
     tokens = multiprocessing.get_context("spawn").Value("q", 0)
     start_second(_count, config, run_dir, tokens)
     fit(turns, config, run_dir, 1, OPTIONS, tokens)
@@ -110,7 +111,7 @@ def start_second(work: Any, *arguments: Any) -> None:
 
 
 def _count(config: str, run_dir: str, tokens: Any) -> None:
-    """The second process: it trains, and adds up its tokens."""
+    """Train as the second process, and add up its tokens."""
     from lightning.pytorch import Callback, Trainer
 
     from seqae.cli import main
@@ -127,11 +128,11 @@ def _add(callback: Any) -> None:
     from seqae.training.lightning_cli import TrainingCLI
 
     own = TrainingCLI._callbacks
-    TrainingCLI._callbacks = lambda self, given: [*own(self, given), callback]  # type: ignore[method-assign]
+    TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), callback]  # type: ignore[method-assign]
 
 
 def time_parts(config: str, run_dir: Path, steps: int) -> dict[str, float]:
-    """Shares of a step of two processes, on the first; medians over the later half of the steps."""
+    """Time the parts of a step on the first of two processes: medians of the later half."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_timed, args=(config, str(run_dir), steps, theirs))
@@ -141,10 +142,10 @@ def time_parts(config: str, run_dir: Path, steps: int) -> dict[str, float]:
     process.join()
     taken = taken[len(taken) // 2 :]
     seconds = statistics.median(step["seconds"] for step in taken)
-    found = {
+    shares = {
         part: statistics.median(step[part] / step["seconds"] for step in taken) for part in PARTS
     }
-    return {"seconds": seconds, **found}
+    return {"seconds": seconds, **shares}
 
 
 def _timed(config: str, run_dir: str, steps: int, connection: Any) -> None:
@@ -160,9 +161,9 @@ def _timed(config: str, run_dir: str, steps: int, connection: Any) -> None:
 
             def timed(*arguments: Any) -> Any:
                 marks["forward"] = time.perf_counter()
-                found = forward(*arguments)
+                values = forward(*arguments)
                 marks["forward, done"] = time.perf_counter()
-                return found
+                return values
 
             pl_module.objective.forward = timed
 
@@ -203,7 +204,7 @@ def _follow(config: str, run_dir: str, steps: int) -> None:
 
 
 def time_exchange(sizes: tuple[int, ...] = (4, 1 << 22, 1 << 24, 40 << 20)) -> dict[str, Any]:
-    """Seconds of an all-reduce of so many bytes with gloo, medians; and a line through them."""
+    """Time an all-reduce with gloo for each size in bytes, and fit a line to the medians."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_exchange, args=(sizes, theirs))
@@ -211,12 +212,12 @@ def time_exchange(sizes: tuple[int, ...] = (4, 1 << 22, 1 << 24, 40 << 20)) -> d
     theirs.close()
     seconds: list[float] = ours.recv()
     process.join()
-    largest = (sizes[-1] - sizes[0]) / (seconds[-1] - seconds[0])
+    bandwidth = (sizes[-1] - sizes[0]) / (seconds[-1] - seconds[0])
     return {
         "bytes": list(sizes),
         "seconds": seconds,
         "latency_seconds": seconds[0],
-        "bytes_per_second": largest,
+        "bytes_per_second": bandwidth,
     }
 
 
@@ -229,7 +230,7 @@ def _add_up(sizes: tuple[int, ...]) -> list[float]:
     torch.set_num_threads(1)
     rank = int(os.environ["LOCAL_RANK"])
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    found = []
+    medians = []
     for size in sizes:
         values, taken = torch.zeros(max(1, size // 4)), []
         for _ in range(12):
@@ -237,9 +238,9 @@ def _add_up(sizes: tuple[int, ...]) -> list[float]:
             started = time.perf_counter()
             torch.distributed.all_reduce(values)
             taken.append(time.perf_counter() - started)
-        found.append(statistics.median(taken[2:]))
+        medians.append(statistics.median(taken[2:]))
     torch.distributed.destroy_process_group()
-    return found
+    return medians
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     scripts/rate_distortion --folder runs/rates --steps 1500 --picture docs/rate_distortion.svg
 
-Everything but the size is the same: recipe, steps, seed, sentences. The picture shows BLEU against
-the size, and for each size BLEU against the length of the sentences. All figures go to `--output`.
+Everything but the size is the same: recipe, steps, seed, sentences. The picture shows BLEU by size,
+and for each size BLEU by the length of the sentences. `--output` gets all metrics.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from charts import Line, Panel, draw, shades
-from driver import ROOT, parser, report
+from driver import ROOT, benchmark_parser, report
 from trainings import Plan, budget, carry_out
 
 SIZES = (16, 32, 64, 128, 256, 384)
@@ -21,47 +21,49 @@ LENGTHS = {"to_5": "1–5", "to_10": "6–10", "to_20": "11–20", "above_20": "
 
 
 def main() -> int:
-    found = parser(__doc__)
-    found.add_argument("--folder", type=Path, required=True, help="where runs and results are kept")
-    found.add_argument("--config", type=Path, default=ROOT / "configs" / "gru.yaml")
-    found.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    found.add_argument("--key", default="model.autoencoder.latent.latent_dim", help="the size's")
-    found.add_argument("--steps", type=int, default=1500, help="optimizer steps of each run")
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
-    found.add_argument("--limit", type=int, default=1000, help="sentences that are measured")
-    found.add_argument("--picture", type=Path, help="write the picture to this .svg file")
-    given = found.parse_args()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where runs and results are kept"
+    )
+    parser.add_argument("--config", type=Path, default=ROOT / "configs" / "gru.yaml")
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--key", default="model.autoencoder.latent.latent_dim", help="of the size")
+    parser.add_argument("--steps", type=int, default=1500, help="optimizer steps of each run")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--limit", type=int, default=1000, help="sentences that are measured")
+    parser.add_argument("--picture", type=Path, help="write the picture to this .svg file")
+    args = parser.parse_args()
     plans = [
         Plan(
-            f"{given.config.stem}_z{size}",
-            str(given.config),
+            f"{args.config.stem}_z{size}",
+            str(args.config),
             (
-                *(f"--{given.key}", str(size), "--seed_everything", str(given.seed)),
-                *("--model.seed", str(given.seed), *budget(given.steps, None)),
+                *(f"--{args.key}", str(size), "--seed_everything", str(args.seed)),
+                *("--model.seed", str(args.seed), *budget(args.steps, None)),
             ),
             ("reconstruction",),
-            given.limit,
+            args.limit,
         )
-        for size in given.sizes
+        for size in args.sizes
     ]
     try:
-        results, failed = carry_out(plans, given.folder, given.jobs)
+        results, failed = carry_out(plans, args.folder, args.jobs)
     except ValueError as error:
         sys.exit(str(error))
-    sizes = [z for z, plan in zip(given.sizes, plans, strict=True) if plan.name in results]
+    sizes = [z for z, plan in zip(args.sizes, plans, strict=True) if plan.name in results]
     if not sizes:
         return 1
     measured = dict(zip(sizes, results.values(), strict=True))
     rows = [{"latent_dim": size, **row_of(result)} for size, result in measured.items()]
-    report(rows, {"seed": given.seed, "steps": given.steps, "runs": results}, given.output)
-    if given.picture is not None:
+    report(rows, {"seed": args.seed, "steps": args.steps, "runs": results}, args.output)
+    if args.picture is not None:
         caption = (
-            f"{given.config.name}, {given.steps:,} steps, seed {given.seed}; {given.limit:,} "
+            f"{args.config.name}, {args.steps:,} steps, seed {args.seed}; {args.limit:,} "
             f"unseen sentences; sacreBLEU of greedy reconstructions"
         )
-        given.picture.write_text(picture(measured, caption), encoding="utf-8")
-        print(f"\npicture: {given.picture}")
+        args.picture.write_text(picture(measured, caption), encoding="utf-8")
+        print(f"\npicture: {args.picture}")
     return 1 if failed else 0
 
 

@@ -1,9 +1,9 @@
 """The reference setting of docs/log.md, and the programs that are compared at it.
 
 200 thousand one-line sentences, 10 k words, embedding 256, GRU 512 encoder and decoder, latent 128:
-44.9 million floating-point operations a token, forward and backward, two thirds of them in the
-output layer. `fit` is what a user runs, the command line with all its callbacks; the others take
-things away from it or, as the plain baseline does, never had them.
+44.9 million floating-point operations per token, forward and backward, two thirds of them in the
+output layer. `fit` is what a user runs, the command line with all its callbacks; the others lack
+some of its parts or, like the plain baseline, all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from driver import Turns
 from torch import Tensor, nn
 
 from seqae.component import check_range
-from seqae.model.decoders import Decoder, State
+from seqae.model.decoders import Decoder, DecoderState
 from seqae.model.recurrent import GRUStack
 
 VOCAB_SIZE, EMBEDDING_DIM, HIDDEN_DIM, LATENT_DIM = 10_000, 256, 512, 128
@@ -27,7 +27,7 @@ PRODUCT_SIZE = 2048
 
 
 def flops_per_token(decoder: str) -> float:
-    """Products of a training step, two operations each, three times (forward, two gradients)."""
+    """Count the products of a training step: two operations each, for forward and two gradients."""
     recurrent = 3 * HIDDEN_DIM * (EMBEDDING_DIM + HIDDEN_DIM)
     if decoder == "ReferenceDecoder":
         return 6 * (2 * recurrent + HIDDEN_DIM * VOCAB_SIZE)
@@ -51,21 +51,21 @@ class ReferenceDecoder(Decoder):
     def build(
         self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
     ) -> None:
-        """Make the weights."""
+        """Create the weights."""
         self.output_dim = self.hidden_dim
         self.initial = nn.Linear(latent_dim, self.hidden_dim)
         self.gru = GRUStack(embedding_dim, self.hidden_dim)
 
     def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
-        """Teacher forcing."""
+        """Decode under teacher forcing."""
         return self._run(embedded, *self.init_state(latent))[0]
 
-    def init_state(self, latent: Tensor) -> State:
-        """(B, 1, H)."""
+    def init_state(self, latent: Tensor) -> DecoderState:
+        """Return the first state, (B, 1, H)."""
         return (self.initial(latent)[:, None],)
 
-    def step(self, embedded: Tensor, state: State) -> tuple[Tensor, State]:
-        """One token."""
+    def step(self, embedded: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Decode one token."""
         states, hidden = self._run(embedded[:, None], *state)
         return states[:, 0], (hidden,)
 
@@ -81,7 +81,7 @@ def write_config(path: Path, text: Path, decoder: str, batch_tokens: int) -> Pat
         path: the YAML file.
         text: the sentences.
         decoder: `ReferenceDecoder`, or the package's own `GRUDecoder` at the same sizes.
-        batch_tokens: budget of a batch.
+        batch_tokens: token budget of a batch.
     """
     own: dict[str, Any] = {
         "class_path": decoder if decoder == "GRUDecoder" else f"reference.{decoder}",
@@ -132,15 +132,15 @@ def fit(
     options: Sequence[str] = (),
     tokens: Any = None,
 ) -> None:
-    """`seqae fit`, all of it; one more callback waits for the turn.
+    """Run the complete `seqae fit`, with one more callback that waits for the turn.
 
     Args:
-        turns: what is agreed with the driver.
+        turns: the protocol with the driver.
         config: the YAML file.
         run_dir: the run's folder.
         threads: of this process.
-        options: more of the command line.
-        tokens: of other processes of this training, a counter that they add to; their work counts.
+        options: more command-line options.
+        tokens: a counter to which the training's other processes add, so that their work counts.
     """
     from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -158,12 +158,12 @@ def fit(
             turns.done(work)
 
     own = TrainingCLI._callbacks
-    TrainingCLI._callbacks = lambda self, given: [*own(self, given), TakeTurns()]  # type: ignore[method-assign]
+    TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), TakeTurns()]  # type: ignore[method-assign]
     main(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
 
 
 def bare_loop(turns: Turns, config: str, threads: int) -> None:
-    """The same model, batches, objective and optimizer as `fit`, in the shortest loop."""
+    """Train the same model, batches, objective and optimizer as `fit` in the shortest loop."""
     from seqae import AutoencoderModule, SequenceAutoencoder, TextDataModule
     from seqae.data.tokenizers import Tokenizer
     from seqae.objectives import Objective
@@ -198,7 +198,7 @@ def bare_loop(turns: Turns, config: str, threads: int) -> None:
 
 
 class PlainAutoencoder(nn.Module):
-    """What most people write: the encoder's last state has read the padding."""
+    """An autoencoder as most people write it: the encoder's last state has read the padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ class PlainAutoencoder(nn.Module):
         self.output = nn.Linear(HIDDEN_DIM, VOCAB_SIZE)
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        """(B, T) to logits (B, T-1, V)."""
+        """Map token ids (B, T) to logits (B, T-1, V)."""
         embedded = self.embedding(token_ids)
         _, hidden = self.encoder(embedded)
         hidden = self.from_latent(self.to_latent(hidden))
@@ -219,7 +219,7 @@ class PlainAutoencoder(nn.Module):
 
 
 def plain(turns: Turns, text: str, threads: int) -> None:
-    """The plain baseline: random batches of 128 padded to the longest, default Adam."""
+    """Train the plain baseline: random batches of 128 padded to the longest, default Adam."""
     torch.set_num_threads(threads)
     sentences = [line.split() for line in Path(text).read_text(encoding="utf-8").splitlines()]
     counts = Counter(word for words in sentences for word in words)
@@ -247,7 +247,7 @@ def plain(turns: Turns, text: str, threads: int) -> None:
 
 
 def product(turns: Turns, threads: int) -> None:
-    """The machine's own speed: a product of two square matrices in float32, in FLOP."""
+    """Measure the machine's own speed in FLOP: a product of two square float32 matrices."""
     torch.set_num_threads(threads)
     left, right = torch.randn(2, PRODUCT_SIZE, PRODUCT_SIZE)
     turns.wait()

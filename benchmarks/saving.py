@@ -1,12 +1,13 @@
-"""What saving the state of training costs the training, at a checkpoint every hundred steps.
+"""Measure what a checkpoint every hundred steps costs a training.
 
     python benchmarks/saving.py [--output benchmarks/results/saving.json]
 
-One training, in blocks of a hundred steps: nothing is saved, one save that is waited for, nothing,
-one save while the training goes on, and so on. A block begins with its save, so that what is
-written meanwhile falls into it, and is compared with the two blocks around it that save nothing: in
-one process, because two of them differ by more than what is measured here. At the main recipe,
-whose steps are short, and at the reference setting (reference.py), whose model is large.
+One training runs in blocks of a hundred steps: no save, one save that the training waits for, no
+save, one save while the training continues, and so on. A block begins with its save, so that it
+contains all of the writing, and is compared with the blocks before and after it, which save
+nothing. All run in one process, because two processes differ by more than the effect measured here.
+The settings are the main recipe, whose steps are short, and the reference setting (reference.py),
+whose model is large.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from driver import ROOT, parser, report, shown
+from driver import ROOT, benchmark_parser, format_ratio, report
 from reference import write_config
 from text import write_sentences
 
@@ -27,48 +28,48 @@ MODES = ("waited for", "asynchronous")
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--steps", type=int, default=100, help="of a block")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--settings", nargs="+", default=["gru", "reference"])
-    options.add_argument("--sentences", type=int, default=200_000, help="of the reference setting")
-    given = options.parse_args()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=100, help="of a block")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--settings", nargs="+", default=["gru", "reference"])
+    parser.add_argument("--sentences", type=int, default=200_000, help="of the reference setting")
+    args = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    result: dict[str, Any] = {"threads": given.threads, "steps": given.steps, "settings": {}}
-    for setting in given.settings:
+    result: dict[str, Any] = {"threads": args.threads, "steps": args.steps, "settings": {}}
+    for setting in args.settings:
         with tempfile.TemporaryDirectory() as name:
-            config = configuration(setting, Path(name), given.sentences)
+            config = configuration(setting, Path(name), args.sentences)
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            arguments = (config, f"{name}/run", given.threads, given.steps, given.rounds, theirs)
+            arguments = (config, f"{name}/run", args.threads, args.steps, args.rounds, theirs)
             process = context.Process(target=train, args=arguments)
             process.start()
             theirs.close()
             blocks, size = ours.recv()
             process.join()
         result["settings"][setting] = {"checkpoint_bytes": size, "seconds_per_token": blocks}
-        for place, mode in enumerate(MODES):
+        for number, mode in enumerate(MODES):
             costs = []
-            for index in range(1 + 2 * place, len(blocks) - 1, 2 * len(MODES)):
-                none = (blocks[index - 1] + blocks[index + 1]) / 2
-                costs.append(blocks[index] / none - 1)
+            for index in range(1 + 2 * number, len(blocks) - 1, 2 * len(MODES)):
+                without = (blocks[index - 1] + blocks[index + 1]) / 2
+                costs.append(blocks[index] / without - 1)
             cost = {"median": statistics.median(costs), "min": min(costs), "max": max(costs)}
             result["settings"][setting][mode] = cost
             rows.append(
                 {
                     "setting": f"{setting}, {size / 2**20:.0f} MiB",
                     "a checkpoint every hundred steps": mode,
-                    "costs, %": shown({name: 100 * value for name, value in cost.items()}),
+                    "costs, %": format_ratio({name: 100 * value for name, value in cost.items()}),
                 }
             )
-    report(rows, result, given.output)
+    report(rows, result, args.output)
 
 
 def train(
     config: str, run_dir: str, threads: int, steps: int, rounds: int, connection: Any
 ) -> None:
-    """Train through all blocks; send each one's seconds per token, and a checkpoint's size."""
+    """Train all blocks; send the seconds per token of each, and the size of a checkpoint."""
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from seqae.cli import main as seqae
@@ -81,8 +82,9 @@ def train(
     class Blocks(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self.writer = next(c for c in trainer.callbacks if isinstance(c, CheckpointWriter))
-            publish = self.writer.io._on_written
-            self.ways = {mode: SafeCheckpointIO(mode == MODES[1], publish) for mode in MODES}
+            self.checkpoint_ios = {mode: SafeCheckpointIO(mode == MODES[1]) for mode in MODES}
+            for checkpoint_io in self.checkpoint_ios.values():
+                checkpoint_io.on_written = self.writer.io.on_written
             self.number = -2  # the first blocks warm up
             self.begin()
 
@@ -94,17 +96,17 @@ def train(
                 blocks.append((time.perf_counter() - self.started) / self.tokens)
             self.number += 1
             mode = MODES[self.number // 2 % len(MODES)] if self.number % 2 else None
-            # The writer comes after this callback, and saves now or not.
+            # The writer runs after this callback, and then saves or not.
             self.writer.every_n_steps = 0 if mode is None else steps
             if mode is not None:
-                self.writer.io = trainer.strategy.checkpoint_io = self.ways[mode]
+                self.writer.io = trainer.strategy.checkpoint_io = self.checkpoint_ios[mode]
             self.begin()
 
         def begin(self) -> None:
             self.tokens, self.started = 0, time.perf_counter()
 
     own = TrainingCLI._callbacks
-    TrainingCLI._callbacks = lambda self, given: [*own(self, given), Blocks()]  # type: ignore[method-assign]
+    TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), Blocks()]  # type: ignore[method-assign]
     last = steps * (2 + 2 * len(MODES) * rounds + 1)
     options = ["--trainer.max_steps", str(last), "--density_sentences", "0"]
     seqae(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
@@ -113,7 +115,7 @@ def train(
 
 
 def configuration(setting: str, folder: Path, sentences: int) -> str:
-    """The reference setting, or a recipe; neither ends by itself or validates."""
+    """Write the reference setting or a recipe, changed so that it does not end or validate."""
     if setting == "reference":
         text = write_sentences(folder / "sentences.txt", sentences)
         return str(write_config(folder / "reference.yaml", text, "ReferenceDecoder", 3072))

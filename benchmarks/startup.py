@@ -1,9 +1,9 @@
-"""Wall-clock time of importing seqae and of short commands, with a warm file cache.
+"""Time the import of seqae and short commands by the wall clock, with a warm file cache.
 
     python benchmarks/startup.py [--bundle RUN/bundle] [--output benchmarks/results/startup.json]
 
-Each command is a fresh process, run in turn with the others; `import seqae` is given less the time
-of an interpreter that does nothing. Without a bundle, a small one is trained first.
+Each command is a fresh process, run in turn with the others; the time of `import seqae` is that
+above an interpreter that does nothing. Without `--bundle` a small one is trained first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from driver import ROOT, parser, report
+from driver import ROOT, benchmark_parser, report
 
 HEAVY = ("torch", "lightning", "wandb", "datasets")
 SEQAE = (str(Path(sys.executable).with_name("seqae")),)
@@ -23,12 +23,12 @@ LIMITS = {"import seqae": 0.3, "seqae --help": 1.0, "seqae reconstruct": 4.0}  #
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--bundle", type=Path)
-    options.add_argument("--rounds", type=int, default=5)
-    given = options.parse_args()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bundle = given.bundle or train_bundle(Path(folder))
+        bundle = args.bundle or train_bundle(Path(folder))
         commands = {
             "bare python": (sys.executable, "-c", "pass"),
             "import seqae": (sys.executable, "-c", "import seqae"),
@@ -39,7 +39,7 @@ def main() -> None:
             "seqae fit --help": (*SEQAE, "fit", "--help"),
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(given.rounds + 1):
+        for number in range(args.rounds + 1):
             for name, command in commands.items():
                 started = time.perf_counter()
                 subprocess.run(command, check=True, capture_output=True)
@@ -51,19 +51,19 @@ def main() -> None:
     rows = [
         {
             "command": name,
-            "best, s": f"{min(found):.2f}",
-            "median, s": f"{statistics.median(found):.2f}",
+            "best, s": f"{min(seconds):.2f}",
+            "median, s": f"{statistics.median(seconds):.2f}",
             "limit, s": LIMITS.get(name, ""),
         }
-        for name, found in times.items()
+        for name, seconds in times.items()
     ]
     result = {"seconds": times, "bare_python": bare, "import_seqae_imports": imported}
-    report(rows, result, given.output)
+    report(rows, result, args.output)
     print(f"\n`import seqae` imports of {', '.join(HEAVY)}: {', '.join(imported) or 'none'}")
 
 
 def heavy_imports() -> list[str]:
-    """Which of the packages that take seconds `import seqae` imports."""
+    """List the packages that take seconds and that `import seqae` imports."""
     program = f"import seqae, sys; print(*(n for n in {HEAVY} if n in sys.modules))"
     command = [sys.executable, "-c", program]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()

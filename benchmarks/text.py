@@ -1,11 +1,11 @@
-"""The benchmarks' sentences: any number of them, made from the built-in corpora alone.
+"""Make the benchmarks' sentences, any number of them, from the built-in corpora alone.
 
 The built-in corpora hold 74 thousand sentences; the reference setting (docs/log.md) has 200
 thousand real ones with 10.4 words on average and 59 at most, whose random batches of 128, padded
 to the longest, hold 2.6 times as many positions as tokens. So each sentence here is real text, cut
-or joined, with shares that give the same figures (10.4 words, 57, 2.6 times): an example of
-WordNet, two of them in a row, half of a sentence of the speeches, a whole one, or one with an
-example behind it.
+or joined, with shares that give the same numbers (10.4 words, 57, 2.6 times): one example of
+WordNet, two in a row, half of a sentence of the speeches, a whole one, or one followed by an
+example.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHARES = {"example": 0.24, "two examples": 0.45, "half": 0.302, "whole": 0.006, 
 
 
 def sentences(count: int, seed: int = 0) -> Iterator[str]:
-    """Make sentences in lower case; the same ones for the same seed."""
+    """Yield sentences in lower case, the same ones for the same seed."""
     examples = [text.split() for text in load_builtin("wordnet-examples")]
     speeches = [text.split() for text in load_builtin("speeches")]
     rng = random.Random(seed)
@@ -36,7 +36,7 @@ def sentences(count: int, seed: int = 0) -> Iterator[str]:
 
 
 def write_sentences(path: Path, count: int, seed: int = 0) -> Path:
-    """Write a text file, one sentence a line."""
+    """Write a text file, one sentence per line."""
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"{sentence}\n" for sentence in sentences(count, seed))
     return path

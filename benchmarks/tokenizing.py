@@ -1,11 +1,12 @@
-"""How fast text becomes ids, against the `tokenizers` library's own way, at equal ids.
+"""Compare the speed of tokenizing with that of the `tokenizers` library, at equal ids.
 
     python benchmarks/tokenizing.py [--output benchmarks/results/tokenizing.json]
 
 Each kind is trained on a built-in corpus and encodes it again and again, with one thread of the
-library (preparation runs a process per core), in turn with the library's `encode_batch_fast` and
-what makes one array of its result. `new` starts with nothing known, as a tokenizer that was just
-loaded does; `known` has seen all of the text before. A large corpus is between the two.
+library (preparation runs a process per core), in turn with the library's `encode_batch_fast`
+followed by the conversion of its result to an array. `new` starts with an empty word cache, like a
+tokenizer that was just loaded; `known` has seen all of the text before. A large corpus is between
+the two.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tokenizers as hf
-from driver import Program, Turns, parser, ratios, report, run_in_turn, shown
+from driver import Program, Turns, benchmark_parser, format_ratio, ratios, report, run_in_turn
 
 from seqae.data.builtin import builtin_names, load_builtin
 from seqae.data.tokenizers import (
@@ -42,34 +43,34 @@ KINDS: dict[str, Callable[[], Tokenizer]] = {
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--corpora", nargs="+", choices=builtin_names(), default=builtin_names())
-    options.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
-    options.add_argument("--seconds", type=float, default=1.0, help="of a turn")
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--more_threads", type=int, default=2, help="of the library, beside one")
-    given = options.parse_args()
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--corpora", nargs="+", choices=builtin_names(), default=builtin_names())
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--more_threads", type=int, default=2, help="of the library, in addition to one"
+    )
+    args = parser.parse_args()
     rows, result = [], []
-    for corpus in given.corpora:
+    for corpus in args.corpora:
         texts = load_builtin(corpus)
         megabytes = sum(len(text.encode()) for text in texts) / 1e6
-        for kind in given.kinds:
+        for kind in args.kinds:
             tokenizer = KINDS[kind]()
             tokenizer.train(texts)
             content = tokenizer.to_json()
             speeds = run_in_turn(
                 {
                     "library": Program(library, (content, corpus, 1)),
-                    "library, more threads": Program(
-                        library, (content, corpus, given.more_threads)
-                    ),
+                    "library, more threads": Program(library, (content, corpus, args.more_threads)),
                     "new": Program(new, (content, corpus)),
                     "known": Program(known, (content, corpus)),
                 },
-                given.seconds,
-                given.rounds,
+                args.seconds,
+                args.rounds,
             )
-            medians = {name: statistics.median(found) for name, found in speeds.items()}
+            medians = {name: statistics.median(rounds) for name, rounds in speeds.items()}
             result.append(
                 {
                     "corpus": corpus,
@@ -90,11 +91,11 @@ def main() -> None:
                         f"({speed * megabytes / len(texts):.1f})"
                         for name, speed in medians.items()
                     },
-                    "new over library": shown(result[-1]["new_over_library"]),
-                    "known over library": shown(result[-1]["known_over_library"]),
+                    "new over library": format_ratio(result[-1]["new_over_library"]),
+                    "known over library": format_ratio(result[-1]["known_over_library"]),
                 }
             )
-    report(rows, result, given.output)
+    report(rows, result, args.output)
 
 
 def library(turns: Turns, content: str, corpus: str, threads: int) -> None:
@@ -104,15 +105,15 @@ def library(turns: Turns, content: str, corpus: str, threads: int) -> None:
     turns.wait()
     while True:
         for start in range(0, len(texts), 8192):
-            found = tokenizer.encode_batch_fast(texts[start : start + 8192])
-            ids = [encoding.ids for encoding in found]
+            encodings = tokenizer.encode_batch_fast(texts[start : start + 8192])
+            ids = [encoding.ids for encoding in encodings]
             np.array([len(row) for row in ids])
             np.array([*itertools.chain.from_iterable(ids)], np.uint16)
         turns.done(len(texts))
 
 
 def new(turns: Turns, content: str, corpus: str) -> None:
-    """Encode with a tokenizer that forgets each time what it knew."""
+    """Encode with a tokenizer whose word cache is cleared each time."""
     os.environ["RAYON_NUM_THREADS"] = "1"
     tokenizer, texts = Tokenizer.from_json(content), load_builtin(corpus)
     turns.wait()
@@ -123,7 +124,7 @@ def new(turns: Turns, content: str, corpus: str) -> None:
 
 
 def known(turns: Turns, content: str, corpus: str) -> None:
-    """Encode with one tokenizer."""
+    """Encode with one tokenizer that keeps its word cache."""
     os.environ["RAYON_NUM_THREADS"] = "1"
     tokenizer, texts = Tokenizer.from_json(content), load_builtin(corpus)
     tokenizer.encode_to_arrays(texts)

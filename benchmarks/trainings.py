@@ -1,7 +1,7 @@
-"""What trains and measures in bulk shares: a run in a process of its own, its results kept in JSON.
+"""Train and evaluate in bulk: each run in a process of its own, its results kept as JSON.
 
-Each run takes one thread. What is finished is not done again: so a program that was stopped goes
-on when it is started once more, and a run that was stopped goes on at its last checkpoint.
+Each run takes one thread. Finished runs are not repeated: a program that was stopped continues when
+it is started again, and a run that was stopped resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SEQAE = (sys.executable, "-c", "import sys; from seqae.cli import main; sys.exit
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained, and how it is measured.
+    """A run to train and to evaluate.
 
     Attributes:
         name: of the run, a file name.
         config: the recipe.
         options: more options of `seqae fit`.
-        metrics: groups of figures of `seqae evaluate`.
-        limit: sentences that it is measured on; 0 takes all.
+        metrics: groups of metrics of `seqae evaluate`.
+        limit: sentences to evaluate on; 0 takes all.
     """
 
     name: str
@@ -44,25 +44,26 @@ class Plan:
 def carry_out(
     plans: Sequence[Plan], folder: Path, jobs: int
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Train and measure.
+    """Train and evaluate.
 
     Args:
-        plans: what to do, in this order.
+        plans: the runs, in this order.
         folder: where runs and results are kept.
-        jobs: how many runs go on at a time.
+        jobs: number of runs at a time.
 
     Returns:
-        The results by name, and the names of what failed; their output is in `NAME.log`.
+        The results by name, and the names of runs that failed; their output is in `NAME.log`.
 
     Raises:
-        ValueError: if something in the folder was made under other settings.
+        ValueError: if the folder has a run of the same name with other settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for plan in plans:  # before hours of work
         check_kept(plan, folder)
     with ThreadPoolExecutor(jobs) as pool:
-        found = list(pool.map(lambda plan: _carry_out(plan, folder), plans))
-    results = {plan.name: row for plan, row in zip(plans, found, strict=True) if row is not None}
+        outcomes = list(pool.map(lambda plan: _carry_out(plan, folder), plans))
+    pairs = zip(plans, outcomes, strict=True)
+    results = {plan.name: result for plan, result in pairs if result is not None}
     return results, [plan.name for plan in plans if plan.name not in results]
 
 
@@ -101,7 +102,7 @@ def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
         "plan": planned,
         "scores": measured["scores"],
         "by_length": measured["by_length"],
-        # Of the bundled, best model; then of the whole run, with its validations.
+        # Of the best model, in the bundle; below, of the whole run with its validations.
         "training": {key: training[key] for key in ("optimizer_steps", "tokens", "seconds")},
         "steps": max(row["step"] for row in rows),
         "seconds": round(seconds_of(rows, starts), 1),
@@ -113,27 +114,27 @@ def _carry_out(plan: Plan, folder: Path) -> dict[str, Any] | None:
 
 
 def plain(plan: Plan) -> dict[str, Any]:
-    """A plan as JSON gives it back; a recipe of this repository without where that lies."""
-    found: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
+    """Convert a plan to plain data; the path of a shipped recipe is relative to the repository."""
+    data: dict[str, Any] = json.loads(json.dumps(asdict(plan)))
     config = Path(plan.config).resolve()
     if config.is_relative_to(ROOT.resolve()):
-        found["config"] = str(config.relative_to(ROOT.resolve()))
-    return found
+        data["config"] = str(config.relative_to(ROOT.resolve()))
+    return data
 
 
 def check_kept(plan: Plan, folder: Path) -> None:
-    """Refuse a folder where a run of this name is finished, or begun, under other settings.
+    """Refuse a folder that has a run of this name with other settings, finished or begun.
 
     Raises:
         ValueError: if there is one.
     """
     done, begun = folder / f"{plan.name}.json", folder / f"{plan.name}.plan"
-    found = None
+    kept = None
     if done.exists():
-        found = json.loads(done.read_text(encoding="utf-8"))["plan"]
+        kept = json.loads(done.read_text(encoding="utf-8"))["plan"]
     elif begun.exists() and (folder / plan.name).exists():
-        found = json.loads(begun.read_text(encoding="utf-8"))
-    if found is not None and found != plain(plan):
+        kept = json.loads(begun.read_text(encoding="utf-8"))
+    if kept is not None and kept != plain(plan):
         raise ValueError(
             f"`folder` must be of the same settings, but {folder / plan.name} was made under "
             f"others. Name another one with `--folder`, or delete {plan.name}* there."
@@ -141,15 +142,15 @@ def check_kept(plan: Plan, folder: Path) -> None:
 
 
 def began(run: Path) -> float:
-    """When the latest session of a run began to train: its `config.yaml` is written then."""
+    """Return when the latest session of a run began: it writes `config.yaml` then."""
     return (run / "config.yaml").stat().st_mtime
 
 
 def seconds_of(rows: Sequence[dict[str, Any]], sessions: Iterable[float]) -> float:
-    """How long a run trained, without the time that it lay stopped.
+    """Compute how long a run trained, without the time between its sessions.
 
     Args:
-        rows: of its `metrics.jsonl`. Those of steps that were lost with a stop are not there.
+        rows: of its `metrics.jsonl`, which lacks the steps that were lost with a stop.
         sessions: when each session began.
     """
     starts = [*sorted(sessions), float("inf")]
@@ -170,7 +171,7 @@ def _call(arguments: Sequence[str], log: Path) -> bool:
 
 
 def budget(steps: int | None, epochs: int | None) -> tuple[str, ...]:
-    """Options for an equal length of training; without one each recipe keeps its own."""
+    """Return the options for a number of steps or epochs; by default a recipe keeps its own."""
     if steps is not None:
         every = max(1, steps // 4)
         return (
@@ -182,10 +183,10 @@ def budget(steps: int | None, epochs: int | None) -> tuple[str, ...]:
 
 
 def seconds_per_step(plan: Plan, folder: Path, steps: int = 60) -> float:
-    """How long a step of a recipe takes here: the median speed of a short run's log.
+    """Measure the seconds of a recipe's step here, in the later half of a short run.
 
-    A budget in seconds is turned into steps beforehand, so that the learning rate still falls to
-    zero at the end.
+    A budget in seconds is converted to steps before training, so that the learning rate still falls
+    to zero at the end.
     """
     run = folder / f"{plan.name}.probe"
     shutil.rmtree(run, ignore_errors=True)
@@ -206,7 +207,7 @@ Column = Callable[[dict[str, Any]], str]
 
 
 def markdown(results: dict[str, dict[str, Any]], columns: dict[str, Column]) -> str:
-    """A Markdown table, a row for each result; figures stand to the right."""
+    """Format a Markdown table, one row for each result, with right-aligned numbers."""
     lines = [
         "| recipe | " + " | ".join(columns) + " |",
         "|---|" + "---:|" * len(columns),

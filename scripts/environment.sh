@@ -1,5 +1,5 @@
-# Sourced by the scripts: make or reuse the virtual environment in .venv, from pinned versions.
-# It is remade when pyproject.toml or constraints.txt change. SEQAE_PYTHON names another Python.
+# Sourced by the scripts: make or reuse the virtual environment in .venv, from pinned versions. It is
+# made again when pyproject.toml or constraints.txt change. SEQAE_PYTHON names another Python.
 python=${SEQAE_PYTHON:-python3}
 "$python" - <<'CHECK' || exit 1
 import sys
@@ -10,7 +10,7 @@ CHECK
 stamp=$(cat pyproject.toml constraints.txt <("$python" --version) | cksum)
 if [ "$(cat .venv/.stamp 2>/dev/null)" != "$stamp" ]; then
     if [ -e .venv ] && [ ! -e .venv/.stamp ] && [ ! -e .venv/.unfinished ]; then
-        echo ".venv must be one that this script made, but it is not. Move it away." >&2
+        echo ".venv must be one that this script made, but it is not. Move it elsewhere." >&2
         exit 1
     fi
     echo "setting up .venv (once; a few minutes, mostly downloading PyTorch) ..."

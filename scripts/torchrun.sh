@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Train with torchrun: on one host, or on each of several at the same time.
-#   scripts/torchrun.sh -c configs/gru.yaml -c configs/overlays/gpu.yaml        all GPUs of this host
-#   PROCESSES=2 scripts/torchrun.sh -c configs/gru.yaml                         two processes on CPUs
-#   NODES=2 HEAD=host1:29400 RUN_DIR=runs/x scripts/torchrun.sh ...             on host1 and on host2
-# The arguments are those of `seqae fit`. A process that dies ends all, and all start again from the
-# newest checkpoint, RESTARTS times (3); with NODES=1:2 the other host goes on alone when one dies.
-# It ends with 75 when it was told to stop (SIGTERM, SIGUSR1, --trainer.max_time) and has saved: the
-# same command with the same RUN_DIR goes on. WAIT: seconds (300) to wait for the other hosts.
+#   scripts/torchrun.sh -c gru -c overlays/gpu                           all GPUs of this host
+#   PROCESSES=2 scripts/torchrun.sh -c gru                               two processes on CPUs
+#   NODES=2 HEAD=host1:29400 RUN_DIR=runs/x scripts/torchrun.sh ...      on host1 and on host2
+# The arguments are those of `seqae fit`. If a process dies, all end and start again from the newest
+# checkpoint, up to RESTARTS times (3). With NODES=1:2, if one host dies the other continues alone.
+# The script ends with 75 when it was asked to stop (SIGTERM, SIGUSR1, --trainer.max_time) and has
+# saved: the same command with the same RUN_DIR resumes. WAIT: seconds (300) to wait for other hosts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 nodes=${NODES:-1} processes=${PROCESSES:-gpu}
 if [ "$nodes" != 1 ] && [ -z "${HEAD:-}" -o -z "${RUN_DIR:-}" ]; then
-  echo "HEAD and RUN_DIR must be given, the same on all hosts, where NODES is $nodes." >&2
+  echo "HEAD and RUN_DIR must be given, the same on all hosts, because NODES is $nodes." >&2
   exit 2
 fi
 [ "$processes" = gpu ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

@@ -1,8 +1,8 @@
-"""Batch and Vocabulary: what walks from the data to the model.
+"""Batch and Vocabulary: what data hands to the model.
 
 A batch is a rectangle of token ids and the true length of each row. The mask, the decoder's input
-and the target are views of these two, so that they cannot disagree. Of paired text (a document and
-its summary) a batch is two such rectangles: the first is read, the second is to be written.
+and the target are views of these two, so that they cannot disagree. Paired text (a document and its
+summary) makes a batch of two such rectangles: the model reads one and learns to write the other.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+# Longer than any sentence; it bounds the time and memory that a stranger's bundle can ask for.
+MAX_LENGTH = 2**13
+
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The size of a tokenizer's vocabulary and the ids that have a meaning of their own."""
+    """Size of a tokenizer's vocabulary, and the ids of its special tokens."""
 
     size: int
     pad_id: int
@@ -51,12 +54,12 @@ class Batch:
 
     @property
     def decoder_input(self) -> Tensor:
-        """(B, T-1) int64: what the decoder reads under teacher forcing."""
+        """(B, T-1) int64: the tokens that the decoder reads under teacher forcing."""
         return self.target_batch.token_ids[:, :-1]
 
     @property
     def target(self) -> Tensor:
-        """(B, T-1) int64: what the decoder is to write, eos included."""
+        """(B, T-1) int64: the tokens that the decoder must write, eos included."""
         return self.target_batch.token_ids[:, 1:]
 
     @property
@@ -67,14 +70,14 @@ class Batch:
 
     @property
     def target_positions(self) -> Tensor:
-        """(N,) int64: where the real target tokens stand among all B x (T-1) of them."""
-        # Their number is known, so that a GPU is not asked for it and nothing waits.
-        found = torch.nonzero_static(self.target_mask.flatten(), size=self.num_targets)
-        return found[:, 0]
+        """(N,) int64: indices of the real target tokens among all B x (T-1)."""
+        # Their number is known on the CPU, so nothing waits for a GPU to count them.
+        positions = torch.nonzero_static(self.target_mask.flatten(), size=self.num_targets)
+        return positions[:, 0]
 
     @property
     def num_targets(self) -> int:
-        """Tokens that the decoder has to write: what a token-weighted mean divides by."""
+        """N, the tokens that the decoder must write; token-weighted means divide by it."""
         if self._num_targets is None:
             self._num_targets = int(self.target_batch.lengths.sum()) - len(self)
         return self._num_targets
@@ -82,33 +85,39 @@ class Batch:
     def __len__(self) -> int:
         return self.token_ids.shape[0]
 
+    def with_token_ids(self, token_ids: Tensor, lengths: Tensor) -> Batch:
+        """Replace the sentences to encode; the sentences to decode stay the same.
+
+        Args:
+            token_ids: (B, T) int64, as in the attributes.
+            lengths: (B,) int64.
+        """
+        return Batch(token_ids, lengths, self.target_batch, self.num_targets)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """Copy to a device, as Tensor.to does."""
         return Batch(
             self.token_ids.to(device, non_blocking=non_blocking),
             self.lengths.to(device, non_blocking=non_blocking),
             None if self.targets is None else self.targets.to(device, non_blocking),
-            self.num_targets,  # counted before: to ask a GPU would wait for it
+            self.num_targets,  # counted before the copy: asking a GPU would wait for it
         )
 
     def pin_memory(self) -> Batch:
-        """Move to page-locked memory, so that the copy to a GPU need not wait."""
+        """Copy to page-locked memory, so that the copy to a GPU need not wait."""
         targets = None if self.targets is None else self.targets.pin_memory()
         return Batch(self.token_ids.pin_memory(), self.lengths.pin_memory(), targets)
 
 
 def to_device_of(like: Tensor, values: Tensor) -> Tensor:
-    """Copy what was drawn on the CPU to where another tensor is.
+    """Copy values drawn on the CPU to the device of another tensor.
 
-    A GPU is not waited for, as `Tensor.to` by itself does; the copy comes before what reads it.
+    Unlike `Tensor.to` by default, this does not wait for a GPU; kernels that read the copy run
+    after it.
     """
     return values.to(like.device, non_blocking=True)
 
 
 def length_mask(lengths: Tensor, width: int) -> Tensor:
-    """(B,) lengths to a (B, width) bool mask, True before each length."""
+    """Turn (B,) lengths into a (B, width) bool mask, True before each length."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
-
-
-# Longer than any sentence; it bounds the time and memory that a stranger's bundle can ask for.
-MAX_LENGTH = 2**13

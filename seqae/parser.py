@@ -1,187 +1,163 @@
-"""OneLineParser: what is wrong on a command line or in a YAML file, in one line.
+"""OneLineParser: report wrong usage in one line that names the key, the value and the way out.
 
-jsonargparse describes an error over several lines. Here it becomes the key, what it must be, what
-it is and the way out; a message that is not understood is printed as it is.
+jsonargparse parses the arguments of a part, such as an encoder, with a parser of its own. If
+something is wrong there, that parser raises its line as an error, and the outer parser puts the key
+of the part in front. A message that is not recognised is printed as jsonargparse words it.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from argparse import Action
-from collections.abc import Iterator
+from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
+from textwrap import shorten
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, NoReturn, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser  # type: ignore[attr-defined]
+from jsonargparse import ArgumentParser
 from typing_extensions import override
 
 from seqae.component import Component, concrete_subclasses
 from seqae.terminal import fail
 
-# What jsonargparse (4.53) and argparse say of a wrong value, and of a key that they do not know.
-WRONG = re.compile(
-    r'Parser key "(?P<key>[^"]+)".*?: (?P<reason>.*?(?:(?:value|path string): (?P<value>.+))?)$'
-)
+# What jsonargparse says, of which each part must be found: an inner parser's line, then the rest.
+IN_PART = re.compile(r"Parser key \"([^\"]+)\"[\s\S]+? class_path '[^']+':\s+(`.+)")
 UNKNOWN = re.compile(
-    r"(?:Group '(?P<group>.+?)' .*)?\b[Oo]ption '(?P<key>.+?)'"
-    r"|unrecognized arguments: (?P<word>\S+)"
+    r"(?:Group '(?P<group>[^']+)' )?(?:does not accept option|Option|unrecognized arguments:) "
+    r"'?(?P<key>[^\s=']+)"
 )
-REQUIRED = "arguments are required: "
+WRONG_VALUE = re.compile(
+    r"Parser key \"(?P<key>[^\"]+)\"[\s\S]+"
+    r"(?:Got value|Given value|import path string): (?P<value>.+)"
+)
+MISSING = re.compile(r"the following arguments are required: (.+)")
 
-# The arguments of each part of a model have a parser of their own, which does not know the part's
-# key. It leaves this mark where the key goes, and the parser above puts the key there.
-PART = "\0"
-
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-MAX_LISTED = 12  # names in a line
+TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    NoneType: "null",
+}
+MAX_LISTED = 12  # names in one line
 
 
 class OneLineParser(ArgumentParser):
-    """A parser that says what is wrong in one line, and exits with status 2."""
-
-    when_missing: ClassVar[str] = "Add what is missing."
+    """A parser that reports what is wrong in one line, and exits with status 2."""
 
     @override
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        line = explain(self, " ".join(message.split()), ex)
-        if not self.exit_on_error:  # jsonargparse made this parser for the arguments of a part
-            raise ArgumentError(None, line) from ex
-        self.exit_with(line.replace(PART, ""))
+        line = explain(getattr(ex, "subcommand_parser", self), message)
+        if not self.exit_on_error:  # the parser of a part: the outer one reports the error
+            super().error(line, ex)
+        self.exit_with(line)
 
     def exit_with(self, line: str) -> NoReturn:
         """Print an error and exit."""
         fail(line, status=2)
 
 
-class ConfigFile(ActionConfigFile):
-    """Read options from a YAML file, and name a file that cannot be read."""
-
-    @override
-    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        if os.path.isfile(values):
-            try:
-                yaml.compose(Path(values).read_text(encoding="utf-8"))
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"`config` must be UTF-8 text, but {values} is not: {error}."
-                ) from error
-            except yaml.YAMLError as error:
-                reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
-                parser.error(
-                    f"`config` must be YAML, but {values} is not: {reason}. Check that line."
-                )
-        elif ":" not in values:  # otherwise it may be YAML itself
-            parser.error(f"`config` must be a file, but there is no {values}. Check the path.")
-        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
-
-
-def explain(parser: OneLineParser, message: str, error: BaseException | None = None) -> str:
-    """Turn a message of jsonargparse's into ours.
+def explain(parser: ArgumentParser, message: str) -> str:
+    """Turn an error message of jsonargparse into one line.
 
     Args:
-        parser: the parser that gives it: the program's, or that of a part's arguments.
-        message: its text, in one line.
-        error: the exception that it comes from.
+        parser: the parser that knows the options in question.
+        message: what jsonargparse says, of several lines.
     """
-    if match := WRONG.match(message):
-        while error is not None and not (isinstance(error, ArgumentError) and PART in str(error)):
-            error = error.__cause__ or error.__context__
-        if error is not None:
-            return str(error).replace(PART, f"{PART}{match['key']}.init_args.")
-        return _wrong_value(parser, match["key"], match["reason"], match["value"])
+    if match := IN_PART.match(message):
+        key, line = match.groups()
+        return re.sub(r"`(?=[a-z_])", f"`{key}.init_args.", line)
     if match := UNKNOWN.search(message):
-        if match["word"] is None:
-            return _unknown(parser, ".".join(filter(None, (match["group"], match["key"]))))
-        if match["word"].startswith("-"):
-            return _unknown(parser, match["word"].lstrip("-").partition("=")[0])
-        way_out = "Options begin with --, and stand before the other arguments or after them."
-        return f"`{match['word']}` is not known. {way_out}"
-    if REQUIRED in message:
-        known = {option.dest for option in options_of(parser)}
-        keys = message.partition(REQUIRED)[2].split(", ")
-        keys = [key if key in known else key.partition(".")[2] for key in keys]  # fit.KEY
-        names = [f"`{PART}{key}`" for key in keys]
-        names[-2:] = [" and ".join(names[-2:])]
-        return f"{', '.join(names)} must be given. {parser.when_missing}"
-    return message
+        return _explain_unknown(parser, ".".join(filter(None, match.group("group", "key"))))
+    if match := MISSING.match(message):
+        keys = [f"`{key.removeprefix('fit.')}`" for key in match[1].split(", ")]
+        listed = " and ".join(filter(None, [", ".join(keys[:-1]), keys[-1]]))
+        way_out = "Start from a recipe: `-c gru`." if "." in listed else "Add what is missing."
+        return f"{listed} must be given. {way_out}"
+    if match := WRONG_VALUE.match(message):
+        for option in options_of(parser):
+            if option.dest == match["key"]:
+                return _explain_value(option, match["value"])
+    return shorten(message, 1000)
 
 
-def _unknown(parser: OneLineParser, key: str) -> str:
-    known = sorted({option.dest for option in options_of(parser)} - {"help"})
-    group, _, word = key.rpartition(".")
-    beside = [name for name in known if name.rpartition(".")[0] == group]
-    close = get_close_matches(key, known, n=1, cutoff=0.9)
-    for names in () if close else (beside, known):
-        words = {name.rpartition(".")[2]: name for name in reversed(names)}
-        close = close or [words[match] for match in get_close_matches(word, words, n=1)]
-    if close:
-        way_out = f"Did you mean `{PART}{close[0]}`?"
-    elif (group or not parser.exit_on_error) and 0 < len(beside) <= MAX_LISTED:
-        way_out = f"There are {', '.join(beside)}."
-    else:
-        way_out = "`--help` lists the options."
-    return f"`{PART}{key}` is not known. {way_out}"
+def options_of(parser: ArgumentParser) -> list[Action]:
+    """List the options of a parser, those of its subcommands not included."""
+    return parser._actions
 
 
-def _wrong_value(parser: OneLineParser, key: str, reason: str, value: str | None) -> str:
-    option = next((option for option in options_of(parser) if option.dest == key), None)
-    hint = None if option is None else type_of(option)
-    if value is None or option is None or hint is None:
-        return f"`{PART}{key}` cannot be used: {reason}"
-    words = choices(hint)
-    close = get_close_matches(value, words, n=1)
-    if option.nargs == "+":
-        way_out = f"Put other arguments before `--{key}`."
-    elif close:
-        way_out = f"Did you mean {close[0]}?"
-    elif hint is int and value.endswith(".0"):
-        way_out = f"Write {value[:-2]}."
-    else:
-        way_out = "Choose one of these." if words else "Write a value of that type."
-    expected = f"one of {', '.join(words)}" if words else " or ".join(_in_words(hint))
-    return f"`{PART}{key}` must be {expected}, but it is {value} instead. {way_out}"
+def type_of(option: Action) -> Any:
+    """Return the type that an option was declared with, or None."""
+    return getattr(option, "_typehint", None)
 
 
 def choices(hint: Any) -> list[str]:
-    """List the words, or the classes, that a value of this type may be; none if it may be more.
+    """List the words or classes that a value may be; an empty list if it may be something else.
 
     Args:
-        hint: the type.
+        hint: the type of the value.
     """
     if get_origin(hint) is Literal:
         return [str(option) for option in get_args(hint)]
     if isinstance(hint, type) and issubclass(hint, Component):
         return [cls.__name__ for cls in concrete_subclasses(hint)]
     if get_origin(hint) in (Union, UnionType):
-        parts = [choices(part) for part in get_args(hint) if part is not NoneType]
-        return list(dict.fromkeys(name for part in parts for name in part)) if all(parts) else []
+        members = [choices(member) for member in get_args(hint) if member is not NoneType]
+        return list(dict.fromkeys(sum(members, []))) if all(members) else []
     return []
 
 
-def _in_words(hint: Any) -> list[str]:
+def _explain_unknown(parser: ArgumentParser, argument: str) -> str:
+    key = argument.lstrip("-")
+    known = sorted({option.dest for option in options_of(parser)} - {"help"})
+    siblings = [name for name in known if _parent(name) == _parent(key)]
+    is_listed = "." in key or not parser.exit_on_error  # not the long list of the top level
+    if close := _closest(key, siblings, known):
+        way_out = f"Did you mean `{close}`?"
+    elif is_listed and 0 < len(siblings) <= MAX_LISTED:
+        way_out = f"There are {', '.join(siblings)}."
+    else:
+        way_out = "`--help` lists the options; they go before the other arguments or after them."
+    return f"`{key}` is not known. {way_out}"
+
+
+def _closest(key: str, siblings: Sequence[str], known: Sequence[str]) -> str | None:
+    """Return a key spelt alike, or one whose last word is: a sibling, or else any key."""
+    if whole := get_close_matches(key, known, n=1, cutoff=0.9):
+        return whole[0]
+    for names in (siblings, known):
+        by_last_word = {name.rpartition(".")[2]: name for name in reversed(names)}
+        if words := get_close_matches(key.rpartition(".")[2], by_last_word, n=1):
+            return by_last_word[words[0]]
+    return None
+
+
+def _parent(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _explain_value(option: Action, value: str) -> str:
+    hint = type_of(option)
+    words = choices(hint)
+    expected = f"one of {', '.join(words)}" if words else " or ".join(_type_names(hint))
+    if option.nargs == "+":
+        way_out = f"Put other arguments before `--{option.dest}`."
+    elif close := get_close_matches(value, words, n=1):
+        way_out = f"Did you mean {close[0]}?"
+    elif words:
+        way_out = "Choose one of these."
+    elif hint is int and re.fullmatch(r"-?\d+\.0", value):
+        way_out = f"Write {value[:-2]}."
+    else:
+        way_out = "Write a value of that type."
+    return f"`{option.dest}` must be {expected}, but it is {value} instead. {way_out}"
+
+
+def _type_names(hint: Any) -> list[str]:
     if get_origin(hint) in (Union, UnionType):
-        return list(dict.fromkeys(word for part in get_args(hint) for word in _in_words(part)))
-    if get_origin(hint) is list:
-        return ["a list"]
-    if hint is NoneType:
-        return ["null"]
+        return list(dict.fromkeys(name for part in get_args(hint) for name in _type_names(part)))
     name = getattr(hint, "__name__", str(hint))
     article = "an" if name[0] in "AEIOU" else "a"
-    return choices(hint) or [WORDS.get(hint) or f"{article} {name}"]
-
-
-def options_of(parser: ArgumentParser) -> Iterator[Action]:
-    """Give the options of a parser and of its subcommands, which jsonargparse keeps private."""
-    yield from parser._actions
-    if (subcommands := parser._subcommands_action) is not None:
-        for below in subcommands._name_parser_map.values():
-            yield from below._actions
-
-
-def type_of(option: Action) -> Any:
-    """Give the type that an option was declared with, if there is one; this is private, too."""
-    return getattr(option, "_typehint", None)
+    return choices(hint) or [TYPE_NAMES.get(get_origin(hint) or hint) or f"{article} {name}"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from small import SENTENCES, run_seqae, write_recipe, write_text
 
 pytest.register_assert_rewrite("contracts")
@@ -20,7 +21,8 @@ LIBRARY_VARIABLES = ("PYTEST_", "TORCH", "_TORCH", "PYTORCH_", "PL_", "KMP_")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's cache."""
+    """No test reads or writes the user's cache, or that of another worker of pytest-xdist."""
+    torch.set_num_threads(1)  # for the fixtures of a module, which come before those of a test
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQAE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -63,12 +65,25 @@ def _handlers() -> dict[signal.Signals, Any]:
 
 @pytest.fixture(scope="session")
 def overfit_run(tmp_path_factory: pytest.TempPathFactory, _own_cache: None) -> Path:
-    """A run of the small GRU recipe on 32 sentences, which are its validation and test too."""
-    folder = tmp_path_factory.mktemp("overfit")
+    """A run of the small GRU recipe on 32 sentences, which are its validation and test too.
+
+    The workers of pytest-xdist share it: the first that needs it trains, no test may write to it.
+    """
+    folder = tmp_path_factory.getbasetemp() / "overfit"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = tmp_path_factory.getbasetemp().parent / "overfit"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            folder.mkdir()
+            overfit(folder)
+            (folder / "done").touch()
+    return folder / "run"
+
+
+def overfit(folder: Path) -> None:
     text = write_text(folder / "text.txt", SENTENCES)
     options = ["--data.train", text, "--data.val", text, "--data.test", text]
     options += ["--trainer.max_epochs", 40, "--trainer.check_val_every_n_epoch", 20]
     options += ["--checkpoint.every_n_steps", 10, "--run_dir", folder / "run"]
     torch.set_num_threads(1)
     assert run_seqae("fit", "-c", write_recipe(folder), *options) == 0
-    return folder / "run"

@@ -2,8 +2,10 @@
 
 A new class needs no line here: it is found among the subclasses, and the ways to build it are made
 up from its signature. Every choice (a Literal, a boolean, one layer or two, a size that may be 0)
-is combined with every other that the constructor accepts it with; the other numbers, and the
-choices of a long list, are varied one at a time.
+is paired with every other that the constructor accepts it with, or all are combined if that gives
+few ways. In one more way all other numbers are moved, each to a number of its own, so that no size
+is taken for another. All combinations of the choices, each number moved alone, and all choices of a
+long list are for the slow tests.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ MAX_LENGTH = 9
 HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
 COUNTS = ("num_layers", "num_latents", "num_groups")  # one, or two
-LONG_LIST = 5
+LONG_LIST, FEW = 5, 6
+SLOW = pytest.mark.slow
 NEEDS: dict[str, dict[str, Any]] = {"kl_cycles": {"kl_warmup_steps": 8}}  # refused alone
 
 
@@ -66,15 +69,59 @@ def concrete(base: type[Component]) -> list[type[Component]]:
 def each(*bases: type[Component]) -> list[Any]:
     """One pytest parameter, (class, arguments), for each way to build each class."""
     return [
-        pytest.param(cls, arguments, id=_name(cls, arguments))
+        pytest.param(cls, arguments, id=_name(cls, arguments), marks=marks)
         for base in bases
         for cls in concrete(base)
-        for arguments in configurations(cls)
+        for ways, marks in ((configurations(cls), ()), (more_configurations(cls), SLOW))
+        for arguments in ways
+    ]
+
+
+def first_of_each(*bases: type[Component]) -> list[Any]:
+    """As `each`, with the usual way to build each class; all others are for the slow tests."""
+    ways = each(*bases)
+    firsts = {way.values[0]: way for way in reversed(ways)}
+    return [
+        way if way is firsts[way.values[0]] else pytest.param(*way.values, id=way.id, marks=SLOW)
+        for way in ways
     ]
 
 
 def configurations(cls: type[Component]) -> list[dict[str, Any]]:
-    """Arguments for the constructor: small sizes, every choice, every number moved once."""
+    """Arguments for the constructor: small sizes, all pairs of choices, all numbers moved."""
+    small, combined = _combined(cls)
+    ways = combined if len(combined) <= FEW else pairwise(combined)
+    moved = small
+    for name in small:
+        others = _others(cls, moved, name) or _others(cls, small, name)
+        is_varied = others or any(way[name] != small[name] for way in combined)
+        assert is_varied, f"{cls.__name__}.{name} is not varied"
+        if others and _accepts(cls, moved | others[0]):
+            moved = moved | others[0]
+        else:  # not together with those that were moved before
+            ways = [*ways, *(small | other for other in others[:1])]
+    return ways if moved in ways else [*ways, moved]
+
+
+def more_configurations(cls: type[Component]) -> list[dict[str, Any]]:
+    """All combinations of the choices; each number, and each choice of a long list, moved alone."""
+    small, combined = _combined(cls)
+    few = configurations(cls)
+    combined += [small | other for name in small for other in _others(cls, small, name)]
+    return [way for way in combined if way not in few]
+
+
+def pairwise(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Few of the ways, in which any two arguments have every two values that they have in all."""
+    pairs = [set(itertools.combinations_with_replacement(way.items(), 2)) for way in ways]
+    missing, chosen = set().union(*pairs), {0}
+    while missing := missing.difference(*(pairs[index] for index in chosen)):
+        chosen.add(max(range(len(ways)), key=lambda index: len(pairs[index] & missing)))
+    return [ways[index] for index in sorted(chosen)]
+
+
+def _combined(cls: type[Component]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Small arguments, and all combinations of choices that are accepted, those first."""
     hints = get_type_hints(cls.__init__)
     parameters = inspect.signature(cls).parameters
     default = {name: parameter.default for name, parameter in parameters.items()}
@@ -83,29 +130,25 @@ def configurations(cls: type[Component]) -> list[dict[str, Any]]:
     combined = [
         dict(zip(small, combination, strict=True))
         for combination in itertools.product(*choices.values())
+        if combination != tuple(small.values())
     ]
-    ways = [way for way in combined if _accepts(cls, way)]
-    for name in small:
-        usual = small | NEEDS.get(name, {})
-        others = _others(cls, hints[name], usual, name)
-        assert others or choices[name] != [small[name]], f"{cls.__name__}.{name} is not varied"
-        ways += [usual | {name: value} for value in others]
-    return ways
+    return small, [way for way in (small, *combined) if _accepts(cls, way)]
 
 
-def _others(cls: type[Component], hint: Any, small: dict[str, Any], name: str) -> list[Any]:
-    """What a parameter is moved to while all others stay."""
-    value = small[name]
+def _others(cls: type[Component], usual: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """What a parameter is moved to, with what that needs, while all others stay."""
+    hint, value, needs = get_type_hints(cls.__init__)[name], usual[name], NEEDS.get(name, {})
+    values: list[Any] = []
     if float in (hint, *get_args(hint)):
-        return [0.25]
-    if type(value) is int and name not in COUNTS:
-        # One more; twice or half as much where it must be a multiple or a divisor of something.
-        moves = (value + 1, 2 * value, value // 2)
-        moved = [move for move in moves if _accepts(cls, small | {name: move})]
-        return moved[:1]
-    if get_origin(hint) is Literal and len(get_args(hint)) > LONG_LIST:
-        return [option for option in get_args(hint) if option != value]
-    return []
+        values = [0.25]
+    elif type(value) is int and name not in COUNTS:
+        # A size of its own; twice or half as much if it must be a multiple or a divisor of another.
+        largest = max(other for other in usual.values() if type(other) is int)
+        moves = (1 + (largest if value > 1 else value), 2 * value, value // 2)
+        values = [move for move in moves if _accepts(cls, usual | needs | {name: move})][:1]
+    elif get_origin(hint) is Literal and len(get_args(hint)) > LONG_LIST:
+        values = [option for option in get_args(hint) if option != value]
+    return [{**needs, name: value} for value in values]
 
 
 def _small(cls: type[Component], name: str, hint: Any, default: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Kill a process at random moments of a loop that saves, again and again in one folder.
+"""Kill a process at random moments of a loop that saves, many times in one folder.
 
-One process imports torch once; it forks those that are killed, and looks at what they leave. Run it
-by itself for many rounds: `python tests/crashes.py --rounds 200 --folder F [--asynchronous]`.
+One process imports torch once, forks the processes to kill, and checks what they leave. To run many
+rounds: `python tests/crashes.py --rounds 200 --folder F [--asynchronous]`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from seqae.training.checkpoints.integrity import is_intact
 
 
 class OneWeight(LightningModule):
-    """A module whose weights say which step it is.
+    """A module whose weights equal the step.
 
     Args:
-        size: of the weights.
+        size: number of weights.
     """
 
     def __init__(self, size: int = 1000) -> None:
@@ -51,7 +51,7 @@ class OneWeight(LightningModule):
 
 
 class Saver:
-    """A trainer that has trained, and saves as if it were at any step."""
+    """A trainer that has trained, and can save as if it were at any step."""
 
     def __init__(
         self, folder: Path, is_asynchronous: bool = False, keep: int = 2, size: int = 1000
@@ -68,7 +68,7 @@ class Saver:
         self.trainer.fit(OneWeight(size))
 
     def begin(self, step: int) -> None:
-        """Save that step; asynchronously, it may be under way."""
+        """Save a step; an asynchronous save may still be running."""
         progress: Any = self.trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress
         progress.optimizer.step.total.completed = step
         with torch.no_grad():
@@ -76,13 +76,13 @@ class Saver:
         self.writer.save(self.trainer)
 
     def save(self, step: int) -> None:
-        """Save that step, and wait until it is on the disk."""
+        """Save a step, and wait until it is on the disk."""
         self.begin(step)
         self.writer.io.wait()
 
 
 def loaded_step(path: Path) -> int:
-    """The step of a checkpoint, which its name and its weights must agree on."""
+    """Return the step of a checkpoint, on which its name and its weights must agree."""
     loaded = torch.load(path, weights_only=True)
     assert (loaded["state_dict"]["weight"] == loaded["global_step"]).all(), path
     assert path.name == f"step={loaded['global_step']}.ckpt", path
@@ -90,18 +90,18 @@ def loaded_step(path: Path) -> int:
 
 
 def save_until_killed(saver: Saver, first: int, out: int) -> None:
-    """Save back to back, and report each step that is on the disk; this never returns."""
+    """Save without a pause, and report each step that is on the disk; never returns."""
     writer = saver.writer
     writer.setup(saver.trainer, saver.trainer.lightning_module, "fit")
-    assert not list(writer.folder.glob(".*")), "a start clears what was left"
-    publish = writer.io._on_written
+    assert not list(writer.folder.glob(".*")), "a start removes leftovers"
+    publish = writer.io.on_written
     assert publish is not None
 
     def published(path: Path) -> None:
         publish(path)
         os.write(out, path.name.encode().ljust(32))
 
-    writer.io._on_written = published
+    writer.io.on_written = published
     step = first
     while True:
         saver.begin(step)
@@ -109,9 +109,10 @@ def save_until_killed(saver: Saver, first: int, out: int) -> None:
 
 
 def one_round(saver: Saver, first: int, seconds: float) -> tuple[int, bool]:
-    """Let a process save for some time and kill it; the newest step that it left, and if it wrote.
+    """Let a process save for some time after its first checkpoint, and kill it.
 
-    The time begins with its first checkpoint.
+    Returns:
+        The newest step that it left, and whether it was killed within a save.
     """
     folder = saver.writer.folder
     reading, writing = os.pipe()
@@ -126,44 +127,49 @@ def one_round(saver: Saver, first: int, seconds: float) -> tuple[int, bool]:
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "the process ended by itself"
+    assert os.WIFSIGNALED(status), "the process was not killed"
     while more := os.read(reading, 32):
         reported = more
     os.close(reading)
     was_writing = bool(list(folder.glob(".*")))
     newest = newest_checkpoint(folder)
-    assert newest is not None, "no checkpoint is whole"
-    told = int(reported.decode().strip().partition("=")[2].partition(".")[0])
+    assert newest is not None, "no checkpoint is intact"
+    saved = int(reported.decode().strip().partition("=")[2].partition(".")[0])
     step = loaded_step(newest)
-    assert step in (told, told + 1), f"step {told} had been saved, but the newest is {step}"
-    assert is_intact(folder / LAST), f"{LAST} leads to no whole checkpoint"
-    assert all(is_intact(path) for path in checkpoints(folder)), "a name holds half a checkpoint"
+    assert step in (saved, saved + 1), f"step {saved} had been saved, but the newest is {step}"
+    assert is_intact(folder / LAST), f"{LAST} points to no intact checkpoint"
+    assert all(is_intact(path) for path in checkpoints(folder)), "a checkpoint is damaged"
     return step, was_writing
 
 
 def main() -> None:
-    """Kill so many processes; end with an error at the first checkpoint that was lost."""
+    """Kill `--rounds` processes; end with an error at the first checkpoint that is lost."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--folder", type=Path, required=True)
     options.add_argument("--rounds", type=int, default=200)
     options.add_argument("--asynchronous", action="store_true")
     options.add_argument("--keep", type=int, default=1)
-    options.add_argument("--size", type=int, default=100_000, help="numbers; a file has 3 for each")
-    options.add_argument("--seconds", type=float, default=0.06, help="at most, until it is killed")
+    options.add_argument(
+        "--size", type=int, default=100_000, help="weights; a file holds 3 numbers for each"
+    )
+    options.add_argument(
+        "--seconds", type=float, default=0.06, help="at most, until a process is killed"
+    )
     options.add_argument("--seed", type=int, default=0)
-    given = options.parse_args()
+    arguments = options.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    random.seed(given.seed)
+    random.seed(arguments.seed)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    saver = Saver(given.folder, given.asynchronous, given.keep, given.size)
+    saver = Saver(arguments.folder, arguments.asynchronous, arguments.keep, arguments.size)
     step = interrupted = 0
-    for _ in range(given.rounds):
-        step, was_writing = one_round(saver, step + 1, random.uniform(0.0, given.seconds))
+    for _ in range(arguments.rounds):
+        step, was_writing = one_round(saver, step + 1, random.uniform(0.0, arguments.seconds))
         interrupted += was_writing
+    way = "asynchronous" if arguments.asynchronous else "at once"
     print(
-        f"{given.rounds} kills, {interrupted} of them within a save, {step} saves, keep "
-        f"{given.keep}, {'asynchronous' if given.asynchronous else 'at once'}: none was lost"
+        f"{arguments.rounds} kills, {interrupted} of them within a save, {step} saves, keep "
+        f"{arguments.keep}, {way}: none was lost"
     )
 
 

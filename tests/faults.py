@@ -1,4 +1,4 @@
-"""Fault injection: file system calls that fail, each in its turn."""
+"""Fault injection: make any one file system call fail."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ CALLS = ("fsync", "replace", "rename", "symlink", "mkdir", "unlink")
 
 
 class Faults:
-    """Makes the n-th of a process's file system calls fail: CALLS, opening to write, writing.
+    """Make the n-th file system call of this process fail: CALLS, an open to write, or a write.
 
     Args:
         number: errno of the failure.
-        at: which call fails, from 0; None only counts.
-        within: only calls on paths in this folder are counted.
+        at: the call to fail, from 0; None only counts.
+        within: count only calls on paths in this folder.
 
     Attributes:
-        calls: what was called, by name and path.
+        calls: the name and path of each call.
+        failed: the one that failed.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Faults:
 
     @property
     def count(self) -> int:
-        """How many calls there were."""
+        """The number of calls so far."""
         return len(self.calls)
 
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,7 +61,7 @@ class Faults:
         return wrapped
 
     def _opened(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        """`open` for writing counts, and so does each write to what it gives."""
+        """Wrap `open`, so that opening to write counts, and so does each write to the file."""
 
         def opened(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
             if not set(mode) & set("wxa+"):
@@ -72,7 +73,7 @@ class Faults:
 
     @contextmanager
     def active(self) -> Iterator[Faults]:
-        """Patch the calls."""
+        """Patch the calls while the block runs."""
         with pytest.MonkeyPatch.context() as patch:
             for module in (builtins, io):  # Path.open is io.open
                 patch.setattr(module, "open", self._opened(module.open))

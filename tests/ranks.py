@@ -1,4 +1,4 @@
-"""The command on several ranks, in forks of this process: nothing is imported again."""
+"""Run the command on several ranks in forks of this process, which import nothing again."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from lightning.fabric.utilities import rank_zero as of_fabric
 from lightning.pytorch.utilities import rank_zero as of_lightning
 from small import CONFIGS, run_seqae
 
-# Python 3.12 tells of threads that may exist when a process forks.
+# Python 3.12 warns of threads that may exist when a process forks.
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 
 
 def run_on_ranks(
     folder: Path, *arguments: object, ranks: int = 2, seconds: float = 100.0
 ) -> list[int]:
-    """Run the command on each rank; their exit statuses, negative for a signal.
+    """Run the command on each rank, and kill the ranks that do not end in time.
 
-    What each says is in `folder/rankN.txt`. Who has not ended in time is killed.
+    Each rank writes its output to `folder/rankN.txt`.
+
+    Returns:
+        The exit statuses, negative for a signal.
     """
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
@@ -55,7 +58,7 @@ def _be_rank(folder: Path, rank: int, ranks: int, port: int, options: list[objec
         MASTER_PORT=f"{port}",
     )
     for module in (of_fabric, of_lightning):
-        module.rank_zero_only.rank = rank  # found when it was imported
+        module.rank_zero_only.rank = rank  # read at import, from the environment
     torch.set_num_threads(1)
     with (folder / f"rank{rank}.txt").open("w", buffering=1) as out:
         sys.stdout = sys.stderr = out
@@ -71,13 +74,13 @@ def _be_rank(folder: Path, rank: int, ranks: int, port: int, options: list[objec
 
 
 def _statuses(children: list[int], deadline: float) -> list[int]:
-    found: dict[int, int] = {}
-    while len(found) < len(children):
-        for child in set(children) - set(found):
+    statuses: dict[int, int] = {}
+    while len(statuses) < len(children):
+        for child in set(children) - set(statuses):
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
-                found[child] = os.waitstatus_to_exitcode(status)
+                statuses[child] = os.waitstatus_to_exitcode(status)
             elif time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
-    return [found[child] for child in children]
+    return [statuses[child] for child in children]

@@ -1,4 +1,4 @@
-"""The tests of what must survive, the long ones too, and their table: `scripts/reliability`."""
+"""Run the reliability tests, also the long ones, and print a table: `scripts/reliability`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 ELASTIC = "other_ranks or twice_resumed or ended_within or limit or one_process_to_two"
 WHOLE = f"not ({ELASTIC})"
 
-# Name, what it shows, file, and which of its tests.
+# Name, what the tests show, their file, and the selection (`-k`) of its tests.
 ROWS = (
     ("R1", "resume equals uninterrupted", "resume", WHOLE),
     ("R2 R3", "each sentence once, on other ranks", "resume", ELASTIC),
@@ -39,7 +39,11 @@ ROWS = (
 
 
 def run_row(file: str, selection: str) -> tuple[int, int, list[str]]:
-    """Run the tests of a row: rounds, failures, and what the tests said."""
+    """Run the tests of a row.
+
+    Returns:
+        The rounds, the failures, and the remarks of the tests.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", HERE / f"test_{file}.py", "-q", "-m", "not gpu"]
@@ -49,17 +53,17 @@ def run_row(file: str, selection: str) -> tuple[int, int, list[str]]:
         if not report.exists():
             raise RuntimeError(done.stdout.decode() + done.stderr.decode())
         cases = list(ElementTree.parse(report).iter("testcase"))
-    rounds, failures, told = 0, 0, []
+    rounds, failures, remarks = 0, 0, []
     for case in cases:
-        found = {p.get("name"): str(p.get("value")) for p in case.iter("property")}
-        rounds += int(found.get("rounds", 1)) * (case.find("skipped") is None)
+        properties = {p.get("name"): str(p.get("value")) for p in case.iter("property")}
+        rounds += int(properties.get("rounds", 1)) * (case.find("skipped") is None)
         failures += case.find("failure") is not None or case.find("error") is not None
-        told += [found["said"]] if "said" in found else []
-    return rounds, failures, told
+        remarks += [properties["said"]] if "said" in properties else []
+    return rounds, failures, remarks
 
 
 def main() -> int:
-    """Print the table; the exit status is 1 if anything failed."""
+    """Print the table; return 1 if a test failed, otherwise 0."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("names", nargs="*", help="such as C1; by default all")
     names = options.parse_args().names
@@ -69,11 +73,11 @@ def main() -> int:
         if names and not set(names) & set(name.split()):
             continue
         began = time.monotonic()
-        rounds, failures, told = run_row(file, selection)
+        rounds, failures, remarks = run_row(file, selection)
         total += failures
         seconds = time.monotonic() - began
         print(f"{name:9} {what:38} {rounds:6,} {failures:8,} {seconds:7,.0f}", flush=True)
-        for line in told:
+        for line in remarks:
             print(f"{'':10}{line}")
     return int(total > 0)
 

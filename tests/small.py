@@ -15,7 +15,7 @@ import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import CorpusWriter, TokenizedCorpus
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.sources.records import Block, Counts
@@ -104,7 +104,7 @@ def block_of(sentences: Iterable[str], targets: Iterable[str] | None = None) -> 
 
 def encode_block(block: Block, tokenizer: Tokenizer, **options: Any) -> Encoded:
     """Tokenise a block of training sentences, none of them held out."""
-    settings = DataConfig(("a.txt",), **{"val_percent": 0, "test_percent": 0, **options})
+    settings = CorpusConfig(train=("a.txt",), **{"val_percent": 0, "test_percent": 0, **options})
     return Pipeline(settings, tokenizer)(block, "train")
 
 

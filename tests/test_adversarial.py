@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,8 @@ import contracts
 import numpy as np
 import pytest
 import torch
+from ranks import FORKS, run_on_ranks
 from small import (
-    COMMAND,
-    CONFIGS,
     figures,
     numbered,
     read_rows,
@@ -26,7 +23,7 @@ from torch import Generator
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 import seqae
-from seqae.data.corpus import collate
+from seqae.data.batching import collate
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.objectives import Adversarial, Reconstruction
 from seqae.objectives.noise import NoiseRates, corrupt
@@ -269,16 +266,11 @@ def test_accumulation_adds_up_the_gradients_of_both_players(tmp_path, text):
     torch.testing.assert_close(first_gradients(tmp_path / "a", module), expected)
 
 
+@FORKS
 def test_two_processes_have_the_gradient_of_one_at_the_same_sentences(tmp_path, text):
-    ddp = ["-c", CONFIGS / "overlays" / "ddp.yaml", "--trainer.gradient_clip_val", 0]
-    arguments = arguments_of(tmp_path / "a", text, *ddp, *FIXED, "--trainer.max_steps", 1)
-    paths = f"{CONFIGS.parent}:{CONFIGS.parent / 'tests'}"
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=paths)
-    command = [str(part) for part in (COMMAND, "fit", *arguments)]
-    done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
+    options = ["--trainer.gradient_clip_val", 0, *FIXED, "--trainer.max_steps", 1]
+    arguments = arguments_of(tmp_path / "a", text, *options)
+    assert run_on_ranks(tmp_path / "said", "fit", *arguments) == [0, 0]
     seen = []
     for rank in (0, 1):
         (row,) = read_rows(tmp_path / "a" / f"rank{rank}.jsonl")

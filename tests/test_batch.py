@@ -55,3 +55,14 @@ def test_to_moves_both():
     moved = contracts.random_batch().to("meta")
     assert moved.token_ids.is_meta
     assert moved.lengths.is_meta
+
+
+def test_another_input_keeps_what_is_to_be_written():
+    batch = contracts.random_batch([5, 2, 7])
+    other = contracts.random_batch([3, 3, 4])
+    replaced = batch.with_token_ids(other.token_ids, other.lengths)
+    assert replaced.token_ids is other.token_ids
+    assert torch.equal(replaced.mask, other.mask)
+    assert torch.equal(replaced.target, batch.target)
+    assert replaced.num_targets == batch.num_targets == 11
+    assert replaced.with_token_ids(batch.token_ids, batch.lengths).target_batch is batch

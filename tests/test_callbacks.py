@@ -16,7 +16,7 @@ from small import SENTENCES, figures, numbered, read_rows, run_seqae, write_reci
 
 from seqae.batch import Batch
 from seqae.objectives import Reconstruction
-from seqae.training.callbacks import best_bundle as callbacks
+from seqae.training.callbacks import throughput
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.callbacks.random_state import RandomState
 from seqae.training.callbacks.sample_reconstructions import SampleReconstructions
@@ -31,7 +31,7 @@ MODULE = AutoencoderModule(contracts.make_model(), Reconstruction())
 
 def test_throughput_leaves_validation_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(throughput, "time", SimpleNamespace(perf_counter=lambda: now))
     logged: dict[str, float] = {}
     module: Any = SimpleNamespace(
         device=torch.device("cpu"), log=lambda name, value: logged.update({name: float(value)})

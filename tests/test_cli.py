@@ -208,7 +208,7 @@ def test_1e_3_is_a_number_in_a_file_and_on_the_command_line(
 def test_what_must_be_given(refused: Fit) -> None:
     said = refused("fit", status=2)
     assert said.startswith("`model.autoencoder.encoder`, ")
-    assert said.endswith("must be given. Start from a recipe: `-c configs/gru.yaml`.")
+    assert said.endswith("must be given. Start from a recipe: `-c gru`.")
     assert refused("encode", status=2) == "`model` must be given. Add what is missing."
 
 
@@ -246,7 +246,7 @@ def test_unusable_text_with_wandb(
 
 def test_missing_config(refused: Fit) -> None:
     said = refused("fit", "-c", "none.yaml", status=2)
-    assert said.startswith("`config` must be a file, but there is no ")
+    assert said.startswith("`config` must be a file or the name of a recipe, but it is none.yaml, ")
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from small import COMMAND, CONFIGS, RECIPE, SENTENCES, read_rows, run_seqae, write_text
+from ranks import FORKS, run_on_ranks
+from small import RECIPE, SENTENCES, read_rows, run_seqae, write_text
 
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
@@ -139,23 +138,20 @@ def test_its_figures_choose_the_bundle(tmp_path: Path) -> None:
     assert "val/mutual_information" in metrics
 
 
+@FORKS
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:
     """Untrained, so that nothing else differs: the same sentences, the same draws."""
     still = ["--model.learning_rate", 0.0, "--trainer.max_epochs", 1]
     alone = fit(tmp_path, *still)[-1]
-    arguments = ["-c", tmp_path / "vae.yaml", "-c", CONFIGS / "overlays" / "ddp.yaml", *still]
+    arguments = ["-c", tmp_path / "vae.yaml", *still, "--run_dir", tmp_path / "two"]
     arguments += ["--data.train", tmp_path / "text.txt", "--data.val", tmp_path / "text.txt"]
-    command = [str(part) for part in (COMMAND, "fit", *arguments, "--run_dir", tmp_path / "two")]
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(CONFIGS.parent))
-    done = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
+    assert run_on_ranks(tmp_path / "said", "fit", *arguments) == [0, 0]
     rows = read_rows(tmp_path / "two" / "metrics.jsonl")
     shared = next(row for row in rows if "val/loss" in row)
     for name in FIGURES:
         assert shared[f"val/{name}"] == pytest.approx(alone[f"val/{name}"], rel=1e-5), name
-    assert (done.stdout + done.stderr).count("the latent has collapsed") == 1  # one of them says it
+    said = [path.read_text() for path in (tmp_path / "said").iterdir()]
+    assert "".join(said).count("the latent has collapsed") == 1  # one of them says it
 
 
 def module(latent: Latent, objective: Objective) -> AutoencoderModule:

@@ -118,7 +118,9 @@ def test_above_the_limit_nothing_more_is_compiled(counters: Counters) -> None:
     """Blocks of many sizes, each of which would have a graph of its own."""
     with torch._dynamo.config.patch(recompile_limit=2):
         for size in range(2, 7):
-            block = attention.TransformerBlock(4, 1, 3 * size, "gelu", 0.0, "layer")
+            sizes = 4, 1, 1, 3 * size
+            config = attention.TransformerConfig(*sizes, "gelu", 0.0, "layer", "rotary")
+            block = attention.TransformerBlock(config)
             run = attention.compiled(attention.run_block)
             inputs = torch.randn(3, 4, 4)
             expected, _ = block(inputs, None, None, False, ())

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import contracts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.component import Component, check_choice, check_range, concrete_subclasses
+from seqae.component import (
+    Component,
+    check_choice,
+    check_literal,
+    check_range,
+    concrete_subclasses,
+    from_plain,
+)
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder
-from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder
+from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent, Latent
 from seqae.objectives import MeanSquaredError, Objective, Reconstruction
 
 BASES = (Encoder, Latent, Decoder, Objective, Tokenizer)
 CONCRETE = [cls for base in BASES for cls in contracts.concrete(base)] + [SequenceAutoencoder]
 DEFAULTS = [cls for cls in CONCRETE if cls is not SequenceAutoencoder]
-
-
-def parameters(classes: list[type[Component]]) -> list[Any]:
-    return [
-        pytest.param(cls, name, id=f"{cls.__name__}.{name}")
-        for cls in classes
-        for name in inspect.signature(cls).parameters
-    ]
 
 
 # Every class
@@ -48,32 +49,51 @@ def test_the_walk_finds_the_classes():
 
 
 def test_a_way_to_build_covers_every_choice():
-    ways = contracts.configurations(GRUEncoder)
+    ways = contracts.configurations(GRUEncoder) + contracts.more_configurations(GRUEncoder)
     assert len(ways) == len({json.dumps(way) for way in ways})
     seen = {(w["pooling"], w["bidirectional"], w["num_layers"]) for w in ways}
     assert len(seen) == 3 * 2 * 2
-    assert {w["position_dim"] for w in contracts.configurations(GRUDecoder)} == {0, 8, 9}
+    assert {w["position_dim"] for w in contracts.configurations(GRUDecoder)} == {0, 8, 10}
     assert {w["latent_dim"] for w in contracts.configurations(DeterministicLatent)} == {None, 8, 9}
 
 
-@pytest.mark.parametrize(("cls", "arguments"), contracts.each(*BASES))
-def test_round_trip(cls, arguments):
-    config = cls(**arguments).config()
-    assert config == {"class_path": cls.__name__, "init_args": arguments}
-    read = json.loads(json.dumps(config))
-    base = next(base for base in BASES if issubclass(cls, base))
-    rebuilt = base.from_config(read)
-    assert type(rebuilt) is cls
-    assert rebuilt.config() == config
+def test_many_ways_to_build_are_covered_in_pairs():
+    combined = [
+        dict(zip("abc", values, strict=True))
+        for values in itertools.product((0, 1), (0, 1, 2), (0, 1))
+        if values != (1, 2, 1)  # refused
+    ]
+    few = contracts.pairwise(combined)
+    for names in itertools.combinations("abc", 2):
+        seen, expected = ({tuple(w[n] for n in names) for w in ways} for ways in (few, combined))
+        assert seen == expected
+    assert len(few) <= 7
+    assert contracts.pairwise([{"a": 0}, {"a": 1}]) == [{"a": 0}, {"a": 1}]
+    few, more = (
+        f(TransformerEncoder) for f in (contracts.configurations, contracts.more_configurations)
+    )
+    assert len({json.dumps(way) for way in few + more}) == len(few + more) > 3 * len(few)
+    assert len({(w["pooling"], w["num_layers"]) for w in few}) == 4 * 2
 
 
 @pytest.mark.parametrize("cls", DEFAULTS)
-def test_round_trip_of_the_defaults(cls):
-    defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
-    assert cls().config() == {"class_path": cls.__name__, "init_args": defaults}
-    rebuilt = cls.from_config({"class_path": cls.__name__})
-    assert type(rebuilt) is cls
-    assert rebuilt.config()["init_args"] == defaults
+def test_round_trip(cls):
+    base = next(base for base in BASES if issubclass(cls, base))
+    for arguments in contracts.configurations(cls) + contracts.more_configurations(cls):
+        config = cls(**arguments).config()
+        assert config == {"class_path": cls.__name__, "init_args": arguments}
+        rebuilt = base.from_config(json.loads(json.dumps(config)))
+        assert type(rebuilt) is cls
+        assert rebuilt.config() == config
+
+
+def test_round_trip_of_the_defaults():
+    for cls in DEFAULTS:
+        defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+        assert cls().config() == {"class_path": cls.__name__, "init_args": defaults}
+        rebuilt = cls.from_config({"class_path": cls.__name__})
+        assert type(rebuilt) is cls
+        assert rebuilt.config()["init_args"] == defaults
 
 
 def test_round_trip_of_a_model():
@@ -110,14 +130,15 @@ def test_a_class_is_abstract_or_final():
             assert inspect.isabstract(cls) != is_final, f"{cls.__name__} must be one of the two"
 
 
-@pytest.mark.parametrize(("cls", "name"), parameters(CONCRETE))
-def test_a_parameter_is_plain_data_by_name(cls, name):
-    parameter = inspect.signature(cls).parameters[name]
-    assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    hint = get_type_hints(cls.__init__)[name]
-    assert not mentions_callable(hint), f"{name} lets a file name any importable function"
+@pytest.mark.parametrize("cls", CONCRETE)
+def test_a_parameter_is_plain_data_by_name(cls):
     told = next(c for c in cls.__mro__ if "__init__" in vars(c))  # its docstring is the help
-    assert re.search(rf"^ +{name}: \S", inspect.getdoc(told) or "", re.MULTILINE), "no docstring"
+    documentation = inspect.getdoc(told) or ""
+    hints = get_type_hints(cls.__init__)
+    for name, parameter in inspect.signature(cls).parameters.items():
+        assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, name
+        assert not mentions_callable(hints[name]), f"{name} lets a file name any function"
+        assert re.search(rf"^ +{name}: \S", documentation, re.MULTILINE), f"{name}: no docstring"
 
 
 def mentions_callable(hint: Any) -> bool:
@@ -135,23 +156,24 @@ def test_a_callable_is_seen():
     assert not mentions_callable(list[int] | None)
 
 
-@pytest.mark.parametrize(("cls", "name"), parameters(DEFAULTS))
-def test_an_argument_of_the_wrong_type_is_refused(cls, name):
-    hint = get_type_hints(cls.__init__)[name]
+@pytest.mark.parametrize("cls", DEFAULTS)
+def test_an_argument_of_the_wrong_type_is_refused(cls):
     wrong = {int: [1.5, "1", True], float: ["0.5", True], bool: [1, "true"], str: [1, True]}
-    values = [{}, [[]], *wrong.get(hint, ["no such thing", 1.5])]
-    for value in values if type(None) in get_args(hint) else [*values, None]:
-        config = {"class_path": cls.__name__, "init_args": {name: value}}
+    for name in inspect.signature(cls).parameters:
+        hint = get_type_hints(cls.__init__)[name]
+        values = [{}, [[]], *wrong.get(hint, ["no such thing", 1.5])]
+        for value in values if type(None) in get_args(hint) else [*values, None]:
+            config = {"class_path": cls.__name__, "init_args": {name: value}}
+            message = contracts.refusal(cls.from_config, config)
+            assert message.startswith(f"`{name}` must be "), message
+
+
+def test_an_unknown_argument_is_refused():
+    for cls in CONCRETE:
+        config = {"class_path": cls.__name__, "init_args": {"no_such_argument": 1}}
         message = contracts.refusal(cls.from_config, config)
-        assert message.startswith(f"`{name}` must be "), message
-
-
-@pytest.mark.parametrize("cls", CONCRETE)
-def test_an_unknown_argument_is_refused(cls):
-    config = {"class_path": cls.__name__, "init_args": {"no_such_argument": 1}}
-    message = contracts.refusal(cls.from_config, config)
-    assert message.startswith(f"`init_args` of {cls.__name__} must be among ")
-    assert "no_such_argument" in message
+        assert message.startswith(f"`init_args` of {cls.__name__} must be among ")
+        assert "no_such_argument" in message
 
 
 def test_a_missing_argument_is_refused():
@@ -160,7 +182,6 @@ def test_a_missing_argument_is_refused():
     assert "encoder, latent, decoder" in message
 
 
-@pytest.mark.parametrize("base", [*BASES, SequenceAutoencoder])
 @pytest.mark.parametrize(
     "name",
     [
@@ -176,9 +197,10 @@ def test_a_missing_argument_is_refused():
         "x" * 10_000,
     ],
 )
-def test_an_unknown_class_is_refused(base, name):
-    message = contracts.refusal(base.from_config, {"class_path": name, "init_args": {}})
-    assert message.startswith(f"`class_path` of a {base.__name__} must be one of ")
+def test_an_unknown_class_is_refused(name):
+    for base in (*BASES, SequenceAutoencoder):
+        message = contracts.refusal(base.from_config, {"class_path": name, "init_args": {}})
+        assert message.startswith(f"`class_path` of a {base.__name__} must be one of ")
 
 
 def test_a_class_of_another_kind_is_refused():
@@ -245,6 +267,68 @@ def test_a_list_and_a_whole_number_for_a_float_are_plain_data():
     assert "`names` must be" in contracts.refusal(Listed.from_config, config)
 
 
+@dataclass(frozen=True)
+class Rates:
+    drop: float = 0.0
+    kind: Literal["word", "token"] = "word"
+
+
+@dataclass(frozen=True)
+class Options:
+    names: tuple[str, ...]
+    limit: int | None = None
+    rates: Rates = field(default_factory=Rates)
+
+    def __post_init__(self) -> None:
+        check_range("limit", 0 if self.limit is None else self.limit, 0, 9)
+
+
+class WithOptions(Component):
+    def __init__(self, options: Options, rates: Rates | None = None) -> None:
+        self.options, self.rates = options, rates
+
+
+def test_a_dataclass_is_told_as_plain_data_and_rebuilt():
+    part = WithOptions(Options(("a", "b"), rates=Rates(0.5, "token")))
+    config = json.loads(json.dumps(part.config()))
+    assert config["init_args"] == {
+        "options": {
+            "names": ["a", "b"],
+            "limit": None,
+            "rates": {"drop": 0.5, "kind": "token"},
+        },
+        "rates": None,
+    }
+    rebuilt = WithOptions.from_config(config)
+    assert rebuilt.options == part.options
+    assert rebuilt.rates is None
+    config["init_args"]["rates"] = {"drop": 1}
+    rates = WithOptions.from_config(config).rates
+    assert rates == Rates(1.0)
+    assert type(rates.drop) is float
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "`data` must be among names, limit, rates, but None is given instead."),
+        (["a"], "`data` must be among names, limit, rates, but ['a'] is given instead."),
+        ({"names": [], "no": 1}, "`data` must be among names, limit, rates, but ['no'] is given"),
+        ({"names": [], 1: 1}, "`data` must be among names, limit, rates, but ['1'] is given"),
+        ({"limit": 1}, "`data` must hold names, but names is missing."),
+        ({"names": "a"}, "`data.names` must be of type tuple, but it is 'a' instead."),
+        ({"names": [1]}, "`data.names` must be of type str, but it is 1 instead."),
+        ({"names": [], "limit": "1"}, "`data.limit` must be of type int, but it is '1' instead."),
+        ({"names": [], "limit": 10}, "`limit` must be between 0 and 9, but it is 10 instead."),
+        ({"names": [], "rates": 1}, "`data.rates` must be among drop, kind, but 1 is given"),
+        ({"names": [], "rates": {"kind": "x"}}, "`data.rates.kind` must be one of word, token,"),
+    ],
+    ids=str,
+)
+def test_a_dataclass_refuses_what_is_not_of_its_types(value, message):
+    assert contracts.refusal(from_plain, value, Options, "data").startswith(message)
+
+
 def test_what_is_not_plain_data_cannot_be_told():
     class Holder(Component):
         def __init__(self, value: Any) -> None:
@@ -252,6 +336,10 @@ def test_what_is_not_plain_data_cannot_be_told():
 
     with pytest.raises(TypeError, match="value holds a function"):
         Holder(test_what_is_not_plain_data_cannot_be_told).config()
+    with pytest.raises(TypeError, match=r"value\.drop holds a set"):
+        Holder(Rates(drop={0.5})).config()
+    with pytest.raises(TypeError, match="value holds a type"):
+        Holder(Rates).config()
 
 
 def test_concrete_subclasses_are_sorted_and_leave_out_the_abstract():
@@ -277,5 +365,12 @@ def test_a_range_refuses_text():
 def test_a_choice():
     check_choice("key", "a", ("a", "b"))
     assert contracts.refusal(check_choice, "key", "c", ("a", "b")) == (
+        "`key` must be one of a, b, but it is 'c' instead. Choose one of these."
+    )
+
+
+def test_a_literal_gives_its_choices():
+    check_literal("key", "a", Literal["a", "b"])
+    assert contracts.refusal(check_literal, "key", "c", Literal["a", "b"]) == (
         "`key` must be one of a, b, but it is 'c' instead. Choose one of these."
     )

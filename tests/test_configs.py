@@ -11,7 +11,7 @@ from small import CONFIGS, figures, numbered, run_seqae, write_recipe, write_tex
 
 RECIPES = sorted(CONFIGS.glob("*.yaml")) + sorted((CONFIGS / "experiments").glob("*.yaml"))
 OVERLAYS = sorted((CONFIGS / "overlays").glob("*.yaml"))
-# Parsed here; run by test_training.py, test_sharding.py and test_wandb.py.
+# Parsed here; run by test_training.py, test_fsdp.py and test_wandb.py.
 ELSEWHERE = {"gpu", "ddp", "fsdp", "wandb"}
 ONE_BATCH = ["--trainer.max_epochs", -1, "--trainer.max_steps", 1, "--threads", 1]
 
@@ -20,9 +20,23 @@ def name(path: Path) -> str:
     return path.stem
 
 
-@pytest.fixture
-def text(tmp_path: Path) -> Path:
-    return write_text(tmp_path / "text.txt", numbered(60))
+# Each recipe under one overlay, in turn; all pairs are slow.
+OVERLAYS_ON_RECIPES = [
+    pytest.param(
+        overlay,
+        recipe,
+        id=f"{name(overlay)}-{name(recipe)}",
+        marks=() if (one - other) % len(OVERLAYS) == 0 else pytest.mark.slow,
+    )
+    for one, overlay in enumerate(OVERLAYS)
+    for other, recipe in enumerate(RECIPES)
+]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One text for all, so that recipes with the same tokenizer prepare it once."""
+    return write_text(tmp_path_factory.mktemp("text") / "text.txt", numbered(60))
 
 
 def resolved(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -33,22 +47,17 @@ def resolved(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> dic
     return config
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=name)
-def test_recipe_runs(recipe: Path, text: Path, tmp_path: Path) -> None:
-    options = ["--data.train", text, "--run_dir", tmp_path / "run", *ONE_BATCH]
-    assert run_seqae("fit", "-c", recipe, *options) == 0
-    assert run_seqae("check", tmp_path / "run") == 0
-
-
 @pytest.mark.parametrize("overlay", [o for o in OVERLAYS if o.stem not in ELSEWHERE], ids=name)
 def test_overlay_runs(overlay: Path, text: Path, tmp_path: Path) -> None:
     options = ["-c", overlay, "--data.train", text, "--run_dir", tmp_path / "run", *ONE_BATCH]
     assert run_seqae("fit", "-c", write_recipe(tmp_path), *options) == 0
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=name)
-def test_overlay_says_what_it_says(overlay: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each of its keys arrives in the resolved configuration, on top of every recipe."""
+@pytest.mark.parametrize(("overlay", "recipe"), OVERLAYS_ON_RECIPES)
+def test_overlay_says_what_it_says(
+    overlay: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of its keys arrives in the resolved configuration, on top of a recipe."""
 
     def has(config: Any, part: Any) -> bool:
         if isinstance(part, dict):
@@ -57,9 +66,8 @@ def test_overlay_says_what_it_says(overlay: Path, capsys: pytest.CaptureFixture[
             return str(config).endswith(part.rpartition(".")[2])
         return bool(config == part)
 
-    for recipe in RECIPES:
-        config = resolved(["-c", recipe, "-c", overlay], capsys)
-        assert has(config, yaml.safe_load(overlay.read_text()))
+    config = resolved(["-c", recipe, "-c", overlay], capsys)
+    assert has(config, yaml.safe_load(overlay.read_text()))
 
 
 def test_gpu_overlay(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,10 +83,13 @@ def test_overlays_are_small() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
-def test_resolved_config_reproduces_the_run(recipe: Path, text: Path, tmp_path: Path) -> None:
+def test_recipe_runs_and_its_resolved_config_reproduces_the_run(
+    recipe: Path, text: Path, tmp_path: Path
+) -> None:
     options = ["--data.train", text, "--trainer.max_epochs", -1, "--trainer.max_steps", 2]
     options += ["--threads", 1, "--trainer.log_every_n_steps", 1]
     assert run_seqae("fit", "-c", recipe, *options, "--run_dir", tmp_path / "first") == 0
+    assert run_seqae("check", tmp_path / "first") == 0
     again = ["-c", tmp_path / "first" / "config.yaml", "--run_dir", tmp_path / "second"]
     assert run_seqae("fit", *again) == 0
     assert len(figures(tmp_path / "first")) >= 2

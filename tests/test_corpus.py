@@ -17,7 +17,8 @@ from small import block_of, encode_block, write_corpus
 
 from seqae.batch import Batch
 from seqae.data import corpus as corpus_module
-from seqae.data.corpus import CorpusWriter, TokenizedCorpus, collate
+from seqae.data.batching import collate
+from seqae.data.corpus import CorpusWriter, TokenizedCorpus
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
 SENTENCES = ["abc", "", "a much longer sentence", "é", "ab"]

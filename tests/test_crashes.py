@@ -15,7 +15,7 @@ import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import load
 from seqae.training import lightning_cli
 from seqae.training.callbacks import best_bundle as callbacks
 from seqae.training.checkpoints import callback as checkpointing
@@ -45,7 +45,7 @@ def kill_at_random(folder: Path, rounds: int, way: str, *options: object) -> str
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("way", SAVES)
+@pytest.mark.parametrize("way", ["at once", pytest.param("asynchronous", marks=pytest.mark.slow)])
 def test_killed_at_random_within_saves(tmp_path: Path, way: str) -> None:
     """With one checkpoint kept, the older one must be there until the newer one is."""
     assert kill_at_random(tmp_path, 12, way).endswith("none was lost")
@@ -173,8 +173,15 @@ MOMENTS = {
 }
 
 
+# The others are slow tests.
+OFTEN = ("before a save", "in the validation behind a row", "at the end of an epoch", "at the end")
+
+
 @FORKS
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in MOMENTS],
+)
 def test_killed_at_a_moment(recipe: list[object], whole: Path, tmp_path: Path, moment: str) -> None:
     run = tmp_path / "run"
     options = [*recipe, "--run_dir", run, *killer(*MOMENTS[moment])]
@@ -187,10 +194,10 @@ def test_killed_at_a_moment(recipe: list[object], whole: Path, tmp_path: Path, m
     ("place", "name"),
     [
         (SafeCheckpointIO, "_write"),
-        (checkpointing.CheckpointWriter, "_publish"),
-        (checkpointing.CheckpointWriter, "save"),
+        pytest.param(checkpointing.CheckpointWriter, "_publish", marks=pytest.mark.slow),
+        pytest.param(checkpointing.CheckpointWriter, "save", marks=pytest.mark.slow),
         (callbacks, "write_bundle"),
-        (lightning_cli, "fit_bundle_density"),
+        pytest.param(callbacks.BundleWriter, "attach_density", marks=pytest.mark.slow),
         (lightning_cli.Trainer, "validate"),
         (lightning_cli.RunFolder, "make"),
     ],
@@ -332,5 +339,5 @@ def test_nothing_but_damage(
     assert run_seqae(*arguments[way]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "whole checkpoint" in said or "is cut short, changed or none" in said
+    assert "intact checkpoint" in said or "is cut short, changed or none" in said
     assert read_rows(run / "metrics.jsonl") == before

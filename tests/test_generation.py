@@ -99,10 +99,18 @@ def rows_of(count: int) -> Tensor:
 
 
 def written(model: Any, latent: Tensor, **options: Any) -> list[list[Hypothesis]]:
-    spell, generator = options.pop("spell", None), Generator().manual_seed(options.pop("seed", 0))
+    tokenize_word, generator = (
+        options.pop("tokenize_word", None),
+        Generator().manual_seed(options.pop("seed", 0)),
+    )
     more = {key: options.pop(key) for key in ("lengths", "batch_size") if key in options}
     return generate(
-        model, latent, DecodingOptions(**options), spell=spell, generator=generator, **more
+        model,
+        latent,
+        DecodingOptions(**options),
+        tokenize_word=tokenize_word,
+        generator=generator,
+        **more,
     )
 
 
@@ -173,14 +181,24 @@ FORMS = [
     for cls in contracts.concrete_subclasses(Decoder)
     for form in [f for f in contracts.each(Decoder) if f.values[0] is cls][:3]
 ]
+# Each class under each head; the other pairs are slow tests.
+FORMS_AND_HEADS = [
+    pytest.param(
+        *form.values,
+        head,
+        id=f"{form.id}-{head}",
+        marks=() if (number - index) % 3 == 0 else pytest.mark.slow,
+    )
+    for number, form in enumerate(FORMS)
+    for index, head in enumerate(contracts.HEADS)
+]
 
 
 def model_of(cls: type[Decoder], arguments: dict[str, Any], head: str) -> SequenceAutoencoder:
     return contracts.make_model(decoder=cls(**arguments), head=head)
 
 
-@pytest.mark.parametrize("head", contracts.HEADS)
-@pytest.mark.parametrize(("cls", "arguments"), FORMS)
+@pytest.mark.parametrize(("cls", "arguments", "head"), FORMS_AND_HEADS)
 def test_equals_a_loop_over_single_rows(cls, arguments, head):
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(12, 8)
@@ -304,12 +322,11 @@ def test_equals_the_textbooks_loop(seed, width, penalty, rows, data):
     assert ids_of(found) == [plain_beam(model, row, width, count, penalty) for row in range(rows)]
 
 
-@pytest.mark.parametrize("head", contracts.HEADS)
-@pytest.mark.parametrize(("cls", "arguments"), FORMS)
+@pytest.mark.parametrize(("cls", "arguments", "head"), FORMS_AND_HEADS)
 def test_a_beam_of_one_is_greedy(cls, arguments, head):
     from seqae.generation.beam import BeamSearch
     from seqae.generation.constraints import LogitConstraints
-    from seqae.generation.generate import _run
+    from seqae.generation.generate import run_search
 
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(9, 8)
@@ -318,15 +335,14 @@ def test_a_beam_of_one_is_greedy(cls, arguments, head):
         LogitConstraints(contracts.VOCABULARY, options, [], 9, latent.device), options, steps, 9
     )
     with torch.inference_mode():
-        found = _run(model, latent, search, steps)
+        found = run_search(model, latent, search, steps)
     expected = written(model, latent)
     assert ids_of(found) == ids_of(expected)
     for (beam,), (single,) in zip(found, expected, strict=True):
         assert beam.score == pytest.approx(single.score, abs=1e-4)
 
 
-@pytest.mark.parametrize("head", contracts.HEADS)
-@pytest.mark.parametrize(("cls", "arguments"), FORMS)
+@pytest.mark.parametrize(("cls", "arguments", "head"), FORMS_AND_HEADS)
 def test_scores_are_those_of_the_model_and_n_best_are_sorted_and_distinct(cls, arguments, head):
     """The score of what a beam wrote is what teacher forcing gives it: the states have followed."""
     model = model_of(cls, arguments, head)
@@ -423,7 +439,11 @@ def test_no_ngram_is_written_twice(seed, manner, size):
 def test_banned_words_are_not_written(seed, manner, banned):
     known = words([[sequence] for sequence in banned])
     found = written(
-        Toy(8, 14, seed, 3.0), rows_of(3), **manner, banned_words=list(known), spell=known.get
+        Toy(8, 14, seed, 3.0),
+        rows_of(3),
+        **manner,
+        banned_words=list(known),
+        tokenize_word=known.get,
     )
     assert all(found)
     for ids in itertools.chain(*ids_of(found)):
@@ -435,7 +455,7 @@ def test_a_ban_changes_no_text_without_the_word():
     (free,) = ids_of(written(model, rows_of(1)))[0]
     absent = [a for a in itertools.product(range(3, 8), repeat=2) if not holds(free, [*a])]
     known = words([[[*pair]] for pair in absent])
-    found = written(model, rows_of(1), banned_words=list(known), spell=known.get)
+    found = written(model, rows_of(1), banned_words=list(known), tokenize_word=known.get)
     assert ids_of(found) == [[free]]
 
 
@@ -470,7 +490,7 @@ def test_forced_words_are_written(seed, forced, manner, rules):
     known = words(forced)
     needed = sum(min(map(len, spellings)) for spellings in forced)
     max_length = max(needed + 1 + seed % 4, rules.get("min_length", 2), 3)
-    options = {**manner, **rules, "forced_words": list(known), "spell": known.get}
+    options = {**manner, **rules, "forced_words": list(known), "tokenize_word": known.get}
     found = written(Toy(8, max_length, seed, 2.0), rows_of(3), **options)
     assert all(found)
     assert all(len({tuple(ids) for ids in row}) == len(row) for row in ids_of(found))
@@ -486,7 +506,7 @@ def test_a_wide_beam_finds_the_best_text_with_the_forced_word(seed, forced):
     known = words([[forced]])
     expected = [text for text in model.everything(5) if holds(text[1], forced)]
     (found,) = written(
-        model, torch.tensor([[5.0]]), num_beams=200, forced_words=["0"], spell=known.get
+        model, torch.tensor([[5.0]]), num_beams=200, forced_words=["0"], tokenize_word=known.get
     )
     assert found[0].token_ids == expected[0][1]
     assert found[0].score == pytest.approx(expected[0][0], abs=1e-4)
@@ -618,10 +638,13 @@ def test_options_that_do_not_fit_are_refused(options, beginning):
 @pytest.mark.parametrize(
     ("options", "beginning"),
     [
-        ({"banned_words": ["a"]}, "`spell` must be given"),
-        ({"banned_words": ["?"], "spell": lambda _: []}, "`banned_words` and `forced_words` must"),
+        ({"banned_words": ["a"]}, "`tokenize_word` must be given"),
         (
-            {"num_beams": 2, "forced_words": ["a"], "spell": lambda _: [[5] * 9]},
+            {"banned_words": ["?"], "tokenize_word": lambda _: []},
+            "`banned_words` and `forced_words` must",
+        ),
+        (
+            {"num_beams": 2, "forced_words": ["a"], "tokenize_word": lambda _: [[5] * 9]},
             "`forced_words` must have room, 8 tokens, but they have 9",
         ),
         (
@@ -629,7 +652,7 @@ def test_options_that_do_not_fit_are_refused(options, beginning):
                 "num_beams": 2,
                 "forced_words": ["a b"],
                 "banned_words": ["b"],
-                "spell": {"a b": [[5, 6]], "b": [[6]]}.get,
+                "tokenize_word": {"a b": [[5, 6]], "b": [[6]]}.get,
             },
             "`forced_words` must not hold a banned word, but 'a b' does",
         ),

@@ -31,21 +31,28 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after(code).intersection(HEAVY)
 
 
+def test_recipes_are_listed_without_anything_heavy() -> None:
+    code = "from seqae.cli import main\nassert main(['recipes']) == 0"
+    assert not modules_after(code).intersection(HEAVY)
+
+
 def test_a_model_is_used_without_lightning() -> None:
     after = modules_after("import seqae\nseqae.load\nimport seqae.tasks.encode_decode")
     assert "torch" in after
     assert not after & {"lightning", "wandb", "datasets"}
 
 
+@pytest.mark.slow  # by default a whole training shows it, in test_wandb.py
 def test_training_does_not_import_wandb() -> None:
     code = "import runpy, seqae.training.lightning_cli as c\nc.TrainingCLI"
     assert not modules_after(code) & {"wandb", "datasets"}
 
 
 def test_public_names_resolve() -> None:
+    assert seqae.__version__
     for name in seqae.__all__:
-        assert getattr(seqae, name).__name__ == name
         assert name in dir(seqae)
+        assert name == "__version__" or getattr(seqae, name).__name__ == name
 
 
 def test_no_other_name() -> None:

@@ -84,3 +84,10 @@ def test_sphere_gives_length_one_to_each_vector():
     output = latent(torch.randn(5, 3, 7)).latent
     assert output.shape == (5, latent.output_dim) == (5, 12)
     torch.testing.assert_close(output.reshape(5, 3, 4).norm(dim=2), torch.ones(5, 3))
+
+
+def test_a_layer_without_statistics_gathers_nothing():
+    latent, hidden = build(DeterministicLatent, {"latent_dim": 4}).train(), torch.randn(5, 7)
+    expected = latent(hidden).latent
+    latent.set_all_gather(lambda values: pytest.fail("gathered"))
+    assert torch.equal(latent(hidden).latent, expected)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
-from jsonargparse import ArgumentError
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
@@ -18,8 +17,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystem
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.utils.data import DataLoader
 
-from seqae import lightning_internals as internals
-from seqae.parser import OneLineParser, options_of, type_of
+from seqae.training import lightning_internals as internals
 
 LIGHTNINGS_ADVICE = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers",
@@ -143,16 +141,6 @@ def test_a_forgotten_loader_is_asked_for_again(trained: tuple[Trainer, Loads]) -
 
 
 @LIGHTNINGS_ADVICE
-def test_reloads_are_counted_from_an_epoch(trained: tuple[Trainer, Loads]) -> None:
-    trainer, module = trained
-    trainer.reload_dataloaders_every_n_epochs = 2
-    for reloaded_at, asked in ((trainer.current_epoch - 1, 1), (trainer.current_epoch - 2, 2)):
-        internals.count_reloads_from(trainer, reloaded_at)
-        trainer.fit_loop.setup_data()
-        assert module.asked == asked
-
-
-@LIGHTNINGS_ADVICE
 def test_batches_that_stepped_stand_in_the_state_of_the_loop(
     trained: tuple[Trainer, Loads],
 ) -> None:
@@ -174,24 +162,51 @@ def test_the_methods_of_the_command_line_that_are_overridden() -> None:
     ]
 
 
-# jsonargparse, whose private parts are in parser.py
+class Counted(LightningModule):
+    """Five batches an epoch: writes down (epoch, batch) of each, and counts loaders."""
+
+    def __init__(self, start: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.start, self.seen, self.loaders = start, [], 0  # type: ignore[var-annotated]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def train_dataloader(self) -> Any:
+        self.loaders += 1
+        return DataLoader(list(torch.arange(5.0)), batch_size=1)
+
+    def on_train_start(self) -> None:
+        if self.start is not None:
+            internals.set_loop_progress(self.trainer, *self.start)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        self.seen.append((self.trainer.current_epoch, batch_idx))
+        return self.weight.sum()
 
 
-def make_parser() -> OneLineParser:
-    parser, fit = OneLineParser(exit_on_error=False), OneLineParser(exit_on_error=False)
-    parser.add_argument("--top", type=int)
-    fit.add_argument("--word", type=Literal["a", "b"], default="a")
-    parser.add_subcommands().add_subcommand("fit", fit)
-    return parser
+def train(module: Counted, **options: Any) -> None:
+    make_trainer(devices=1, **options).fit(module)
 
 
-def test_options_of_a_parser_and_of_its_subcommands() -> None:
-    options = {option.dest: type_of(option) for option in options_of(make_parser())}
-    assert options["top"] is int
-    assert options["word"] == Literal["a", "b"]
+@LIGHTNINGS_ADVICE
+@pytest.mark.parametrize(
+    ("start", "epochs"), [((1, 0), [1] * 5 + [2] * 5), ((2, 0), [2] * 5), ((0, 0), None)]
+)
+def test_loops_start_at_an_epoch(start: tuple[int, int], epochs: list[int] | None) -> None:
+    module = Counted(start)
+    train(module, max_epochs=3)
+    expected = [0] * 5 + [1] * 5 + [2] * 5 if epochs is None else epochs
+    assert [epoch for epoch, _ in module.seen] == expected
 
 
-def test_the_parser_of_a_part_raises_where_the_parser_above_exits() -> None:
-    """So that the parser above can put the part's key before the key of the argument."""
-    with pytest.raises(ArgumentError, match="`\0wrod` is not known. Did you mean `\0word`"):
-        make_parser().parse_args(["fit", "--wrod", "a"])
+@LIGHTNINGS_ADVICE
+def test_loops_start_within_an_epoch() -> None:
+    loop: Any = make_trainer(devices=1).fit_loop
+    assert {"_combined_loader", "_last_train_dl_reload_epoch", "epoch_loop"} <= vars(loop).keys()
+    internals.set_loop_progress(loop.trainer, 1, 3)
+    assert (loop.epoch_progress.current.ready, loop.epoch_progress.current.completed) == (2, 1)
+    assert loop.restarting
+    assert loop.epoch_loop.restarting
+    assert loop.restarted_mid_epoch  # what `update_restart_stage` finds

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seqae.data.sources.lines import BYTE_ORDER_MARK, newlines_only, read_stretches
+from seqae.data.sources.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
 
 # What is easily cut at the wrong place.
 PIECES = [b"\r", b"\n", b"\r\n", b"a", b"bb", b"a long line", BYTE_ORDER_MARK, "\u2028".encode()]
@@ -22,14 +22,14 @@ def cut(
     """The lines of a part; None for one over the cap."""
     lines: list[bytes | None] = []
     read = io.BytesIO(data[max(0, start - 1) :]).read
-    for stretch, begin, end in read_stretches(read, block_bytes, cap, start, stop):
+    for chunk, begin, end in read_chunks(read, block_bytes, cap, start, stop):
         assert 0 <= begin < end <= len(data)
-        if stretch is None:
+        if chunk is None:
             lines.append(None)
         else:
-            assert stretch[: end - begin] == data[begin:end]
-            assert stretch[end - begin :] in (b"", b"\n")
-            lines += newlines_only(stretch).split(b"\n")[:-1]
+            assert chunk[: end - begin] == data[begin:end]
+            assert chunk[end - begin :] in (b"", b"\n")
+            lines += newlines_only(chunk).split(b"\n")[:-1]
     return lines
 
 
@@ -57,12 +57,12 @@ def test_parts_cut_at_any_byte_give_each_line_once(data, block_bytes, cap, cuts)
 @given(DATA, st.integers(1, 30), st.integers(1, 12))
 @settings(deadline=None)
 def test_reading_goes_on_behind_any_stretch(data, block_bytes, cap):
-    stretches = list(read_stretches(io.BytesIO(data).read, block_bytes, cap))
-    for index, stretch in enumerate(stretches):
-        start = stretch.end
+    chunks = list(read_chunks(io.BytesIO(data).read, block_bytes, cap))
+    for index, chunk in enumerate(chunks):
+        start = chunk.end
         read = io.BytesIO(data[start - 1 :]).read
-        rest = list(read_stretches(read, block_bytes, cap, start))
-        assert rest == stretches[index + 1 :]  # cut at the same places
+        rest = list(read_chunks(read, block_bytes, cap, start))
+        assert rest == chunks[index + 1 :]  # cut at the same places
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])

@@ -77,8 +77,19 @@ PARTS: list[list[str]] = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["16-mixed", "bf16-true"])
-@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize(
+    ("parts", "precision"),
+    [
+        pytest.param(
+            parts,
+            precision,
+            # By default each part has one of the two, in turn.
+            marks=() if (number + index) % 2 == 0 else pytest.mark.slow,
+        )
+        for number, parts in enumerate(PARTS)
+        for index, precision in enumerate(("16-mixed", "bf16-true"))
+    ],
+)
 def test_all_parts_train_in_half_precision(
     tmp_path: Path, parts: list[str], precision: str
 ) -> None:

@@ -29,6 +29,7 @@ MOMENTS = {
     "a validation": "validation 1",
     "the last batch": "batch 14",
 }
+OFTEN = ("the first batch", "mid-epoch", "a validation")  # the others are slow tests
 
 
 class Sender(Callback):
@@ -83,7 +84,10 @@ def sender(moment: str, *numbers: int, rank: int = 0) -> list[object]:
     return ["--trainer.callbacks", json.dumps([{"class_path": path, "init_args": arguments}])]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow) for name in MOMENTS],
+)
 def test_a_signal_at_any_moment(
     arguments: list[object], whole: Path, tmp_path: Path, moment: str
 ) -> None:
@@ -101,7 +105,7 @@ def test_a_signal_at_any_moment(
     [
         ([signal.SIGTERM], REQUEUE),
         ([signal.SIGUSR1, signal.SIGTERM], REQUEUE),
-        ([signal.SIGTERM, signal.SIGTERM], REQUEUE),
+        pytest.param([signal.SIGTERM, signal.SIGTERM], REQUEUE, marks=pytest.mark.slow),
         ([signal.SIGINT], INTERRUPTED),
     ],
 )

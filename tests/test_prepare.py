@@ -18,7 +18,7 @@ from seqae.data import corpus as corpus_module
 from seqae.data import prepare as preparation
 from seqae.data.cache import open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
-from seqae.data.config import DataConfig, default_cache_dir
+from seqae.data.config import CorpusConfig, default_cache_dir
 from seqae.data.corpus import CorpusWriter
 from seqae.data.prepare import Encode, Preparation
 from seqae.data.sources.reader import Reader
@@ -28,9 +28,9 @@ from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, WordTokenizer
 TOKENIZER = ByteTokenizer()
 
 
-def settings(*train: object, **changes: Any) -> DataConfig:
+def settings(*train: object, **changes: Any) -> CorpusConfig:
     values: dict[str, Any] = {"max_length": 64, "val_percent": 0, "test_percent": 0}
-    return DataConfig(tuple(map(str, train)), **(values | changes))
+    return CorpusConfig(train=tuple(map(str, train)), **(values | changes))
 
 
 def texts(folder: Path, split: str = "train") -> list[str]:
@@ -222,7 +222,7 @@ def sentences_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CorpusConfig:
     """Three files, read in small blocks, each of which is committed."""
     monkeypatch.setattr(Reader, "__init__", partialmethod(Reader.__init__, block_bytes=1000))
     monkeypatch.setattr(preparation, "SECONDS_BETWEEN_COMMITS", 0.0)
@@ -232,10 +232,20 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataConfig:
     return settings(*names, val_percent=10, test_percent=10)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
-@pytest.mark.parametrize("after", [0, 1, 7, 20])
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        pytest.param(
+            error,
+            after,
+            marks=() if error is KeyboardInterrupt or after == 7 else pytest.mark.slow,
+        )
+        for after in (0, 1, 7, 20)
+        for error in (KeyboardInterrupt, MemoryError, OSError(28, "No space left"))
+    ],
+)
 def test_an_interrupted_preparation_goes_on(
-    many: DataConfig,
+    many: CorpusConfig,
     cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -280,7 +290,7 @@ from pathlib import Path
 from seqae.data import corpus as corpus_module
 from seqae.data import prepare as preparation
 from seqae.data.cache import prepare
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import BPETokenizer
 preparation.SECONDS_BETWEEN_COMMITS = 0.0
 write = preparation.Progress.write
@@ -289,7 +299,8 @@ def told(self, path):
     print("committed", flush=True)
     time.sleep(0.2)
 preparation.Progress.write = told
-prepare(DataConfig((sys.argv[1],), max_length=8192), BPETokenizer(300), Path(sys.argv[2]), 2)
+config = CorpusConfig(train=(sys.argv[1],), max_length=8192)
+prepare(config, BPETokenizer(300), Path(sys.argv[2]), 2)
 """
 
 
@@ -297,7 +308,7 @@ def test_a_killed_preparation_goes_on(cache: Path, tmp_path: Path) -> None:
     path = write_text(
         tmp_path / "text.txt", [f"{i} {text}" for i in range(900) for text in SENTENCES]
     )
-    asked = DataConfig((str(path),), max_length=8192)
+    asked = CorpusConfig(train=(str(path),), max_length=8192)
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(path), str(cache)], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -309,9 +320,16 @@ def test_a_killed_preparation_goes_on(cache: Path, tmp_path: Path) -> None:
     assert sentences_of(folder) == sentences_of(whole)
 
 
-@pytest.mark.parametrize("moment", range(16))
+@pytest.mark.parametrize(
+    "moment",
+    [
+        # The first and the last file of splits, the reports, and when all is written.
+        pytest.param(moment, marks=() if moment in (0, 3, 4, 11, 12, 13, 14) else pytest.mark.slow)
+        for moment in range(16)
+    ],
+)
 def test_an_interruption_at_the_end_goes_on(
-    many: DataConfig, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+    many: CorpusConfig, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
     """Repetitions are left out then, of which no commit must know."""
     asked = replace(many, train=(*many.train, many.train[0]))
@@ -321,9 +339,10 @@ def test_an_interruption_at_the_end_goes_on(
 
     def interrupted(path: Path, data: bytes | str) -> None:
         nonlocal count
-        if count == moment:
-            raise KeyboardInterrupt
-        count += 1
+        if "state.json" not in path.name:  # which is written at every commit
+            if count == moment:
+                raise KeyboardInterrupt
+            count += 1
         write(path, data)
 
     with monkeypatch.context() as patch:
@@ -363,12 +382,12 @@ def test_standard_input_is_named_once() -> None:
         settings("-", val=("-",)).check()
 
 
-def test_one_process_or_several_give_the_same(many: DataConfig, tmp_path: Path) -> None:
+def test_one_process_or_several_give_the_same(many: CorpusConfig, tmp_path: Path) -> None:
     folders = [prepare(many, BPETokenizer(300), tmp_path / str(n), n) for n in (1, 3)]
     assert sentences_of(folders[0]) == sentences_of(folders[1])
 
 
-def test_a_full_disk(many: DataConfig, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(many: CorpusConfig, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28), "x")
 
@@ -403,7 +422,7 @@ import sys, time
 from pathlib import Path
 from seqae.data.prepare import Encode, Preparation
 from seqae.data.cache import open_prepared, prepare
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import ByteTokenizer
 text, cache, log = map(Path, sys.argv[1:])
 run = Preparation.run
@@ -413,7 +432,7 @@ def slowly(*arguments):
     time.sleep(0.5)
     run(*arguments)
 Preparation.run = slowly
-settings = DataConfig((str(text),), max_length=64, val_percent=0, test_percent=0)
+settings = CorpusConfig(train=(str(text),), max_length=64, val_percent=0, test_percent=0)
 folder = prepare(settings, ByteTokenizer(), cache)
 print(open_prepared(folder, ByteTokenizer().config()).corpora["train"].num_tokens)
 """

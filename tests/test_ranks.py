@@ -126,9 +126,9 @@ def apart(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
 @pytest.mark.parametrize(
     "name",
     [
-        "reconstruction",
         "variational",
         "adversarial",
+        pytest.param("reconstruction", marks=pytest.mark.slow),
         pytest.param("MMD", marks=pytest.mark.slow),
     ],
 )
@@ -204,8 +204,13 @@ def measured(folder: Path, ranks: int, *options: object) -> dict[str, Any]:
 @FORKS
 @pytest.mark.parametrize(
     ("sentences", "ranks", "batch_tokens"),
-    [(1, 2, 512), (3, 2, 1), (7, 2, 512), (2, 3, 1), (33, 2, 100)],
-    ids=["one has none", "an odd number of batches", "odd", "two of three", "many"],
+    [
+        pytest.param(1, 2, 512, id="one has none"),
+        pytest.param(3, 2, 1, id="an odd number of batches"),
+        pytest.param(2, 3, 1, id="two of three"),
+        pytest.param(7, 2, 512, id="odd", marks=pytest.mark.slow),
+        pytest.param(33, 2, 100, id="many", marks=pytest.mark.slow),
+    ],
 )
 def test_unequal_data(tmp_path: Path, sentences: int, ranks: int, batch_tokens: int) -> None:
     write_text(tmp_path / "train.txt", numbered(41))

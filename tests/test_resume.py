@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from ranks import FORKS, run_on_ranks
 from small import (
     COMMAND,
-    CONFIGS,
     figures,
     numbered,
     read_rows,
@@ -31,6 +32,7 @@ from seqae.batch import Batch
 from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.training.checkpoints.callback import CheckpointWriter
+from seqae.training.lightning_internals import set_loop_progress
 
 # The command turns off such advice of Lightning's; here its classes are used without the command.
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
@@ -82,18 +84,40 @@ MOMENTS = (
 )
 
 
-@pytest.fixture(scope="module", params=WAYS)
-def uninterrupted(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, text: Path
-) -> Path:
-    """A folder with an uninterrupted run, and what it saw."""
+# The plain way from every moment, every way from mid-epoch, and pairs that have reasons to break.
+RISKY = {
+    ("two workers", "before the first step"),
+    ("two workers, accumulating", "last batch of an epoch"),
+    ("validating within the epoch", "last batch of an epoch"),
+    ("saving asynchronously", "before the last step"),
+}
+WAYS_AND_MOMENTS = [
+    pytest.param(
+        way,
+        moment,
+        marks=()
+        if way == "plain" or moment == "mid-epoch" or (way, moment) in RISKY
+        else pytest.mark.slow,
+    )
+    for way in WAYS
+    for moment in MOMENTS
+]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Callable[[str], Path]:
+    """Gives a folder with the uninterrupted run of a way, and what it saw."""
+    return functools.cache(lambda way: run_uninterrupted(way, tmp_path_factory, text))
+
+
+def run_uninterrupted(way: str, tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted")
     arguments = ["-c", write_recipe(folder), "--data.train", text, "--run_dir", folder / "run"]
     arguments += ["--trainer.callbacks", "small.Recorder", "--trainer.callbacks.folder", folder]
     arguments += ["--trainer.callbacks+", "test_resume.SaveAtStart"]
     arguments += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100]
     arguments += ["--model.autoencoder.encoder.dropout", 0.2]
-    arguments += ["--model.objective.word_dropout", 0.2, *WAYS[request.param]]
+    arguments += ["--model.objective.word_dropout", 0.2, *WAYS[way]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.filters", [("ignore", None, Warning, None, 0)])
         assert run_seqae("fit", *arguments) == 0
@@ -108,17 +132,20 @@ def steps_to_resume_from(batches: list[dict[str, Any]]) -> dict[str, int]:
 
 
 @FORKS
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_resume_equals_uninterrupted(uninterrupted: Path, tmp_path: Path, moment: str) -> None:
-    whole = read_rows(uninterrupted / "rank0.jsonl")
+@pytest.mark.parametrize(("way", "moment"), WAYS_AND_MOMENTS)
+def test_resume_equals_uninterrupted(
+    uninterrupted: Callable[[str], Path], tmp_path: Path, way: str, moment: str
+) -> None:
+    folder = uninterrupted(way)
+    whole = read_rows(folder / "rank0.jsonl")
     step = steps_to_resume_from(whole)[moment]
     run = tmp_path / "run"
-    shutil.copytree(uninterrupted / "run", run, symlinks=True)
+    shutil.copytree(folder / "run", run, symlinks=True)
     point_to(run, step)
 
     assert run_seqae("fit", "--resume", run, "--trainer.callbacks", recorder(tmp_path)) == 0
 
-    assert figures(run) == figures(uninterrupted / "run")
+    assert figures(run) == figures(folder / "run")
     before = [s for batch in whole if batch["step"] < step for s in batch["sentences"]]
     after = [s for batch in read_rows(tmp_path / "rank0.jsonl") for s in batch["sentences"]]
     check_sentences(before + after, [s for batch in whole for s in batch["sentences"]])
@@ -247,7 +274,7 @@ def test_a_stop_inside_an_accumulation_window(tmp_path: Path, text: Path, batch:
 
 def test_a_run_killed_in_mid_air_goes_on(tmp_path: Path, text: Path) -> None:
     """A real kill -9, once the run has saved; nothing but what the disk holds is left of it."""
-    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 20]
+    arguments = ["-c", write_recipe(tmp_path), "--data.train", text, "--trainer.max_epochs", 10]
     arguments += ["--checkpoint.every_n_steps", 5]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     command = [str(part) for part in (COMMAND, "fit", *arguments, "--run_dir", tmp_path / "killed")]
@@ -344,6 +371,10 @@ class Reader(LightningModule):
         assert self.trainer.estimated_stepping_batches  # asks for the loader before the loops do
         return torch.optim.SGD(self.parameters(), 0.1)
 
+    def on_train_start(self) -> None:
+        if (start := self.trainer.datamodule.begin_training()) is not None:  # as AutoencoderModule
+            set_loop_progress(self.trainer, *start)
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         rows = zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
         sentences = [bytes(token % 256 for token in row[:n]).hex() for row, n in rows]
@@ -386,7 +417,7 @@ def play(
     seen, validated = [], []
     for rank in range(ranks):
         data = TextDataModule(
-            ByteTokenizer(), str(text), batch_tokens=120, val_percent=10, test_percent=0
+            ByteTokenizer(), train=str(text), batch_tokens=120, val_percent=10, test_percent=0
         )
         reader = Reader()
         trainer = Trainer(
@@ -444,11 +475,20 @@ ELASTIC: list[tuple[int, int, dict[str, Any]]] = [
     (2, 1, {"max_epochs": -1, "max_steps": 40}),
     (2, 2, {"max_epochs": -1, "max_steps": 20}),
 ]
+ALIKE = (1, 5, 6, 9)  # indices of those that differ from another one only in the numbers of ranks
 
 
 @ADVICE
 @pytest.mark.parametrize(
-    ("before", "after", "options"), ELASTIC, ids=[f"{b} to {a}, {o}" for b, a, o in ELASTIC]
+    ("before", "after", "options"),
+    [
+        pytest.param(
+            *case,
+            id="{} to {}, {}".format(*case),
+            marks=pytest.mark.slow if index in ALIKE else (),
+        )
+        for index, case in enumerate(ELASTIC)
+    ],
 )
 def test_an_epoch_goes_on_on_other_ranks(
     tmp_path: Path,
@@ -532,6 +572,7 @@ def test_a_limit_by_share_is_refused_within_an_epoch(tmp_path: Path, text: Path)
 # On another number of ranks: real processes, with workers
 
 
+@FORKS
 def test_from_one_process_to_two_with_workers_and_back(tmp_path: Path, text: Path) -> None:
     runs = {name: tmp_path / name for name in ("one", "two", "back")}
     for folder in runs.values():
@@ -543,20 +584,9 @@ def test_from_one_process_to_two_with_workers_and_back(tmp_path: Path, text: Pat
     # Stopped within the second epoch, and again within it on two processes with two workers each.
     stop = max(batch["step"] for batch in one if batch["epoch"] == 0) + 3
     resume_from(runs["one"], stop, runs["two"])
-    arguments = ["--resume", runs["two"] / "run", "-c", CONFIGS / "overlays" / "ddp.yaml"]
-    arguments += ["--trainer.devices", 2, "--data.num_workers", 2]
+    arguments = ["--resume", runs["two"] / "run", "--data.num_workers", 2]
     arguments += ["--trainer.callbacks", recorder(runs["two"])]
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(paths))
-    done = subprocess.run(
-        [str(part) for part in (COMMAND, "fit", *arguments)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
+    assert run_on_ranks(tmp_path / "said", "fit", *arguments) == [0, 0]
     two = in_turn(runs["two"], 2)
     assert [batch["epoch"] for batch in two[:4]] == [1] * 4
     before = [batch for batch in one if batch["step"] < stop]

@@ -51,7 +51,9 @@ def test_a_checkpoint_of_another_tokenizer_is_refused(
     assert "its tokenizer comes out another one" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("change", ["budget", "text", "model"])
+@pytest.mark.parametrize(
+    "change", ["budget", "text", pytest.param("model", marks=pytest.mark.slow)]
+)
 def test_a_change_that_was_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:

@@ -27,7 +27,7 @@ from seqae.data.sources import compression as opening
 from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.open import open_source
-from seqae.data.sources.reader import SMALLEST_SPAN
+from seqae.data.sources.reader import MIN_SPAN_BYTES
 from seqae.data.sources.records import BLANK, NOT_UTF8, TOO_LONG, Block, Counts, ReadOptions
 
 BOM = b"\xef\xbb\xbf"
@@ -354,7 +354,7 @@ def test_standard_input(monkeypatch):
 
 def test_standard_input_of_a_process():
     program = (
-        "from seqae.data.sources.base import open_source;"
+        "from seqae.data.sources.open import open_source;"
         "print(list(open_source('-', 'data.train').texts()))"
     )
     done = subprocess.run(
@@ -389,10 +389,10 @@ def test_a_pipe_gives_what_it_has_without_waiting_for_more(tmp_path):
 
 
 def test_parts_of_a_large_file_are_byte_ranges(write):
-    lines = [f"line {number}" for number in range(SMALLEST_SPAN // 2)]
+    lines = [f"line {number}" for number in range(MIN_SPAN_BYTES // 2)]
     name = write("\r\n".join(lines).encode())
     parts = open_one(name).parts(3)
-    assert [part.turns for part in parts] == [1, 1, 1]
+    assert [part.stride for part in parts] == [1, 1, 1]
     assert [text for text, _ in gather(parts)[0]] == lines
     second = next(parts[1].blocks())
     size = os.path.getsize(name)
@@ -404,7 +404,7 @@ def test_parts_of_a_packed_file_take_turns(write):
     lines = [f"line {number}" for number in range(1000)]
     source = open_one(write(gzip.compress("\n".join(lines).encode()), "a.gz"))
     parts = with_block_bytes(source, 100).parts(3)
-    assert [(part.turns, part.turn) for part in parts] == [(3, 0), (3, 1), (3, 2)]
+    assert [(part.stride, part.offset) for part in parts] == [(3, 0), (3, 1), (3, 2)]
     kept, counts = gather(parts)
     assert sorted(kept) == sorted((line, n) for n, line in enumerate(lines, start=1))
     assert counts.read == 1000

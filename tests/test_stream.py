@@ -12,16 +12,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import numbered, read_rows, write_text
+from small import numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.batch import Batch
 from seqae.data.batching import Rounding, plan_batches
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sources import reader as reader_module
@@ -39,7 +40,7 @@ SENTENCES = numbered(900)
 def use_small_blocks(patch: pytest.MonkeyPatch) -> None:
     """So that a small text has many blocks, and can be cut to many parts."""
     patch.setattr(stream_module, "BLOCK_BYTES", 512)
-    patch.setattr(reader_module, "SMALLEST_SPAN", 256)
+    patch.setattr(reader_module, "MIN_SPAN_BYTES", 256)
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +68,13 @@ def texts(tmp_path: Path) -> tuple[str, ...]:
 
 
 def make(texts: str | Sequence[str], **changes: Any) -> TokenStream:
-    """A stream of 8 shards, with small windows; changes are of StreamOptions or DataConfig."""
+    """A stream of 8 shards, with small windows; changes are of StreamOptions or CorpusConfig."""
     chosen = {"batch_tokens": 128, "shards": 8, "shuffle_buffer": 40, "seed": 3}
     given = {"val_percent": 10, "test_percent": 5, "max_length": 64}
     for name, value in changes.items():
-        (given if name in DataConfig.__dataclass_fields__ else chosen)[name] = value
+        (given if name in CorpusConfig.__dataclass_fields__ else chosen)[name] = value
     named = (texts,) if isinstance(texts, str) else tuple(texts)
-    settings = DataConfig(train=named, **given)
+    settings = CorpusConfig(train=named, **given)
     tokenizer = ByteTokenizer()
     tokenizer.train(["a"])
     sources = settings.open_sources()["train"]
@@ -84,7 +85,7 @@ def training_split(stream: TokenStream) -> Counter[str]:
     """What a map-style corpus of the same sources holds: one pass, in the order of reading."""
     pipeline = stream.shards[0].pipeline
     found: Counter[str] = Counter()
-    for source in pipeline.settings.open_sources()["train"]:
+    for source in pipeline.config.open_sources()["train"]:
         for block in source.blocks():
             rows = pipeline(block, "train").rows["train"]
             ends = rows.lengths.cumsum()
@@ -231,7 +232,7 @@ def test_the_parts_of_a_source_that_can_be_cut_are_more_than_the_lanes(
 ) -> None:
     assert len(make(texts[0]).parts) == 8 * stream_module.FINER
     packed = make(texts[2]).parts  # each of these reads all of the file
-    assert [part.turns for part in packed] == [8] * 8
+    assert [part.stride for part in packed] == [8] * 8
 
 
 def test_batches_keep_the_budget_and_are_padded_little(texts: tuple[str, ...]) -> None:
@@ -512,6 +513,7 @@ list(iterator)
 """
 
 
+@pytest.mark.slow  # test_failures.py kills a worker of text that is prepared
 def test_a_killed_worker_ends_the_training(texts: tuple[str, ...]) -> None:
     command = [sys.executable, "-c", KILLED, texts[0]]
     done = subprocess.run(
@@ -575,3 +577,20 @@ def test_a_lane_can_be_sent_to_a_spawned_worker(texts: tuple[str, ...]) -> None:
     copy: StreamShard = pickle.loads(pickle.dumps(shard))
     (one, _), (other, _) = (next(each.batches(ShardState())) for each in (shard, copy))
     assert torch.equal(one.token_ids, other.token_ids)
+
+
+def test_fit_trains_on_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no training corpus then to look at: no density and no neighbours, but a bundle."""
+    from seqae.training.callbacks import latent_tables
+
+    tables: list[str] = []
+    logger = SimpleNamespace(log_table=lambda name, columns, rows: tables.append(name))
+    monkeypatch.setattr(latent_tables, "table_loggers", lambda trainer: [logger])
+    run = tmp_path / "run"
+    options = ["--data.train", write_text(tmp_path / "text.txt", SENTENCES), "--run_dir", run]
+    options += ["--data.streaming", "true", "--trainer.max_epochs", -1, "--trainer.max_steps", 4]
+    options += ["--trainer.val_check_interval", 2, "--samples", 2]
+    assert run_seqae("fit", "-c", write_recipe(tmp_path), *options) == 0
+    assert run_seqae("check", run) == 0
+    assert json.loads((run / "data_stream.json").read_text())
+    assert set(tables) == {"interpolations"}

@@ -193,11 +193,11 @@ def test_the_library_decodes_the_same_text(kind: type[Tokenizer], data: st.DataO
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("text", SPECIAL_LOOKING)
-def test_special_looking_text_is_text(kind: type[Tokenizer], text: str) -> None:
+def test_special_looking_text_is_text(kind: type[Tokenizer]) -> None:
     tokenizer = trained(kind)
-    inside = tokenizer.encode([text])[0][1:-1]
-    assert not {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id} & set(inside)
+    for text in SPECIAL_LOOKING:
+        inside = tokenizer.encode([text])[0][1:-1]
+        assert not {tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id} & set(inside), text
 
 
 @pytest.mark.parametrize("kind", TRAINED)

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
+from ranks import FORKS, run_on_ranks
 from small import COMMAND, ROOT, figures, numbered, write_recipe, write_text
 
 from seqae.training.distributed.exit_status import (
     REQUEUE,
     STATUS_FILE,
-    status_of_process,
-    told_status,
+    reported_status,
+    status_of_rank,
 )
 from seqae.training.distributed.launchers import Launcher, find_launcher, follow_launcher
 
@@ -75,9 +76,9 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 @pytest.fixture(scope="module")
 def whole(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of two processes to which nothing happens, and which torchrun did not start."""
     folder = tmp_path_factory.mktemp("whole")
-    status, said = torchrun(folder, *arguments, RUN_DIR=str(folder / "run"))
-    assert status == 0, said
+    assert run_on_ranks(folder, "fit", *arguments, "--run_dir", folder / "run") == [0, 0]
     return folder / "run"
 
 
@@ -94,6 +95,7 @@ def check_equal(run: Path, whole: Path) -> None:
     assert (run / weights).read_bytes() == (whole / weights).read_bytes()
 
 
+@FORKS
 def test_a_killed_process_and_then_the_same_end(
     arguments: list[object], whole: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_killed_process_and_then_the_same_end(
 
 
 @pytest.mark.slow
+@FORKS
 @pytest.mark.parametrize(
     ("rank", "number"), [(-1, signal.SIGTERM), (-1, signal.SIGUSR1), (1, signal.SIGTERM)]
 )
@@ -204,8 +207,8 @@ def test_slurm_does_not_requeue_by_itself(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_who_has_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(STATUS_FILE, raising=False)
-    assert told_status() is None
-    assert [status_of_process(rank, REQUEUE) for rank in (0, 1)] == [REQUEUE, 0]
+    assert reported_status() is None
+    assert [status_of_rank(rank, REQUEUE) for rank in (0, 1)] == [REQUEUE, 0]
     monkeypatch.setenv(STATUS_FILE, str(tmp_path / "status"))
-    assert [status_of_process(rank, REQUEUE) for rank in (0, 1)] == [0, 0]
-    assert told_status() == REQUEUE
+    assert [status_of_rank(rank, REQUEUE) for rank in (0, 1)] == [0, 0]
+    assert reported_status() == REQUEUE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import contracts
@@ -13,14 +14,29 @@ from seqae.model.decoders import TransformerDecoder
 from seqae.model.encoders import TransformerEncoder
 from seqae.model.latents import DeterministicLatent
 from seqae.model.pooling import AttentionPooling
-from seqae.model.transformer import TransformerBlock, TransformerStack, rotate, rotation
+from seqae.model.transformer import (
+    TransformerBlock,
+    TransformerConfig,
+    TransformerStack,
+    rotate,
+    rotation,
+)
 
-BLOCK: dict[str, Any] = {"feedforward_dim": 10, "activation": "relu", "norm_type": "layer"}
+CONFIG = TransformerConfig(
+    hidden_dim=8,
+    num_layers=2,
+    num_heads=2,
+    feedforward_dim=10,
+    activation="relu",
+    dropout=0.0,
+    norm_type="layer",
+    position_type="rotary",
+)
 
 
 def make_stack(position_type: str = "rotary", num_layers: int = 2) -> TransformerStack:
-    options = {**BLOCK, "dropout": 0.0, "position_type": position_type, "max_length": 9}
-    return TransformerStack(8, num_layers, 2, **options).eval()
+    config = replace(CONFIG, position_type=position_type, num_layers=num_layers)
+    return TransformerStack(config, max_length=9).eval()
 
 
 def make_encoder(**options: Any) -> TransformerEncoder:
@@ -40,24 +56,24 @@ def make_decoder(num_latents: int = 1, latent_dim: int = 6, **options: Any) -> T
 
 def test_rotate_by_hand():
     # Two pairs: the first turns by 1 at position 1, the second by 10,000^(-1/2) = 0.01.
-    turn = rotation(torch.tensor([0, 1]), 4)
+    rotary = rotation(torch.tensor([0, 1]), 4)
     rows = torch.tensor([[1.0, 2, 3, 4], [1.0, 0, 0, 1]])
     one, hundredth = torch.tensor(1.0), torch.tensor(0.01)
     second = [one.cos(), -hundredth.sin(), one.sin(), hundredth.cos()]
     expected = torch.stack([torch.tensor([1.0, 2, 3, 4]), torch.stack(second)])
-    torch.testing.assert_close(rotate(rows, *turn), expected)
+    torch.testing.assert_close(rotate(rows, *rotary), expected)
 
 
 def test_rotation_depends_on_the_distance_alone():
     query, key = torch.randn(2, 16)
     places = torch.arange(40)
-    turn = rotation(places, 16)
-    products = rotate(query.expand(40, 16), *turn) @ rotate(key.expand(40, 16), *turn).T
+    rotary = rotation(places, 16)
+    products = rotate(query.expand(40, 16), *rotary) @ rotate(key.expand(40, 16), *rotary).T
     for distance in (-7, 0, 1, 25):
         along = products.diagonal(distance)
         torch.testing.assert_close(along, along[:1].expand_as(along), atol=1e-4, rtol=0)
     assert not torch.allclose(products[0, 1], products[0, 2], atol=1e-3)
-    lengths = rotate(query.expand(40, 16), *turn).norm(dim=1)
+    lengths = rotate(query.expand(40, 16), *rotary).norm(dim=1)
     torch.testing.assert_close(lengths, query.norm().expand(40))
 
 
@@ -80,7 +96,7 @@ def shifted_states(stack: TransformerStack, tokens: Tensor, shift: int) -> Tenso
 
 
 def test_a_block_equals_torchs_encoder_layer():
-    block = TransformerBlock(8, num_heads=2, dropout=0.0, **BLOCK).eval()
+    block = TransformerBlock(CONFIG).eval()
     theirs = nn.TransformerEncoderLayer(
         8, 2, 10, dropout=0.0, activation="relu", norm_first=True, batch_first=True
     ).eval()
@@ -244,7 +260,7 @@ def test_the_vectors_of_a_model_are_told_apart():
 
 @pytest.mark.parametrize("place", ["attention", "feedforward"])
 def test_dropout_works_in_training_only(place):
-    block = TransformerBlock(8, num_heads=2, dropout=0.5, **BLOCK)
+    block = TransformerBlock(replace(CONFIG, dropout=0.5))
     inputs = torch.randn(2, 5, 8)
     part = block.attention if place == "attention" else block.feedforward
     arguments = (None, None, False, ()) if place == "attention" else ()

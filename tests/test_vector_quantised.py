@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import pickle
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,8 @@ import contracts
 import pytest
 import torch
 import yaml
-from small import COMMAND, CONFIGS, RECIPE, SENTENCES, read_rows, write_text
+from ranks import FORKS, run_on_ranks
+from small import RECIPE, SENTENCES, read_rows, write_text
 from torch import Generator, Tensor
 
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
@@ -195,14 +194,14 @@ def test_several_devices_count_together():
         sent: list[Tensor] = []
         latent = build(THREE, restart_below=0.0).train()
         latent.usage.fill_(1.0)
-        latent.over_ranks = lambda values, sent=sent: (sent.append(values), values[None])[1]
+        latent.set_all_gather(lambda x, sent=sent: (sent.append(x), x[None])[1])
         latent(batch)
         own.append(sent)
     for batch in batches:
         latent = build(THREE, restart_below=0.0).train()
         latent.usage.fill_(1.0)
         gathered = iter([torch.stack(pair) for pair in zip(*own, strict=True)])
-        latent.over_ranks = lambda values, gathered=gathered: next(gathered)
+        latent.set_all_gather(lambda _, gathered=gathered: next(gathered))
         latent(batch)
         found.append(latent)
     for latent in found:
@@ -221,7 +220,7 @@ def test_restarted_codes_are_the_same_on_all_devices_and_come_from_each():
         other = torch.zeros_like(values) if len(calls) < 3 else others
         return torch.stack([values, other])
 
-    latent.over_ranks = gather
+    latent.set_all_gather(gather)
     latent(torch.tensor([[0.5, 3.0], [0.5, 3.0]]), seed())  # both take code 2
     # The two dead codes are given by the first device and by the second.
     assert latent.codebook[0].tolist() == [[0.5, 3.0], [7.0, 7.0], [0.5, 3.0]]
@@ -247,6 +246,7 @@ def test_pickled():
     assert torch.equal(again(hidden).codes, latent(hidden).codes)
 
 
+@FORKS
 def test_two_processes_count_the_sentences_of_both(tmp_path: Path) -> None:
     """One step over a text that is cut in two: each rank's counts hold all of its sentences."""
     write_text(tmp_path / "text.txt", SENTENCES)
@@ -256,20 +256,11 @@ def test_two_processes_count_the_sentences_of_both(tmp_path: Path) -> None:
         "init_args": {"latent_dim": 8, "num_groups": 2, "num_codes": 4},
     }
     (tmp_path / "vq.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    command: list[object] = [COMMAND, "fit", "-c", tmp_path / "vq.yaml"]
-    command += ["-c", CONFIGS / "overlays" / "ddp.yaml", "--run_dir", tmp_path / "run"]
-    command += ["--data.train", tmp_path / "text.txt", "--data.val", tmp_path / "text.txt"]
-    command += ["--data.batch_tokens", 10_000, "--data.test_percent", 0]
-    command += ["--trainer.max_steps", 1]
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(CONFIGS.parent)),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr
+    options: list[object] = ["-c", tmp_path / "vq.yaml", "--run_dir", tmp_path / "run"]
+    options += ["--data.train", tmp_path / "text.txt", "--data.val", tmp_path / "text.txt"]
+    options += ["--data.batch_tokens", 10_000, "--data.test_percent", 0]
+    options += ["--trainer.max_steps", 1]
+    assert run_on_ranks(tmp_path / "said", "fit", *options) == [0, 0]
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     frequency = checkpoint["state_dict"]["autoencoder.latent.frequency"]
     expected = torch.full((2,), (1 - 0.99) * len(SENTENCES))

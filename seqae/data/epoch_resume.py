@@ -1,55 +1,88 @@
-"""Resuming: an epoch goes on at the sentence where it stopped, on any number of ranks."""
+"""Resume within an epoch: at the sentence where a run stopped, on any number of ranks."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from seqae.data.sampler import TokenBudgetBatchSampler
-from seqae.lightning_internals import count_reloads_from
+
+log = logging.getLogger(__name__)
 
 
-def order_state(trainer: Trainer, sampler: TokenBudgetBatchSampler | None) -> dict[str, int]:
-    """Where the order of the data stands: the epoch, and how many of its sentences are consumed.
+@dataclass
+class EpochResume:
+    """Makes the first epoch of a resumed training the rest of the one that was interrupted.
 
-    Beside it, the steps that Lightning has counted for these, which it will go on to count.
-    """
-    if sampler is None:  # nothing was trained
-        return {"epoch": 0, "steps": 0, "consumed": 0}
-    loop: Any = trainer.fit_loop
-    epoch = max(0, loop.epoch_progress.current.started - 1)
-    steps = loop.epoch_loop.batch_progress.current.processed
-    if steps >= trainer.num_training_batches:
-        return {"epoch": epoch + 1, "steps": 0, "consumed": 0}
-    return {"epoch": epoch, "steps": steps, "consumed": sampler.consumed(steps)}
-
-
-class ResumedOrder(Callback):
-    """Makes the first epoch of a resumed training what was left of it.
-
-    Args:
-        epoch: as in `order_state`.
-        steps: as there.
-        consumed: as there.
+    Attributes:
+        epoch: its number.
+        steps: batches of each rank that were trained in it, as Lightning counts them.
+        consumed: sentences that all ranks together consumed in these steps.
+        epoch_batches: batches of a rank in a whole epoch; known after `apply`.
+        has_begun: whether training has started, so that later epochs are whole.
     """
 
-    def __init__(self, epoch: int, steps: int, consumed: int) -> None:
-        self.epoch, self.steps, self.consumed = epoch, steps, consumed
-        self.epoch_batches = 0  # of a rank in a whole epoch; known when `apply` has been called
-        self._has_begun = False
-        self._reload_every_n_epochs: int | None = None  # what the user set
+    epoch: int
+    steps: int
+    consumed: int
+    epoch_batches: int = field(default=0, init=False)
+    has_begun: bool = field(default=False, init=False)
+    _reload_every_n_epochs: int | None = field(default=None, init=False)  # what the user set
 
-    def apply(self, sampler: TokenBudgetBatchSampler, trainer: Any) -> None:
-        """Leave out what was consumed; call this whenever Lightning asks for a training loader.
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], order: Mapping[str, Any], may_differ: bool
+    ) -> EpochResume:
+        """Continue from a saved state; in another order, from the beginning of its epoch.
+
+        Args:
+            state: an `epoch_state`, and under `order` what decided the order of the sentences then.
+            order: what decides it now, by configuration key.
+            may_differ: whether the order may be another one.
 
         Raises:
-            ValueError: if the epoch is limited to a share, and the number of ranks has changed.
+            ValueError: if it is another one, and must not be.
+        """
+        changed = [key for key, now in order.items() if state["order"][key] != now]
+        for key in changed:
+            if not may_differ:
+                raise ValueError(
+                    f"`{key}` must be {state['order'][key]}, as in the run that goes on, but it is "
+                    f"{order[key]} instead: the order of the sentences would be another. Put it "
+                    f"back, train anew, or write `--resume_changed true`."
+                )
+            log.warning(f"data: `{key}` has changed, so that the epoch begins anew in its order")
+        if changed:
+            return cls(state["epoch"], steps=0, consumed=0)
+        return cls(state["epoch"], state["steps"], state["consumed"])
+
+    def count_batches(self, counted: int, limit: int | float) -> tuple[int, int]:
+        """Return the batches of a rank in a whole epoch, and those left in the resumed one.
+
+        Args:
+            counted: those that Lightning counts in the resumed epoch, the earlier ones included.
+            limit: `limit_train_batches` of the trainer.
+        """
+        whole = self.epoch_batches
+        whole = min(whole, limit) if isinstance(limit, int) else int(whole * limit)
+        return whole, counted - self.steps
+
+    def apply(self, sampler: TokenBudgetBatchSampler, trainer: Any) -> None:
+        """Skip what was consumed; call this whenever Lightning asks for a training loader.
+
+        Args:
+            sampler: of the loader.
+            trainer: of Lightning.
+
+        Raises:
+            ValueError: if the number of ranks has changed and the epoch is limited to a share.
         """
         if self._reload_every_n_epochs is None:
             self._reload_every_n_epochs = trainer.reload_dataloaders_every_n_epochs
         trainer.reload_dataloaders_every_n_epochs = self._reload_every_n_epochs
-        if self._has_begun:
+        if self.has_begun:
             return
         self.epoch_batches = len(sampler)
         sampler.resume(self.epoch, self.steps, self.consumed)
@@ -62,25 +95,22 @@ class ResumedOrder(Callback):
                 f"epoch on another number of processes, but it is {limit} of the epoch instead. "
                 f"Give a number, or resume with as many processes as before."
             )
-        # Lightning fixes the number of an epoch's steps when it gets a loader, and this one's
-        # number is good for one epoch only: the next must get another.
+        # Lightning fixes the number of an epoch's steps when it gets a loader. The number of this
+        # loader holds for one epoch only, so the next epoch must ask for another one.
         trainer.reload_dataloaders_every_n_epochs = 1
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set Lightning's loops to this place, once.
 
-        Left alone, they take an epoch that was stopped within for a finished one, and with
-        `max_steps` they count an epoch twice that had ended when it was saved (Lightning 2.6).
-        """
-        if self._has_begun:
-            return
-        self._has_begun = True
-        is_within = self.steps > 0
-        loop: Any = trainer.fit_loop
-        for count in (loop.epoch_progress.total, loop.epoch_progress.current):
-            count.ready = count.started = self.epoch + is_within
-            count.processed = count.completed = self.epoch
-        loop.restarting = is_within
-        loop.epoch_loop.restarting = is_within  # with `max_steps`, `loop` takes no False
-        loop.update_restart_stage()
-        count_reloads_from(trainer, self.epoch)
+def epoch_state(trainer: Any, sampler: TokenBudgetBatchSampler | None) -> dict[str, int]:
+    """Return the epoch, its steps so far and the sentences that they consumed, as plain data.
+
+    Args:
+        trainer: of Lightning; its loops count epochs and steps.
+        sampler: of the training loader; None before any training.
+    """
+    if sampler is None:
+        return {"epoch": 0, "steps": 0, "consumed": 0}
+    epoch = max(0, trainer.fit_loop.epoch_progress.current.started - 1)
+    steps = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+    if steps >= trainer.num_training_batches:
+        return {"epoch": epoch + 1, "steps": 0, "consumed": 0}
+    return {"epoch": epoch, "steps": steps, "consumed": sampler.consumed(steps)}

@@ -11,20 +11,19 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from seqae.data.cleaning import clean
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import CorpusWriter
-from seqae.data.preprocessing import Encoded, Pipeline
+from seqae.data.preprocessing import Encoded, Pipeline, clean_and_split
 from seqae.data.report.measure import first_occurrences, measure, to_text
 from seqae.data.sources.base import Source
 from seqae.data.sources.records import Block, Counts, Position
-from seqae.data.split import SPLITS, Split, hash_texts, split_by_hash
+from seqae.data.split import SPLITS, Split
 from seqae.data.tokenizers.base import Tokenizer
 from seqae.data.workers import map_in_order
 from seqae.files import replacing, write_synced
@@ -103,7 +102,7 @@ class Preparation:
 
     Args:
         folder: where; what an interrupted preparation of the same has left there is gone on with.
-        settings: what to do.
+        config: says what to do.
         sources: by split, opened; all of them can be read again.
         processes: how many may tokenise at the same time.
     """
@@ -111,11 +110,11 @@ class Preparation:
     def __init__(
         self,
         folder: Path,
-        settings: DataConfig,
+        config: CorpusConfig,
         sources: dict[Split, list[Source]],
         processes: int,
     ) -> None:
-        self.folder, self.settings, self.processes = folder, settings, processes
+        self.folder, self.config, self.processes = folder, config, processes
         self.sources = [(split, source) for split in SPLITS for source in sources[split]]
         self.train_sources = sources["train"]
 
@@ -141,13 +140,13 @@ class Preparation:
                 self.folder / split,
                 dtype,
                 tokenizer.pad_id,
-                self.settings.is_paired,
+                self.config.is_paired,
                 progress.writers.get(split),
             )
             for split in SPLITS
         }
         try:
-            self._write(writers, Pipeline(self.settings, tokenizer), progress, state)
+            self._write(writers, Pipeline(self.config, tokenizer), progress, state)
             self._finish(writers, tokenizer, progress)
         finally:
             for writer in writers.values():
@@ -174,13 +173,9 @@ class Preparation:
         def every() -> Iterator[str]:
             for source in self.train_sources:
                 for block in source.blocks():
-                    texts = clean(block, self.settings.cleaning)[0].texts
-                    sides = split_by_hash(
-                        texts, hash_texts(texts), "train", self.settings.split_rule
-                    )
-                    yield from itertools.compress(texts, sides["train"])
+                    yield from clean_and_split(block, "train", self.config).select("train").texts
 
-        return itertools.islice(every(), self.settings.tokenizer_sentences)
+        return itertools.islice(every(), self.config.tokenizer_sentences)
 
     def _write(
         self,
@@ -191,7 +186,7 @@ class Preparation:
     ) -> None:
         sizes = [source.size for _, source in self.sources]
         known = [size for size in sizes if size is not None]
-        total = sum(known) if len(known) == len(sizes) and not self.settings.streaming else None
+        total = sum(known) if len(known) == len(sizes) and not self.config.streaming else None
         committed = time.monotonic()
         results = map_in_order(Encode(pipeline), self._items(progress), self.processes)
         with progress_bar("tokenising", total) as advance, closing(results):
@@ -200,7 +195,7 @@ class Preparation:
                     self._check_usable(progress, item.source)
                 progress.add(item, encoded)
                 for split, rows in encoded.rows.items():
-                    if split != "train" or not self.settings.streaming:
+                    if split != "train" or not self.config.streaming:
                         writers[split].append(rows)
                 advance(encoded.weight if total else encoded.records.read)
                 if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
@@ -228,11 +223,11 @@ class Preparation:
 
     def _reads_only_head(self, split: Split) -> bool:
         """Whether only the first sentences of a split's sources are read here."""
-        return split == "train" and self.settings.streaming
+        return split == "train" and self.config.streaming
 
     @property
     def _head(self) -> int:
-        return self.settings.tokenizer_sentences
+        return self.config.tokenizer_sentences
 
     def _check_usable(self, progress: Progress, before: int) -> None:
         """Refuse a source that was read to its end, and has given nothing."""
@@ -245,14 +240,14 @@ class Preparation:
         self, writers: dict[Split, CorpusWriter], tokenizer: Tokenizer, progress: Progress
     ) -> None:
         """Leave out repetitions where that is asked for, write the indices and the report."""
-        keep = self._first_occurrences(writers) if self.settings.cleaning.deduplicate else {}
+        keep = self._first_occurrences(writers) if self.config.cleaning.deduplicate else {}
         corpora = {split: writer.finish(keep.get(split)) for split, writer in writers.items()}
-        if not len(corpora["train"]) and not self.settings.streaming:
+        if not len(corpora["train"]) and not self.config.streaming:
+            names = ", ".join(self.config.source_names["train"])
             raise ValueError(
-                f"`data.train` must have sentences for training, but none of "
-                f"{', '.join(self.settings.train)} is left after the split, `data.cleaning` and "
-                f"`data.too_long`. Give more text, or set `data.val_percent` and "
-                f"`data.test_percent` to 0."
+                f"`data.train` must have sentences for training, but none of {names} is left after "
+                f"the split, `data.cleaning` and `data.too_long`. Give more text, or set "
+                f"`data.val_percent` and `data.test_percent` to 0."
             )
         report: dict[str, Any] = {
             "sources": [
@@ -268,7 +263,7 @@ class Preparation:
             ],
             **measure(corpora, tokenizer),
             "repetitions_left_out": {split: int((~kept).sum()) for split, kept in keep.items()},
-            "settings": asdict(self.settings),
+            "settings": self.config.to_dict(),
         }
         write_synced(self.folder / REPORT_TEXT, to_text(report))
         write_synced(self.folder / REPORT, json.dumps(report, indent=2))

@@ -1,9 +1,9 @@
-"""Pipeline: from a block of records to rows of token ids, by split. The same for every way to read.
+"""Pipeline: from a block of records to rows of token ids by split, for every way to read.
 
     Block ─► clean ─► split by hash ─► tokenise ─► length policy ─► Encoded
 
-A pure function of the block, so that any process may do it: `prepare` spreads it over the cores, a
-stream calls it in its loader workers.
+It is a pure function of the block, so any process can run it: `prepare` spreads it over the cores,
+a stream calls it in its loader workers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqae.data.cleaning import clean
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.corpus import Rows
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position
 from seqae.data.split import Split, hash_texts, split_by_hash
@@ -26,14 +26,50 @@ CUT = "cut into pieces"
 
 
 @dataclass
+class SplitBlock:
+    """A block after cleaning, and the split of each text.
+
+    Attributes:
+        block: the n texts that are left, with their targets.
+        counts: what became of the sentences that the records held.
+        hashes: (n,) uint64, of the texts.
+        members: (n,) bool for each split that has any of the texts.
+    """
+
+    block: Block
+    counts: Counts
+    hashes: NDArray[np.uint64]
+    members: dict[Split, NDArray[np.bool_]]
+
+    def select(self, split: Split) -> Block:
+        """Return the texts of one split."""
+        members = self.members.get(split, np.zeros(len(self.hashes), dtype=bool))
+        return self.block.select(np.flatnonzero(members).tolist())
+
+
+def clean_and_split(block: Block, split: Split, config: CorpusConfig) -> SplitBlock:
+    """Clean the texts of a block and assign each to a split.
+
+    Args:
+        block: read from a source.
+        split: the split that names the source; only the texts of `train` are divided.
+        config: says how.
+    """
+    cleaned, counts = clean(block, config.cleaning)
+    hashes = hash_texts(cleaned.texts)
+    members = split_by_hash(cleaned.texts, hashes, split, config.split_rule)
+    return SplitBlock(cleaned, counts, hashes, members)
+
+
+@dataclass
 class Encoded:
     """What became of a block.
 
     Attributes:
-        rows: its sentences, by split.
+        rows: its sentences by split.
         records: what became of its records; the block's own counts.
         sentences: what became of the sentences that its records held.
-        altered: sentences that were kept, but changed by the length policy, by what it did.
+        altered: sentences that the length policy kept but changed, by what it did.
         end: the block's end.
         weight: the block's weight.
     """
@@ -47,49 +83,55 @@ class Encoded:
 
 
 class Pipeline:
-    """From blocks of records to rows of token ids.
+    """Turns blocks of records into rows of token ids.
 
     Args:
-        settings: what to do with them.
+        config: says how.
         tokenizer: trained.
     """
 
-    def __init__(self, settings: DataConfig, tokenizer: Tokenizer) -> None:
-        self.settings, self.tokenizer = settings, tokenizer
+    def __init__(self, config: CorpusConfig, tokenizer: Tokenizer) -> None:
+        self.config, self.tokenizer = config, tokenizer
 
     def __call__(self, block: Block, split: Split) -> Encoded:
-        """Clean, split and tokenise.
+        """Clean, split and tokenise a block.
 
         Args:
-            block: of a source of ...
-            split: ... this split.
+            block: read from a source.
+            split: the split that names the source.
 
         Raises:
             ValueError: if a sentence is longer than `max_length` and `too_long` is `error`.
         """
-        cleaned, sentences = clean(block, self.settings.cleaning)
-        encoded = Encoded({}, block.counts, sentences, {}, block.end, block.weight)
-        hashes = hash_texts(cleaned.texts)
-        rows = self._rows(cleaned.texts, hashes)
+        result = clean_and_split(block, split, self.config)
+        cleaned = result.block
+        encoded = Encoded({}, block.counts, result.counts, {}, block.end, block.weight)
+        rows = self._tokenize(cleaned.texts, result.hashes)
         if cleaned.targets is not None:
-            rows.target = self._rows(cleaned.targets, hash_texts(cleaned.targets))
-        sides = split_by_hash(cleaned.texts, hashes, split, self.settings.split_rule)
-        for side, members in sides.items():
-            key = f"data.{side if self.settings.named[side] else 'train'}"
-            chosen = rows.select(members)
+            rows.target = self._tokenize(cleaned.targets, hash_texts(cleaned.targets))
+        for side, members in result.members.items():
+            key = f"data.{side if self.config.source_names[side] else 'train'}"
             encoded.rows[side] = self._shorten(
-                chosen, cleaned, np.flatnonzero(members), key, encoded
+                rows.select(members), cleaned, np.flatnonzero(members), key, encoded
             )
         return encoded
 
-    def _rows(self, texts: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
+    def _tokenize(self, texts: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
         return Rows(*self.tokenizer.encode_to_arrays(texts), hashes)
 
     def _shorten(
-        self, rows: Rows, block: Block, chosen: NDArray[np.intp], key: str, encoded: Encoded
+        self, rows: Rows, block: Block, indices: NDArray[np.intp], key: str, encoded: Encoded
     ) -> Rows:
-        """Do with what is too long as the policy says, and count it."""
-        limit, policy = self.settings.max_length, self.settings.too_long
+        """Apply the length policy to rows, and count what it does.
+
+        Args:
+            rows: of one split.
+            block: the cleaned block.
+            indices: (n,), where the rows' texts are in it.
+            key: the configuration key of their source.
+            encoded: where to count.
+        """
+        limit, policy = self.config.max_length, self.config.too_long
         longest = rows.lengths
         if rows.target is not None:
             longest = np.maximum(longest, rows.target.lengths)
@@ -100,7 +142,7 @@ class Pipeline:
             first = int(np.argmax(is_long))
             raise ValueError(
                 f"`data.max_length` must be at least the length of every sentence, but it is "
-                f"{limit} and the sentence at {block.where(int(chosen[first]))} ({key}) has "
+                f"{limit} and the sentence at {block.where(int(indices[first]))} ({key}) has "
                 f"{int(longest[first]):,} tokens. Set `data.max_length: {int(longest.max())}` or "
                 f"more, or `data.too_long: truncate`, `drop` or `split`."
             )
@@ -110,25 +152,25 @@ class Pipeline:
             return rows.select(~is_long)
         word = TRUNCATED if policy == "truncate" else CUT
         encoded.altered[word] = encoded.altered.get(word, 0) + count
-        return self._cut(rows, all_pieces=policy == "split")
+        return self._cut(rows, keep_all=policy == "split")
 
-    def _cut(self, rows: Rows, all_pieces: bool) -> Rows:
-        """Cut to pieces of `max_length`, each with bos and eos of its own; keep one, or all."""
+    def _cut(self, rows: Rows, keep_all: bool) -> Rows:
+        """Cut rows into pieces of `max_length` with bos and eos each; keep the first, or all."""
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
-        room = self.settings.max_length - 2
+        room = self.config.max_length - 2
         pieces: list[list[int]] = []
         owners, numbers = [], []
         ends = rows.lengths.cumsum()
         for owner, (end, length) in enumerate(zip(ends, rows.lengths, strict=True)):
             body = rows.ids[end - length + 1 : end - 1].tolist()
-            stop = len(body) if all_pieces else min(1, len(body))
+            stop = len(body) if keep_all else min(1, len(body))
             for number, start in enumerate(range(0, max(1, stop), room)):
                 pieces.append([bos, *body[start : start + room], eos])
                 owners.append(owner)
                 numbers.append(number)
-        target = None if rows.target is None else self._cut(rows.target, all_pieces)
+        target = None if rows.target is None else self._cut(rows.target, keep_all)
         ids = np.fromiter((token for piece in pieces for token in piece), rows.ids.dtype)
         lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
-        # The pieces of a sentence are no repetitions of each other.
+        # The pieces of a sentence must not count as repetitions of each other.
         hashes = rows.hashes[owners] + np.asarray(numbers, dtype=np.uint64)
         return Rows(ids, lengths, hashes, target)

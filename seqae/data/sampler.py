@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.nn.functional import pad
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seqae.batch import Batch
 from seqae.component import check_range
@@ -21,6 +22,7 @@ from seqae.data.batching import (
     plan_batches,
 )
 from seqae.data.corpus import TokenizedCorpus
+from seqae.processes import ignore_group_signals
 
 
 class TokenBudgetBatchSampler(Sampler[list[int]]):
@@ -145,6 +147,30 @@ class RoundedPadding:
             token_ids = pad(batch.token_ids, (0, missing), value=self.pad_id)
             batch = replace(batch, token_ids=token_ids)
         return batch if batch.targets is None else replace(batch, targets=self(batch.targets))
+
+
+def make_loader(
+    corpus: TokenizedCorpus, sampler: TokenBudgetBatchSampler, num_workers: int, pin_memory: bool
+) -> DataLoader[Batch]:
+    """Make the DataLoader that gives the batches of a sampler.
+
+    Args:
+        corpus: what the sampler's indices are of.
+        sampler: plans the batches.
+        num_workers: processes that gather batches; 0 gathers them in this one.
+        pin_memory: whether to move them to page-locked memory.
+    """
+    return DataLoader(
+        corpus,  # type: ignore[arg-type]
+        batch_sampler=sampler,
+        collate_fn=RoundedPadding(sampler.rounding, corpus.pad_id),  # type: ignore[arg-type]
+        # Its own, so that starting an epoch draws nothing from the generator of dropout.
+        generator=torch.Generator(),
+        num_workers=num_workers,
+        worker_init_fn=ignore_group_signals,
+        persistent_workers=num_workers > 0,
+        pin_memory=pin_memory,
+    )
 
 
 class PlannedBatches(Dataset[Batch]):

@@ -1,9 +1,8 @@
-"""Generation: latents to token ids, for every decoder, through `init_state` and `step`.
+"""Generation: decode latents to token ids with any decoder, through its `init_state` and `step`.
 
-generate.py     the loop that all searches share    search.py       greedy and sampling
-options.py      what can be chosen                  beam.py         beam search
-constraints.py  what may not and what must be written
-topk.py         the largest of many values
+generate.py     the step loop               search.py  the contract of a search; greedy and sampling
+options.py      what can be chosen          beam.py    beam search
+constraints.py  banned and forced words     topk.py    a faster argmax and top-k
 """
 
 from seqae.generation.generate import generate, greedy

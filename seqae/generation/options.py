@@ -1,39 +1,40 @@
-"""The options of decoding: one place for Python, for the command line and for the checks."""
+"""DecodingOptions: declared, documented and checked once, for Python and the command line."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from seqae.batch import MAX_LENGTH
 from seqae.component import check_range
 
-MIN_TEMPERATURE = 1e-6  # float32 divides by it and stays finite; no draw is colder
+MIN_TEMPERATURE = 1e-6  # the lowest by which float32 logits are divided and stay finite
 
 
 @dataclass(frozen=True)
 class DecodingOptions:
-    """How latents are written out: by default greedily, the likeliest token at each step.
+    """How latents are decoded: by default greedily, with the most likely token at each step.
 
     Args:
         num_beams: hypotheses kept of each sentence; from 2 on it is a beam search.
-        num_return_sequences: how many texts each latent gives: the n best of a beam search, which
-            differ in their tokens, the best first; or that many draws, some of which may be the
-            same.
-        length_penalty: a text's log-probability is divided by its number of tokens to this power
-            (Wu et al. 2016 without their constants, as Hugging Face has it); 0 looks for the most
+        num_return_sequences: texts returned for each latent: the n best of a beam search, which
+            differ in their tokens, the best first; or that many samples, some of which may be
+            equal.
+        length_penalty: exponent of the number of tokens that a text's log-probability is divided by
+            (Wu et al. 2016 without their constants, as in Hugging Face); 0 looks for the most
             probable text, 1 for that of the most probable tokens on average.
-        temperature: tokens are drawn from softmax(logits / temperature), from 1e-6 on; 0 draws
-            none.
-        top_k: only the k likeliest tokens are drawn (Fan et al. 2018); 0 leaves all.
-        top_p: only the likeliest tokens are drawn, as few as together have this probability
+        temperature: samples tokens from softmax(logits / temperature), from 1e-6 on; 0 does not
+            sample.
+        top_k: samples among the k most likely tokens only (Fan et al. 2018); 0 allows all.
+        top_p: samples among the most likely tokens only, as few as together have this probability
             (nucleus sampling, Holtzman et al. 2020).
         min_length: fewest tokens, bos and eos counted.
         max_length: most tokens, bos and eos counted; null takes the model's.
-        no_repeat_ngram_size: no sequence of so many tokens is written twice (Paulus et al. 2018); 0
-            lets them.
-        banned_words: words that are not written, as the tokenizer spells them, also inside a
+        no_repeat_ngram_size: length of sequences of tokens that are not generated twice (Paulus et
+            al. 2018); 0 allows repetition.
+        banned_words: words that are not generated, as the tokenizer encodes them, also inside a
             longer word.
-        forced_words: words that are written in any case, by a beam search, as the tokenizer spells
-            them, also inside a longer word: heat has he.
+        forced_words: words that a beam search must generate, as the tokenizer encodes them, also
+            inside a longer word: heat contains he.
     """
 
     num_beams: int = 1
@@ -56,14 +57,14 @@ class DecodingOptions:
         if 0 < self.temperature < MIN_TEMPERATURE:
             raise ValueError(
                 f"`temperature` must be 0 or at least {MIN_TEMPERATURE}, but it is "
-                f"{self.temperature} instead. Set `temperature: 0` for the likeliest tokens."
+                f"{self.temperature} instead. Set `temperature: 0` for the most likely tokens."
             )
         check_range("top_k", self.top_k, 0, 2**31)
         check_range("top_p", self.top_p, 1e-9, 1.0)
-        check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, 2**13)
-        check_range("min_length", self.min_length, 2, 2**13)
+        check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_LENGTH)
+        check_range("min_length", self.min_length, 2, MAX_LENGTH)
         if self.max_length is not None:
-            check_range("max_length", self.max_length, 2, 2**13)
+            check_range("max_length", self.max_length, 2, MAX_LENGTH)
             if self.min_length > self.max_length:
                 raise ValueError(
                     f"`min_length` must be at most `max_length`, {self.max_length}, but it is "
@@ -78,22 +79,22 @@ class DecodingOptions:
         self._check_pairs()
 
     def _check_pairs(self) -> None:
-        """Refuse what would be ignored, or cannot be had, because of another option."""
-        is_drawn, is_beam = self.temperature > 0, self.num_beams > 1
-        if is_drawn and is_beam:
+        """Refuse options that another option makes impossible or would ignore."""
+        is_sampled, is_beam = self.temperature > 0, self.num_beams > 1
+        if is_sampled and is_beam:
             raise ValueError(
                 f"`temperature` must be 0 for a beam search, but it is {self.temperature} instead. "
                 f"Leave out `num_beams` to sample."
             )
-        if not is_drawn and (self.top_k or self.top_p < 1):
+        if not is_sampled and (self.top_k or self.top_p < 1):
             raise ValueError(
                 "`temperature` must be above 0 for `top_k` and `top_p`, but it is 0 instead, which "
-                "draws nothing. Set `temperature: 1.0`."
+                "samples nothing. Set `temperature: 1.0`."
             )
-        if not is_drawn and self.num_return_sequences > self.num_beams:
+        if not is_sampled and self.num_return_sequences > self.num_beams:
             raise ValueError(
                 f"`num_return_sequences` must be at most `num_beams`, {self.num_beams}, unless "
-                f"tokens are drawn, but it is {self.num_return_sequences} instead. Raise "
+                f"tokens are sampled, but it is {self.num_return_sequences} instead. Raise "
                 f"`num_beams`, or set `temperature: 1.0`."
             )
         if self.forced_words and not is_beam:

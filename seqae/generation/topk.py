@@ -1,7 +1,8 @@
-"""The largest of many values, found through the maxima of blocks: one pass of vector instructions.
+"""Argmax and top-k of many values, found through the maxima of blocks.
 
-On a CPU torch's `argmax` and `topk` compare one value at a time. At ten thousand words that takes
-a twentieth of a greedy step and a tenth of a beam's.
+On a CPU torch's `argmax` and `topk` compare one value at a time, while the maxima of blocks take
+one pass of vector instructions. At ten thousand words torch's take a twentieth of a greedy step and
+a tenth of a beam's.
 """
 
 from __future__ import annotations
@@ -10,40 +11,42 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-MANY = 2**10  # values, from which on the detour pays
+MIN_VALUES = 2**10  # fewer are not worth the detour
 
 
 def fast_argmax(values: Tensor) -> Tensor:
-    """`values.argmax(dim=1)` of (rows, N); of equals the first."""
-    whole = values.shape[1] // BLOCK * BLOCK
-    if whole < MANY:
+    """Compute `values.argmax(dim=1)` of (rows, N), (rows,); of equal values the first."""
+    size = values.shape[1] // BLOCK * BLOCK  # the values that fill whole blocks
+    if size < MIN_VALUES:
         return values.argmax(dim=1)
-    blocks = values[:, :whole].reshape(len(values), -1, BLOCK)
+    blocks = values[:, :size].reshape(len(values), -1, BLOCK)
     highest, block = blocks.amax(dim=2).max(dim=1)
-    inside = blocks[torch.arange(len(values), device=values.device), block]
-    index = block * BLOCK + inside.argmax(dim=1)
-    if whole == values.shape[1]:
+    block_values = blocks[torch.arange(len(values), device=values.device), block]
+    index = block * BLOCK + block_values.argmax(dim=1)
+    if size == values.shape[1]:
         return index
-    rest, place = values[:, whole:].max(dim=1)
-    return index.where(highest >= rest, place + whole)
+    highest_rest, rest_index = values[:, size:].max(dim=1)
+    return index.where(highest >= highest_rest, rest_index + size)
 
 
 def fast_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """`values.topk(count, dim=1)` of (rows, N), or of all N; on a CPU faster than it.
+    """Compute `values.topk(min(count, N), dim=1)` of (rows, N).
 
-    The k largest values lie in the k blocks with the largest maxima, and a maximum takes one pass
-    of vector instructions.
+    The k largest values lie in the k blocks with the largest maxima.
+
+    Returns:
+        Values and indices, (rows, k) each.
     """
     count = min(count, values.shape[1])
-    whole = values.shape[1] // BLOCK * BLOCK
-    if whole // BLOCK <= 4 * count:
-        found = values.topk(count, dim=1)
-        return found.values, found.indices
-    blocks = values[:, :whole].reshape(len(values), -1, BLOCK)
-    best = blocks.amax(dim=2).topk(count, dim=1).indices
-    inside = blocks.gather(1, best[..., None].expand(-1, -1, BLOCK)).flatten(1)
-    found = torch.cat([inside, values[:, whole:]], dim=1).topk(count, dim=1)
-    block = found.indices // BLOCK
-    index = best.gather(1, block.clamp(max=count - 1)) * BLOCK + found.indices % BLOCK
-    behind = whole + found.indices - count * BLOCK
-    return found.values, index.where(block < count, behind)
+    size = values.shape[1] // BLOCK * BLOCK  # the values that fill whole blocks
+    if size // BLOCK <= 4 * count:
+        top = values.topk(count, dim=1)
+        return top.values, top.indices
+    blocks = values[:, :size].reshape(len(values), -1, BLOCK)
+    best_blocks = blocks.amax(dim=2).topk(count, dim=1).indices
+    block_values = blocks.gather(1, best_blocks[..., None].expand(-1, -1, BLOCK)).flatten(1)
+    top = torch.cat([block_values, values[:, size:]], dim=1).topk(count, dim=1)
+    rank, offset = top.indices // BLOCK, top.indices % BLOCK
+    block_index = best_blocks.gather(1, rank.clamp(max=count - 1)) * BLOCK + offset
+    rest_index = size + top.indices - count * BLOCK
+    return top.values, block_index.where(rank < count, rest_index)

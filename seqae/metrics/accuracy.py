@@ -1,7 +1,7 @@
-"""How well a sentence was written back: token accuracy, exact match, corpus BLEU.
+"""Accuracy of reconstructions: token accuracy, exact match, corpus BLEU.
 
-All three are kept as sums and counts, so that they add up over batches and over ranks without a
-padded or repeated sentence changing them.
+All three are kept as sums and counts, so that they add up over batches and over ranks, and padded
+or repeated sentences cannot change them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torchmetrics import Metric
 
 
 class ReconstructionScores(NamedTuple):
-    """The figures of a set of sentences.
+    """The scores of a set of sentences.
 
     Attributes:
-        token_accuracy: share of the references' tokens, the end of sentence counted, that stand at
-            the same place in what was written. A token too many or too few shifts all that follow.
-        exact_match: share of sentences written back without any difference.
+        token_accuracy: share of the references' tokens, the end of sentence counted, that the
+            prediction has at the same position. An extra or missing token shifts all that follow.
+        exact_match: share of predictions that equal their reference in every character.
         bleu: corpus BLEU (Papineni et al. 2002) as sacreBLEU computes it on detokenised text
             (tokenizer 13a, exponential smoothing), 0 to 100.
     """
@@ -32,17 +32,17 @@ class ReconstructionScores(NamedTuple):
 
 
 class ReconstructionMetric(Metric):
-    """Sums over batches and ranks; `compute()` gives a ReconstructionScores.
+    """Sum up the counts of a ReconstructionScores over batches and ranks.
 
-    Give it token ids without special tokens and the text of both sides.
+    `update` takes the token ids, without special tokens, and the text of both sides.
     """
 
     full_state_update = False
 
     def __init__(self) -> None:
         super().__init__()
-        # sacreBLEU warns of inputs that look tokenised already; that a sentence ends in " ." says
-        # nothing here, since both sides come from the same corpus.
+        # Without `force` sacreBLEU warns of sentences that end in " .", as if they were tokenised.
+        # That means nothing here: both sides come from the same corpus.
         self._bleu = BLEU(force=True)
         for name, size in {
             "token_hits": 1,
@@ -51,7 +51,7 @@ class ReconstructionMetric(Metric):
             "sentences": 1,
             "ngram_hits": 4,
             "ngrams": 4,
-            "written_words": 1,
+            "predicted_words": 1,
             "reference_words": 1,
         }.items():
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
@@ -61,49 +61,49 @@ class ReconstructionMetric(Metric):
         self.sentences: Tensor
         self.ngram_hits: Tensor
         self.ngrams: Tensor
-        self.written_words: Tensor
+        self.predicted_words: Tensor
         self.reference_words: Tensor
 
     def update(
         self,
-        written: Sequence[Sequence[int]],
-        reference: Sequence[Sequence[int]],
-        written_text: Sequence[str],
-        reference_text: Sequence[str],
-        is_whole: Sequence[bool] | None = None,
+        predictions: Sequence[Sequence[int]],
+        references: Sequence[Sequence[int]],
+        predicted_texts: Sequence[str],
+        reference_texts: Sequence[str],
+        is_lossless: Sequence[bool] | None = None,
     ) -> None:
         """Count some sentences.
 
         Args:
-            written: for each sentence the ids that the model wrote, without bos and eos.
-            reference: the ids that it should have written.
-            written_text: the same as text.
-            reference_text: the sentences themselves.
-            is_whole: for each sentence, whether `reference_text` is all of it; what lacks an
-                unknown word is never an exact match. By default all are.
+            predictions: token ids that the model generated for each sentence, without bos and eos.
+            references: token ids of the true sentences, without bos and eos.
+            predicted_texts: the predictions as text.
+            reference_texts: the references as text.
+            is_lossless: for each sentence, whether its reference text is complete; one that lacks
+                an unknown word is never an exact match. By default all are complete.
         """
-        for hypothesis, truth in zip(written, reference, strict=True):
-            self.token_hits += token_hits(hypothesis, truth)
-            self.tokens += len(truth) + 1
-        whole = [True] * len(reference_text) if is_whole is None else is_whole
-        sides = zip(written_text, reference_text, whole, strict=True)
-        self.exact += sum(w == r and all_of_it for w, r, all_of_it in sides)
-        self.sentences += len(reference_text)
-        if reference_text:
-            bleu = self._bleu.corpus_score(list(written_text), [list(reference_text)])
-            self.ngram_hits += self._row(bleu.counts)
-            self.ngrams += self._row(bleu.totals)
-            self.written_words += bleu.sys_len
+        for prediction, reference in zip(predictions, references, strict=True):
+            self.token_hits += token_hits(prediction, reference)
+            self.tokens += len(reference) + 1
+        complete = [True] * len(reference_texts) if is_lossless is None else is_lossless
+        rows = zip(predicted_texts, reference_texts, complete, strict=True)
+        self.exact += sum(p == r and is_complete for p, r, is_complete in rows)
+        self.sentences += len(reference_texts)
+        if reference_texts:
+            bleu = self._bleu.corpus_score(list(predicted_texts), [list(reference_texts)])
+            self.ngram_hits += self._to_tensor(bleu.counts)
+            self.ngrams += self._to_tensor(bleu.totals)
+            self.predicted_words += bleu.sys_len
             self.reference_words += bleu.ref_len
 
     def compute(self) -> ReconstructionScores:
-        """The figures so far; not a number where nothing was counted."""
+        """Compute the scores so far; NaN if nothing was counted."""
         if not self.sentences:
             return ReconstructionScores(float("nan"), float("nan"), float("nan"))
         bleu = BLEU.compute_bleu(
             [int(n) for n in self.ngram_hits.tolist()],
             [int(n) for n in self.ngrams.tolist()],
-            int(self.written_words),
+            int(self.predicted_words),
             int(self.reference_words),
             smooth_method="exp",
         )
@@ -113,16 +113,16 @@ class ReconstructionMetric(Metric):
             bleu=float(bleu.score),
         )
 
-    def _row(self, numbers: Sequence[Any]) -> Tensor:
+    def _to_tensor(self, numbers: Sequence[Any]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.float64, device=self.ngrams.device)
 
 
-def token_hits(written: Sequence[int], reference: Sequence[int]) -> int:
-    """Count the reference's tokens, its end counted, that stand at the same place.
+def token_hits(prediction: Sequence[int], reference: Sequence[int]) -> int:
+    """Count the reference's tokens, its end included, that the prediction has at their position.
 
     Args:
-        written: ids without bos and eos.
+        prediction: ids without bos and eos.
         reference: ids without bos and eos.
     """
-    hits = sum(w == r for w, r in zip(written, reference, strict=False))
-    return hits + (len(written) == len(reference))
+    hits = sum(p == r for p, r in zip(prediction, reference, strict=False))
+    return hits + (len(prediction) == len(reference))

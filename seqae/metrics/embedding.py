@@ -1,6 +1,6 @@
-"""What embeddings are good for: similarity of pairs, neighbours of a label, a linear probe.
+"""Metrics of embeddings in use: similarity of pairs, nearest neighbours, a linear probe.
 
-Each is to be read beside the same figure of TF-IDF vectors of the same size (`TfidfSvd`).
+Compare each with the same metric of TF-IDF vectors of the same size (`TfidfSvd`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torchmetrics.functional.regression import spearman_corrcoef
 
-SIMILARITIES = 2**24  # held at a time: 64 MiB
+BLOCK_ELEMENTS = 2**24  # of a block of similarities: 64 MiB in float32
 FOLDS = 5
 
 Vectors = NDArray[np.floating]
 
 
 class TfidfSvd:
-    """Latent semantic analysis (Deerwester et al. 1990): TF-IDF vectors, cut to a few dimensions.
+    """Latent semantic analysis (Deerwester et al. 1990): TF-IDF vectors reduced by an SVD.
 
-    Words as scikit-learn finds them, sublinear term frequency, a truncated SVD.
+    Words are scikit-learn's, term frequencies sublinear, and the SVD is truncated.
 
     Args:
-        train: sentences that say how frequent words are, and which occur together.
-        size: dimensions; no more than there are words or sentences can be had.
+        train: sentences to which the frequencies of words and the SVD are fitted.
+        size: dimensions, cut to one less than the number of words or sentences.
         seed: of the randomised SVD.
+
+    Raises:
+        ValueError: if `train` has fewer than two different words.
     """
 
     def __init__(self, train: Sequence[str], size: int, seed: int = 0) -> None:
@@ -49,28 +52,33 @@ class TfidfSvd:
         self._svd = TruncatedSVD(self.size, random_state=seed).fit(counts)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """(n, size)."""
+        """Encode n texts to vectors, (n, size)."""
         vectors: Vectors = self._svd.transform(self._words.transform(texts))
         return vectors
 
 
 def cosine(first: Vectors, second: Vectors) -> Vectors:
-    """The cosine of each row with the same row of the other, (n,); 0 where one of them is zero."""
-    product: Vectors = (unit(first) * unit(second)).sum(axis=1)
+    """Compute the cosine of each pair of rows, (n,) of (n, Z) each; 0 if one of them is zero."""
+    product: Vectors = (normalize_rows(first) * normalize_rows(second)).sum(axis=1)
     return product
 
 
-def unit(vectors: Vectors) -> Vectors:
-    """Each row brought to length 1, a zero left as it is."""
+def normalize_rows(vectors: Vectors) -> Vectors:
+    """Scale each row to length 1; a row of zeros stays."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(length == 0.0, 1.0, length)
 
 
 def spearman(first: Vectors, second: Vectors, scores: Sequence[float]) -> float:
-    """Spearman's rank correlation of cosine and human score over pairs, -1 to 1.
+    """Compute Spearman's rank correlation of cosines and human scores over pairs, -1 to 1.
 
-    The measure of the STS tasks as SentEval and MTEB report it (Reimers et al. 2016 on why ranks).
-    Equal values share their mean rank. Not a number where one side is constant.
+    SentEval and MTEB report it for the STS tasks (on why ranks: Reimers et al. 2016). Equal values
+    share their mean rank. It is NaN if one side is constant.
+
+    Args:
+        first: (n, Z).
+        second: (n, Z).
+        scores: n human scores of similarity.
     """
     similarity = torch.from_numpy(cosine(first, second)).double()
     human = torch.tensor(scores, dtype=torch.float64)
@@ -80,25 +88,35 @@ def spearman(first: Vectors, second: Vectors, scores: Sequence[float]) -> float:
 
 
 def neighbour_accuracy(vectors: Vectors, labels: Sequence[str]) -> float:
-    """The share of sentences whose nearest other one, by cosine, has their label."""
-    rows = max(1, SIMILARITIES // len(vectors))
+    """Compute the share of sentences whose nearest neighbour by cosine has the same label.
+
+    Args:
+        vectors: (n, Z); a sentence is not its own neighbour.
+        labels: n labels.
+    """
+    rows = max(1, BLOCK_ELEMENTS // len(vectors))
     names = np.asarray(labels)
-    normed = unit(vectors).astype(np.float32)
+    normalized = normalize_rows(vectors).astype(np.float32)
     hits = 0
-    for start in range(0, len(normed), rows):
-        similarity = normed[start : start + rows] @ normed.T
+    for start in range(0, len(normalized), rows):
+        similarity = normalized[start : start + rows] @ normalized.T
         block = np.arange(len(similarity))
         similarity[block, start + block] = -np.inf
         hits += int((names[similarity.argmax(axis=1)] == names[start + block]).sum())
-    return hits / len(normed)
+    return hits / len(normalized)
 
 
 def linear_probe(vectors: Vectors, labels: Sequence[str], seed: int = 0) -> float:
-    """The accuracy of logistic regression on the vectors, by five-fold cross-validation.
+    """Compute the accuracy of logistic regression on the vectors, by five-fold cross-validation.
 
-    Dimensions are brought to zero mean and unit variance on the training folds; scikit-learn's L2
-    penalty stays as it is (C = 1). A linear probe as of Alain and Bengio 2016 (arXiv:1610.01644).
-    Needs five sentences of each label.
+    Dimensions are scaled to zero mean and unit variance on the training folds; scikit-learn's L2
+    penalty keeps its default (C = 1). The linear probe is that of Alain and Bengio 2016
+    (arXiv:1610.01644).
+
+    Args:
+        vectors: (n, Z).
+        labels: n labels, at least five sentences of each.
+        seed: of the folds.
     """
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
@@ -106,5 +124,5 @@ def linear_probe(vectors: Vectors, labels: Sequence[str], seed: int = 0) -> floa
 
 
 def majority(labels: Sequence[str]) -> float:
-    """The share of the most frequent label: what answering without looking gets."""
+    """Compute the share of the most frequent label: the accuracy of always guessing it."""
     return max(Counter(labels).values()) / len(labels)

@@ -1,7 +1,7 @@
-"""What a latent space holds: KL, mutual information, active units, duplicates, isotropy.
+"""Geometry of the latent space: mutual information, active units, duplicates, isotropy.
 
-All are functions of arrays or of a posterior, so that training watches with the same figures
-that `seqae evaluate` prints.
+All are functions of arrays or of a posterior, so that training logs the same metrics that
+`seqae evaluate` prints.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from torch import Tensor
 
 from seqae.model.latents import LatentOutput, StochasticLatent
 
-# Numbers of a block of the pairwise densities: 16 MiB in float32, several times over.
+# Elements of a block of pairwise densities: 16 MiB in float32, of which several are held.
 BLOCK_ELEMENTS = 2**22
 
-# What a LatentOutput has a row of for each sentence.
-PER_SENTENCE = ("latent", "mean", "logvar", "codes")
+# The fields of a LatentOutput that have a row for each sentence.
+ROW_FIELDS = ("latent", "mean", "logvar", "codes")
 
 
 @torch.no_grad()
 def mutual_information(latent: StochasticLatent, output: LatentOutput, draws: Tensor) -> float:
-    """I(x; z) under q, in nats: how much of which sentence it was the latent tells.
+    """Estimate I(x; z) under q, in nats: how well the latent identifies its sentence.
 
-    `E[log q(z|x)] - E[log q(z)]` (Hoffman and Johnson 2016), with the aggregate posterior over the
-    n sentences at hand, `q(z) = 1/n sum_i q(z|x_i)`, and one draw from each posterior (He et al.
-    2019, arXiv:1901.05534, section 3.2; they take it batch by batch, this over all n at once).
-    No sentence can tell more than which of the n it is: the estimate never exceeds `log n`.
+    It is `E[log q(z|x)] - E[log q(z)]` (Hoffman and Johnson 2016), with the aggregate posterior
+    over the n given sentences, `q(z) = 1/n sum_i q(z|x_i)`, and one draw from each posterior (He et
+    al. 2019, arXiv:1901.05534, section 3.2; they compute it for each batch, this for all n at
+    once). A latent can at most identify one of n sentences: the estimate never exceeds `log n`.
 
     Args:
         latent: the latent layer.
@@ -48,31 +48,36 @@ def mutual_information(latent: StochasticLatent, output: LatentOutput, draws: Te
 
 @torch.no_grad()
 def active_units(mean: Tensor, prior_variance: float = 1.0) -> int:
-    """How many dimensions of the posterior mean move with the sentence.
+    """Count the dimensions of the posterior mean that vary with the sentence.
 
-    Those whose variance over sentences is above 0.01 (Burda et al. 2016, arXiv:1509.00519, section
-    5.2), that is a hundredth of the variance of their prior.
+    Their variance over sentences is above 0.01 (Burda et al. 2016, arXiv:1509.00519, section 5.2),
+    that is a hundredth of the prior's.
 
     Args:
         mean: (n, Z), n of at least 2.
-        prior_variance: of one dimension, where the prior is not the standard normal one.
+        prior_variance: of one dimension; 1 is the standard normal prior.
     """
     return int((mean.double().var(dim=0) > 0.01 * prior_variance).sum())
 
 
-def duplicates(written: Sequence[Hashable]) -> float:
-    """The share of texts that repeat an earlier one; to be asked of different sentences only."""
-    return 1.0 - len(set(written)) / len(written) if written else math.nan
+def duplicates(texts: Sequence[Hashable]) -> float:
+    """Compute the share of texts that repeat an earlier one; the inputs must all differ.
+
+    Args:
+        texts: decoded from n different inputs, as text or token ids.
+    """
+    return 1.0 - len(set(texts)) / len(texts) if texts else math.nan
 
 
 @torch.no_grad()
 def isotropy(latents: Tensor) -> float:
-    """How evenly a cloud of points uses its dimensions: IsoScore, 0 (a line) to 1 (a ball).
+    """Compute how evenly points use their dimensions: IsoScore, 0 (a line) to 1 (a ball).
 
-    Rudman et al. 2022 (arXiv:2108.07344, algorithm 1). Their isotropy defect, squared and put back
-    into their score, leaves `((sum l)^2 / sum l^2 - 1) / (Z - 1)` of the eigenvalues l of the
-    covariance; the test follows the paper step by step. If k of Z dimensions are used evenly it is
-    (k - 1) / (Z - 1). It needs clearly more points than dimensions: n points span n - 1.
+    The definition is that of Rudman et al. 2022 (arXiv:2108.07344, algorithm 1). Their isotropy
+    defect, squared and substituted into their score, leaves `((sum l)^2 / sum l^2 - 1) / (Z - 1)`
+    of the eigenvalues l of the covariance; the test follows the paper step by step. If k of Z
+    dimensions are used evenly, the score is (k - 1) / (Z - 1). It needs clearly more points than
+    dimensions: n points span n - 1.
 
     Args:
         latents: (n, Z), Z of at least 2.
@@ -85,13 +90,13 @@ def isotropy(latents: Tensor) -> float:
     return (float(variances.sum()) ** 2 / squares - 1.0) / (latents.shape[1] - 1)
 
 
-def join(outputs: Sequence[LatentOutput]) -> LatentOutput:
-    """The outputs of several batches as that of one; a `loss` of the layer's own is left out."""
-    names = [name for name in PER_SENTENCE if getattr(outputs[0], name) is not None]
+def concatenate(outputs: Sequence[LatentOutput]) -> LatentOutput:
+    """Concatenate the outputs of several batches; the layer's own `loss` is dropped."""
+    names = [name for name in ROW_FIELDS if getattr(outputs[0], name) is not None]
     return LatentOutput(**{n: torch.cat([getattr(o, n) for o in outputs]) for n in names})
 
 
-def select(output: LatentOutput, rows: Tensor) -> LatentOutput:
-    """The output for some of the sentences."""
-    names = [name for name in PER_SENTENCE if getattr(output, name) is not None]
+def select_rows(output: LatentOutput, rows: Tensor) -> LatentOutput:
+    """Select the output of some sentences, by their indices (m,)."""
+    names = [name for name in ROW_FIELDS if getattr(output, name) is not None]
     return LatentOutput(**{name: getattr(output, name)[rows] for name in names})

@@ -1,7 +1,7 @@
-"""How likely a model holds sentences to be: -log p(x|z), its bounds on -log p(x), what follows.
+"""Negative log-likelihood: -log p(x|z), bounds of -log p(x), perplexity and bits per byte.
 
-All logarithms are natural. Sums are over sentences and in float64, so that a figure does not
-depend on how the sentences were cut into batches.
+All logarithms are natural. Sums over sentences are float64, so that they do not depend on how the
+sentences were split into batches.
 """
 
 from __future__ import annotations
@@ -17,44 +17,54 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents import LatentOutput, StochasticLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 
-# Numbers of a block of logits: 16 MiB in float32.
+# Elements of a block of logits: 16 MiB in float32.
 BLOCK_ELEMENTS = 2**22
 
 
 def sentence_nll(model: SequenceAutoencoder, batch: Batch, latent: Tensor) -> Tensor:
-    """-log p(x|z) in nats, of each sentence, its end counted: (B,) float64.
+    """Compute -log p(x|z) of each sentence, its end counted.
 
     Args:
         model: in evaluation mode.
         batch: B sentences.
         latent: (B, Z).
+
+    Returns:
+        (B,) float64, in nats.
     """
     mask = batch.target_mask
     features, target = model.decode(batch.decoder_input, latent)[mask], batch.target[mask]
     assert model.vocabulary is not None
     tokens = max(1, BLOCK_ELEMENTS // model.vocabulary.size)
     losses = [
-        nn.functional.cross_entropy(model.logits(block).float(), due, reduction="none")
-        for block, due in zip(
+        nn.functional.cross_entropy(model.logits(block).float(), block_target, reduction="none")
+        for block, block_target in zip(
             torch.split(features, tokens), torch.split(target, tokens), strict=True
         )
     ]
-    each = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
-    each[mask] = torch.cat(losses).double()
-    return each.sum(dim=1)
+    token_nll = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+    token_nll[mask] = torch.cat(losses).double()
+    return token_nll.sum(dim=1)
 
 
-def is_paid_for(model: SequenceAutoencoder) -> bool:
-    """Whether what the latent tells is counted by anything: if not, there is no likelihood."""
+def has_latent_cost(model: SequenceAutoencoder) -> bool:
+    """Whether the information in the latent has a cost; without one there is no likelihood."""
     return isinstance(model.latent, (StochasticLatent, VectorQuantisedLatent))
 
 
 def latent_cost(model: SequenceAutoencoder, output: LatentOutput) -> Tensor:
-    """What the latent costs each sentence, in nats, (B,) float64.
+    """Compute the cost of each sentence's latent, KL(q(z|x) || p(z)).
 
-    KL(q(z|x) || p(z)). Of the codes of a codebook, which are certain, it is `C log num_codes`
-    against a prior that holds all codes to be equally likely (van den Oord et al. 2017, section
-    3.2): a bound, which a prior learnt on the codes would tighten.
+    The C codes of a codebook are certain: they cost `C log num_codes` under a uniform prior over
+    codes (van den Oord et al. 2017, section 3.2). This is a bound, which a prior learnt on the
+    codes would tighten.
+
+    Args:
+        model: with a latent that `has_latent_cost`.
+        output: the latent layer's output for B sentences.
+
+    Returns:
+        (B,) float64, in nats.
     """
     latent = model.latent
     if isinstance(latent, StochasticLatent):
@@ -62,8 +72,8 @@ def latent_cost(model: SequenceAutoencoder, output: LatentOutput) -> Tensor:
     assert isinstance(latent, VectorQuantisedLatent)
     assert output.codes is not None
     rows, codes = output.codes.shape
-    price = codes * math.log(latent.num_codes)
-    return torch.full((rows,), price, dtype=torch.float64, device=output.codes.device)
+    cost = codes * math.log(latent.num_codes)
+    return torch.full((rows,), cost, dtype=torch.float64, device=output.codes.device)
 
 
 def importance_weighted_nll(
@@ -73,18 +83,21 @@ def importance_weighted_nll(
     samples: int,
     generator: Generator,
 ) -> Tensor:
-    """An upper bound of -log p(x) that tightens with the number of draws: (B,) float64.
+    """Compute an upper bound of -log p(x) that tightens with the number of draws.
 
-    `-log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x)` with z_i drawn from q(z|x) (Burda et al. 2016,
-    arXiv:1509.00519, equation 8): k = 1 is one draw of the negative ELBO, and on average it falls
-    towards -log p(x) with k (their theorem 1).
+    It is `-log 1/k sum_i p(x|z_i) p(z_i) / q(z_i|x)` with z_i drawn from q(z|x) (Burda et al. 2016,
+    arXiv:1509.00519, equation 8): k = 1 is one draw of the negative ELBO, and on average the bound
+    falls towards -log p(x) as k rises (their theorem 1).
 
     Args:
         model: with a StochasticLatent, in evaluation mode.
         batch: B sentences.
-        output: what the latent layer gave for them.
+        output: the latent layer's output for them.
         samples: k.
         generator: on the CPU.
+
+    Returns:
+        (B,) float64, in nats.
     """
     latent = model.latent
     assert isinstance(latent, StochasticLatent)
@@ -99,19 +112,20 @@ def importance_weighted_nll(
 def shuffle_gap(
     model: SequenceAutoencoder, batch: Batch, latent: Tensor, nll: Tensor
 ) -> tuple[float, int]:
-    """How much worse sentences are written from each other's latents.
+    """Compute how much -log p(x|z) rises when sentences get each other's latents.
 
-    Each is given the next one's latent, the last the first's. What the decoder does not read makes
-    no difference: a gap near zero is a collapsed posterior, whatever its KL term says.
+    Each sentence gets the latent of the one before it, the first that of the last. If the decoder
+    ignores the latent, this makes no difference: a gap near zero is a collapsed posterior, whatever
+    its KL term says.
 
     Args:
         model: in evaluation mode.
-        batch: B sentences, best of like length; one alone has no gap.
+        batch: B sentences, best of similar length; one alone has no gap.
         latent: (B, Z), their own.
-        nll: (B,), `sentence_nll` with them.
+        nll: (B,), their `sentence_nll` with these latents.
 
     Returns:
-        The sum of the differences, in nats, and how many tokens it is over.
+        The sum of the differences, in nats, and the number of tokens that it covers.
     """
     if len(batch) < 2:
         return 0.0, 0
@@ -120,22 +134,26 @@ def shuffle_gap(
 
 
 def perplexity(nats: float, tokens: int) -> float:
-    """The exponential of the nats per token, the end of each sentence counted as one.
+    """Compute the exponential of the nats per token, the end of each sentence counted as one.
 
-    Of a bound of -log p(x) it counts what the latent costs, as the perplexities of VAEs in the
-    literature do (Bowman et al. 2016); of -log p(x|z) it would be no perplexity.
+    The nats must be those of -log p(x) or of a bound, which include the cost of the latent, as in
+    the literature on VAEs (Bowman et al. 2016); from -log p(x|z) the result is no perplexity.
 
     Args:
         nats: sum over all sentences.
-        tokens: target tokens of all sentences.
+        tokens: number of target tokens of all sentences.
     """
     return math.exp(min(nats / tokens, 700.0))
 
 
 def bits_per_byte(nats: float, texts: Sequence[str]) -> float:
-    """Bits per byte of text in UTF-8: comparable between tokenizers that lose nothing.
+    """Compute bits per byte of UTF-8: comparable between tokenizers that are lossless.
 
-    The ends of sentences cost, but are no bytes.
+    The ends of sentences have a cost, but no bytes.
+
+    Args:
+        nats: sum over all texts.
+        texts: whose bytes are counted.
     """
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     return nats / math.log(2) / size if size else math.nan

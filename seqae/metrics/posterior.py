@@ -1,4 +1,4 @@
-"""One walk over sentences that gathers what the figures of likelihood and latent space need."""
+"""Posterior: one pass over sentences that collects what likelihood and geometry metrics need."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import torch
 from torch import Generator, Tensor
 
 from seqae.batch import Batch
-from seqae.metrics.geometry import active_units, join, mutual_information, select
+from seqae.metrics.geometry import (
+    active_units,
+    concatenate,
+    mutual_information,
+    select_rows,
+)
 from seqae.metrics.nll import (
+    has_latent_cost,
     importance_weighted_nll,
-    is_paid_for,
     latent_cost,
     sentence_nll,
     shuffle_gap,
@@ -21,24 +26,24 @@ from seqae.metrics.nll import (
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents import LatentOutput, StochasticLatent
 
-# Sentences that what takes all pairs of them, or a decomposition, is measured on.
-PAIRWISE = 2000
+# Cap on sentences for metrics that are quadratic in their number or need a decomposition.
+MAX_PAIRWISE = 2000
 
 
 @dataclass
 class Posterior:
-    """What a model made of some sentences; sums are in nats.
+    """Latents and likelihoods of n sentences; sums are in nats.
 
     Attributes:
-        output: the latent layer's output, its `latent` the mean of the posterior where it has one.
-        draws: (n, Z), one draw from each posterior; without one, the latents.
+        output: the latent layer's output; its `latent` is the posterior's mean, if there is one.
+        draws: (n, Z), one draw from each posterior; the latents themselves if there is none.
         sentences: n.
-        tokens: target tokens, the ends counted.
+        tokens: number of target tokens, the ends of sentences counted.
         nll: sum of -log p(x|z) at the draws.
-        cost: sum of what the latents cost, None where nothing counts it.
-        importance_weighted: sum of the importance-weighted bound, None where it was not asked for.
-        gap: sum of the gap between other sentences' latents and one's own.
-        gap_tokens: how many tokens it is over.
+        cost: sum of `latent_cost`; None if the latent has none.
+        importance_weighted: sum of the importance-weighted bound; None if it was not requested.
+        gap: sum of the shuffle gaps.
+        gap_tokens: number of tokens that `gap` covers.
     """
 
     output: LatentOutput
@@ -53,31 +58,35 @@ class Posterior:
 
     @property
     def negative_elbo(self) -> float | None:
-        """Sum of -log p(x|z) and the latents' cost: an upper bound of -log p(x), on average."""
+        """Sum of -log p(x|z) and the latents' cost: on average an upper bound of -log p(x)."""
         return None if self.cost is None else self.nll + self.cost
-
-    def figures(self, latent: StochasticLatent) -> dict[str, float]:
-        """`kl`, `mutual_information` and its limit, `active_units`, of two sentences or more."""
-        assert self.cost is not None
-        rows = self.spread(PAIRWISE)
-        chosen = select(self.output, rows)
-        assert chosen.mean is not None
-        return {
-            "kl": self.cost / self.sentences,
-            "mutual_information": mutual_information(latent, chosen, self.draws[rows]),
-            "mutual_information_limit": math.log(len(rows)),
-            "active_units": active_units(chosen.mean, latent.prior_variance),
-        }
-
-    def spread(self, count: int) -> Tensor:
-        """The places of at most so many sentences, of all lengths."""
-        size = min(count, self.sentences)
-        return torch.linspace(0, self.sentences - 1, size).long().to(self.draws.device)
 
     @property
     def shuffle_gap(self) -> float:
-        """Nats per token, see `seqae.metrics.nll.shuffle_gap`; not a number for one row."""
-        return self.gap / self.gap_tokens if self.gap_tokens else float("nan")
+        """Mean of `seqae.metrics.nll.shuffle_gap` in nats per token; NaN for one sentence."""
+        return self.gap / self.gap_tokens if self.gap_tokens else math.nan
+
+    def spread(self, count: int) -> Tensor:
+        """Choose at most `count` sentences, evenly spaced: their indices, (m,) int64."""
+        size = min(count, self.sentences)
+        return torch.linspace(0, self.sentences - 1, size).long().to(self.draws.device)
+
+    def metrics(self, latent: StochasticLatent) -> dict[str, float]:
+        """Compute `kl`, `mutual_information` and its limit, and `active_units`.
+
+        Args:
+            latent: the latent layer; there must be at least two sentences.
+        """
+        assert self.cost is not None
+        rows = self.spread(MAX_PAIRWISE)
+        output = select_rows(self.output, rows)
+        assert output.mean is not None
+        return {
+            "kl": self.cost / self.sentences,
+            "mutual_information": mutual_information(latent, output, self.draws[rows]),
+            "mutual_information_limit": math.log(len(rows)),
+            "active_units": active_units(output.mean, latent.prior_variance),
+        }
 
 
 @torch.inference_mode()
@@ -91,16 +100,16 @@ def posterior_of(
 
     Args:
         model: in evaluation mode.
-        batches: of sentences of like length, which the shuffle gap is best taken between.
+        batches: each best of sentences of similar length, which the shuffle gap compares.
         seed: of the draws.
-        importance_samples: draws of the importance-weighted bound; 0 leaves it out.
+        importance_samples: draws of the importance-weighted bound; 0 skips it.
     """
     generator = Generator().manual_seed(seed)
     outputs, draws = [], []
-    found = Posterior(LatentOutput(torch.empty(0)), torch.empty(0))
+    posterior = Posterior(LatentOutput(torch.empty(0)), torch.empty(0))
     is_stochastic = isinstance(model.latent, StochasticLatent)
-    found.cost = 0.0 if is_paid_for(model) else None
-    found.importance_weighted = 0.0 if is_stochastic and importance_samples else None
+    posterior.cost = 0.0 if has_latent_cost(model) else None
+    posterior.importance_weighted = 0.0 if is_stochastic and importance_samples else None
     for batch in batches:
         output = model.encode(batch)
         draw = output.latent
@@ -110,15 +119,15 @@ def posterior_of(
         gap, gap_tokens = shuffle_gap(model, batch, draw, nll)
         outputs.append(output)
         draws.append(draw)
-        found.sentences += len(batch)
-        found.tokens += batch.num_targets
-        found.nll += float(nll.sum())
-        found.gap += gap
-        found.gap_tokens += gap_tokens
-        if found.cost is not None:
-            found.cost += float(latent_cost(model, output).sum())
-        if found.importance_weighted is not None:
+        posterior.sentences += len(batch)
+        posterior.tokens += batch.num_targets
+        posterior.nll += float(nll.sum())
+        posterior.gap += gap
+        posterior.gap_tokens += gap_tokens
+        if posterior.cost is not None:
+            posterior.cost += float(latent_cost(model, output).sum())
+        if posterior.importance_weighted is not None:
             bound = importance_weighted_nll(model, batch, output, importance_samples, generator)
-            found.importance_weighted += float(bound.sum())
-    found.output, found.draws = join(outputs), torch.cat(draws)
-    return found
+            posterior.importance_weighted += float(bound.sum())
+    posterior.output, posterior.draws = concatenate(outputs), torch.cat(draws)
+    return posterior

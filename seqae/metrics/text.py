@@ -1,6 +1,6 @@
-"""Figures of texts: what was written against what was due, and what was written by itself.
+"""Text metrics: predictions against references, and the diversity of samples.
 
-Words are those of sacreBLEU's tokenizer 13a, except where a published measure says otherwise.
+Words are those of sacreBLEU's tokenizer 13a, unless a published metric says otherwise.
 """
 
 from __future__ import annotations
@@ -19,74 +19,74 @@ _BLEU = BLEU(effective_order=True, force=True)
 
 
 def words(text: str) -> list[str]:
-    """Words and punctuation, as sacreBLEU's tokenizer 13a (that of mteval-v13a) finds them."""
+    """Split a text into words and punctuation with sacreBLEU's tokenizer 13a (mteval-v13a's)."""
     tokenized: str = _BLEU.tokenizer(text)
     return tokenized.split()
 
 
-def unigram_bleu(written: Sequence[str], due: Sequence[str]) -> float:
-    """The mean over sentences of the unigram precision times the brevity penalty, 0 to 1.
+def unigram_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Average the unigram precision times the brevity penalty over sentences, 0 to 1.
 
-    That is what SentenceMIM calls BLEU (Livne et al. 2020; test.py of its demo calls NLTK's
-    sentence_bleu with weights (1,)): order does not count. Words are parted by spaces, and the end
-    of a sentence counts as one, as there. Nobody's BLEU-4 may be held against it.
+    SentenceMIM calls this BLEU (Livne et al. 2020; test.py of its demo calls NLTK's sentence_bleu
+    with weights (1,)): order does not count. As there, words are separated by spaces, and the end
+    of a sentence counts as one. It cannot be compared with anyone's BLEU-4.
     """
     scores = []
-    for text, truth in zip(written, due, strict=True):
-        found, wanted = [*text.split(), None], [*truth.split(), None]
-        hits = sum((Counter(found) & Counter(wanted)).values())
-        brevity = math.exp(min(0.0, 1.0 - len(wanted) / len(found)))
-        scores.append(brevity * hits / len(found))
+    for prediction, reference in zip(predictions, references, strict=True):
+        predicted, expected = [*prediction.split(), None], [*reference.split(), None]
+        hits = sum((Counter(predicted) & Counter(expected)).values())
+        brevity = math.exp(min(0.0, 1.0 - len(expected) / len(predicted)))
+        scores.append(brevity * hits / len(predicted))
     return _mean(scores)
 
 
-def chrf(written: Sequence[str], due: Sequence[str]) -> float:
-    """Corpus chrF2 (Popović 2015) as sacreBLEU computes it, 0 to 100."""
-    return float(CHRF().corpus_score(list(written), [list(due)]).score)
+def chrf(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Compute corpus chrF2 (Popović 2015) with sacreBLEU, 0 to 100."""
+    return float(CHRF().corpus_score(list(predictions), [list(references)]).score)
 
 
 def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
-    """How many insertions, deletions and replacements make one of the other (Levenshtein 1966)."""
+    """Count the insertions, deletions and replacements from one to the other (Levenshtein 1966)."""
     ids: dict[Hashable, int] = {}
     a, b = ([ids.setdefault(item, len(ids)) for item in side] for side in (first, second))
     target = np.asarray(b, dtype=np.int64)
-    place = np.arange(len(b) + 1)
-    row = place
+    column = np.arange(len(b) + 1)
+    row = column
     for index, item in enumerate(a):
         start = np.minimum(row[:-1] + (target != item), row[1:] + 1)
         row = np.concatenate([[index + 1], start])
-        # An insertion costs one more than the place before: the running minimum, less the place.
-        row = np.minimum.accumulate(row - place) + place
+        # An insertion costs one more than the column before: a running minimum less the column.
+        row = np.minimum.accumulate(row - column) + column
     return int(row[-1])
 
 
-def normalized_edit_distance(written: Sequence[str], due: Sequence[str]) -> float:
-    """The mean over sentences of the edit distance in words over the longer one's length, 0 to 1.
+def normalized_edit_distance(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """Average over sentences the edit distance in words divided by the longer length, 0 to 1.
 
     Two empty texts are equal.
     """
     scores = []
-    for text, truth in zip(written, due, strict=True):
-        found, wanted = words(text), words(truth)
-        longer = max(len(found), len(wanted))
-        scores.append(edit_distance(found, wanted) / longer if longer else 0.0)
+    for prediction, reference in zip(predictions, references, strict=True):
+        predicted, expected = words(prediction), words(reference)
+        longer = max(len(predicted), len(expected))
+        scores.append(edit_distance(predicted, expected) / longer if longer else 0.0)
     return _mean(scores)
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """The mean BLEU of each text against all the others, 0 to 100; low is diverse.
+    """Average the BLEU of each text against all others, 0 to 100; low is diverse.
 
-    Self-BLEU of Zhu et al. 2018 (arXiv:1802.01886, section 3.2), with sacreBLEU's BLEU-4 of a
-    sentence (exponential smoothing, effective order) where they take NLTK's. It rises with the
-    number of texts, so that only equally many may be compared.
+    This is the self-BLEU of Zhu et al. 2018 (arXiv:1802.01886, section 3.2), with sacreBLEU's
+    BLEU-4 of a sentence (exponential smoothing, effective order) instead of NLTK's. It rises with
+    the number of texts, so that only equally many can be compared.
     """
     if len(texts) < 2:
         return math.nan
     rows = [words(text) for text in texts]
     lengths = Counter(map(len, rows))
     grams = [_ngrams(row) for row in rows]
-    # How often an n-gram occurs in the text that has it most often, and in the second; all others
-    # together have the first of these that is not the text's own.
+    # How often an n-gram occurs in the text that has it most often, and in the runner-up. The
+    # maximum over the others of a text is the first number, or the second if the first is its own.
     most: dict[tuple[str, ...], tuple[int, int]] = {}
     for counts in grams:
         for gram, count in counts.items():
@@ -111,10 +111,15 @@ def self_bleu(texts: Sequence[str]) -> float:
 
 
 def distinct(texts: Sequence[str], order: int) -> float:
-    """How many different n-grams there are for each word of all texts, 0 to 1; high is diverse.
+    """Divide the number of different n-grams by that of all words, 0 to 1; high is diverse.
 
-    distinct-n of Li et al. 2016 (arXiv:1510.03055, section 5.2), who divide by the number of words
-    for every n. It falls with the number of texts, so that only equally many may be compared.
+    This is the distinct-n of Li et al. 2016 (arXiv:1510.03055, section 5.2), who divide by the
+    number of words for every n. It falls with the number of texts, so that only equally many can be
+    compared.
+
+    Args:
+        texts: samples.
+        order: n.
     """
     rows = [words(text) for text in texts]
     grams = {tuple(row[i : i + order]) for row in rows for i in range(max(0, len(row) - order + 1))}
@@ -123,7 +128,7 @@ def distinct(texts: Sequence[str], order: int) -> float:
 
 
 def copies(texts: Sequence[str], train: Sequence[str]) -> float:
-    """The share of texts that are a training sentence, character for character."""
+    """Compute the share of texts that equal a training sentence, character for character."""
     known = set(train)
     return _mean([text in known for text in texts])
 
@@ -137,7 +142,7 @@ def _ngrams(row: Sequence[str]) -> Counter[tuple[str, ...]]:
 
 
 def _closest(lengths: Counter[int], own: int) -> int:
-    """The length nearest to a text's own among the others, the shorter of two."""
+    """Find the length nearest to a text's own among the other texts; of two the shorter."""
     others = [n for n, count in lengths.items() if count > (n == own)]
     return min(others, key=lambda n: (abs(n - own), n))
 

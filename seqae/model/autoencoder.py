@@ -6,8 +6,8 @@ E embedding_dim, H hidden_dim, F features of the decoder, Z latent_dim, V vocab_
     token_ids (B, T) -> embedded (B, T, E) -> (B, H), or K such vectors -> latent (B, Z)
         -> features (B, T-1, F) -> logits (B, T-1, V)
 
-The latent is all that the decoder knows of the sentence. Logits are the dear part (two thirds of a
-training step at 10 k words), so the loss takes features at real tokens and never sees padded ones.
+The latent is all that the decoder knows of the sentence. Logits are the expensive part (two thirds
+of a training step at 10 k words), so the loss takes features at real tokens only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
-from seqae.component import Component, check_choice, check_range
-from seqae.model.decoders import Decoder, State
+from seqae.component import Component, check_literal, check_range
+from seqae.model.decoders import Decoder, DecoderState
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
 from seqae.model.transformer import TransformerStack
@@ -31,8 +31,8 @@ Head = Literal["tied", "linear", "nearest"]
 class SequenceAutoencoder(Component, nn.Module):
     """An autoencoder of token sequences.
 
-    The parts are constructed with their own settings only; `build` gives them the sizes of their
-    neighbours, once the tokenizer is known.
+    The parts are constructed with their own settings only; once the tokenizer is known, `build`
+    gives them the sizes of their neighbours.
 
     Args:
         encoder: embedded tokens to one vector.
@@ -40,15 +40,15 @@ class SequenceAutoencoder(Component, nn.Module):
         decoder: the latent to features for each token.
         embedding_dim: size of a token's embedding, E.
         head: how features become logits. `tied`: the embedding's own weights (Press and Wolf
-            2017); `linear`: an output layer of its own; `nearest`: minus the squared distance to
-            each embedding, so that the most likely token is the nearest one (what a mean squared
-            error on embeddings needs). The first and the last map features to E where the decoder
-            gives another size.
+            2017); `linear`: a separate output layer; `nearest`: minus the squared distance to each
+            embedding, so that the most likely token is the nearest one (which a mean squared error
+            on embeddings needs). The first and the last map features to E if the decoder gives
+            another size.
         embedding_dropout: chance that a feature of an embedding is zeroed in training.
         train_embedding: false keeps the embedding as it was initialised, standard normal.
 
     Attributes:
-        is_compiled: whether the loss over the vocabulary runs as compiled kernels; see
+        is_compiled: whether the loss over the vocabulary runs as compiled kernels; set by
             `compile_parts`.
     """
 
@@ -64,7 +64,7 @@ class SequenceAutoencoder(Component, nn.Module):
     ) -> None:
         super().__init__()
         check_range("embedding_dim", embedding_dim, 1, 2**16)
-        check_choice("head", head, ("tied", "linear", "nearest"))
+        check_literal("head", head, Head)
         check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
         self.embedding_dim, self.head = embedding_dim, head
@@ -103,9 +103,9 @@ class SequenceAutoencoder(Component, nn.Module):
         return self
 
     def compile_parts(self) -> None:
-        """Run what gains from it as compiled kernels, from the first training step on.
+        """Run the loss over the vocabulary and the blocks of a Transformer as compiled kernels.
 
-        That is the loss over the vocabulary and the blocks of a Transformer; see compiled.py.
+        The first training step compiles them; compiled.py says why only these.
         """
         self.is_compiled = True
         for module in self.modules():
@@ -113,7 +113,7 @@ class SequenceAutoencoder(Component, nn.Module):
                 module.is_compiled = True
 
     def embed(self, token_ids: Tensor) -> Tensor:
-        """(..., ) int64 to (..., E)."""
+        """Embed (...) int64 ids: (..., E)."""
         embedded: Tensor = self.embedding(token_ids)
         return embedded
 
@@ -127,36 +127,36 @@ class SequenceAutoencoder(Component, nn.Module):
 
         Args:
             batch: B sentences.
-            generator: draws from the posterior, where there is one; without it, its mean is taken.
+            generator: draws from the posterior, if there is one; without it, its mean is taken.
 
         Returns:
-            What the latent layer gives; its `latent` is (B, Z).
+            The latent layer's output; its `latent` is (B, Z).
         """
         embedded = self._drop(self.embed(batch.token_ids))
         output: LatentOutput = self.latent(self.encoder(embedded, batch.mask), generator)
         return output
 
     def decode(self, decoder_input: Tensor, latent: Tensor) -> Tensor:
-        """Teacher forcing: (B, T-1) previous tokens and (B, Z) to features (B, T-1, F)."""
+        """Decode (B, Z) given the (B, T-1) previous tokens: features (B, T-1, F)."""
         embedded = self._drop(self.embed(decoder_input))
         features: Tensor = self.decoder(embedded, latent.to(embedded.dtype))
         return features
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T-1, V) under teacher forcing."""
+        """Compute logits (B, T-1, V) under teacher forcing."""
         return self.logits(self.decode(batch.decoder_input, self.encode(batch).latent))
 
-    def init_state(self, latent: Tensor) -> State:
-        """What generation starts from, given (B, Z)."""
-        # Latents are in float32 even where weights are in half precision.
+    def init_state(self, latent: Tensor) -> DecoderState:
+        """Make the state from which generation starts, given (B, Z)."""
+        # Latents are in float32 even if weights are in half precision.
         return self.decoder.init_state(latent.to(self.embedding.weight.dtype))
 
-    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
-        """One token of generation.
+    def step(self, token: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Generate one token.
 
         Args:
-            token: (B,) int64, the token before; bos at first.
-            state: from `init_state` or the step before.
+            token: (B,) int64, the previous token; bos at first.
+            state: from `init_state` or the previous step.
 
         Returns:
             Logits (B, V) and the next state.
@@ -165,12 +165,12 @@ class SequenceAutoencoder(Component, nn.Module):
         return self.logits(features), state
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features (..., F) to logits (..., V)."""
+        """Map features (..., F) to logits (..., V)."""
         features, weight, bias = self.output_layer(features)
         return nn.functional.linear(features, weight, bias)
 
     def output_layer(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The last linear layer and what goes into it, for a loss that never holds all logits.
+        """Return the last linear layer and its input, for a loss that never holds all logits.
 
         Args:
             features: (..., F) from `decode`.
@@ -188,7 +188,7 @@ class SequenceAutoencoder(Component, nn.Module):
         return 2.0 * predicted, self.embedding.weight, -self.embedding.weight.pow(2).sum(dim=1)
 
     def predict_embedding(self, features: Tensor) -> Tensor:
-        """Features (..., F) to the embedding (..., E) that the decoder would write.
+        """Map features (..., F) to the embedding (..., E) of the token to write.
 
         Raises:
             ValueError: if the head is not `nearest`: the others predict no embedding.

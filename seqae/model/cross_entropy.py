@@ -1,9 +1,9 @@
 """Cross-entropy of a linear output layer, without ever holding all the logits.
 
 At the reference setting (10 k words) the output layer and its loss are two thirds of a training
-step. Computing the logits of a few hundred tokens at a time, and their gradient at once while they
-are still in the cache, gives what a compiled projection + cross-entropy gives, compiles nothing and
-needs memory for one chunk only. The idea is that of Cut Cross-Entropy (Wijmans et al. 2024,
+step. Computing the logits of a few hundred tokens at a time, and their gradient while they are
+still in the cache, is as fast as a compiled projection + cross-entropy, compiles nothing and needs
+memory for one chunk only. The idea is that of Cut Cross-Entropy (Wijmans et al. 2024,
 arXiv:2411.09009) and Liger-Kernel's fused linear cross-entropy, in plain torch.
 """
 
@@ -22,8 +22,8 @@ from seqae.model.compiled import compiled
 # loss; 1.08 times with half the elements, 1.20 times with all logits at once (docs/log.md).
 CHUNK_ELEMENTS = 2**22
 
-# A GPU has no such cache to stay in, and each chunk costs it the launch of a dozen kernels; 2**26
-# floats are 256 MiB. Chosen by that reasoning, not measured yet (docs/gpu.md).
+# A GPU has no such cache, and each chunk costs it the launch of a dozen kernels; 2**26 floats are
+# 256 MiB. Chosen by that reasoning, not measured yet (docs/gpu.md).
 GPU_CHUNK_ELEMENTS = 2**26
 
 
@@ -44,8 +44,8 @@ def linear_cross_entropy(
         target: (N,) int64, each in 0 ... V - 1.
         label_smoothing: share of the target's probability that is spread over the vocabulary, as
             in torch.nn.functional.cross_entropy.
-        is_compiled: whether training's work on a chunk runs as compiled kernels; one graph serves
-            all sizes; a size of one would have its own, and is left out.
+        is_compiled: whether training processes a chunk by compiled kernels. One graph serves all
+            sizes but one, which would have its own and is left out.
 
     Returns:
         The smoothed loss, which has a gradient; the loss without smoothing; and how many targets
@@ -58,13 +58,13 @@ def linear_cross_entropy(
 
 
 class _Chunk(NamedTuple):
-    """What a chunk of n tokens adds: scalars in nats, and the slope of the loss by its logits."""
+    """Contribution of n tokens: sums over them, and the gradient of the loss by their logits."""
 
     smoothed: Tensor
     plain: Tensor
     correct: Tensor
     slope: Tensor  # (n, V), in the type of the products
-    slope_sum: Tensor  # (V,) float32 or wider; without a bias not asked for
+    slope_sum: Tensor  # (V,) float32 or wider; meaningless without a bias
 
 
 def _read_chunk(
@@ -75,8 +75,8 @@ def _read_chunk(
     label_smoothing: float,
     learns: bool,
 ) -> _Chunk:
-    """Loss and slope of (n, F) features with (n, 1) targets."""
-    # Half precision (autocast) serves the products; the softmax is taken in float32.
+    """Compute loss and slope of (n, F) features with (n, 1) targets."""
+    # Half precision (autocast) is for the products; the softmax is taken in float32.
     logits = torch.nn.functional.linear(chunk, weight, bias)
     product_dtype = logits.dtype
     if product_dtype in (torch.float16, torch.bfloat16):
@@ -102,7 +102,7 @@ def _read_chunk(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The gradient is computed in the forward pass, where the softmax is at hand."""
+    """Computes the gradient in the forward pass, where the softmax is at hand."""
 
     @staticmethod
     def forward(
@@ -121,7 +121,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         plain_sum = torch.zeros_like(smoothed_sum)
         correct = torch.zeros((), dtype=torch.int64, device=features.device)
         grad_features = torch.empty_like(features) if learns else None
-        # Sums over chunks; where weights are in half precision they would lose the later ones.
+        # Sums over chunks: in half precision they would lose the later ones.
         grad_weight = torch.zeros_like(weight, dtype=_wide(weight)) if learns else None
         grad_bias = None
         if learns and bias is not None:
@@ -130,18 +130,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, elements // weight.shape[0])
         for start in range(0, len(features), rows):
             chunk, gold = features[start : start + rows], target[start : start + rows, None]
-            read = (
-                compiled(_read_chunk) if is_compiled and learns and len(chunk) > 1 else _read_chunk
-            )
-            found = read(chunk, weight, bias, gold, label_smoothing, learns)
-            smoothed_sum += found.smoothed
-            plain_sum += found.plain
-            correct += found.correct
+            use_compiled = is_compiled and learns and len(chunk) > 1
+            read_chunk = compiled(_read_chunk) if use_compiled else _read_chunk
+            part = read_chunk(chunk, weight, bias, gold, label_smoothing, learns)
+            smoothed_sum += part.smoothed
+            plain_sum += part.plain
+            correct += part.correct
             if grad_features is None or grad_weight is None:
                 continue
-            slope, product_dtype = found.slope, found.slope.dtype
+            slope, product_dtype = part.slope, part.slope.dtype
             if grad_bias is not None:
-                grad_bias += found.slope_sum
+                grad_bias += part.slope_sum
             grad_features[start : start + rows] = slope @ weight.to(product_dtype)
             if product_dtype == grad_weight.dtype == chunk.dtype:
                 grad_weight.addmm_(slope.t(), chunk)

@@ -1,9 +1,8 @@
-"""Encoders: an embedded, padded sentence to one vector of fixed size.
+"""Encoders: an embedded, padded sentence to one vector of fixed size, or K vectors.
 
-Every encoder is told its own hyper-parameters when it is constructed and the sizes of its
-neighbours in `build`, so that no size is written twice in a configuration. What stands in the
-padding never matters: a backward layer reads each sentence from its own last token, and pooling
-leaves padded positions out.
+An encoder takes its own hyper-parameters in the constructor and the sizes of its neighbours in
+`build`, so that a configuration has no size twice. Padding never matters: a backward layer reads
+each sentence from its own last token, and pooling leaves padded positions out.
 """
 
 from __future__ import annotations
@@ -11,39 +10,34 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal, final
 
-import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from seqae.component import Component, check_choice, check_range
+from seqae.component import Component, check_literal, check_range
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, dense_layers
 from seqae.model.pooling import (
     AttentionPooling,
     FirstPooling,
+    MeanMaxPooling,
     MeanPooling,
     Pooling,
     PositionPooling,
-    TransformerPooling,
+    pool_by_position,
 )
 from seqae.model.position_binding import PositionBinding
 from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack
-from seqae.model.transformer import (
-    BlockNorm,
-    PositionType,
-    TransformerStack,
-    check_blocks,
-    check_kinds,
-)
+from seqae.model.transformer import BlockNorm, PositionType, TransformerConfig, TransformerStack
 
 RecurrentPooling = Literal["last", "mean_max", "position"]
+TransformerPooling = Literal["mean", "first", "attention", "position"]
 
 
 class Encoder(Component, nn.Module):
-    """(B, T, E) embedded tokens and a (B, T) mask to (B, H), or (B, K, H) where K > 1.
+    """(B, T, E) embedded tokens and a (B, T) mask to (B, H), or to (B, K, H) if K > 1.
 
     Attributes:
         output_dim: H, known once `build` has run.
-        num_latents: K, how many vectors it makes of a sentence.
+        num_latents: K, how many vectors it makes of each sentence.
     """
 
     output_dim: int
@@ -67,18 +61,18 @@ class Encoder(Component, nn.Module):
             mask: (B, T) bool, True at real tokens, which come first in each row.
 
         Returns:
-            (B, H) float, or (B, K, H) where `num_latents` is more than 1.
+            (B, H) float, or (B, K, H) if `num_latents` is more than 1.
         """
 
 
 @final
 class DenseEncoder(Encoder):
-    """The padded sentence as one long vector through dense layers, `h = f(W x + b)` each.
+    """Dense layers, `h = f(W x + b)` each, over the padded sentence as one long vector x.
 
     Args:
         hidden_dim: units of each layer, H.
         num_layers: how many layers.
-        activation: the function f after each layer.
+        activation: the function f, after each layer.
         dropout: chance that a unit is zeroed in training, after each layer but the last.
         norm_type: normalisation of W x + b before f: `layer` (Ba et al. 2016), `rms` (Zhang and
             Sennrich 2019) or `none`.
@@ -96,8 +90,8 @@ class DenseEncoder(Encoder):
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         check_range("num_layers", num_layers, 1, 64)
         check_range("dropout", dropout, 0.0, 0.99)
-        check_choice("activation", activation, tuple(ACTIVATIONS))
-        check_choice("norm_type", norm_type, tuple(NORMS))
+        check_literal("activation", activation, Activation)
+        check_literal("norm_type", norm_type, Norm)
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.activation, self.dropout, self.norm_type = activation, dropout, norm_type
 
@@ -121,7 +115,7 @@ class DenseEncoder(Encoder):
 
 
 class RecurrentEncoder(Encoder):
-    """Recurrent states, and the embeddings below them, pooled to one vector.
+    """A recurrence whose states, with the embeddings that it read, are pooled to one vector.
 
     Args:
         hidden_dim: units of each direction.
@@ -131,14 +125,14 @@ class RecurrentEncoder(Encoder):
         pooling: how states of all tokens become one vector. `last`: the last state of each
             direction (Cho et al. 2014); `mean_max`: their mean and maximum over the sentence;
             `position`: a linear map of state and embedding, bound to its position and summed (see
-            PositionBinding). The last learns to copy unseen sentences in a tenth of the time.
+            PositionBinding), which learns to copy unseen sentences in a tenth of the time.
         position_dim: size of the bound sum under `pooling: position`.
     """
 
     @property
     @abstractmethod
     def stack_type(self) -> type[RecurrentStack]:
-        """What runs the recurrence; a class says it as an attribute."""
+        """The recurrent layers; a subclass sets it as a class attribute."""
 
     def __init__(
         self,
@@ -153,7 +147,7 @@ class RecurrentEncoder(Encoder):
         check_range("hidden_dim", hidden_dim, 1, 2**16)
         check_range("num_layers", num_layers, 1, 64)
         check_range("dropout", dropout, 0.0, 0.99)
-        check_choice("pooling", pooling, ("last", "mean_max", "position"))
+        check_literal("pooling", pooling, RecurrentPooling)
         check_range("position_dim", position_dim, 1, 2**16)
         self.hidden_dim, self.num_layers, self.bidirectional = hidden_dim, num_layers, bidirectional
         self.dropout, self.pooling, self.position_dim = dropout, pooling, position_dim
@@ -165,27 +159,25 @@ class RecurrentEncoder(Encoder):
         )
         self.add_module(self.stack_type.name, stack)
         self.drop = nn.Dropout(self.dropout)
+        self.output_dim = stack.output_dim
         if self.pooling == "position":
-            size = embedding_dim + stack.output_dim
+            size, self.output_dim = embedding_dim + stack.output_dim, self.position_dim
             self.bound = nn.Linear(size, self.position_dim, bias=False)
             self.positions = PositionBinding(self.position_dim, max_length)
-            self.output_dim = self.position_dim
         elif self.pooling == "mean_max":
             self.output_dim = 2 * stack.output_dim
-        else:
-            self.output_dim = stack.output_dim
+            self.mean_max = MeanMaxPooling()
 
     @override
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        lengths = mask.sum(dim=1)
-        states, last = self.get_submodule(self.stack_type.name)(embedded, lengths)
-        states, real = self.drop(states), mask[..., None]
+        stack = self.get_submodule(self.stack_type.name)
+        states, last = stack(embedded, mask.sum(dim=1))
+        states = self.drop(states)
         if self.pooling == "position":
-            bound = self.bound(torch.cat([embedded, states], dim=2))
-            return self.positions.bind(bound, mask)
+            return pool_by_position(self.bound, self.positions, embedded, states, mask)
         if self.pooling == "mean_max":
-            mean = states.masked_fill(~real, 0.0).sum(dim=1) / lengths[:, None]
-            return torch.cat([mean, states.masked_fill(~real, -torch.inf).amax(dim=1)], dim=1)
+            pooled: Tensor = self.mean_max(embedded, states, mask)
+            return pooled
         ends: Tensor = self.drop(last[:, -2 if self.bidirectional else -1 :].flatten(1))
         return ends
 
@@ -213,17 +205,18 @@ class TransformerEncoder(Encoder):
         num_layers: how many blocks.
         num_heads: attention heads of each.
         feedforward_dim: hidden units of each block's feed-forward net.
-        activation: the function of these.
+        activation: the function between its two layers.
         dropout: chance that an attention weight, a hidden unit or a feature of what a block adds is
             zeroed in training.
         norm_type: `layer` (Ba et al. 2016) or `rms` (Zhang and Sennrich 2019).
         position_type: `rotary` (Su et al. 2021) or `learned` (Devlin et al. 2019).
         pooling: how states of all tokens become one vector. `mean` over the sentence; `first`: the
             state of bos (Devlin et al. 2019); `attention`: learned queries, one for each vector,
-            read the sentence (Lee et al. 2019); `position`: a linear map of state and embedding,
-            bound to its position and summed (see PositionBinding), which learns to copy fastest.
+            attend to the sentence (Lee et al. 2019); `position`: a linear map of state and
+            embedding, bound to its position and summed (see PositionBinding), which learns to copy
+            fastest.
         position_dim: size of the bound sum under `pooling: position`.
-        num_latents: K, how many vectors; more than 1 under `pooling: attention`.
+        num_latents: K, how many vectors; more than 1 need `pooling: attention`.
     """
 
     def __init__(
@@ -241,9 +234,9 @@ class TransformerEncoder(Encoder):
         num_latents: int = 1,
     ) -> None:
         super().__init__()
-        check_blocks(hidden_dim, num_layers, num_heads, feedforward_dim, dropout)
-        check_kinds(activation, norm_type, position_type)
-        check_choice("pooling", pooling, ("mean", "first", "attention", "position"))
+        sizes = hidden_dim, num_layers, num_heads, feedforward_dim
+        self.stack_config = TransformerConfig(*sizes, activation, dropout, norm_type, position_type)
+        check_literal("pooling", pooling, TransformerPooling)
         check_range("position_dim", position_dim, 1, 2**16)
         check_range("num_latents", num_latents, 1, 2**10)
         if num_latents > 1 and pooling != "attention":
@@ -259,17 +252,7 @@ class TransformerEncoder(Encoder):
     @override
     def build(self, embedding_dim: int, max_length: int) -> None:
         self.input = nn.Linear(embedding_dim, self.hidden_dim)
-        self.stack = TransformerStack(
-            self.hidden_dim,
-            self.num_layers,
-            self.num_heads,
-            self.feedforward_dim,
-            self.activation,
-            self.dropout,
-            self.norm_type,
-            self.position_type,
-            max_length,
-        )
+        self.stack = TransformerStack(self.stack_config, max_length)
         self.output_dim = self.hidden_dim
         self.pool: Pooling
         if self.pooling == "mean":

@@ -1,15 +1,16 @@
-"""Layers that encoders and decoders share: dense and recurrent stacks, position binding."""
+"""Activations, normalisations and dense layers that encoders and decoders share."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-# The names are those of torch.nn.functional; these are all of torch's activations that map each
-# number by itself and need no argument (so no GLU, Softmax and the like, no Threshold).
+# Names as in torch.nn.functional: all of torch's activations that map each number separately and
+# need no argument (so no GLU, no Softmax and the like, no Threshold).
 Activation = Literal[
     "relu",
     "gelu",
@@ -35,30 +36,11 @@ Activation = Literal[
     "softsign",
     "tanhshrink",
 ]
+_CLASSES = {
+    name.lower(): getattr(nn, name) for name in (*nn.modules.activation.__all__, "Identity")
+}
 ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "identity": nn.Identity,
-    "celu": nn.CELU,
-    "hardshrink": nn.Hardshrink,
-    "hardsigmoid": nn.Hardsigmoid,
-    "hardswish": nn.Hardswish,
-    "hardtanh": nn.Hardtanh,
-    "leaky_relu": nn.LeakyReLU,
-    "logsigmoid": nn.LogSigmoid,
-    "mish": nn.Mish,
-    "prelu": nn.PReLU,
-    "relu6": nn.ReLU6,
-    "rrelu": nn.RReLU,
-    "selu": nn.SELU,
-    "softplus": nn.Softplus,
-    "softshrink": nn.Softshrink,
-    "softsign": nn.Softsign,
-    "tanhshrink": nn.Tanhshrink,
+    name: _CLASSES[name.replace("_", "")] for name in get_args(Activation)
 }
 
 
@@ -66,15 +48,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class RMSNorm(nn.RMSNorm):
     """Root mean square normalisation (Zhang and Sennrich 2019), in full precision under autocast.
 
-    Autocast takes care of layer normalisation in the same way, but not of this one.
+    Autocast runs layer normalisation in full precision, but not this one.
     """
 
+    @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """(..., D) to (..., D)."""
         return super().forward(inputs.to(self.weight.dtype))
 
 
-# No batch normalisation: a batch may be one sentence, and its figures differ between devices.
+# No batch normalisation: a batch may be one sentence, and its statistics differ between devices.
 Norm = Literal["none", "layer", "rms"]
 NORMS: dict[str, type[nn.Module]] = {
     "none": nn.Identity,
@@ -86,7 +68,7 @@ NORMS: dict[str, type[nn.Module]] = {
 def dense_layers(
     sizes: list[int], activation: Activation, dropout: float, norm: Norm = "none"
 ) -> nn.Sequential:
-    """Linear layers of the given sizes; between them normalisation, activation and dropout."""
+    """Stack linear layers of these sizes, with norm, activation and dropout between them."""
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):
         layers.append(nn.Linear(size_in, size_out))
@@ -97,5 +79,5 @@ def dense_layers(
 
 
 def in_float32(values: Tensor) -> Tensor:
-    """Half precision in float32; what is wider stays."""
+    """Cast half precision to float32, and leave wider types as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,9 +1,9 @@
-"""Transformer encoder and decoder: pre-norm blocks between an input layer and pooling or output."""
+"""Poolings: the states of all tokens to one vector, or K vectors, of a sentence."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +11,13 @@ from typing_extensions import override
 
 from seqae.model.position_binding import PositionBinding
 
-TransformerPooling = Literal["mean", "first", "attention", "position"]
-
 
 class Pooling(nn.Module, ABC):
-    """Embeddings (B, T, E), states (B, T, H) and mask (B, T) to (B, H), or (B, K, H)."""
+    """Embeddings (B, T, E), states (B, T, H) and mask (B, T) to (B, D), or (B, K, D)."""
 
     @abstractmethod
     def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """Pool; what stands in the padding does not matter."""
+        """Pool the real tokens; padding must not matter."""
 
 
 @final
@@ -28,8 +26,17 @@ class MeanPooling(Pooling):
 
     @override
     def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        total = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
-        return total / mask.sum(dim=1, keepdim=True)
+        return masked_mean(states, mask)
+
+
+@final
+class MeanMaxPooling(Pooling):
+    """The mean state of the real tokens, beside the maximum of each feature: D = 2 H."""
+
+    @override
+    def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        highest = states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+        return torch.cat([masked_mean(states, mask), highest], dim=1)
 
 
 @final
@@ -69,8 +76,11 @@ class AttentionPooling(Pooling):
         key, value = parts.permute(2, 0, 3, 1, 4)
         query = self.queries.reshape(self.num_latents, self.num_heads, -1).transpose(0, 1)
         query = query.to(key.dtype).expand(rows, -1, -1, -1)
-        read = nn.functional.scaled_dot_product_attention(query, key, value, mask[:, None, None])
-        pooled: Tensor = self.output(read.transpose(1, 2).reshape(rows, self.num_latents, size))
+        attended = nn.functional.scaled_dot_product_attention(
+            query, key, value, mask[:, None, None]
+        )
+        attended = attended.transpose(1, 2).reshape(rows, self.num_latents, size)
+        pooled: Tensor = self.output(attended)
         return pooled[:, 0] if self.num_latents == 1 else pooled
 
 
@@ -79,7 +89,7 @@ class PositionPooling(Pooling):
     """The sum of state and embedding, mapped and bound to its position; see PositionBinding.
 
     Args:
-        input_dim: features of embedding and state together.
+        input_dim: features of embedding and state together, E + H.
         position_dim: size of the sum.
         max_length: number of positions.
     """
@@ -91,4 +101,20 @@ class PositionPooling(Pooling):
 
     @override
     def forward(self, embedded: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        return self.positions.bind(self.bound(torch.cat([embedded, states], dim=2)), mask)
+        return pool_by_position(self.bound, self.positions, embedded, states, mask)
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Take the mean of the real tokens' states, (B, T, H) to (B, H)."""
+    total = states.masked_fill(~mask[..., None], 0.0).sum(dim=1)
+    return total / mask.sum(dim=1, keepdim=True)
+
+
+def pool_by_position(
+    bound: nn.Linear, positions: PositionBinding, embedded: Tensor, states: Tensor, mask: Tensor
+) -> Tensor:
+    """Pool as PositionPooling does, by the weights of another module.
+
+    Bundles have those of a recurrent encoder in the encoder itself.
+    """
+    return positions.bind(bound(torch.cat([embedded, states], dim=2)), mask)

@@ -1,4 +1,4 @@
-"""Layers that encoders and decoders share: dense and recurrent stacks, position binding."""
+"""Recurrent layers over padded rows: stacks of GRU and of LSTM layers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from seqae.batch import length_mask
 
-States = tuple[Tensor, ...]
+RecurrentState = tuple[Tensor, ...]  # S tensors (B, layers, H): h of a GRU, h and c of an LSTM
 
 
 class RecurrentStack(nn.Module, ABC):
-    """Recurrent layers that read padded rows, each way only their real tokens.
+    """Recurrent layers that read padded rows, but in either direction only the real tokens.
 
     The backward direction reads each row reversed within its own length, which costs two gathers,
     keeps the kernels on padded input (a packed one is 3 to 12 times slower on a GPU,
@@ -28,8 +29,10 @@ class RecurrentStack(nn.Module, ABC):
         dropout: chance that a feature between layers is zeroed in training.
 
     Attributes:
+        name: of the stack within an encoder or decoder, and so part of their weights' names.
+        cell: torch's layer.
         num_states: S, how many vectors make up the state of a layer; the first is its output.
-        name: of the stack within an encoder or decoder, and so in their weights' names.
+        output_dim: directions x H.
     """
 
     name: ClassVar[str]
@@ -54,6 +57,7 @@ class RecurrentStack(nn.Module, ABC):
         )
         self.dropout = nn.Dropout(dropout)
 
+    @override
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Read padded rows in all directions, from states of zero.
 
@@ -62,25 +66,25 @@ class RecurrentStack(nn.Module, ABC):
             lengths: (B,) real tokens of each row.
 
         Returns:
-            The last layer's outputs (B, T, directions x H), whatever stands there in the padding,
-            and every direction's output at its last real token (B, layers x directions, H).
+            The last layer's outputs (B, T, directions x H), arbitrary in the padding, and the
+            output of every direction at its last real token (B, layers x directions, H).
         """
         last = (lengths - 1)[:, None, None]
         outputs, finals = inputs, []
         for depth, layer in enumerate(self.layers):
             if depth:
                 outputs = self.dropout(outputs)
-            found = []
+            directions = []
             assert isinstance(layer, nn.ModuleList)
             for backward, rnn in enumerate(layer):
                 output, _ = rnn(reverse(outputs, lengths) if backward else outputs)
                 finals.append(output.gather(1, last.expand(-1, -1, output.shape[2])))
-                found.append(reverse(output, lengths) if backward else output)
-            outputs = torch.cat(found, dim=2) if len(found) > 1 else found[0]
+                directions.append(reverse(output, lengths) if backward else output)
+            outputs = torch.cat(directions, dim=2) if len(directions) > 1 else directions[0]
         return outputs, torch.cat(finals, dim=1)
 
-    def extend(self, inputs: Tensor, state: States) -> tuple[Tensor, States]:
-        """Read on from a state; one direction, and every row is T tokens long.
+    def extend(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Continue from a state, in one direction; every row is T tokens long.
 
         Args:
             inputs: (B, T, input_dim).
@@ -96,14 +100,16 @@ class RecurrentStack(nn.Module, ABC):
             assert isinstance(layer, nn.ModuleList)
             (rnn,) = layer
             first = tuple(part[:, depth][None].contiguous() for part in state)
-            outputs, final = self._read(rnn, outputs, first)
+            outputs, final = self._run_layer(rnn, outputs, first)
             finals.append(final)
         parts = zip(*finals, strict=True)  # each is S x (layers of (1, B, H))
         return outputs, tuple(torch.cat(part).transpose(0, 1) for part in parts)
 
     @abstractmethod
-    def _read(self, rnn: nn.Module, inputs: Tensor, first: States) -> tuple[Tensor, States]:
-        """One layer from a first state, S tensors (1, B, H), to its outputs and last state."""
+    def _run_layer(
+        self, rnn: nn.Module, inputs: Tensor, state: RecurrentState
+    ) -> tuple[Tensor, RecurrentState]:
+        """Run one layer from S states (1, B, H): its outputs and last states."""
 
 
 @final
@@ -112,8 +118,11 @@ class GRUStack(RecurrentStack):
 
     name, cell, num_states = "gru", nn.GRU, 1
 
-    def _read(self, rnn: nn.Module, inputs: Tensor, first: States) -> tuple[Tensor, States]:
-        outputs, last = rnn(inputs, first[0])
+    @override
+    def _run_layer(
+        self, rnn: nn.Module, inputs: Tensor, state: RecurrentState
+    ) -> tuple[Tensor, RecurrentState]:
+        outputs, last = rnn(inputs, state[0])
         return outputs, (last,)
 
 
@@ -126,14 +135,18 @@ class LSTMStack(RecurrentStack):
 
     name, cell, num_states = "lstm", nn.LSTM, 2
 
-    def _read(self, rnn: nn.Module, inputs: Tensor, first: States) -> tuple[Tensor, States]:
-        outputs, last = rnn(inputs, first)
+    @override
+    def _run_layer(
+        self, rnn: nn.Module, inputs: Tensor, state: RecurrentState
+    ) -> tuple[Tensor, RecurrentState]:
+        outputs, last = rnn(inputs, state)
         return outputs, last
 
 
 def reverse(rows: Tensor, lengths: Tensor) -> Tensor:
-    """Turn each padded row (B, T, D) round within its own length; the padding stays behind."""
+    """Reverse each padded row of (B, T, D) within its own length; the padding stays at the end."""
     positions = torch.arange(rows.shape[1], device=rows.device)
-    turned = lengths[:, None] - 1 - positions
-    source = torch.where(length_mask(lengths, rows.shape[1]), turned, positions)
+    reversed_positions = lengths[:, None] - 1 - positions
+    real = length_mask(lengths, rows.shape[1])
+    source = torch.where(real, reversed_positions, positions)
     return rows.gather(1, source[..., None].expand_as(rows))

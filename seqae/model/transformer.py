@@ -1,22 +1,22 @@
-"""Transformer layers: rotary positions, self-attention with a cache, pre-norm blocks.
-
-A cache is a tuple of tensors whose first axis is the batch: keys and values of each layer in turn,
-(B, heads, tokens so far, D) with D = H / heads, keys already turned to their positions.
-"""
+"""Transformer blocks: rotary positions, self-attention with a cache, pre-norm residuals."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
-from seqae.component import check_choice, check_range
+from seqae.component import check_literal, check_range
 from seqae.model.compiled import compiled
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation
 
-Cache = tuple[Tensor, ...]
+# Keys and values of each block in turn, (B, heads, tokens so far, D) with D = H / heads; the keys
+# are rotated already. The batch comes first, as in every state of a decoder.
+KeyValueCache = tuple[Tensor, ...]
 PositionType = Literal["rotary", "learned"]
 BlockNorm = Literal["layer", "rms"]
 
@@ -25,8 +25,41 @@ BlockNorm = Literal["layer", "rms"]
 ROTARY_BASE = 10_000.0
 
 
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes and kinds of the blocks; TransformerEncoder describes each.
+
+    Raises:
+        ValueError: if no block can be made of them.
+    """
+
+    hidden_dim: int
+    num_layers: int
+    num_heads: int
+    feedforward_dim: int
+    activation: Activation
+    dropout: float
+    norm_type: BlockNorm
+    position_type: PositionType
+
+    def __post_init__(self) -> None:
+        check_range("hidden_dim", self.hidden_dim, 2, 2**16)
+        check_range("num_layers", self.num_layers, 1, 64)
+        check_range("num_heads", self.num_heads, 1, 2**10)
+        check_range("feedforward_dim", self.feedforward_dim, 1, 2**18)
+        check_range("dropout", self.dropout, 0.0, 0.99)
+        if self.hidden_dim % (2 * self.num_heads):
+            raise ValueError(
+                f"`hidden_dim` must be a multiple of twice `num_heads`, {2 * self.num_heads}, but "
+                f"it is {self.hidden_dim} instead. Choose another size or another number of heads."
+            )
+        check_literal("activation", self.activation, Activation)
+        check_literal("norm_type", self.norm_type, BlockNorm)
+        check_literal("position_type", self.position_type, PositionType)
+
+
 def rotation(positions: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine, (T, dim / 2) each, of the angles by which `rotate` turns.
+    """Compute cosine and sine, (T, dim / 2) each, of the angles by which `rotate` turns.
 
     Args:
         positions: (T,) int64.
@@ -38,15 +71,15 @@ def rotation(positions: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return angle.cos(), angle.sin()
 
 
-def rotate(rows: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Turn pairs of features (i, i + dim / 2) of (..., T, dim) by an angle that grows with T.
+def rotate(rows: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs of features (i, i + dim / 2) of (..., T, dim) by an angle that grows with T.
 
-    The product of two turned vectors depends on how far apart they stand, not on where: rotary
-    position embedding (Su et al. 2021, arXiv:2104.09864, equation 34; the pairs as in GPT-NeoX).
+    The product of two rotated vectors depends on their distance alone: rotary position embedding
+    (Su et al. 2021, arXiv:2104.09864, equation 34; the pairs as in GPT-NeoX).
     """
     first, second = rows.chunk(2, dim=-1)
-    turned = [first * cosine - second * sine, second * cosine + first * sine]
-    return torch.cat(turned, dim=-1).to(rows.dtype)
+    rotated = [first * cos - second * sin, second * cos + first * sin]
+    return torch.cat(rotated, dim=-1).to(rows.dtype)
 
 
 @final
@@ -65,21 +98,22 @@ class SelfAttention(nn.Module):
         self.projection = nn.Linear(hidden_dim, 3 * hidden_dim, bias=False)
         self.output = nn.Linear(hidden_dim, hidden_dim, bias=False)
 
+    @override
     def forward(
         self,
         inputs: Tensor,
-        turn: tuple[Tensor, Tensor] | None,
+        rotary: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         causal: bool,
-        past: Cache,
-    ) -> tuple[Tensor, Cache]:
-        """Let every token read the others.
+        past: KeyValueCache,
+    ) -> tuple[Tensor, KeyValueCache]:
+        """Let every token attend to the others.
 
         Args:
             inputs: (B, T, H).
-            turn: from `rotation`, for these T positions.
-            mask: (B, 1, 1, T) bool, False at keys that nobody may read.
-            causal: whether a token reads none after itself.
+            rotary: cos and sin from `rotation` for these T positions; None rotates nothing.
+            mask: (B, 1, 1, T) bool, False at keys that no token may attend to.
+            causal: whether a token attends to none after itself.
             past: keys and values of the tokens before these; or empty.
 
         Returns:
@@ -89,14 +123,14 @@ class SelfAttention(nn.Module):
         split = rows, steps, 3, self.num_heads, size // self.num_heads
         parts = self.projection(inputs).reshape(split)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        if turn is not None:
-            query, key = rotate(query, *turn), rotate(key, *turn)
+        if rotary is not None:
+            query, key = rotate(query, *rotary), rotate(key, *rotary)
         if past:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        read = nn.functional.scaled_dot_product_attention(
+        attended = nn.functional.scaled_dot_product_attention(
             query, key, value, mask, self.dropout if self.training else 0.0, causal
         )
-        return self.output(read.transpose(1, 2).reshape(rows, steps, size)), (key, value)
+        return self.output(attended.transpose(1, 2).reshape(rows, steps, size)), (key, value)
 
 
 @final
@@ -107,60 +141,48 @@ class TransformerBlock(nn.Module):
     arXiv:2002.04745).
 
     Args:
-        hidden_dim: features of a token, H.
-        num_heads: heads of the attention.
-        feedforward_dim: hidden units of the feed-forward net.
-        activation: its function.
-        dropout: chance that an attention weight, a hidden unit or a feature of what is added is
-            zeroed in training.
-        norm_type: `layer` or `rms`.
+        config: sizes and kinds.
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        num_heads: int,
-        feedforward_dim: int,
-        activation: Activation,
-        dropout: float,
-        norm_type: BlockNorm,
-    ) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        self.attention_norm = NORMS[norm_type](hidden_dim)
-        self.attention = SelfAttention(hidden_dim, num_heads, dropout)
-        self.feedforward_norm = NORMS[norm_type](hidden_dim)
+        self.attention_norm = NORMS[config.norm_type](config.hidden_dim)
+        self.attention = SelfAttention(config.hidden_dim, config.num_heads, config.dropout)
+        self.feedforward_norm = NORMS[config.norm_type](config.hidden_dim)
         self.feedforward = nn.Sequential(
-            nn.Linear(hidden_dim, feedforward_dim),
-            ACTIVATIONS[activation](),
-            nn.Dropout(dropout),
-            nn.Linear(feedforward_dim, hidden_dim),
+            nn.Linear(config.hidden_dim, config.feedforward_dim),
+            ACTIVATIONS[config.activation](),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.feedforward_dim, config.hidden_dim),
         )
-        self.drop = nn.Dropout(dropout)
+        self.drop = nn.Dropout(config.dropout)
 
+    @override
     def forward(
         self,
         inputs: Tensor,
-        turn: tuple[Tensor, Tensor] | None,
+        rotary: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         causal: bool,
-        past: Cache,
-    ) -> tuple[Tensor, Cache]:
-        """As SelfAttention."""
-        read, cache = self.attention(self.attention_norm(inputs), turn, mask, causal, past)
-        inputs = inputs + self.drop(read)
+        past: KeyValueCache,
+    ) -> tuple[Tensor, KeyValueCache]:
+        """Take and return what SelfAttention does."""
+        normalized = self.attention_norm(inputs)
+        attended, cache = self.attention(normalized, rotary, mask, causal, past)
+        inputs = inputs + self.drop(attended)
         return inputs + self.drop(self.feedforward(self.feedforward_norm(inputs))), cache
 
 
 def run_block(
     block: TransformerBlock,
     inputs: Tensor,
-    turn: tuple[Tensor, Tensor] | None,
+    rotary: tuple[Tensor, Tensor] | None,
     mask: Tensor | None,
     causal: bool,
-    past: Cache,
-) -> tuple[Tensor, Cache]:
-    """Call a block; a function, so that it can be compiled once for all of them."""
-    outputs: tuple[Tensor, Cache] = block(inputs, turn, mask, causal, past)
+    past: KeyValueCache,
+) -> tuple[Tensor, KeyValueCache]:
+    """Call a block; a function, so that it is compiled once for all blocks."""
+    outputs: tuple[Tensor, KeyValueCache] = block(inputs, rotary, mask, causal, past)
     return outputs
 
 
@@ -169,106 +191,60 @@ class TransformerStack(nn.Module):
     """Blocks on top of each other, with positions below and a norm above.
 
     Args:
-        hidden_dim: features of a token, H.
-        num_layers: how many blocks.
-        num_heads: heads of each.
-        feedforward_dim: hidden units of each feed-forward net.
-        activation: the function of these.
-        dropout: see TransformerBlock.
-        norm_type: `layer` or `rms`.
-        position_type: `rotary` turns queries and keys; `learned` adds a vector to the inputs.
+        config: sizes and kinds; `rotary` positions rotate queries and keys, `learned` ones add a
+            vector to the inputs.
         max_length: learned positions; later ones share the last vector.
 
     Attributes:
-        is_compiled: whether blocks run as compiled kernels in training; writing never does, where
-            every token would be of another size.
+        is_compiled: whether blocks run as compiled kernels in training. Generation never does: it
+            would compile them for every length.
     """
 
-    def __init__(
-        self,
-        hidden_dim: int,
-        num_layers: int,
-        num_heads: int,
-        feedforward_dim: int,
-        activation: Activation,
-        dropout: float,
-        norm_type: BlockNorm,
-        position_type: PositionType,
-        max_length: int,
-    ) -> None:
+    def __init__(self, config: TransformerConfig, max_length: int) -> None:
         super().__init__()
-        self.head_dim, self.max_length = hidden_dim // num_heads, max_length
+        self.head_dim, self.max_length = config.hidden_dim // config.num_heads, max_length
         self.is_compiled = False
         self.positions: nn.Embedding | None = None
-        if position_type == "learned":
-            self.positions = nn.Embedding(max_length, hidden_dim)
+        if config.position_type == "learned":
+            self.positions = nn.Embedding(max_length, config.hidden_dim)
             nn.init.normal_(self.positions.weight, std=0.02)  # as in BERT and GPT-2
-        self.blocks = nn.ModuleList(
-            TransformerBlock(hidden_dim, num_heads, feedforward_dim, activation, dropout, norm_type)
-            for _ in range(num_layers)
-        )
-        self.norm = NORMS[norm_type](hidden_dim)
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
+        self.norm = NORMS[config.norm_type](config.hidden_dim)
 
+    @override
     def forward(
-        self, inputs: Tensor, mask: Tensor | None = None, causal: bool = False, cache: Cache = ()
-    ) -> tuple[Tensor, Cache]:
+        self,
+        inputs: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        cache: KeyValueCache = (),
+    ) -> tuple[Tensor, KeyValueCache]:
         """Run all blocks.
 
         Args:
             inputs: (B, T, H).
             mask: (B, T) bool, True at real tokens; all are by default.
-            causal: whether a token reads none after itself.
-            cache: from the call before, of the tokens before these.
+            causal: whether a token attends to none after itself.
+            cache: from the previous call, of the tokens before these.
 
         Returns:
             (B, T, H), and the cache of all tokens so far.
         """
         start = cache[0].shape[2] if cache else 0
-        places = torch.arange(start, start + inputs.shape[1], device=inputs.device)
-        turn = None
+        positions = torch.arange(start, start + inputs.shape[1], device=inputs.device)
+        rotary = None
         if self.positions is None:
-            turn = rotation(places, self.head_dim)
+            rotary = rotation(positions, self.head_dim)
         else:
-            inputs = inputs + self.positions(places.clamp(max=self.max_length - 1))
+            inputs = inputs + self.positions(positions.clamp(max=self.max_length - 1))
         readable = None if mask is None else mask[:, None, None]
         # A size of one would have graphs of its own.
         is_compiled = self.is_compiled and self.training and min(inputs.shape[:2]) > 1
         run = compiled(run_block) if is_compiled else run_block
-        found: Cache = ()
+        extended: KeyValueCache = ()
         for depth, block in enumerate(self.blocks):
             past = cache[2 * depth : 2 * depth + 2]
             assert isinstance(block, TransformerBlock)
-            inputs, pair = run(block, inputs, turn, readable, causal, past)
-            found += pair
-        return self.norm(inputs), found
-
-
-def check_blocks(
-    hidden_dim: int, num_layers: int, num_heads: int, feedforward_dim: int, dropout: float
-) -> None:
-    """Refuse sizes of which no block can be made.
-
-    Raises:
-        ValueError: in the house grammar.
-    """
-    check_range("hidden_dim", hidden_dim, 2, 2**16)
-    check_range("num_layers", num_layers, 1, 64)
-    check_range("num_heads", num_heads, 1, 2**10)
-    check_range("feedforward_dim", feedforward_dim, 1, 2**18)
-    check_range("dropout", dropout, 0.0, 0.99)
-    if hidden_dim % (2 * num_heads):
-        raise ValueError(
-            f"`hidden_dim` must be a multiple of twice `num_heads`, {2 * num_heads}, but it is "
-            f"{hidden_dim} instead. Choose another size or another number of heads."
-        )
-
-
-def check_kinds(activation: str, norm_type: str, position_type: str) -> None:
-    """Refuse kinds that a block does not know.
-
-    Raises:
-        ValueError: in the house grammar.
-    """
-    check_choice("activation", activation, tuple(ACTIVATIONS))
-    check_choice("norm_type", norm_type, ("layer", "rms"))
-    check_choice("position_type", position_type, ("rotary", "learned"))
+            inputs, key_value = run(block, inputs, rotary, readable, causal, past)
+            extended += key_value
+        return self.norm(inputs), extended

@@ -14,12 +14,13 @@ from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.model.layers import dense_layers
-from seqae.objectives.likelihood import LikelihoodObjective, check_prior, sample_prior
-from seqae.objectives.noise import NoiseRates, corrupt
+from seqae.objectives.denoising import NoisyObjective
+from seqae.objectives.likelihood import check_prior, sample_prior
+from seqae.objectives.noise import NoiseRates
 
 
 @final
-class Adversarial(LikelihoodObjective):
+class Adversarial(NoisyObjective):
     """The adversarial autoencoder and its kin: AAE, LAAE, DAAE.
 
     loss = -log p(x|z) - adversarial_weight * log D(z) + logvar_weight * sum |logvar|, and for the
@@ -35,31 +36,31 @@ class Adversarial(LikelihoodObjective):
     other's gradient; and AdamW keeps its state for each weight, so that the discriminator's group
     is a second optimizer, with a learning rate and a beta1 of its own, that steps at the same
     moment. Several devices, mixed precision and accumulation need nothing special. The module clips
-    only the model's gradients, by themselves.
+    the model's gradients alone, without the discriminator's.
 
-    Logs, beside what all likelihood objectives log, `adversarial` and `discriminator`, what each
-    player minimises, in nats per sentence, and `discriminator_accuracy`, the share of latents and
-    draws that it tells right: near 0.5 it is beaten, at 1 the encoder is. `loss` holds the terms of
-    both players.
+    Logs, in addition to what all likelihood objectives log, `adversarial` and `discriminator`, what
+    each player minimises, in nats per sentence, and `discriminator_accuracy`, the share of latents
+    and draws that it classifies correctly: near 0.5 the encoder wins, at 1 the discriminator.
+    `loss` holds the terms of both players.
 
     Args:
         adversarial_weight: of the encoder's term, relative to a sentence's cross-entropy in nats.
         logvar_weight: of the sum of |logvar| over dimensions; with GaussianLatent only.
         hidden_dim: units of each layer of the discriminator.
         num_layers: hidden layers of the discriminator.
-        learning_rate_factor: times the model's learning rate is the discriminator's.
+        learning_rate_factor: scales the model's learning rate for the discriminator.
         beta1: decay of AdamW's mean of gradients for the discriminator.
-        delete: chance that a token of what is read is left out, in training.
-        blank: chance that it becomes unk.
-        substitute: chance that it becomes a random token.
-        shuffle_distance: how many places it moves at most.
+        delete: chance of deleting a token that the encoder reads in training.
+        blank: chance of replacing such a token with unk.
+        substitute: chance of replacing such a token with a random one.
+        shuffle_distance: most positions that such a token moves.
         label_smoothing: share of each target's probability spread over the vocabulary in training
             (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
             2016). bos is never dropped.
     """
 
-    sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {
+    sentence_means: ClassVar[frozenset[str]] = NoisyObjective.sentence_means | {
         "adversarial",
         "discriminator",
         "discriminator_accuracy",
@@ -81,7 +82,8 @@ class Adversarial(LikelihoodObjective):
         label_smoothing: float = 0.0,
         word_dropout: float = 0.0,
     ) -> None:
-        super().__init__(label_smoothing, word_dropout)
+        noise = NoiseRates(delete, blank, substitute, shuffle_distance)
+        super().__init__(noise, label_smoothing, word_dropout)
         check_range("adversarial_weight", adversarial_weight, 0.0, 1e6)
         check_range("logvar_weight", logvar_weight, 0.0, 1e6)
         check_range("hidden_dim", hidden_dim, 1, 2**16)
@@ -91,9 +93,6 @@ class Adversarial(LikelihoodObjective):
         self.adversarial_weight, self.logvar_weight = adversarial_weight, logvar_weight
         self.hidden_dim, self.num_layers = hidden_dim, num_layers
         self.learning_rate_factor, self.beta1 = learning_rate_factor, beta1
-        self.rates = NoiseRates(delete, blank, substitute, shuffle_distance)
-        self.delete, self.blank, self.substitute = delete, blank, substitute
-        self.shuffle_distance = shuffle_distance
 
     @override
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
@@ -112,23 +111,21 @@ class Adversarial(LikelihoodObjective):
         self.discriminator = dense_layers(sizes, "relu", 0.0)
 
     @property
+    @override
     def needs_whole_batch(self) -> bool:
-        """The losses of the players are means over sentences."""
-        return True
+        return True  # the players' losses are means over sentences
 
     @override
     def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
-        if model.training and self.rates != NoiseRates():
-            assert model.vocabulary is not None
-            batch = corrupt(batch, self.rates, model.vocabulary, generator)
+        batch = self.add_noise(model, batch, generator)
         latents = model.encode(batch, generator)
         sums = self.token_sums(model, batch, latents.latent, generator)
         # -log D(z) is softplus(-logit), -log(1 - D(z)) is softplus(logit).
-        adversarial = softplus(-self._judge_fixed(latents.latent)).sum()
-        encoded = self._judge(latents.latent.detach())
-        drawn = self._judge(sample_prior(model, latents.latent, generator))
+        adversarial = softplus(-self._discriminate_frozen(latents.latent)).sum()
+        encoded = self._discriminate(latents.latent.detach())
+        drawn = self._discriminate(sample_prior(model, latents.latent, generator))
         discriminator = softplus(encoded).sum() + softplus(-drawn).sum()
         penalty = self.adversarial_weight * adversarial + discriminator
         logged = {
@@ -143,18 +140,18 @@ class Adversarial(LikelihoodObjective):
         values = self.values(sums, batch, latents, penalty)
         return values | {name: value.detach() / len(batch) for name, value in logged.items()}
 
-    def _judge(self, latent: Tensor) -> Tensor:
-        """(B, Z) to the logit of "drawn from the prior", (B,)."""
-        logits: Tensor = self.discriminator(self._in_its_type(latent))[:, 0]
+    def _discriminate(self, latent: Tensor) -> Tensor:
+        """Map latents (B, Z) to the logits of "drawn from the prior", (B,)."""
+        logits: Tensor = self.discriminator(self._match_dtype(latent))[:, 0]
         return logits.float()
 
-    def _judge_fixed(self, latent: Tensor) -> Tensor:
-        """The same, with no gradient to the discriminator's weights."""
-        fixed = {name: w.detach() for name, w in self.discriminator.named_parameters()}
-        latent = self._in_its_type(latent)
-        logits: Tensor = torch.func.functional_call(self.discriminator, fixed, (latent,))[:, 0]
+    def _discriminate_frozen(self, latent: Tensor) -> Tensor:
+        """Compute the same logits without a gradient to the discriminator's weights."""
+        frozen = {name: w.detach() for name, w in self.discriminator.named_parameters()}
+        latent = self._match_dtype(latent)
+        logits: Tensor = torch.func.functional_call(self.discriminator, frozen, (latent,))[:, 0]
         return logits.float()
 
-    def _in_its_type(self, latent: Tensor) -> Tensor:
-        """Latents are in float32 where weights are in half precision."""
+    def _match_dtype(self, latent: Tensor) -> Tensor:
+        """Cast latents, which are float32, to the weights' type, which may be half precision."""
         return latent.to(next(self.discriminator.parameters()).dtype)

@@ -1,8 +1,4 @@
-"""Noise on sentences, and the denoising autoencoder: read a damaged sentence, write the whole one.
-
-The four kinds of noise are those of Shen et al. 2020 (arXiv:1905.12777) and Lample et al. 2018
-(arXiv:1711.00043, section 2.3). They work on token ids; bos, eos and padding are never touched.
-"""
+"""Denoising: encode a noisy sentence, decode the clean one."""
 
 from __future__ import annotations
 
@@ -17,18 +13,41 @@ from seqae.objectives.likelihood import LikelihoodObjective, check_not_stochasti
 from seqae.objectives.noise import NoiseRates, corrupt
 
 
-@final
-class Denoising(LikelihoodObjective):
-    """Write the clean sentence, given the latent of a damaged one (Vincent et al. 2008; DAE).
-
-    loss = -log p(x | z(noisy(x))), the DAE of Shen et al. 2020 (arXiv:1905.12777). In evaluation
-    nothing is damaged.
+class NoisyObjective(LikelihoodObjective):
+    """An objective whose encoder may read noisy sentences in training.
 
     Args:
-        delete: chance that a token of what is read is left out; 0.3 is what Shen et al. take.
-        blank: chance that it becomes unk.
-        substitute: chance that it becomes a random token.
-        shuffle_distance: how many places it moves at most (Lample et al. 2018 take 3).
+        noise: the rates; each is also an attribute of its own, which `config()` reads.
+        label_smoothing: see LikelihoodObjective.
+        word_dropout: see LikelihoodObjective.
+    """
+
+    def __init__(self, noise: NoiseRates, label_smoothing: float, word_dropout: float) -> None:
+        super().__init__(label_smoothing, word_dropout)
+        self.noise = noise
+        self.delete, self.blank = noise.delete, noise.blank
+        self.substitute, self.shuffle_distance = noise.substitute, noise.shuffle_distance
+
+    def add_noise(self, model: SequenceAutoencoder, batch: Batch, generator: Generator) -> Batch:
+        """Corrupt the sentences to encode in training; evaluation encodes clean ones."""
+        if not model.training or self.noise == NoiseRates():
+            return batch
+        assert model.vocabulary is not None
+        return corrupt(batch, self.noise, model.vocabulary, generator)
+
+
+@final
+class Denoising(NoisyObjective):
+    """Decode the clean sentence from the latent of a noisy one (Vincent et al. 2008; DAE).
+
+    loss = -log p(x | z(noisy(x))), the DAE of Shen et al. 2020 (arXiv:1905.12777). Evaluation adds
+    no noise.
+
+    Args:
+        delete: chance of deleting a token that the encoder reads in training; Shen et al. take 0.3.
+        blank: chance of replacing such a token with unk.
+        substitute: chance of replacing such a token with a random one.
+        shuffle_distance: most positions that such a token moves; Lample et al. 2018 take 3.
         label_smoothing: share of each target's probability spread over the vocabulary in training
             (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
@@ -44,10 +63,8 @@ class Denoising(LikelihoodObjective):
         label_smoothing: float = 0.0,
         word_dropout: float = 0.0,
     ) -> None:
-        super().__init__(label_smoothing, word_dropout)
-        self.rates = NoiseRates(delete, blank, substitute, shuffle_distance)
-        self.delete, self.blank, self.substitute = delete, blank, substitute
-        self.shuffle_distance = shuffle_distance
+        noise = NoiseRates(delete, blank, substitute, shuffle_distance)
+        super().__init__(noise, label_smoothing, word_dropout)
 
     @override
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
@@ -58,9 +75,7 @@ class Denoising(LikelihoodObjective):
     def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
-        if model.training:
-            assert model.vocabulary is not None
-            batch = corrupt(batch, self.rates, model.vocabulary, generator)
+        batch = self.add_noise(model, batch, generator)
         latents = model.encode(batch, generator)
         sums = self.token_sums(model, batch, latents.latent, generator)
         return self.values(sums, batch, latents)

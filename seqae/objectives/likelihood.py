@@ -1,9 +1,11 @@
-"""What nearly all objectives share: the cross-entropy of the tokens to write.
+"""LikelihoodObjective: what nearly all objectives share, the cross-entropy of the target tokens.
 
 The unit of every loss is nats per target token. Whatever an objective adds for each sentence (a KL
 term, a penalty) it adds as a sum over sentences before it divides by the number of tokens, so that
 the weights in the papers, which are relative to the cross-entropy of a whole sentence, stay what
 they are, and so that devices and batches of other sizes add up to the same gradient.
+
+The functions at the end check which latents an objective can train, and draw from their prior.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
+from typing_extensions import override
 
 from seqae.batch import Batch, to_device_of
 from seqae.component import check_range
@@ -29,8 +32,8 @@ class TokenSums:
     Attributes:
         loss: (), cross-entropy in nats as it is trained, with label smoothing.
         nll: (), -log p(x|z) in nats, without gradient.
-        correct: (), how many targets have the highest logit.
-        num_targets: how many targets there are.
+        correct: (), number of targets that have the highest logit.
+        num_targets: number of targets.
     """
 
     loss: Tensor
@@ -40,30 +43,30 @@ class TokenSums:
 
 
 class LikelihoodObjective(Objective):
-    """An objective with the cross-entropy of each real token, given latent and tokens before it.
+    """Base of objectives on the cross-entropy of each token, given the latent and earlier tokens.
 
-    All of these log `reconstruction`, the cross-entropy without smoothing in nats per token;
+    All of them log `reconstruction`, the cross-entropy without smoothing in nats per token;
     `teacher_forced_accuracy`, the share of tokens that have the highest logit when the decoder
-    reads the true tokens before them; and `latent_loss`, in nats per sentence, where the latent
-    layer adds a term of its own.
+    reads the true tokens before them; and `latent_loss`, in nats per sentence, if the latent layer
+    adds a term of its own.
 
     Args:
         label_smoothing: share of each target's probability spread over the vocabulary in training
             (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
-            2016), so that it must look into the latent. bos is never dropped.
+            2016), so that the decoder must use the latent. bos is never dropped.
     """
 
     sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
 
-    def __init__(self, label_smoothing: float, word_dropout: float) -> None:
+    def __init__(self, label_smoothing: float = 0.0, word_dropout: float = 0.0) -> None:
         super().__init__()
         check_range("label_smoothing", label_smoothing, 0.0, 0.99)
         check_range("word_dropout", word_dropout, 0.0, 1.0)
         self.label_smoothing, self.word_dropout = label_smoothing, word_dropout
 
+    @override
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
-        """Refuse word dropout for a decoder that reads no words."""
         if self.word_dropout and not model.decoder.autoregressive:
             raise ValueError(
                 f"`word_dropout` must be 0 with {type(model.decoder).__name__}, which reads no "
@@ -74,7 +77,7 @@ class LikelihoodObjective(Objective):
     def token_sums(
         self, model: SequenceAutoencoder, batch: Batch, latent: Tensor, generator: Generator
     ) -> TokenSums:
-        """Decode (B, Z) latents under teacher forcing and compare with what is to be written."""
+        """Decode latents (B, Z) under teacher forcing and compare with the targets."""
         decoder_input = batch.decoder_input
         if model.training and self.word_dropout:
             decoder_input = drop_words(model, decoder_input, self.word_dropout, generator)
@@ -92,13 +95,13 @@ class LikelihoodObjective(Objective):
     def values(
         self, sums: TokenSums, batch: Batch, latents: LatentOutput, penalty: Tensor | float = 0.0
     ) -> dict[str, Tensor]:
-        """`loss` and what all of these objectives log.
+        """Combine the terms into `loss`, and add what all of these objectives log.
 
         Args:
-            sums: of the tokens.
+            sums: from `token_sums`.
             batch: the sentences.
-            latents: what the latent layer gave; its own term joins the loss.
-            penalty: (), what else the loss holds, in nats, a sum over the batch's sentences.
+            latents: the latent layer's output; its own term, if it has one, joins the loss.
+            penalty: (), the objective's other terms in nats, summed over the batch's sentences.
         """
         values = {
             "reconstruction": sums.nll / sums.num_targets,
@@ -113,7 +116,14 @@ class LikelihoodObjective(Objective):
 def drop_words(
     model: SequenceAutoencoder, decoder_input: Tensor, chance: float, generator: Generator
 ) -> Tensor:
-    """Replace tokens by unk, each with the given chance; never bos, the first of each row."""
+    """Replace tokens with unk, each with the given chance; never bos, the first of each row.
+
+    Args:
+        model: its vocabulary has the id of unk.
+        decoder_input: (B, T-1) int64.
+        chance: of each token.
+        generator: on the CPU.
+    """
     assert model.vocabulary is not None
     dropped = torch.rand(decoder_input.shape, generator=generator) < chance
     dropped[:, 0] = False
@@ -122,10 +132,14 @@ def drop_words(
 
 
 def check_stochastic(model: SequenceAutoencoder, name: str) -> StochasticLatent:
-    """The model's latent, if it has a posterior.
+    """Return the model's latent layer, which must have a posterior.
+
+    Args:
+        model: its latent layer is checked.
+        name: of the objective, for the message.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if the latent has no posterior.
     """
     if isinstance(model.latent, StochasticLatent):
         return model.latent
@@ -136,7 +150,11 @@ def check_stochastic(model: SequenceAutoencoder, name: str) -> StochasticLatent:
 
 
 def check_not_stochastic(model: SequenceAutoencoder, name: str) -> None:
-    """Refuse a latent whose posterior nothing would train.
+    """Refuse a latent layer whose posterior nothing would train.
+
+    Args:
+        model: its latent layer is checked.
+        name: of the objective, for the message.
 
     Raises:
         ValueError: if the latent has a posterior.
@@ -150,10 +168,14 @@ def check_not_stochastic(model: SequenceAutoencoder, name: str) -> None:
 
 
 def check_prior(model: SequenceAutoencoder, name: str) -> None:
-    """Refuse a latent whose distribution cannot become that of a prior.
+    """Refuse a latent layer whose latents cannot take on the distribution of the prior.
+
+    Args:
+        model: its latent layer is checked.
+        name: of the objective, for the message.
 
     Raises:
-        ValueError: if the latents lie on a sphere, or are the vectors of a codebook.
+        ValueError: if the latents lie on a sphere, or are vectors of a codebook.
     """
     latent = model.latent
     if not isinstance(latent, (DeterministicLatent, StochasticLatent)):
@@ -170,7 +192,16 @@ def check_prior(model: SequenceAutoencoder, name: str) -> None:
 
 
 def sample_prior(model: SequenceAutoencoder, latent: Tensor, generator: Generator) -> Tensor:
-    """As many draws from the prior as there are latents, (B, Z): the latent layer's, or N(0, I)."""
+    """Draw from the latent layer's prior, or from N(0, I) if it has none.
+
+    Args:
+        model: built.
+        latent: (B, Z); there are as many draws, on the same device.
+        generator: on the CPU.
+
+    Returns:
+        (B, Z).
+    """
     if isinstance(model.latent, StochasticLatent):
         return model.latent.sample_prior(len(latent), generator)
     return to_device_of(latent, torch.randn(latent.shape, generator=generator))

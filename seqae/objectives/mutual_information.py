@@ -1,4 +1,4 @@
-"""MutualInformationMachine: sentence and latent say much about each other, by construction."""
+"""MutualInformationMachine: sentence and latent share much information, by construction."""
 
 from __future__ import annotations
 
@@ -18,18 +18,12 @@ class MutualInformationMachine(LikelihoodObjective):
 
     loss = -log p(x|z) - (log q(z|x) + log p(z)) / 2, z drawn once from q(z|x).
 
-    The prior is rewarded, and a *narrow* posterior too, where the VAE's bound rewards a wide one.
-    So it does not collapse; what keeps the posterior from becoming a point is the latent's own
-    limit (in GaussianLatent, of the logvar; -10 as there).
+    It rewards draws that are likely under the prior and, where the VAE's bound rewards a wide
+    posterior, a *narrow* one. So the posterior does not collapse; the latent's own limit keeps it
+    from becoming a point (in GaussianLatent that of the logvar, -10 as in SentenceMIM).
 
-    Logs, beside what all likelihood objectives log, `log_posterior`, `log_prior` and `kl`, in nats
-    per sentence.
-
-    Args:
-        label_smoothing: share of each target's probability spread over the vocabulary in training
-            (Szegedy et al. 2016).
-        word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
-            2016). bos is never dropped.
+    Logs, in addition to what all likelihood objectives log, `log_posterior`, `log_prior` and `kl`,
+    in nats per sentence.
     """
 
     sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {
@@ -37,9 +31,6 @@ class MutualInformationMachine(LikelihoodObjective):
         "log_prior",
         "kl",
     }
-
-    def __init__(self, label_smoothing: float = 0.0, word_dropout: float = 0.0) -> None:
-        super().__init__(label_smoothing, word_dropout)
 
     @override
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:

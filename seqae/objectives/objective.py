@@ -1,4 +1,4 @@
-"""The contract of an objective."""
+"""Objective: the contract of what a training step minimises."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from seqae.model.autoencoder import SequenceAutoencoder
 
 
 class Objective(Component, nn.Module):
-    """A batch and a model to the loss and whatever else is worth logging.
+    """Map a model and a batch to the loss and to whatever else is worth logging.
 
-    An objective may have weights of its own (a discriminator), which are trained with the model's
+    An objective may have weights of its own (a discriminator). They are trained with the model's
     and stay out of the bundle.
 
     Attributes:
-        learning_rate_factor: times the model's learning rate is that of its own weights.
+        learning_rate_factor: scales the model's learning rate for the objective's own weights.
         beta1: decay of AdamW's mean of gradients for its own weights; None takes the model's.
     """
 
-    # Names of what `forward` gives that is a mean over sentences, not over target tokens.
+    # Keys of `forward` that are means over sentences; all others are means over target tokens.
     sentence_means: ClassVar[frozenset[str]] = frozenset()
 
-    # The figure of validation whose best model is kept, where the user asks for no other.
+    # The validation metric that picks the best model, unless the user names another.
     monitored: ClassVar[str] = "val/token_accuracy"
 
     learning_rate_factor: float = 1.0
@@ -37,18 +37,18 @@ class Objective(Component, nn.Module):
         super().__init__()
 
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
-        """Refuse a model or data that this objective cannot train with; it reads settings only.
+        """Refuse a model or data that this objective cannot train on.
 
         Args:
-            model: it need not be built.
-            is_paired: whether batches have another side.
+            model: only its settings are read, so that it need not be built.
+            is_paired: whether batches have `targets`.
 
         Raises:
-            ValueError: in one line, with the way out.
+            ValueError: if the objective does not fit the model or the data.
         """
 
     def build(self, model: SequenceAutoencoder) -> None:
-        """Make weights of its own, for a model that is built."""
+        """Create the objective's own weights, if it has any, for a model that is built."""
 
     @abstractmethod
     def forward(
@@ -56,38 +56,39 @@ class Objective(Component, nn.Module):
     ) -> dict[str, Tensor]:
         """Compute the loss of a batch.
 
-        Every weight of the model gets a gradient at every step, if need be a zero: else training
-        on several devices would wait for it.
+        Every weight of the model must get a gradient at every step, if need be a zero: otherwise
+        training on several devices would wait for it.
 
         Args:
             model: in training mode for a training step, in evaluation mode otherwise.
             batch: sentences.
             step: optimizer steps taken so far, for schedules.
-            generator: the source of all randomness of the objective, on the CPU.
+            generator: the only source of randomness, on the CPU.
 
         Returns:
-            Scalars. `loss` is minimised, and every other key is logged under its own name. Each is
-            a mean over the batch's target tokens, or over its sentences if `sentence_means` has it.
+            Scalars by name: `loss` is minimised, all others are logged. Each is a mean over the
+            batch's target tokens, or over its sentences if the name is in `sentence_means`.
         """
 
     @property
     def needs_whole_batch(self) -> bool:
-        """Whether the loss of a batch is more than the mean of its sentences' or tokens'."""
+        """Whether the loss of a batch is not a mean over its sentences or tokens."""
         return False
 
     def is_schedule_finished(self, step: int) -> bool:
-        """Whether the loss is that of the end: models of before are not to be compared with it."""
+        """Whether the loss has reached its final form, so that models can be compared by it."""
         return True
 
     def frozen_parameters(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
-        """Weights that this optimizer step leaves as they are."""
+        """List the weights that this optimizer step must not change."""
         return ()
 
     def reinitialized_parameters(
         self, model: SequenceAutoencoder, step: int
     ) -> Iterable[nn.Parameter]:
-        """Draw weights anew before an optimizer step, and say which; the same on every device.
+        """Draw weights again before an optimizer step, equally on every device, and list them.
 
-        It is asked at each batch, so under accumulation several times before one step.
+        This is called for each batch: under gradient accumulation several times before one step,
+        which must all draw the same.
         """
         return ()

@@ -1,4 +1,4 @@
-"""Reconstruction: write back what was read. Cross-entropy, or squared error on embeddings."""
+"""Reconstruction: decode what was encoded. Cross-entropy, or squared error on embeddings."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from seqae.objectives.objective import Objective
 
 @final
 class Reconstruction(LikelihoodObjective):
-    """Cross-entropy of each real token, given the latent and the tokens before it.
+    """The cross-entropy of each token, given the latent and the tokens before it.
 
-    For paired text it can also draw the latents of the two texts together (`alignment_weight`). It
+    For paired text it can also pull the latents of the two texts together (`alignment_weight`). It
     then logs `alignment`, their mean squared difference.
 
     Args:
         label_smoothing: share of each target's probability spread over the vocabulary in training
             (Szegedy et al. 2016).
         word_dropout: chance that a token the decoder reads becomes unk in training (Bowman et al.
-            2016), so that it must look into the latent. bos is never dropped.
-        alignment_weight: of the mean squared error between the latents of the text that is read
-            and of the one that is written; for paired text only. The mean is over the latent's
-            dimensions; the weight is relative to a sentence's cross-entropy in nats.
+            2016), so that the decoder must use the latent. bos is never dropped.
+        alignment_weight: of the mean squared error between the latents of the text that is encoded
+            and of its target; for paired text only. The mean is over the latent's dimensions; the
+            weight is relative to a sentence's cross-entropy in nats.
     """
 
     sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {"alignment"}
@@ -64,10 +64,10 @@ class Reconstruction(LikelihoodObjective):
         if not self.alignment_weight:
             return self.values(sums, batch, latents)
         assert batch.targets is not None
-        paired = model.encode(batch.targets, generator)
-        if latents.loss is not None and paired.loss is not None:
-            latents.loss = latents.loss + paired.loss
-        alignment = torch.nn.functional.mse_loss(latents.latent, paired.latent)
+        target_latents = model.encode(batch.targets, generator)
+        if latents.loss is not None and target_latents.loss is not None:
+            latents.loss = latents.loss + target_latents.loss
+        alignment = torch.nn.functional.mse_loss(latents.latent, target_latents.latent)
         penalty = self.alignment_weight * len(batch) * alignment
         values = self.values(sums, batch, latents, penalty)
         return {**values, "alignment": alignment.detach()}
@@ -75,15 +75,15 @@ class Reconstruction(LikelihoodObjective):
 
 @final
 class MeanSquaredError(Objective):
-    """Squared distance between the written and the true embedding, as introductory articles do.
+    """The squared distance of predicted and true embeddings, as introductory articles train.
 
-    Mean over the embedding's dimensions and over real tokens. Sentences are read out by the
-    nearest embedding (`head: nearest`). The embedding is not trained by this loss: a loss between
-    two things that it may both move is smallest when all embeddings are equal, so the model needs
-    `train_embedding: false`.
+    It is a mean over the embedding's dimensions and over real tokens. The decoder writes the token
+    whose embedding is nearest to its prediction (`head: nearest`). The embedding must not be
+    trained by this loss (`train_embedding: false`): a loss that can move both its sides is smallest
+    when all embeddings are equal.
 
     Logs `teacher_forced_accuracy`, the share of tokens whose embedding is the nearest one, and
-    `latent_loss`, in nats per sentence, where the latent layer adds a term of its own.
+    `latent_loss`, in nats per sentence, if the latent layer adds a term of its own.
     """
 
     sentence_means: ClassVar[frozenset[str]] = frozenset({"latent_loss"})
@@ -111,8 +111,8 @@ class MeanSquaredError(Objective):
         real = batch.target_positions
         target = batch.target.flatten().index_select(0, real)
         features = features.flatten(0, 1).index_select(0, real)
-        written = model.predict_embedding(features)
-        loss = torch.nn.functional.mse_loss(written, model.embed(target))
+        predicted = model.predict_embedding(features)
+        loss = torch.nn.functional.mse_loss(predicted, model.embed(target))
         with torch.no_grad():
             correct = (model.logits(features).argmax(dim=-1) == target).sum()
         values = {"teacher_forced_accuracy": correct / len(target)}

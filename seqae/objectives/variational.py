@@ -12,7 +12,7 @@ from typing_extensions import override
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.objectives.annealing import cyclical, steps_of
+from seqae.objectives.annealing import annealing_steps, cyclical_annealing
 from seqae.objectives.likelihood import LikelihoodObjective, check_stochastic
 
 
@@ -23,39 +23,39 @@ class Variational(LikelihoodObjective):
     loss = -log p(x|z) + kl_weight * KL(q(z|x) || p(z)), z drawn once from q(z|x). A `kl_weight`
     above 1 is the beta-VAE (Higgins et al. 2017).
 
-    A decoder that sees the words before often leaves the latent unused: the KL term goes to zero.
-    Remedies, to be combined at will: a rising weight (`kl_warmup_steps`), several times over
-    (`kl_cycles`, Fu et al. 2019), a floor of the KL term (`free_bits`), `word_dropout`, the
-    posterior with batch normalisation (`GaussianLatent.batch_norm`), more steps for the encoder
-    than for the decoder (`aggressive_steps`), and a start as a plain autoencoder
-    (`pretraining_steps`).
+    A decoder that reads the true previous words often ignores the latent: the KL term goes to zero.
+    The remedies can be combined: annealing the weight once (`kl_warmup_steps`) or several times
+    (`kl_cycles`, Fu et al. 2019), a floor of the KL term (`free_bits`), `word_dropout`, batch
+    normalisation of the posterior (`GaussianLatent.batch_norm`), more steps for the encoder than
+    for the decoder (`aggressive_steps`), and a start as a plain autoencoder (`pretraining_steps`).
 
-    Logs, beside what all likelihood objectives log, `kl` in nats per sentence, unweighted and
-    without floor; `kl_weight`; and in evaluation `negative_elbo` in nats per sentence: one draw of
-    -log p(x|z) + KL, whatever the weight and the floor: an upper bound of -log p(x), on average.
+    Logs, in addition to what all likelihood objectives log, `kl` in nats per sentence, unweighted
+    and without floor; `kl_weight`; and in evaluation `negative_elbo` in nats per sentence: one draw
+    of -log p(x|z) + KL, whatever the weight and the floor; on average an upper bound of -log p(x).
 
     Args:
         kl_weight: of the KL term, after the warm-up.
         kl_warmup_steps: optimizer steps over which the weight rises from 0; they begin after
             the pre-training.
-        kl_cycles: how often it does; more than 1 is the cyclical schedule of Fu et al. 2019
+        kl_cycles: number of rises; more than 1 is the cyclical schedule of Fu et al. 2019
             (arXiv:1903.10145, section 3), who take 4.
-        kl_rising_share: share of a cycle over which the weight rises; 0.5 there.
-        free_bits: floor of the KL term in nats for each dimension (for each vector, where the
-            posterior does not factorise). The mean over the batch is clamped, as in Kingma et al.
+        kl_rising_share: share of a cycle over which the weight rises; Fu et al. take 0.5.
+        free_bits: floor of the KL term in nats for each dimension (for each vector, if the
+            posterior does not factorise). It clamps the mean over the batch, as in Kingma et al.
             2016 (arXiv:1606.04934, appendix C.8), not each sentence's own term; on several devices
-            or under accumulation, that of each part of the batch.
+            or under accumulation, the mean over each part of the batch.
         word_dropout: chance that a token the decoder reads becomes unk in training.
         label_smoothing: share of each target's probability spread over the vocabulary in training.
         aggressive_steps: optimizer steps, after the pre-training, in which encoder and decoder take
-            turns (He et al. 2019, arXiv:1901.05534, algorithm 1). There the encoder is trained
-            until it gains no more, and until the mutual information falls; here both are numbers.
+            turns (He et al. 2019, arXiv:1901.05534, algorithm 1). The paper trains the encoder
+            until it stops improving, and takes turns until the mutual information falls; here both
+            are fixed numbers.
         encoder_updates: steps of the encoder for each step of the decoder, in that time. The
-            embedding, which both read, goes with the decoder.
+            embedding, which both read, is trained with the decoder.
         pretraining_steps: optimizer steps as a plain autoencoder, with the mean as the latent and
-            no KL term, after which the decoder and the output layer are drawn anew (Li et al. 2019,
-            arXiv:1909.00868, section 3). Tied embeddings, the encoder's too, and the biases of
-            tied logits stay.
+            no KL term, after which the decoder and the output layer are initialised again (Li et
+            al. 2019, arXiv:1909.00868, section 3). Tied embeddings, which the encoder shares, and
+            the biases of tied logits stay.
     """
 
     monitored: ClassVar[str] = "val/negative_elbo"
@@ -121,7 +121,7 @@ class Variational(LikelihoodObjective):
         kl = latent.kl(latents)
         weight = self._kl_weight_at(step)
         floored = kl.mean(dim=0).clamp(min=self.free_bits).sum() * len(batch)
-        # With a weight of zero too, so that every weight of the posterior gets a gradient.
+        # Even if the weight is zero, so that every parameter of the posterior gets a gradient.
         values = self.values(sums, batch, latents, weight * floored)
         values["kl"] = kl.detach().sum() / len(batch)
         values["kl_weight"] = torch.full((), weight, device=kl.device)
@@ -131,23 +131,23 @@ class Variational(LikelihoodObjective):
 
     @override
     def is_schedule_finished(self, step: int) -> bool:
-        rising = steps_of(self.kl_warmup_steps, self.kl_cycles, self.kl_rising_share)
-        return step >= self.pretraining_steps + rising
+        annealing = annealing_steps(self.kl_warmup_steps, self.kl_cycles, self.kl_rising_share)
+        return step >= self.pretraining_steps + annealing
 
     @property
+    @override
     def needs_whole_batch(self) -> bool:
-        """With free bits, whose floor is that of a batch's mean."""
-        return self.free_bits > 0
+        return self.free_bits > 0  # the floor clamps the mean over the batch
 
     @override
     def frozen_parameters(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
-        place = step - self.pretraining_steps
-        if not 0 <= place < self.aggressive_steps:
+        aggressive_step = step - self.pretraining_steps
+        if not 0 <= aggressive_step < self.aggressive_steps:
             return ()
-        reading = {*model.encoder.parameters(), *model.latent.parameters()}
-        if place % (self.encoder_updates + 1) == self.encoder_updates:
-            return reading
-        return [weight for weight in model.parameters() if weight not in reading]
+        encoder_weights = {*model.encoder.parameters(), *model.latent.parameters()}
+        if aggressive_step % (self.encoder_updates + 1) == self.encoder_updates:
+            return encoder_weights
+        return [weight for weight in model.parameters() if weight not in encoder_weights]
 
     @override
     def reinitialized_parameters(
@@ -156,22 +156,21 @@ class Variational(LikelihoodObjective):
         if not self.pretraining_steps or step != self.pretraining_steps:
             return ()
         assert model.vocabulary is not None
-        state = torch.get_rng_state()
-        torch.default_generator.manual_seed(step)  # the same weights on every device
-        fresh = SequenceAutoencoder.from_config(model.config())
-        fresh.build(model.vocabulary, model.max_length)
-        torch.set_rng_state(state)
-        old = [*model.decoder.parameters(), *model.output.parameters()]
-        new = [*fresh.decoder.parameters(), *fresh.output.parameters()]
+        with torch.random.fork_rng(devices=[]):  # layers draw from the global generator
+            torch.default_generator.manual_seed(step)  # the same weights on every device
+            fresh = SequenceAutoencoder.from_config(model.config())
+            fresh.build(model.vocabulary, model.max_length)
+        weights = [*model.decoder.parameters(), *model.output.parameters()]
+        fresh_weights = [*fresh.decoder.parameters(), *fresh.output.parameters()]
         with torch.no_grad():
-            for weight, drawn in zip(old, new, strict=True):
-                weight.copy_(drawn)
-        return old
+            for weight, fresh_weight in zip(weights, fresh_weights, strict=True):
+                weight.copy_(fresh_weight)
+        return weights
 
     def _kl_weight_at(self, step: int) -> float:
         if step < self.pretraining_steps:
             return 0.0
-        return self.kl_weight * cyclical(
+        return self.kl_weight * cyclical_annealing(
             step - self.pretraining_steps,
             self.kl_warmup_steps,
             self.kl_cycles,

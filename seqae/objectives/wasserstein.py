@@ -1,4 +1,4 @@
-"""WassersteinMMD: the latents of all sentences together look like draws from the prior."""
+"""WassersteinMMD: the latents of all sentences together resemble draws from the prior."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.likelihood import LikelihoodObjective, check_prior, sample_prior
 
-# Widths of the kernels that are added up, relative to the mean squared distance of two draws from
-# the prior: those of the authors' implementation (github.com/tolstikhin/wae, wae.py).
+# Widths of the kernels that are summed, relative to the mean squared distance of two draws from the
+# prior: those of the authors' implementation (github.com/tolstikhin/wae, wae.py).
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -23,13 +23,13 @@ class WassersteinMMD(LikelihoodObjective):
     """The Wasserstein autoencoder with a maximum mean discrepancy, WAE-MMD.
 
     loss = -log p(x|z) + mmd_weight * MMD(q(z), p(z)): Tolstikhin et al. 2018 (arXiv:1711.01558,
-    algorithm 2). Only the latents of a batch together are compared with draws from the prior, so
-    that unlike under a KL term each may say all of its sentence. A posterior with a variance is
-    allowed (Bahuleyan et al. 2019, arXiv:1806.08462), but nothing here keeps it wide.
+    algorithm 2). It compares only the latents of a batch together with draws from the prior, so
+    that each latent, unlike under a KL term, may describe its sentence completely. A posterior with
+    a variance is allowed (Bahuleyan et al. 2019, arXiv:1806.08462), but nothing here keeps it wide.
 
-    Logs, beside what all likelihood objectives log, `mmd`: the unbiased estimate for the batch (on
-    several devices, of each device's part), which may be a little below zero. A batch of one
-    sentence has none, which counts as zero.
+    Logs, in addition to what all likelihood objectives log, `mmd`: the unbiased estimate for the
+    batch (on several devices, for each device's part), which may be slightly below zero. A batch of
+    one sentence has no estimate and counts as zero.
 
     Args:
         mmd_weight: relative to a sentence's cross-entropy in nats.
@@ -54,9 +54,9 @@ class WassersteinMMD(LikelihoodObjective):
         check_prior(model, "WassersteinMMD")
 
     @property
+    @override
     def needs_whole_batch(self) -> bool:
-        """The distance is between all latents of a batch and as many draws."""
-        return True
+        return True  # the distance is between all latents of a batch and as many draws
 
     @override
     def forward(
@@ -70,19 +70,19 @@ class WassersteinMMD(LikelihoodObjective):
 
 
 def squared_mmd(latent: Tensor, prior: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy of latents and draws from a prior of mean zero, unbiased.
+    """Estimate the squared maximum mean discrepancy of latents and prior, without bias.
 
-    The U-statistic of Gretton et al. 2012 (JMLR 13, lemma 6, equation 4), with the inverse
-    multiquadratic kernel C / (C + |x - y|^2), added up over C = 2 d s for the scales s (Tolstikhin
-    et al. 2018, section 4). 2 d is the mean squared distance of two draws from the prior, d their
-    mean squared length: 2 Z for N(0, I), 2 on a sphere.
+    This is the U-statistic of Gretton et al. 2012 (JMLR 13, lemma 6, equation 4) with the inverse
+    multiquadratic kernel C / (C + |x - y|^2), summed over C = 2 d s for the scales s (Tolstikhin et
+    al. 2018, section 4). d is the mean squared length of draws from the prior, whose mean is zero,
+    and so 2 d their mean squared distance: 2 Z for N(0, I), 2 on a sphere.
 
     Args:
         latent: (n, Z).
-        prior: (n, Z).
+        prior: (n, Z), draws from the prior.
 
     Returns:
-        (), float32; zero if the samples are equal row by row, or have one row only.
+        (), float32; zero if the samples are equal row by row, or have only one row.
     """
     if len(latent) < 2:
         return 0.0 * (latent + prior).float().sum()
@@ -97,6 +97,7 @@ def squared_mmd(latent: Tensor, prior: Tensor) -> Tensor:
 
 
 def _kernel(first: Tensor, second: Tensor, width: Tensor) -> Tensor:
+    """Compute the kernel of all pairs, (n, m), of (n, Z) and (m, Z)."""
     squares = first.pow(2).sum(dim=1)[:, None] + second.pow(2).sum(dim=1)
     distance = (squares - 2.0 * first @ second.t()).clamp(min=0.0)
     return sum((width * s / (width * s + distance) for s in SCALES), torch.zeros_like(distance))

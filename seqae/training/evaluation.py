@@ -64,7 +64,7 @@ class Evaluation:
             references,
             tokenizer.decode(predictions),
             tokenizer.decode(references),
-            is_whole=[tokenizer.unk_id not in row for row in references],
+            is_lossless=[tokenizer.unk_id not in row for row in references],
         )
 
     def skip(self, names: Iterable[str]) -> None:

@@ -17,12 +17,12 @@ from seqae.component import check_choice, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.data.split import Split
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.collectives import average_buffers, gather_ranks, rank_weight
 from seqae.training.distributed.fsdp import LossModule, ShardedStrategy, shard, unshard
 from seqae.training.evaluation import Evaluation, reconstruct
 from seqae.training.finite import LossCheck, check_loaded
+from seqae.training.lightning_internals import forget_train_loader, set_loop_progress
 from seqae.training.optimizer import make_optimizer
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, plan_decay
 
@@ -91,18 +91,23 @@ class AutoencoderModule(LightningModule):
         if self.autoencoder.vocabulary is not None:
             return  # Lightning calls this again for each command
         self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
-        latent, strategy = self.autoencoder.latent, self.trainer.strategy
-        if isinstance(latent, VectorQuantisedLatent) and self.trainer.world_size > 1:
-            latent.over_ranks = gather_ranks
+        if self.trainer.world_size > 1:
+            self.autoencoder.latent.set_all_gather(gather_ranks)
         self.objective.build(self.autoencoder)
         if self.compiled:
             self.autoencoder.compile_parts()
+        strategy = self.trainer.strategy
         if isinstance(strategy, ShardedStrategy):
             # Lightning rounds the weights of other strategies' models, later.
             self.trainer.precision_plugin.convert_module(self)
             shard(self, strategy.mesh, strategy.root_device)
 
     # Training
+
+    @override
+    def on_train_start(self) -> None:
+        if (start := self.datamodule.begin_training()) is not None:
+            set_loop_progress(self.trainer, *start)
 
     @override
     def forward(self, batch: Batch, step: int, generator: Generator) -> dict[str, Tensor]:
@@ -166,7 +171,11 @@ class AutoencoderModule(LightningModule):
             self.autoencoder, self.objective, self.learning_rate, self.weight_decay, betas
         )
         self._decay = plan_decay(
-            self.schedule, self.warmup_steps, self.trainer, self.datamodule.place, self._saved_decay
+            self.schedule,
+            self.warmup_steps,
+            self.trainer,
+            self.datamodule.epoch_progress,
+            self._saved_decay,
         )
         factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -236,7 +245,7 @@ class AutoencoderModule(LightningModule):
         self._log_evaluation("test")
 
     def _log_evaluation(self, stage: str) -> None:
-        latent = self.unsharded.autoencoder.latent.figures()
+        latent = self.unsharded.autoencoder.latent.metrics()
         scores = self._evaluation.compute() | {name: float(v) for name, v in latent.items()}
         # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
         self.log_dict({f"{stage}/{name}": v for name, v in scores.items()}, sync_dist=True)
@@ -250,6 +259,7 @@ class AutoencoderModule(LightningModule):
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        forget_train_loader(self.trainer)
         check_loaded(checkpoint.get("state_dict", {}))
         if checkpoint.get("tokenizer_sha256") != self.datamodule.tokenizer.fingerprint:
             raise ValueError(

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from seqae.lightning_internals import leave_unscaling_to_scaler
 from seqae.objectives.objective import Objective
+from seqae.training.lightning_internals import leave_unscaling_to_scaler
 
 
 def make_optimizer(

@@ -23,11 +23,11 @@ from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, P
 from torch import nn
 from typing_extensions import override
 
-from seqae.lightning_internals import multiplies_bfloat16, multiplies_float16
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import RecurrentDecoder
 from seqae.model.encoders import RecurrentEncoder
 from seqae.model.half_precision import trains_in_half_precision
+from seqae.training.lightning_internals import multiplies_bfloat16, multiplies_float16
 
 # In half precision, the last four: only the products (mixed), or the weights too (true).
 PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed", "bf16-true")

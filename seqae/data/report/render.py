@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from seqae.data.report.findings import find, percent
+from seqae.data.split import SPLITS
 from seqae.terminal import visible
+
+log = logging.getLogger(__name__)
 
 WIDTH = 80
 BAR = 32  # columns of the longest bar
@@ -58,6 +62,31 @@ def to_text(report: Mapping[str, Any]) -> str:
         for part in parts:
             console.print(part)
     return "".join(f"{line.rstrip()}\n" for line in file.getvalue().strip().split("\n"))
+
+
+def log_report(report: Mapping[str, Any]) -> None:
+    """Log how much data there is, and warn of what stands out in it.
+
+    Args:
+        report: what `measure` gave, with what `prepare` adds to it.
+    """
+    splits, settings = report["splits"], report["settings"]
+    counts = {split: splits.get(split, {"sentences": 0})["sentences"] for split in SPLITS}
+    if settings["streaming"]:
+        del counts["train"]
+        tokens = f"a stream of {', '.join(settings['train'])} to train on"
+    else:
+        tokens = f"{splits['train']['tokens']:,} training tokens"
+    sizes = ", ".join(f"{count:,} {split}" for split, count in counts.items())
+    size = report["tokenizer"]["vocab_size"]
+    log.info(f"data: {sizes} sentences; {tokens}; vocabulary of {size:,}")
+    if not counts["val"]:
+        log.warning(
+            "There are no sentences for validation, so nothing will be measured and the last "
+            "model is kept. Set `data.val`, or `data.val_percent` above 0."
+        )
+    for finding, _ in find(report):
+        log.warning(f"data: {finding}")
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:

@@ -1,13 +1,21 @@
 """Where sentences come from: files of any format, folders, pipes, hubs, corpora.
 
-    name ─► source.open_source ─► parts ─► blocks of records, each with its place and its counts
+    name ─► open.open_source ─► Source.parts ─► blocks of records, each with its position and counts
 
-| file | what is in it |
+| file | content |
 |---|---|
-| source.py | from a name to a Source, and a Source's parts |
+| base.py, open.py | Source and its parts; from a name to a Source |
 | records.py | Block, Counts, ReadOptions: what every reader gives and takes |
-| files.py, opening.py | finding files; opening them and unpacking them on the way |
+| file_source.py, discovery.py, spool.py | files as a Source; how they are found; copies of pipes |
+| compression.py | opens files, and unpacks them while they are read |
 | reader.py, lines.py | what readers share; where a line ends |
-| text.py, json_lines.py, delimited.py, arrow.py | one reader each |
-| hub.py, nltk_corpora.py | data sets of the Hugging Face hub; corpora of NLTK |
+| plain_text.py, jsonl.py, csv.py, arrow.py | one reader each; arrow.py also reads Parquet |
+| hub.py, hub_readers.py | data sets of the Hugging Face hub |
+| nltk.py | corpora of NLTK |
+
+The builders of `datasets` and `fsspec` read these formats, too. The readers here are ours because
+they do what those cannot: an error names `file:line`; a file is cut into byte ranges that several
+processes read; reading continues at the position of any block, in text, rows or shards; a
+decompression bomb is refused, and so is a file that was truncated or changes while it is read; and
+every record is either kept or counted under the reason why it was dropped.
 """

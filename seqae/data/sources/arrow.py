@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from seqae.data.sources.compression import ExpansionLimit, check_unchanged, damage, open_seekable
 from seqae.data.sources.discovery import one_line, quote, refusal
-from seqae.data.sources.reader import MOST_NAMES, Reader
+from seqae.data.sources.reader import MAX_LISTED_COLUMNS, Reader
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
 
 # Few, because a dictionary of 1 MB, the usual size, can stand for as much text in every row.
@@ -113,7 +113,7 @@ class TableReader(Reader):
 
     @override
     def spans(self, wanted: int) -> list[tuple[int, int]]:
-        if self.file.kind != "regular" or self.file.is_packed:
+        if self.file.kind != "regular" or self.file.is_compressed:
             return []
         with ExitStack() as stack:
             file = self._open(stack)
@@ -142,11 +142,11 @@ class TableReader(Reader):
                     if len(kinds) > 1
                     else f"of type {one_line(str(kinds[0]))}"
                 )
-                texts = [quote(name) for name, kind in fields if is_text(kind)]
+                texts = [quote(name) for name, kind in fields if is_text(kind)][:MAX_LISTED_COLUMNS]
                 raise ValueError(
                     f"`{self.keys.source}` must have one column of text of the name that is "
                     f"asked for, but {quote(column)} of {quote(self.file.shown)} is {what} "
-                    f"instead. Choose one of text: {', '.join(texts[:MOST_NAMES]) or 'none'}."
+                    f"instead. Choose one of text: {', '.join(texts) or 'none'}."
                 )
         return table
 

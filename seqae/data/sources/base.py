@@ -1,4 +1,4 @@
-"""From a name to a Source: what there is to read, in parts that can be read on their own."""
+"""Source: something to read, in parts that can be read independently."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ from seqae.data.sources.discovery import STANDARD_INPUT, quote
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import Block, BlockReader, Counts, Position, ReadOptions
 
-READER_VERSION = 2  # part of every fingerprint: raise it when the rules of a record change
+READER_VERSION = 2  # part of every fingerprint; raise it when the rules of a record change
 
 
 @dataclass(frozen=True)
 class SourcePart:
-    """A part of a source: all blocks of a reader, or, in turns with other parts, every n-th.
+    """A part of a source: all blocks of a reader, or every n-th if n parts share the reader.
 
     Attributes:
-        reader: what reads it.
-        turns: how many parts take turns with the blocks.
-        turn: which of these this one is.
+        reader: reads the blocks.
+        stride: how many parts share the reader.
+        offset: index of this part's first block.
     """
 
     reader: BlockReader
-    turns: int = 1
-    turn: int = 0
+    stride: int = 1
+    offset: int = 0
 
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        """Read the part, or go on behind the block whose `end` is `start`.
+        """Read the part, or continue after the block whose `end` is `start`.
 
         Raises:
-            ValueError: as Reader.blocks.
-            OSError: as Reader.blocks.
+            ValueError, OSError: as Reader.blocks.
         """
-        if self.turns == 1:
+        if self.stride == 1:
             yield from self.reader.blocks(start)
             return
         count = start["block"] if start else 0
         for index, block in enumerate(self.reader.blocks(start and start["at"]), start=count):
-            if index % self.turns == self.turn:
+            if index % self.stride == self.offset:
                 yield replace(block, end={"at": block.end, "block": index + 1})
 
 
@@ -48,9 +47,9 @@ class Source(ABC):
     """Something to read, named by the user; opened by `open_source`.
 
     Args:
-        name: as the user named it.
-        options: how it is read.
-        keys: what error messages name.
+        name: as the user wrote it.
+        options: say how to read it.
+        keys: for error messages.
     """
 
     def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
@@ -60,21 +59,21 @@ class Source(ABC):
     @property
     @abstractmethod
     def can_reread(self) -> bool:
-        """Whether a second pass is possible: not so for standard input and pipes."""
+        """Whether a second pass is possible; for standard input and pipes it is not."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str | None:
-        """A key for a cache of what this source gives, or None where it can be read only once."""
+        """Key for a cache of what this source gives; None if it can be read only once."""
 
     @property
     @abstractmethod
     def record(self) -> dict[str, Any]:
-        """What a run's record says of it, as plain data: the revision of a data set, say."""
+        """Plain data for the record of a run, such as the revision of a data set."""
 
     @property
     def size(self) -> int | None:
-        """Bytes in all, in the unit of the blocks' `weight`; None where it is not known."""
+        """Total of the `weight` of all blocks, in bytes; None if it is unknown."""
         return None
 
     @abstractmethod
@@ -82,16 +81,16 @@ class Source(ABC):
         """Cut the source into parts; together they give each record once.
 
         Args:
-            wanted: parts that can be read at the same time. There are at least as many, unless the
-                source can be read only once; a part may be empty. For 1, the parts are its files,
-                in the order of reading.
+            wanted: parts to read at the same time. There are at least as many, unless the source
+                can be read only once; a part may be empty. For 1, the parts are its files, in the
+                order of reading.
         """
 
     def blocks(self) -> Iterator[Block]:
         """Read all of it, in order.
 
         Raises:
-            ValueError: if a record cannot be read and `errors` is strict, or none is kept.
+            ValueError: if a record cannot be read and `errors` is strict, or no record is kept.
             OSError: if a file has gone or cannot be read.
         """
         counts = Counts()
@@ -102,7 +101,7 @@ class Source(ABC):
         self.check_usable(counts)
 
     def texts(self) -> Iterator[str]:
-        """The texts of all kept records, in order; raises as `blocks`."""
+        """Read the texts of all kept records, in order; raises as `blocks`."""
         for block in self.blocks():
             yield from block.texts
 
@@ -110,7 +109,7 @@ class Source(ABC):
         """Refuse a source of which nothing was kept.
 
         Raises:
-            ValueError: naming why each record was dropped.
+            ValueError: if so; it says why records were dropped.
         """
         if not counts.kept:
             shown = STANDARD_INPUT if self.name == "-" else quote(self.name)

@@ -36,7 +36,7 @@ class DelimitedReader(Reader):
         begin = end = start["offset"] if start else 0
         chunk, enough = b"", 0
         with ExitStack() as stack:
-            for data, at, end in self.stretches(stack, begin if start else None):
+            for data, at, end in self.chunks(stack, begin if start else None):
                 if data is None:
                     yield from reading.read(chunk, begin, at, is_last=True)
                     yield reading.drop_long_line(end)

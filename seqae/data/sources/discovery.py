@@ -1,6 +1,6 @@
-"""Finding the files of a source: one, those of a folder or a pattern, a pipe, standard input.
+"""Find the files of a source: one, those of a folder or a pattern, a pipe, standard input.
 
-What cannot be found or read is refused in one line before anything is done.
+What cannot be found or read is refused in one line before any work is done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seqae.data.builtin import BUILTIN_CORPORA, builtin_names
 from seqae.data.sources.records import Format
 
 STANDARD_INPUT = "standard input"
-PACKED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 ARCHIVES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".zip", ".7z", ".rar", ".lz4", ".z")
 
 SUFFIXES: dict[Format, tuple[str, ...]] = {
@@ -37,10 +37,10 @@ class SourceFile:
     """One thing to read.
 
     Attributes:
-        kind: what it is.
+        kind: of the thing.
         name: its path, or the name of the built-in corpus.
-        stamp: (size, mtime_ns) of a regular file, None for the others.
-        title: what people know it as, where that is not its name.
+        stamp: (size, mtime_ns) of a regular file, None for other kinds.
+        title: the name that people know it by, if it is another one.
     """
 
     kind: Literal["regular", "pipe", "stdin", "builtin"]
@@ -50,23 +50,23 @@ class SourceFile:
 
     @property
     def shown(self) -> str:
-        """Its name for people."""
+        """The name to show to people."""
         return self.title or self.name
 
     @property
-    def packing(self) -> str:
-        """The suffix that says how it is packed, or nothing."""
+    def compression(self) -> str:
+        """The suffix that says how it is compressed, or an empty text."""
         suffix = os.path.splitext(self.name)[1].lower()
-        return suffix if suffix in PACKED and self.kind in ("regular", "pipe") else ""
+        return suffix if suffix in COMPRESSED_SUFFIXES and self.kind in ("regular", "pipe") else ""
 
     @property
-    def is_packed(self) -> bool:
-        """Whether it is unpacked on the way, so that no byte can be reached but in order."""
-        return self.kind == "builtin" or bool(self.packing)
+    def is_compressed(self) -> bool:
+        """Whether reading decompresses it, so that its bytes can be reached only in order."""
+        return self.kind == "builtin" or bool(self.compression)
 
     @property
     def format(self) -> Format:
-        """What its name says that it holds; text where that says nothing."""
+        """The format that its name tells, or else text."""
         if self.kind in ("regular", "pipe"):
             suffix = _suffix(self.name)
             for known, suffixes in SUFFIXES.items():
@@ -76,17 +76,17 @@ class SourceFile:
 
 
 def find_files(source: str, key: str, wanted: Format = "auto") -> list[SourceFile]:
-    """List what a source consists of, in the order of reading.
+    """List the files of a source in the order of reading.
 
     Args:
         source: a file, a folder, a pattern, `-`, or the name of a built-in corpus.
-        key: the configuration key that holds it, for the error message.
-        wanted: the format, which says what is read of a folder.
+        key: the configuration key that holds it, for error messages.
+        wanted: the format, which decides which files of a folder to read.
 
     Raises:
-        ValueError: if it is an archive.
+        ValueError: if a file is an archive.
         FileNotFoundError: if there is no such source, or nothing to read in the folder.
-        PermissionError: if it may not be read.
+        PermissionError: if a file may not be read.
     """
     if source == "-":
         return [SourceFile("stdin", STANDARD_INPUT)]
@@ -99,11 +99,11 @@ def find_files(source: str, key: str, wanted: Format = "auto") -> list[SourceFil
         raise refusal(key, shown, error) from None
     if not paths:
         raise FileNotFoundError(f"`{key}` must {must} {quote(source)}. Check it, or name one file.")
-    return [_look_at(path, key) for path in paths]
+    return [_inspect(path, key) for path in paths]
 
 
 def _list_paths(path: str, wanted: Format) -> tuple[list[str], str]:
-    """List the files that a path stands for; and what to say if there are none."""
+    """List the files that a path means, and say what it must be if there are none."""
     if PATTERN.search(path) and not os.path.lexists(path):
         return sorted(set(_matching(path))), "be a pattern that fits a file, but none fits"
     if not stat.S_ISDIR(os.stat(path).st_mode):
@@ -116,7 +116,7 @@ def _list_paths(path: str, wanted: Format) -> tuple[list[str], str]:
 def _folder_suffixes(wanted: Format) -> tuple[str, ...]:
     if wanted != "auto":
         return SUFFIXES[wanted]
-    # What lies about as .json beside data is what tools say of it.
+    # A .json file beside data is most often what some tool says of the data.
     return tuple(suffix for some in SUFFIXES.values() for suffix in some if suffix != ".json")
 
 
@@ -133,7 +133,7 @@ def _files_below(path: str, suffixes: Sequence[str]) -> Iterator[str]:
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    """Files that fit a pattern; unlike glob.glob, it fails at a folder that it may not read."""
+    """Find the files that fit a pattern; unlike glob.glob, fail at a folder that is unreadable."""
     root = os.path.abspath(os.sep) if os.path.isabs(pattern) else ""
     return _matching_below(root, [part for part in pattern.split(os.sep) if part])
 
@@ -164,12 +164,12 @@ def _matching_below(folder: str, parts: list[str]) -> Iterator[str]:
                     yield path
 
 
-def _look_at(path: str, key: str) -> SourceFile:
-    """Find out what a path is, and refuse what cannot be read."""
+def _inspect(path: str, key: str) -> SourceFile:
+    """Find out what a path is; refuse what cannot be read."""
     if _suffix(path) in ARCHIVES:
         raise ValueError(
-            f"`{key}` must be a file that is not packed, or packed as .gz, .bz2, .xz or .zst, but "
-            f"{quote(path)} is an archive of another kind. Unpack it first."
+            f"`{key}` must be a file that is not compressed, or only as .gz, .bz2, .xz or .zst, "
+            f"but {quote(path)} is an archive of another kind. Unpack it first."
         )
     try:
         status = os.stat(path)
@@ -183,18 +183,18 @@ def _look_at(path: str, key: str) -> SourceFile:
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, int]:
-    """What changes when a file changes."""
+    """Return what changes when the file changes: its size and mtime_ns."""
     return status.st_size, status.st_mtime_ns
 
 
 def _suffix(path: str) -> str:
-    """The suffix that tells the format: the last, or the one before that of a packing."""
+    """Return the suffix that tells the format: the last one, but not a `.gz` or the like."""
     stem, suffix = os.path.splitext(path.lower())
-    return os.path.splitext(stem)[1] if suffix in PACKED else suffix
+    return os.path.splitext(stem)[1] if suffix in COMPRESSED_SUFFIXES else suffix
 
 
 def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
-    """Say in one line why a path cannot be read."""
+    """Make the error that says in one line why a path cannot be read."""
     if isinstance(error, PermissionError):
         return PermissionError(
             f"`{key}` must be readable, but there is no permission to read {quote(path)}. "
@@ -213,12 +213,12 @@ def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
 
 
 def quote(text: str) -> str:
-    """Show a path in a message, in one line and not too long."""
+    """Quote a path for a message, in one line of limited length."""
     shown = repr(text)
     return shown if len(shown) <= 200 else f"{shown[:150]}...{shown[-47:]}"
 
 
 def one_line(text: str) -> str:
-    """What a library says, in one line, not too long, and without control characters."""
+    """Put a library's message into one line of limited length, without control characters."""
     shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
     return shown if len(shown) <= 200 else f"{shown[:197]}..."

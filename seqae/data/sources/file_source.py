@@ -21,7 +21,7 @@ from seqae.data.sources.records import Format, ReadOptions
 
 
 def reader_of(format: Format) -> type[Reader]:
-    """The class of reader for a format."""
+    """Return the class that reads a format."""
     if format in ("parquet", "arrow"):
         from seqae.data.sources import arrow
 
@@ -38,9 +38,9 @@ READERS: dict[Format, type[Reader]] = {
 
 
 class FileSource(Source):
-    """Files: one, those of a folder or a pattern, standard input, a pipe, a built-in corpus.
+    """Reads a file, the files of a folder or a pattern, standard input, a pipe, a built-in corpus.
 
-    What cannot be found or read is refused here, before anything is done.
+    It refuses what cannot be found or read before any work is done.
 
     Raises:
         ValueError: if an option is out of range or a file is an archive.
@@ -50,14 +50,14 @@ class FileSource(Source):
 
     def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
         super().__init__(name, options, keys)
-        place, column = split_column(name)
+        path, column = split_column(name)
         if column is not None:
             self.options = options = replace(options, column=column)
-        files = find_files(place, keys.source, options.format)
+        files = find_files(path, keys.source, options.format)
         self.readers = [self._reader_of(file, options, column is not None) for file in files]
 
     def _reader_of(self, file: SourceFile, options: ReadOptions, has_column: bool) -> Reader:
-        """Make the reader of a file, and refuse columns of what has none."""
+        """Make the reader of a file; refuse a column of a file that has none."""
         is_named = options.format == "auto" or file.kind == "builtin"
         format = file.format if is_named else options.format
         reader = reader_of(format)(file, options, self.keys)
@@ -77,9 +77,9 @@ class FileSource(Source):
 
     @property
     def fingerprint(self) -> str | None:
-        """It changes with the path, size or time of change of any file, and with the options.
+        """Changes with the path, size or modification time of any file, and with the options.
 
-        Of a built-in corpus, with its content.
+        For a built-in corpus it changes with the content.
         """
         if not self.can_reread:
             return None
@@ -89,8 +89,8 @@ class FileSource(Source):
             else [os.path.abspath(file.name), file.stamp]
             for file in (reader.file for reader in self.readers)
         ]
-        told = json.dumps([READER_VERSION, vars(self.options), files])
-        return hashlib.sha256(told.encode()).hexdigest()
+        content = json.dumps([READER_VERSION, vars(self.options), files])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @override
     @property
@@ -100,7 +100,9 @@ class FileSource(Source):
     @override
     @property
     def size(self) -> int | None:
-        stamps = [None if reader.file.is_packed else reader.file.stamp for reader in self.readers]
+        stamps = [
+            None if reader.file.is_compressed else reader.file.stamp for reader in self.readers
+        ]
         return None if None in stamps else sum(stamp[0] for stamp in stamps if stamp)
 
     @override
@@ -113,13 +115,13 @@ class FileSource(Source):
             if len(spans := reader.spans(each)) == each:
                 parts += [SourcePart(replace(reader, span=span)) for span in spans]
             else:
-                parts += [SourcePart(reader, each, turn) for turn in range(each)]
+                parts += [SourcePart(reader, each, offset) for offset in range(each)]
         return parts
 
 
 def split_column(name: str) -> tuple[str, str | None]:
     """Split `FILE#COLUMN`, unless a file of the whole name exists."""
-    place, mark, column = name.rpartition("#")
+    path, mark, column = name.rpartition("#")
     if not mark or os.path.lexists(os.path.expanduser(name)):
         return name, None
-    return place, column
+    return path, column

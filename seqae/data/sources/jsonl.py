@@ -1,4 +1,4 @@
-"""JSON lines: a line is an object, one field of which is the text."""
+"""JsonLinesReader: each line is an object, one field of which is the text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seqae.data.sources.discovery import quote
 from seqae.data.sources.reader import LineReader
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, Block, Counts, Position
 
-# A column that none of so many objects has is a mistake, not a gap.
+# A column that none of the first objects has is a mistake, not a gap.
 FIRST_OBJECTS = 1000
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -28,23 +28,23 @@ KINDS = {
 
 @final
 class JsonLinesReader(LineReader):
-    r"""One JSON object a line; the text is the value of one of its keys.
+    r"""Reads one JSON object a line; the text is the value of one of its keys.
 
-    An object without the key, or with null there, is dropped as one without text. An escape such as
-    `\ud800`, half of a character, is no more UTF-8 than a wrong byte.
+    An object without the key, or with null there, is dropped as "no text". An escape such as
+    `\ud800`, half of a character, is treated like a byte that is not UTF-8.
     """
 
     @override
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        is_begin = start is None and not (self.span and self.span[0])
-        check = ColumnCheck(self) if is_begin else None
+        is_at_beginning = start is None and not (self.span and self.span[0])
+        check = ColumnCheck(self) if is_at_beginning else None
         for block in self.line_blocks(start):
             yield self._parse(block, check).stripped()
         if check:
             check.finish()
 
     def _parse(self, block: Block, check: ColumnCheck | None) -> Block:
-        """Turn the lines of a block into the texts in them."""
+        """Replace the lines of a block by the texts in them."""
         columns: list[list[str]] = [[] for _ in self.columns]
         numbers: list[int] = []
         for line, number in zip(block.texts, block.numbers, strict=True):
@@ -55,7 +55,7 @@ class JsonLinesReader(LineReader):
             if record is None:
                 continue
             if check:
-                check.see(record)
+                check.add(record)
             texts = self._texts(record, number, block.counts)
             if texts is not None:
                 numbers.append(number)
@@ -86,7 +86,7 @@ class JsonLinesReader(LineReader):
         return None
 
     def _texts(self, record: dict[str, Any], number: int, counts: Counts) -> list[str] | None:
-        """The text, and the target where there is one; None if the record is dropped."""
+        """Return the text and, for paired text, the target; None if the record is dropped."""
         texts = []
         for column in self.columns:
             value = record.get(column)
@@ -99,11 +99,11 @@ class JsonLinesReader(LineReader):
                 return None
             texts.append(value)
         if not all(map(str.isascii, texts)) and SURROGATE.search("".join(texts)):
-            return self._mend(texts, number, counts)
+            return self._repair(texts, number, counts)
         return texts
 
-    def _mend(self, texts: list[str], number: int, counts: Counts) -> list[str] | None:
-        """Do with halves of characters what is done with bytes that are not UTF-8."""
+    def _repair(self, texts: list[str], number: int, counts: Counts) -> list[str] | None:
+        """Treat halves of characters like bytes that are not UTF-8."""
         if self.options.errors != "replace":
             fault = r"whole characters, but there is half of a pair such as \ud83d\ude00"
             self.drop(NOT_UTF8, number, fault, counts)
@@ -113,10 +113,10 @@ class JsonLinesReader(LineReader):
 
 
 class ColumnCheck:
-    """Finds out that a column is not there at all; a name that was misspelt, say.
+    """Finds out that no object has a column, whose name may be misspelt.
 
     Args:
-        reader: what reads the objects.
+        reader: of the objects.
     """
 
     def __init__(self, reader: JsonLinesReader) -> None:
@@ -125,11 +125,11 @@ class ColumnCheck:
         self.objects = 0
         self.first: list[str] = []
 
-    def see(self, record: dict[str, Any]) -> None:
+    def add(self, record: dict[str, Any]) -> None:
         """Look at the next object.
 
         Raises:
-            ValueError: if it is the last of the first ones, and none has a column.
+            ValueError: if it is the last of the first objects, and none of them has a column.
         """
         if not self.missing:
             return
@@ -141,10 +141,10 @@ class ColumnCheck:
             self.missing = []
 
     def finish(self) -> None:
-        """There is no object more.
+        """Check the columns after the last object.
 
         Raises:
-            ValueError: if none has a column.
+            ValueError: if no object has one of them.
         """
         if self.missing and self.objects:
             raise self.reader.refuse_column(self.missing[0], self.first)

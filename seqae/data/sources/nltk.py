@@ -235,8 +235,8 @@ def _stamp(corpus: Any, file: str) -> tuple[int, int]:
     from nltk.data import ZipFilePathPointer
 
     where = corpus.abspath(file)
-    is_packed = isinstance(where, ZipFilePathPointer)
-    status = os.stat(where.zipfile.filename if is_packed else where.path)
+    is_compressed = isinstance(where, ZipFilePathPointer)
+    status = os.stat(where.zipfile.filename if is_compressed else where.path)
     return status.st_size, status.st_mtime_ns
 
 

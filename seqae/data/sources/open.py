@@ -17,17 +17,18 @@ def open_source(
 ) -> Source:
     """Find what the user means.
 
-    A bare word that names a built-in corpus means that corpus; a file of the same name is written
-    with its folder or suffix (`./hsk`, `hsk.txt`). `-` is standard input.
+    A bare word that names a built-in corpus means that corpus; write a file of the same name with
+    its folder or suffix (`./hsk`, `hsk.txt`). `-` is standard input.
 
     Args:
         name: a file, a folder, a pattern (`*.txt`), `-`, the name of a built-in corpus,
             `hf:OWNER/NAME` or `nltk:CORPUS`; a file, folder or pattern may name its column,
             `FILE#COLUMN`.
         key: the configuration key that holds `name`; error messages begin with it.
-        options: how it is read.
-        section: what the keys of the options begin with in the configuration.
-        revision: commit of a data set of the hub, whatever its name says; others have none.
+        options: say how to read it.
+        section: the prefix of the options' keys in the configuration, with a dot, or nothing.
+        revision: commit to read of a data set of the hub, whatever its name says; ignored for
+            other sources.
 
     Raises:
         ValueError: if an option is out of range or a file is an archive.

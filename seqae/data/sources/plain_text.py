@@ -1,4 +1,4 @@
-"""Text: a line is a record. Split and decoded a block at a time, which is what makes it fast."""
+"""TextReader: a line is a record. It is fast because it splits and decodes a block at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from seqae.data.sources.records import Block, Position
 
 @final
 class TextReader(LineReader):
-    """One record a line; see lines.py for where a line ends.
+    """Reads one record a line; lines.py says where a line ends.
 
-    White space around a line (what `str.strip` takes for it, so U+3000 too) is no text; NUL and
-    everything else is. A line of nothing but white space is blank.
+    White space around a line (as `str.strip` understands it, so also U+3000) is no text; NUL and
+    everything else is. A line of white space alone is blank.
     """
 
     @override

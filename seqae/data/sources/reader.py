@@ -1,4 +1,4 @@
-"""Reader: one file of one format to blocks of records; what the readers of all formats share."""
+"""Reader: from one file of one format to blocks of records; the base of the readers of files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing_extensions import override
 
 from seqae.data.sources.compression import open_file
 from seqae.data.sources.discovery import SourceFile, quote
-from seqae.data.sources.lines import Stretch, newlines_only, read_stretches
+from seqae.data.sources.lines import Chunk, newlines_only, read_chunks
 from seqae.data.sources.records import NOT_UTF8, TOO_LONG, Block, Counts, Position, ReadOptions
 
-# Larger blocks measured no faster, and this one is still short of a line cap.
+# Larger blocks measured no faster, and this size is below the default cap of a line.
 BLOCK_BYTES = 1 << 18
-SMALLEST_SPAN = 1 << 16  # bytes; smaller parts of a file are not worth opening it
-MOST_NAMES = 20  # of columns that a message lists
+MIN_SPAN_BYTES = 1 << 16  # a smaller part of a file is not worth opening the file for
+MAX_LISTED_COLUMNS = 20  # in a message
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Keys:
     """The configuration keys that error messages name.
 
     Attributes:
-        source: the one that holds the source, `data.train`.
-        section: what the keys of ReadOptions begin with, `data.reading.` or nothing.
+        source: the key that holds the source, such as `data.train`.
+        section: the prefix of the keys of ReadOptions, `data.reading.` or nothing.
     """
 
     source: str
@@ -36,15 +36,15 @@ class Keys:
 
 @dataclass(frozen=True)
 class Reader(ABC):
-    """A file, how to read it, and which part of it; plain data, so that workers can have a copy.
+    """Reads a file, or a part of it; plain data, so that workers can have a copy.
 
     Attributes:
         file: what to read.
-        options: how.
-        keys: what error messages name.
-        span: the part to read, from and to (without) which byte, row group or the like; the
-            reader of a format says what it counts. None reads all.
-        block_bytes: how much is read at a time; it has no influence on the records.
+        options: how to read it.
+        keys: for error messages.
+        span: the part to read, (begin, stop), in bytes, row groups or the like: each format has
+            its unit. None reads all.
+        block_bytes: bytes to read at a time; it does not change the records.
     """
 
     file: SourceFile
@@ -53,7 +53,7 @@ class Reader(ABC):
     span: tuple[int, int] | None = None
     block_bytes: int = BLOCK_BYTES
 
-    # What a block's numbers count, and a span, for messages.
+    # What the numbers of a block and the ends of a span count, for messages.
     unit: ClassVar[str] = "line"
     span_unit: ClassVar[str] = "byte"
 
@@ -62,57 +62,70 @@ class Reader(ABC):
         """Read the part, as many records at a time as fit a block.
 
         Args:
-            start: the `end` of a block, to go on behind it.
+            start: the `end` of a block, to continue after it.
 
         Raises:
-            ValueError: if a record cannot be read and `errors` is strict; the file is damaged, has
-                changed since it was found, or unpacks too far.
-            OSError: if it has gone or cannot be read.
+            ValueError: if a record cannot be read and `errors` is strict; or if the file is
+                damaged, has changed since it was found, or unpacks too far.
+            OSError: if the file has gone or cannot be read.
         """
 
     def spans(self, wanted: int) -> list[tuple[int, int]]:
-        """Cut the file into at most so many parts that can be read on their own.
+        """Cut the file into at most `wanted` parts that can be read independently.
 
-        None where it cannot be cut: then it is read whole, or by taking turns.
+        Empty if the file cannot be cut. Then one part reads it, or several parts share its blocks.
         """
         return []
 
     def byte_spans(self, wanted: int) -> list[tuple[int, int]]:
-        """Cut a file by bytes, where its bytes can be reached: a regular file that is not packed.
+        """Cut a file of lines by bytes: each line begins in exactly one part.
 
-        For readers of lines, each of which begins in exactly one part.
+        Empty unless the bytes can be reached, as in a regular file that is not compressed.
         """
-        if self.file.stamp is None or self.file.is_packed:
+        if self.file.stamp is None or self.file.is_compressed:
             return []
         size = self.file.stamp[0]
-        wanted = min(wanted, max(1, size // SMALLEST_SPAN))
+        wanted = min(wanted, max(1, size // MIN_SPAN_BYTES))
         cuts = [size * index // wanted for index in range(wanted + 1)]
         return list(zip(cuts, cuts[1:], strict=False))
 
     @property
     def shown(self) -> str:
-        """The file, and the part of it where it is one, for people."""
+        """The file, and which part of it, for people."""
         if self.span is None or not self.span[0]:
             return self.file.shown
         return f"{self.file.shown} after {self.span_unit} {self.span[0]:,}"
 
-    def stretches(self, stack: ExitStack, start: int | None) -> Iterator[Stretch]:
-        """Stretches of whole lines: of the part, from its begin or from `start`, a line's begin."""
+    def chunks(self, stack: ExitStack, start: int | None) -> Iterator[Chunk]:
+        """Read the part in chunks of whole lines.
+
+        Args:
+            stack: closes the file.
+            start: byte at which a line begins, to continue there; None begins with the part.
+        """
         begin, stop = self.span or (0, None)
         begin = begin if start is None else start
         read = open_file(
             self.file, self.keys.source, self.options.max_expansion, stack, max(0, begin - 1)
         )
-        return read_stretches(read, self.block_bytes, self.options.max_line_bytes, begin, stop)
+        return read_chunks(read, self.block_bytes, self.options.max_line_bytes, begin, stop)
 
     @property
     def columns(self) -> list[str]:
-        """The columns that are read: of the texts, and for paired text of the targets."""
+        """The columns to read: that of the texts and, for paired text, that of the targets."""
         target = self.options.target_column
         return [self.options.column] if target is None else [self.options.column, target]
 
     def decode(self, raw: bytes, number: int, counts: Counts) -> str | None:
-        """Decode the bytes of one record as UTF-8; None if it is dropped, and counted as such.
+        """Decode the bytes of one record as UTF-8, or drop and count it.
+
+        Args:
+            raw: the bytes.
+            number: line or row of the record.
+            counts: where to count.
+
+        Returns:
+            The text; None if the record is dropped.
 
         Raises:
             ValueError: if it is not UTF-8 and `errors` is strict.
@@ -121,7 +134,7 @@ class Reader(ABC):
             return raw.decode("utf-8")
         except UnicodeDecodeError as error:
             if self.options.errors == "strict":
-                raise ValueError(self._tell_not_utf8(raw, number, error.start)) from None
+                raise ValueError(self._describe_bytes(raw, number, error.start)) from None
         if self.options.errors == "skip":
             counts.dropped[NOT_UTF8] += 1
             return None
@@ -132,10 +145,10 @@ class Reader(ABC):
         """Count a record that cannot be read, or stop at it.
 
         Args:
-            reason: what it is counted under.
+            reason: under which to count it.
             number: its line or row.
-            fault: what it must be and what it is: "must ..., but {place} ... instead".
-            counts: where it is counted.
+            fault: what the source must hold and does not, to complete "must hold ... instead".
+            counts: where to count.
 
         Raises:
             ValueError: if `errors` is strict.
@@ -147,23 +160,25 @@ class Reader(ABC):
             )
         counts.dropped[reason] += 1
 
-    def refuse_column(self, wanted: str, there: Iterable[object]) -> ValueError:
-        """Say in one line which columns a file has.
+    def refuse_column(self, wanted: str, present: Iterable[object]) -> ValueError:
+        """Make the error that a column is missing.
 
         Args:
             wanted: `options.column` or `options.target_column`.
-            there: the names of those that there are.
+            present: the names of the columns that the file has.
         """
-        names = [quote(str(name)) for name in there]
-        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+        names = [quote(str(name)) for name in present]
+        listed, others = names[:MAX_LISTED_COLUMNS], len(names) - MAX_LISTED_COLUMNS
+        more = f" and {others:,} more" if others > 0 else ""
         which = "column" if wanted == self.options.column else "target_column"
         return ValueError(
             f"`{self.keys.section}{which}` must be a column of {quote(self.file.shown)}, which has "
-            f"{', '.join(names[:MOST_NAMES]) or 'none'}{more}, but it is {quote(wanted)} instead. "
+            f"{', '.join(listed) or 'none'}{more}, but it is {quote(wanted)} instead. "
             f"Choose one of these, or write {quote(self.file.shown + '#COLUMN')}."
         )
 
-    def _tell_not_utf8(self, raw: bytes, number: int, index: int) -> str:
+    def _describe_bytes(self, raw: bytes, number: int, index: int) -> str:
+        """Say where a record is not UTF-8, and how to convert the file."""
         utf16 = number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))
         how = f" (`iconv -f {'UTF-16' if utf16 else 'LATIN1'} -t UTF-8`)"
         return (
@@ -175,17 +190,17 @@ class Reader(ABC):
 
 
 class LineReader(Reader):
-    """A reader of files in which each line is a record."""
+    """Reads files in which each line is a record."""
 
     @override
     def spans(self, wanted: int) -> list[tuple[int, int]]:
         return self.byte_spans(wanted)
 
     def line_blocks(self, start: Position | None) -> Iterator[Block]:
-        """Blocks of lines as they are, decoded; those that cannot be are dropped."""
+        """Read blocks of decoded lines; drop lines that cannot be decoded."""
         line, offset = (start["line"], start["offset"]) if start else (0, None)
         with ExitStack() as stack:
-            for data, begin, end in self.stretches(stack, offset):
+            for data, begin, end in self.chunks(stack, offset):
                 counts = Counts()
                 texts, numbers = self._decode_lines(data, line + 1, counts)
                 line += counts.read
@@ -206,7 +221,7 @@ class LineReader(Reader):
         except UnicodeDecodeError:
             pass
         else:
-            decoded.pop()  # what stands behind the last line end
+            decoded.pop()  # the empty text after the last line end
             counts.read += len(decoded)
             return decoded, range(first, first + len(decoded))
         texts, numbers = [], []

@@ -1,8 +1,7 @@
-"""What every reader gives and takes: ReadOptions in, Blocks of records with their Counts out.
+"""What every reader takes and gives: ReadOptions in, Blocks of records with their Counts out.
 
-A record is a line of text, a JSON object, a row of a table. Each one that is read is either kept or
-dropped under a reason, so that `read == kept + sum of dropped` holds for every block, file and
-source.
+A record is a line of text, a JSON object, a row of a table. Each record is either kept or dropped
+for a reason, so that `read == kept + sum of dropped` holds for every block, file and source.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from seqae.component import check_choice, check_range
 OnInvalid = Literal["strict", "replace", "skip"]
 Format = Literal["auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow"]
 
-# Where reading goes on: plain data, made and understood by one kind of reader only.
+# Where to continue reading: plain data that only the kind of reader that made it understands.
 Position = Mapping[str, Any]
 
 BLANK = "blank"
-NO_TEXT = "no text"  # null, or no such column in this one
+NO_TEXT = "no text"  # null, or a record without the column
 TOO_LONG = "too long"
 NOT_UTF8 = "not UTF-8"
 MALFORMED = "malformed"
@@ -29,23 +28,22 @@ MALFORMED = "malformed"
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How sources are read.
+    """Options that say how to read sources.
 
     Args:
-        format: what files hold; `auto` goes by their names (.txt, .jsonl, .csv, .tsv, .parquet,
-            .arrow, with .gz, .bz2, .xz or .zst after them), and takes other names for text.
+        format: of the files; `auto` goes by their names (.txt, .jsonl, .csv, .tsv, .parquet,
+            .arrow, also with .gz, .bz2, .xz or .zst after them), and takes other names for text.
         column: the column that holds the text, in all formats but text; a source may name its own,
             `FILE#COLUMN`.
-        target_column: the column that holds what is to be written for it (a summary), for paired
-            text.
+        target_column: the column that holds the text to write instead (a summary), for paired text.
         errors: what to do with a record that cannot be read (bytes that are not UTF-8, a line that
             is not JSON, a row with too many or too few fields): `strict` stops and says where,
-            `skip` drops it, `replace` writes U+FFFD for wrong bytes and drops what is beyond that.
-        max_line_bytes: longer lines and records are dropped; this is what bounds the memory.
-        hub: how data sets of the Hugging Face hub are read: `stream` reads over the network;
-            `download` keeps them in the cache of `datasets`, which works offline afterwards, and is
-            better with few large files.
-        max_expansion: how many times its packed size a file may unpack to; 0 lifts the limit.
+            `skip` drops it, `replace` writes U+FFFD for wrong bytes and drops other such records.
+        max_line_bytes: drop longer lines and records; this bounds the memory.
+        hub: how to read data sets of the Hugging Face hub: `stream` reads over the network;
+            `download` keeps them in the cache of `datasets`, which works offline afterwards and is
+            better for few large files.
+        max_expansion: how many times its compressed size a file may unpack to; 0 lifts the limit.
     """
 
     format: Format = "auto"
@@ -60,10 +58,11 @@ class ReadOptions:
         """Check the values.
 
         Args:
-            section: the configuration key that these options stand under, with a dot, or nothing.
+            section: the prefix of the options' keys in the configuration, with a dot, or nothing.
 
         Raises:
-            ValueError: in the house grammar.
+            ValueError: if a value is not one of the choices or is out of range, or
+                `target_column` is given for text.
         """
         formats = ("auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow")
         check_choice(f"{section}format", self.format, formats)
@@ -80,12 +79,13 @@ class ReadOptions:
 
 @dataclass
 class Counts:
-    """Records by what became of them.
+    """Counts records by what became of them.
 
     Attributes:
         read: all records.
-        dropped: of these, by reason.
-        repaired: kept, with U+FFFD for what was not UTF-8 (only where `errors` is replace).
+        dropped: those that were dropped, by reason.
+        repaired: those that were kept with U+FFFD for bytes that were not UTF-8 (only if `errors`
+            is replace).
     """
 
     read: int = 0
@@ -94,29 +94,29 @@ class Counts:
 
     @property
     def kept(self) -> int:
-        """Records that were given out."""
+        """Records that were not dropped."""
         return self.read - sum(self.dropped.values())
 
     def add(self, other: Counts) -> None:
-        """Count what another has counted, too."""
+        """Add the counts of another."""
         self.read += other.read
         self.dropped.update(other.dropped)
         self.repaired += other.repaired
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the counts as plain data."""
         dropped = {reason: count for reason, count in sorted(self.dropped.items()) if count}
         return {"read": self.read, "kept": self.kept, "dropped": dropped, "repaired": self.repaired}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> Counts:
-        """From what `to_dict` gave."""
-        return cls(told["read"], Counter(told["dropped"]), told["repaired"])
+    def from_dict(cls, fields: Mapping[str, Any]) -> Counts:
+        """Rebuild the counts from `to_dict()`."""
+        return cls(fields["read"], Counter(fields["dropped"]), fields["repaired"])
 
     def __str__(self) -> str:
-        reasons = sorted(self.dropped.items())
-        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons if count)
-        return f"{self.kept:,} of {self.read:,} kept" + (f" ({told})" if told else "")
+        dropped = sorted(self.dropped.items())
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped if count)
+        return f"{self.kept:,} of {self.read:,} kept" + (f" ({reasons})" if reasons else "")
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,13 @@ class Block:
     """Records that were read together, in the order of one file.
 
     Attributes:
-        file: what they came from, as the user named it.
-        texts: the kept ones.
-        numbers: for each of them its line or row in the file, from 1; a `range` where none was
-            dropped.
+        file: that they came from, as the user named it.
+        texts: of the records that were kept.
+        numbers: the line or row of each text in the file, from 1; a `range` if none was dropped.
         counts: what became of the records of this block.
-        end: reading on from here gives the next block.
-        targets: what is to be written for each, for paired text.
-        weight: bytes of the file that this block stands for; what a progress bar adds up.
+        end: where to continue reading for the next block.
+        targets: for paired text, the text to write instead of each.
+        weight: bytes of the file that this block covers, for a progress bar.
     """
 
     file: str
@@ -143,33 +142,41 @@ class Block:
     weight: int = 0
 
     def with_columns(self, columns: Sequence[list[str]], numbers: Sequence[int]) -> Block:
-        """This block with other texts and, where there is a second column, targets."""
+        """Replace the texts and, if there is a second column, the targets."""
         targets = columns[1] if len(columns) > 1 else None
         return replace(self, texts=columns[0], numbers=numbers, targets=targets)
 
     def stripped(self) -> Block:
-        """This block without white space around its texts, and without what is nothing else.
+        """Strip white space around the texts, and drop and count those that are blank.
 
-        What goes is counted as blank; of paired text, where one of the two is blank.
+        A pair is blank if either side is.
         """
         texts = [text.strip() for text in self.texts]
         targets = None if self.targets is None else [text.strip() for text in self.targets]
+        block = replace(self, texts=texts, targets=targets)
         real = texts if targets is None else [a and b for a, b in zip(texts, targets, strict=True)]
-        numbers = self.numbers
-        if not all(real):
-            keep = [index for index, text in enumerate(real) if text]
-            self.counts.dropped[BLANK] += len(texts) - len(keep)
-            texts, numbers = [texts[i] for i in keep], [numbers[i] for i in keep]
-            targets = None if targets is None else [targets[i] for i in keep]
-        return replace(self, texts=texts, numbers=numbers, targets=targets)
+        if all(real):
+            return block
+        keep = [index for index, text in enumerate(real) if text]
+        self.counts.dropped[BLANK] += len(texts) - len(keep)
+        return block.select(keep)
+
+    def select(self, indices: Sequence[int]) -> Block:
+        """Keep the texts at some indices, with their numbers and targets."""
+        return replace(
+            self,
+            texts=[self.texts[index] for index in indices],
+            numbers=[self.numbers[index] for index in indices],
+            targets=self.targets and [self.targets[index] for index in indices],
+        )
 
     def where(self, index: int) -> str:
-        """Say where a record came from, as `file:line`."""
+        """Return where a record came from, as `file:line`."""
         return f"{self.file}:{self.numbers[index]}"
 
 
 class BlockReader(Protocol):
-    """What reads a part of any source; plain data, so that workers can have a copy."""
+    """Reads a part of any source; plain data, so that workers can have a copy."""
 
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        """Read the part, or go on behind the block whose `end` is `start`."""
+        """Read the part, or continue after the block whose `end` is `start`."""

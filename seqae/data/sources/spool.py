@@ -1,4 +1,4 @@
-"""Copy what can be read only once (standard input, a pipe) to files that can be read again."""
+"""Copy sources that can be read only once (standard input, a pipe) to files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from seqae.data.sources.base import READER_VERSION, Source
 from seqae.data.sources.discovery import SourceFile, find_files, refusal
 from seqae.data.sources.file_source import FileSource
 
-COPIED_BYTES = 1 << 20  # at a time
+COPY_BYTES = 1 << 20  # copied at a time
 
 
 def spool(source: Source, folder: Path) -> Source:
-    """Give a source that can be read any number of times.
+    """Return a source that can be read any number of times.
 
     Args:
-        source: it is given back as it is where it can be read again.
-        folder: where copies are written.
+        source: returned as it is if it can be read again.
+        folder: for the copies.
 
     Raises:
         OSError: if it cannot be copied.
@@ -33,11 +33,11 @@ def spool(source: Source, folder: Path) -> Source:
 
 
 class SpooledSource(FileSource):
-    """A source whose pipes were copied.
+    """Copies the pipes of a source, and reads the copies.
 
     Args:
-        source: it is read here.
-        folder: where the copies are written.
+        source: its pipes are read here.
+        folder: for the copies.
     """
 
     def __init__(self, source: FileSource, folder: Path) -> None:
@@ -51,32 +51,32 @@ class SpooledSource(FileSource):
 
     @property
     def fingerprint(self) -> str:
-        """It changes with what came through the pipes; where the copies lie says nothing."""
+        """Changes with what came through the pipes, but not with the location of the copies."""
         files = [
             Path(reader.file.name).name
             if reader.file.title
             else [reader.file.name, reader.file.stamp]
             for reader in self.readers
         ]
-        told = json.dumps([READER_VERSION, vars(self.options), files])
-        return hashlib.sha256(told.encode()).hexdigest()
+        content = json.dumps([READER_VERSION, vars(self.options), files])
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _copy(file: SourceFile, folder: Path, key: str) -> SourceFile:
-    """Copy to a file that is named by what it holds, and shown by its old name."""
+    """Copy a pipe to a file named by the hash of its content; messages show the old name."""
     digest = hashlib.sha256()
     unfinished = folder / "unfinished"
     with ExitStack() as stack, unfinished.open("wb") as copy:
         if file.kind == "stdin":
-            if sys.stdin is None:  # so it is where it was closed
+            if sys.stdin is None:  # it was closed
                 raise refusal(key, file.shown, FileNotFoundError())
             pipe: IO[bytes] = sys.stdin.buffer
         else:
             pipe = stack.enter_context(Path(file.name).open("rb"))
-        while data := pipe.read(COPIED_BYTES):
+        while data := pipe.read(COPY_BYTES):
             digest.update(data)
             copy.write(data)
     suffixes = "" if file.kind == "stdin" else "".join(Path(file.name).suffixes)
-    named = folder / f"{digest.hexdigest()}{suffixes}"
-    unfinished.rename(named)
-    return replace(find_files(str(named), key)[0], title=file.name)
+    path = folder / f"{digest.hexdigest()}{suffixes}"
+    unfinished.rename(path)
+    return replace(find_files(str(path), key)[0], title=file.name)

@@ -27,7 +27,8 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data.batching import BatchPlan, Rounding, plan_batches
+from seqae.data.batching import BatchPlan, gather_rows, plan_batches
+from seqae.data.config import StreamOptions
 from seqae.data.corpus import Rows
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.sampler import RoundedPadding
@@ -35,26 +36,6 @@ from seqae.data.sources.base import SourcePart
 from seqae.data.sources.records import Block, Counts, Position
 
 INTERLEAVED = 4  # parts that a shard reads in turns, so that one text does not fill a window
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What decides the order of a stream.
-
-    Attributes:
-        batch_tokens: budget of a batch, padding counted.
-        seed: of the order.
-        shards: how many streams it is made of; ranks and loader workers divide them.
-        shuffle_buffer: sentences that are shuffled together, in each shard; at least, as blocks are
-            read whole.
-        rounding: of rows and padded lengths.
-    """
-
-    batch_tokens: int
-    seed: int = 0
-    shards: int = 16
-    shuffle_buffer: int = 10_000
-    rounding: Rounding = field(default_factory=Rounding)
 
 
 @dataclass(frozen=True)
@@ -300,11 +281,7 @@ class _Window:
 
     def gather(self, indices: NDArray[np.int64], pad_id: int) -> Batch:
         """Sentences as a padded batch."""
-        lengths = self.lengths[indices]
-        columns = np.arange(lengths.max())
-        real = columns < lengths[:, None]
-        # A padded position reads the row's first token, so that no index leaves the array.
-        places = self.starts[indices][:, None] + np.where(real, columns, 0)
-        token_ids = np.where(real, self.ids[places], pad_id).astype(np.int64)
+        starts, lengths = self.starts[indices], self.lengths[indices]
+        token_ids = gather_rows(self.ids, starts, lengths, int(lengths.max()), pad_id)
         target = None if self.target is None else self.target.gather(indices, pad_id)
         return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths), target)

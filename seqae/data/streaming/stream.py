@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import cycle
 from operator import add
@@ -26,13 +26,14 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from seqae.batch import Batch
 from seqae.component import check_range
+from seqae.data.config import StreamOptions
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.reader import Reader
 from seqae.data.split import SPLITS
-from seqae.data.streaming.shard import ShardState, StreamCounts, StreamOptions, StreamShard
+from seqae.data.streaming.shard import ShardState, StreamCounts, StreamShard
 from seqae.processes import ignore_group_signals
 
 FINER = 4  # parts for each shard, where a file can be cut: their texts stand in one window
@@ -86,7 +87,7 @@ class TokenStream:
         check_range("data.shuffle_buffer", options.shuffle_buffer, 1, 2**31)
         self.parts = [part for source in sources for part in _cut(source, options.shards)]
         self.options, self._text = options, _digest(sources)
-        told = asdict(pipeline.settings) | {"tokenizer": pipeline.tokenizer.fingerprint}
+        told = pipeline.config.to_dict() | {"tokenizer": pipeline.tokenizer.fingerprint}
         told = {name: value for name, value in told.items() if name not in SPLITS}
         self._settings = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
         self.shards = [StreamShard(n, self.parts, pipeline, options) for n in range(options.shards)]
@@ -237,6 +238,15 @@ def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def gather_states(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the `rank_state` of all processes; every process must call this with its own."""
+    states: list[Any] = [state]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        states *= torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(states, state)
+    return merge_states(states)
+
+
 def summarize(state: Mapping[str, Any]) -> dict[str, Any]:
     """Say what was read, from what `merge_states` gave.
 
@@ -297,7 +307,7 @@ def _cut(source: Source, shards: int) -> list[SourcePart]:
     """
     check_streamable(source)
     parts = source.parts(shards * FINER)
-    if any(part.turns > 1 for part in parts):  # each of which would read all of a file
+    if any(part.stride > 1 for part in parts):  # each of which would read all of a file
         parts = source.parts(shards)
     return [
         replace(part, reader=replace(part.reader, block_bytes=BLOCK_BYTES))

@@ -1,22 +1,15 @@
-"""Tokenizer: the contract of every kind, and all that the kinds share.
+"""Tokenizer: the contract of every kind, and what all kinds share.
 
-A tokenizer turns sentences into rows of ids, `bos ... eos`, and back. It has two states, untrained
-and trained; what it has learnt is a tokenizer.json, whole (tokenizer_file.py).
-
-The process forks where a DataLoader starts its workers. The `tokenizers` library warns in each such
-child once it has used threads, unless TOKENIZERS_PARALLELISM is set, because a child that used them
-again would hang. So importing this module arranges that the variable, if the user has not set it,
-is `false` in every forked child; the parent's own environment stays as it was.
+A tokenizer turns sentences into rows of ids, `bos ... eos`, and back. It is untrained or trained;
+all that it has learnt is in its tokenizer.json (json_format.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import reprlib
-import sys
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -28,9 +21,10 @@ import tokenizers as hf
 from tokenizers import models, trainers
 from torch import Tensor
 
+import seqae.data.tokenizers.fork_safety  # noqa: F401 - importing it is what it is for
 from seqae.batch import Vocabulary
 from seqae.component import Component
-from seqae.data.tokenizers import json_format as tokenizer_file
+from seqae.data.tokenizers import input_checks, json_format
 from seqae.data.tokenizers.json_format import SPECIAL_TOKENS
 from seqae.data.tokenizers.word_cache import CUT, Lengths, PieceTable
 
@@ -38,23 +32,22 @@ T = TypeVar("T", bound="Tokenizer")
 Ids = npt.NDArray[np.uint16 | np.int32]
 
 # Texts encoded at a time. Their pieces stay in the processor's cache: with 8192, BPE of `speeches`
-# took 1.6 times as long where all pieces were known, 1.2 times where none was (measured).
+# took 1.6 times as long if all pieces were known, 1.2 times if none was (measured).
 CHUNK = 1024
 
 
 class Tokenizer(Component):
-    """Text to token ids and back.
+    """Turns text into token ids and back.
 
-    A kind is a subclass that says what it learns (`_learn`), what of that a file may hold
-    (`_check`), the fixed sections of its tokenizer.json (`_layout`) and how pieces become text
-    (`_join`).
+    A kind is a subclass that implements `_learn` (what it learns), `_check` (what of that a file
+    may hold), `_layout` (the fixed sections of its tokenizer.json) and `_join` (tokens to text).
     """
 
-    # What stands in decoded text for a token that the tokenizer did not know.
+    # Stands in decoded text for a token that the tokenizer did not know.
     unk_text: ClassVar[str] = "\ufffd"
     # The keys of `model` in tokenizer.json that hold what was learnt.
     learned_keys: ClassVar[tuple[str, ...]] = ("vocab",)
-    # The blanks in text at which a word begins, whatever stands before and behind them.
+    # Matches the blanks at which a word begins, whatever comes before and after them.
     _cut_at: ClassVar[re.Pattern[str]] = CUT
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -66,9 +59,9 @@ class Tokenizer(Component):
         self._tables: list[PieceTable] = []  # none or one
 
     def config(self) -> dict[str, Any]:
-        """Say how this tokenizer was built: its arguments, not what it has learnt.
+        """Return how this tokenizer was built: its arguments, not what it has learnt.
 
-        The argument `vocab_size` is what was asked for, the property what training found.
+        The argument `vocab_size` is the size that was asked for; the property is the actual size.
         """
         return {"class_path": type(self).__name__, "init_args": dict(self._arguments)}
 
@@ -81,18 +74,14 @@ class Tokenizer(Component):
             sentences: read once, one at a time; memory grows with the number of different words.
 
         Raises:
-            ValueError: if an item is no text, holds a lone surrogate, or there is no text at all.
+            ValueError: if an item is no text or has a lone surrogate, or there is no text at all.
         """
-        if isinstance(sentences, str):
-            raise ValueError(
-                "`sentences` must be a list or iterator of texts, but it is one text instead. "
-                "Put it in a list."
-            )
-        self._adopt(self._learn(_check_training_texts(sentences)))
+        input_checks.check_not_one_text("sentences", "a list or iterator", sentences)
+        self._adopt(self._learn(input_checks.check_training_texts(sentences)))
 
     @property
     def is_trained(self) -> bool:
-        """Whether it has a vocabulary, by training or from a file."""
+        """Whether it has a vocabulary, from training or from a file."""
         return self._learned is not None
 
     # Vocabulary
@@ -116,7 +105,7 @@ class Tokenizer(Component):
 
     @property
     def unk_id(self) -> int:
-        """Id of the token for what is not in the vocabulary; 1 unless it was imported."""
+        """Id of the token for unknown text; 1 unless the vocabulary was imported."""
         return self.vocabulary.unk_id
 
     @property
@@ -130,18 +119,14 @@ class Tokenizer(Component):
         return self.vocabulary.eos_id
 
     def token_text(self, token_id: int) -> str:
-        """Show one token to a reader: `<eos>` for a special one, else what it decodes to."""
+        """Show one token to a reader: `<eos>` for a special one, otherwise its decoded text."""
         token = self._require_trained()[token_id]
         return token.replace(" ", "") if token in SPECIAL_TOKENS else self._join([token_id])
 
     # Text to ids and back
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Encode texts as lists of ids, `bos ... eos` each.
-
-        Raises:
-            ValueError: as `encode_to_arrays`.
-        """
+        """Encode texts as lists of ids, `bos ... eos` each; raises as `encode_to_arrays`."""
         ids, lengths = self.encode_to_arrays(texts)
         flat, ends = ids.tolist(), lengths.cumsum().tolist()
         return [flat[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
@@ -153,20 +138,17 @@ class Tokenizer(Component):
             texts: each becomes `bos ... eos`; nothing is truncated.
 
         Returns:
-            ids: (sum of lengths,) uint16, or int32 where V > 65,536.
+            ids: (sum of lengths,) uint16, or int32 if V > 65,536.
             lengths: (number of texts,) int64, tokens of each text, bos and eos counted.
 
         Raises:
-            ValueError: if the tokenizer is not trained, or a text is no text or holds a lone
+            ValueError: if the tokenizer is not trained, or an item is no text or has a lone
                 surrogate.
         """
         self._require_trained()
-        if isinstance(texts, str):
-            raise ValueError(
-                "`texts` must be a list of texts, but it is one text instead. Put it in a list."
-            )
+        input_checks.check_not_one_text("texts", "a list", texts)
         for index, text in enumerate(texts):
-            check_text("texts", index, text)
+            input_checks.check_text("texts", index, text)
         bodies, lengths = self._encode_bodies(texts)
         lengths += 2
         ends = lengths.cumsum()
@@ -179,27 +161,27 @@ class Tokenizer(Component):
     def decode(
         self, batch: Sequence[Sequence[int]] | Tensor | npt.NDArray[np.integer[Any]]
     ) -> list[str]:
-        """Decode rows of ids: up to the first eos, without pad and bos.
+        """Decode rows of ids up to the first eos, without pad and bos.
 
         Args:
             batch: (B, T) integer tensor or array, or B rows of any length.
 
         Returns:
-            B texts. Bytes that are no UTF-8 (a model can write such) and unk become U+FFFD; in
-            words, unk becomes `<unk>`.
+            B texts. Bytes that are not UTF-8 (a model can write such bytes) and unk become U+FFFD;
+            in words, unk becomes `<unk>`.
 
         Raises:
             ValueError: if the tokenizer is not trained, or a row holds something else than its ids.
         """
         self._require_trained()
         rows = batch.tolist() if isinstance(batch, Tensor) else batch
-        return [self._join(self._content(row, index)) for index, row in enumerate(rows)]
+        return [self._join(self._body(row, index)) for index, row in enumerate(rows)]
 
     # Files
 
     def to_json(self) -> str:
-        """Write all of it as the text of a tokenizer.json: canonical JSON, one line."""
-        return tokenizer_file.to_canonical_json(self._document(self.config()))
+        """Return the whole tokenizer as the text of a tokenizer.json: canonical JSON, one line."""
+        return json_format.to_canonical_json(self._document(self.config()))
 
     @property
     def fingerprint(self) -> str:
@@ -216,20 +198,20 @@ class Tokenizer(Component):
 
         Args:
             text: all of a tokenizer.json.
-            config: what another file says of this tokenizer, to be held against it.
+            config: of this tokenizer according to another file, to compare with.
 
         Raises:
-            ValueError: if it is not what a tokenizer of ours (of the class that this is called on)
-                would write, but for tokens, merges and scores; or has another config.
+            ValueError: if it differs from what a tokenizer of the class on which this is called
+                would write, in more than tokens, merges and scores; or its config differs.
         """
-        document = tokenizer_file.parse_document(text)
-        tokenizer = cls.from_config(tokenizer_file.pick(document, "post_processor", "seqae"))
+        document = json_format.parse_document(text)
+        tokenizer = cls.from_config(json_format.pick(document, "post_processor", "seqae"))
         tokenizer._adopt(
-            {key: tokenizer_file.pick(document, "model", key) for key in tokenizer.learned_keys}
+            {key: json_format.pick(document, "model", key) for key in tokenizer.learned_keys}
         )
         skip = {f"model.{key}" for key in tokenizer.learned_keys} | {"post_processor.seqae"}
         expected = tokenizer._document(tokenizer.config())
-        tokenizer_file.check_same(document, expected, skip=skip)
+        json_format.check_same(document, expected, skip=skip)
         if config is not None and config != tokenizer.config():
             raise ValueError(
                 f"`tokenizer` must be the one that tokenizer.json holds, {tokenizer.config()}, but "
@@ -244,26 +226,30 @@ class Tokenizer(Component):
 
         Args:
             path: the file.
-            config: what another file says of this tokenizer, to be held against it.
+            config: of this tokenizer according to another file, to compare with.
 
         Raises:
             ValueError: as `from_json`, or if the path is no readable file of a sane size.
         """
-        return cls.from_json(tokenizer_file.read_text(path), config)
+        return cls.from_json(json_format.read_text(path), config)
 
-    # What a kind says
+    # What a kind implements
 
     @abstractmethod
     def _learn(self, sentences: Iterator[str]) -> dict[str, Any]:
-        """Learn from sentences what stands under `learned_keys` in the file."""
+        """Learn from sentences what the file has under `learned_keys`."""
 
     @abstractmethod
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        """Check what a file or training says was learnt: the token of each id; canonical form."""
+        """Check what was learnt, or what a file has instead.
+
+        Returns:
+            The token of each id, and what was learnt in canonical form.
+        """
 
     @abstractmethod
     def _layout(self) -> dict[str, Any]:
-        """Write the sections that are the same in every file of this kind and configuration."""
+        """Return the sections that are equal in every file of this kind and configuration."""
 
     @abstractmethod
     def _join(self, ids: list[int]) -> str:
@@ -272,7 +258,7 @@ class Tokenizer(Component):
     def _prepare(self) -> None:
         """Make what encoding and decoding need, once the tokens are known."""
         try:
-            document = tokenizer_file.to_canonical_json(self._document(None))
+            document = json_format.to_canonical_json(self._document(None))
             self._hf = hf.Tokenizer.from_str(document)
         except Exception as error:  # the library raises plain Exception
             raise ValueError(
@@ -283,11 +269,11 @@ class Tokenizer(Component):
     def _encode_bodies(self, texts: Sequence[str]) -> tuple[npt.NDArray[Any], Lengths]:
         """Encode texts without bos and eos: flat ids of any integer type, and lengths."""
         # Taken out and put back: a second thread, or a process forked meanwhile, makes its own, and
-        # one that an exception left half-done is lost.
+        # a table that an exception left half-done is lost.
         try:
             table = self._tables.pop()
         except IndexError:
-            table = PieceTable(self._encode_apart, self._id_type(), self._cut_at)
+            table = PieceTable(self._encode_pieces, self._id_type(), self._cut_at)
         lengths, bodies = np.empty(len(texts), np.int64), [np.empty(0, self._id_type())]
         for start in range(0, len(texts), CHUNK):
             chunk = slice(start, start + CHUNK)
@@ -296,13 +282,13 @@ class Tokenizer(Component):
         self._tables[:] = [table]
         return np.concatenate(bodies), lengths
 
-    def _encode_apart(self, texts: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
-        """Encode texts, each by itself, with the library: flat ids, and lengths."""
+    def _encode_pieces(self, pieces: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
+        """Encode each piece independently with the library: flat ids, and lengths."""
         assert self._hf is not None
         # As the words of one text, because an object for each would take longer than the encoding.
-        found = self._hf.encode(texts, is_pretokenized=True, add_special_tokens=False)
-        lengths = np.bincount(np.array(found.word_ids, np.int64), minlength=len(texts))
-        return np.array(found.ids, self._id_type()), lengths
+        encoding = self._hf.encode(pieces, is_pretokenized=True, add_special_tokens=False)
+        lengths = np.bincount(np.array(encoding.word_ids, np.int64), minlength=len(pieces))
+        return np.array(encoding.ids, self._id_type()), lengths
 
     # Inside
 
@@ -316,7 +302,7 @@ class Tokenizer(Component):
     def _document(self, component: dict[str, Any] | None) -> dict[str, Any]:
         tokens = self._require_trained()
         assert self._learned is not None
-        return tokenizer_file.write_document(self._layout(), self._learned, tokens, component)
+        return json_format.write_document(self._layout(), self._learned, tokens, component)
 
     def _require_trained(self) -> list[str]:
         if self._learned is None:
@@ -329,30 +315,15 @@ class Tokenizer(Component):
     def _id_type(self) -> type[np.uint16] | type[np.int32]:
         return np.uint16 if len(self._tokens) <= 2**16 else np.int32
 
-    def _content(self, row: Any, index: int) -> list[int]:
-        try:
-            ids = np.asarray(row.tolist() if isinstance(row, Tensor) else row)
-        except ValueError:  # lists of unequal length inside
-            ids = np.empty((1, 1), dtype=object)
-        if ids.size == 0:
-            return []
-        if ids.ndim != 1 or ids.dtype.kind not in "iu":
-            raise ValueError(
-                f"`batch` must be rows of integer ids, (B, T), but row {index} is "
-                f"{reprlib.repr(row)} instead. Pass a batch of sentences."
-            )
-        if ids.min() < 0 or ids.max() >= self.vocab_size:
-            raise ValueError(
-                f"`batch` must hold ids from 0 to {self.vocab_size - 1:,}, but row {index} has "
-                f"{ids.min()} to {ids.max()} instead. Use the tokenizer that the model was "
-                f"trained with."
-            )
+    def _body(self, row: Any, index: int) -> list[int]:
+        """Return the ids of a row without bos, eos and pad."""
+        ids = input_checks.check_ids(row, index, self.vocab_size)
         ends = np.flatnonzero(ids == self.eos_id)
         ids = ids[: ends[0]] if len(ends) else ids
-        content: list[int] = ids[(ids != self.pad_id) & (ids != self.bos_id)].tolist()
-        return content
+        body: list[int] = ids[(ids != self.pad_id) & (ids != self.bos_id)].tolist()
+        return body
 
-    # What a pickle or a deepcopy carries: the arguments and what was learnt, no native object.
+    # A pickle or a deepcopy carries the arguments and what was learnt, no native object.
 
     def __getstate__(self) -> dict[str, Any]:
         return {"arguments": self._arguments, "learned": self._learned}
@@ -361,40 +332,6 @@ class Tokenizer(Component):
         Tokenizer.__init__(self, state["arguments"])
         if state["learned"] is not None:
             self._adopt(state["learned"])
-
-
-def check_text(key: str, index: int, text: object) -> str:
-    """Check that an item is text that can be written as UTF-8.
-
-    Raises:
-        ValueError: naming the list and the place in it.
-    """
-    if not isinstance(text, str):
-        raise ValueError(
-            f"`{key}` must be texts, but the item at index {index:,} is a {type(text).__name__} "
-            f"instead. Drop it, or turn it into text."
-        )
-    try:
-        text.isascii() or text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"`{key}` must be Unicode text, but the one at index {index:,} has the lone surrogate "
-            f"{text[error.start]!r} at character {error.start:,} instead. Read the file with "
-            f'errors="replace", or drop the line.'
-        ) from error
-    return text
-
-
-def _check_training_texts(sentences: Iterable[str]) -> Iterator[str]:
-    num_characters = 0
-    for index, sentence in enumerate(sentences):
-        num_characters += len(check_text("sentences", index, sentence))
-        yield sentence
-    if not num_characters:
-        raise ValueError(
-            "`sentences` must hold some text to train on, but there is none instead. Check the "
-            "file and what was filtered from it."
-        )
 
 
 def train_model(
@@ -408,21 +345,3 @@ def train_model(
     tokenizer.train_from_iterator(texts, trainer)
     learned: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
     return learned
-
-
-_VARIABLE = "TOKENIZERS_PARALLELISM"
-_set_for_fork: list[bool] = []
-
-
-def _before_fork() -> None:
-    _set_for_fork.append(_VARIABLE not in os.environ)
-    os.environ.setdefault(_VARIABLE, "false")
-
-
-def _after_fork_in_parent() -> None:
-    if _set_for_fork.pop():
-        del os.environ[_VARIABLE]
-
-
-if sys.platform != "win32":
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

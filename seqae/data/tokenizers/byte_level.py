@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tokenizers import models, trainers
 
 from seqae.component import check_range
-from seqae.data.tokenizers import json_format as tokenizer_file
+from seqae.data.tokenizers import json_format
 from seqae.data.tokenizers.base import Tokenizer, train_model
 from seqae.data.tokenizers.json_format import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
 from seqae.data.tokenizers.word_cache import Lengths
@@ -20,7 +20,7 @@ from seqae.data.tokenizers.word_cache import Lengths
 # Characters; longer than any sentence.
 TRAINING_LENGTH = 4096
 
-# In lines: one that does not begin with a character, or with a blank and a character.
+# Matches a line that does not begin with a character, or with a blank and a character.
 ODD_START = re.compile(r"^(?! ?\S)", re.MULTILINE)
 
 # Words encoded as one text; 16 take 1.2 times as long, 40,000 1.5 times (measured, BPE).
@@ -28,10 +28,10 @@ JOINED = 256
 
 
 class ByteLevelTokenizer(Tokenizer):
-    """What the three lossless kinds share: text is cut into UTF-8 bytes before anything else.
+    """Base of the three lossless kinds: text is cut into UTF-8 bytes before anything else.
 
-    In the file a byte is written as the printable character that GPT-2 gave it (Radford et al.
-    2019, the `bytes_to_unicode` of its encoder.py), so that a token is readable text.
+    The file has for each byte the printable character that GPT-2 gave it (Radford et al. 2019, the
+    `bytes_to_unicode` of its encoder.py), so that a token is readable text.
     """
 
     def _prepare(self) -> None:
@@ -42,21 +42,21 @@ class ByteLevelTokenizer(Tokenizer):
     def _join(self, ids: list[int]) -> str:
         return b"".join([self._pieces[i] for i in ids]).decode("utf-8", "replace")
 
-    def _encode_apart(self, texts: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
-        """Encode texts as parts of long ones, in less than half the time, unless one begins oddly.
+    def _encode_pieces(self, pieces: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
+        """Encode pieces as parts of long texts, which halves the time, unless one begins oddly.
 
-        A blank before a character goes to the word behind it (tokenizer_pieces.py), and a new line
-        before one is a token of its own: so a text that has no blank in front gets a new line,
-        which is deleted again. The tokens' bytes say where a text ends.
+        A blank before a character goes to the word after it (word_cache.py), and a new line before
+        a character is a token of its own. So a piece without a blank in front gets a new line,
+        which is deleted again. The bytes of the tokens tell where a piece ends.
         """
         assert self._hf is not None
-        if ODD_START.search("\n".join(texts)):
-            return super()._encode_apart(texts)
-        has_line = np.array([not text.startswith(" ") for text in texts])
-        parts = [f"\n{t}" if line else t for t, line in zip(texts, has_line, strict=True)]
+        if ODD_START.search("\n".join(pieces)):
+            return super()._encode_pieces(pieces)
+        has_line = np.array([not piece.startswith(" ") for piece in pieces])
+        parts = [f"\n{p}" if line else p for p, line in zip(pieces, has_line, strict=True)]
         joined = ["".join(parts[i : i + JOINED]) for i in range(0, len(parts), JOINED)]
-        found = self._hf.encode_batch_fast(joined, add_special_tokens=False)
-        ids = np.fromiter(itertools.chain.from_iterable(f.ids for f in found), self._id_type())
+        encodings = self._hf.encode_batch_fast(joined, add_special_tokens=False)
+        ids = np.fromiter(itertools.chain.from_iterable(e.ids for e in encodings), self._id_type())
         ends_of_tokens = self._widths[ids].cumsum()
         ends_of_parts = np.array([len(part.encode()) for part in parts], np.int64).cumsum()
         stops = np.searchsorted(ends_of_tokens, ends_of_parts) + 1
@@ -65,13 +65,13 @@ class ByteLevelTokenizer(Tokenizer):
         return np.delete(ids, (stops - lengths)[has_line]), lengths - has_line
 
     def _check_bytes(self, tokens: list[str]) -> None:
-        tokenizer_file.check_special_first(tokens)
+        json_format.check_special_first(tokens)
         known = set(BYTE_CHARACTERS)
         for token in tokens[4:]:
             if not token or not known.issuperset(token):
-                tokenizer_file.refuse("model.vocab", "made of byte characters only", token)
+                json_format.refuse("model.vocab", "made of byte characters only", token)
         if not known.issubset(tokens):
-            tokenizer_file.refuse("model.vocab", "one with all 256 bytes", f"{len(tokens)} tokens")
+            json_format.refuse("model.vocab", "one with all 256 bytes", f"{len(tokens)} tokens")
 
     def _layout(self) -> dict[str, Any]:
         return {
@@ -83,7 +83,7 @@ class ByteLevelTokenizer(Tokenizer):
 
 @final
 class ByteTokenizer(ByteLevelTokenizer):
-    """Every UTF-8 byte is a token: 256 and the four special ones. Needs no training.
+    """Takes every UTF-8 byte for a token: 256 and the four special ones. Needs no training.
 
     Lossless for any Unicode text; an English sentence is 4 to 5 times longer than in BPE.
     """
@@ -93,14 +93,14 @@ class ByteTokenizer(ByteLevelTokenizer):
         self._adopt(self._learn(iter(())))
 
     def _learn(self, sentences: Iterator[str]) -> dict[str, Any]:
-        return {"vocab": tokenizer_file.number([*SPECIAL_TOKENS, *BYTE_CHARACTERS])}
+        return {"vocab": json_format.number([*SPECIAL_TOKENS, *BYTE_CHARACTERS])}
 
     def train(self, sentences: Iterable[str]) -> None:
-        """Do nothing: there is nothing to learn, and the sentences are not read."""
+        """Do nothing: there is nothing to learn. The sentences are not read."""
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         expected = self._learn(iter(()))
-        tokenizer_file.check_same(learned, expected, "model")
+        json_format.check_same(learned, expected, "model")
         return list(expected["vocab"]), expected
 
     def _layout(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class ByteTokenizer(ByteLevelTokenizer):
         return {
             **super()._layout(),
             "pre_tokenizer": pre_tokenizer,
-            "model": tokenizer_file.bpe_model(),
+            "model": json_format.bpe_model(),
         }
 
     def _encode_bodies(self, texts: Sequence[str]) -> tuple[npt.NDArray[Any], Lengths]:
@@ -148,13 +148,13 @@ class BPETokenizer(ByteLevelTokenizer):
         return train_model(self._layout(), models.BPE(), trainer, _cut(sentences))
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        tokens = tokenizer_file.check_vocab(learned["vocab"])
+        tokens = json_format.check_vocab(learned["vocab"])
         self._check_bytes(tokens)
-        merges = tokenizer_file.check_merges(learned["merges"], tokens)
-        return tokens, {"vocab": tokenizer_file.number(tokens), "merges": merges}
+        merges = json_format.check_merges(learned["merges"], tokens)
+        return tokens, {"vocab": json_format.number(tokens), "merges": merges}
 
     def _layout(self) -> dict[str, Any]:
-        model = tokenizer_file.bpe_model()
+        model = json_format.bpe_model()
         del model["merges"]
         return {**super()._layout(), "model": model}
 
@@ -186,7 +186,7 @@ class UnigramTokenizer(ByteLevelTokenizer):
         return {"vocab": _canonical_scores(scored)}
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        tokens, scores = tokenizer_file.check_scored_vocab(learned["vocab"])
+        tokens, scores = json_format.check_scored_vocab(learned["vocab"])
         self._check_bytes(tokens)
         return tokens, {"vocab": [list(item) for item in zip(tokens, scores, strict=True)]}
 
@@ -196,7 +196,7 @@ class UnigramTokenizer(ByteLevelTokenizer):
 
 
 def _byte_characters() -> list[str]:
-    """The printable character that stands for each byte 0 ... 255, as GPT-2 chose them."""
+    """Return the printable character for each byte 0 ... 255, as GPT-2 chose them."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = itertools.count(0x100)
     return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
@@ -222,18 +222,19 @@ def _byte_level(add_prefix_space: bool, use_regex: bool = True) -> dict[str, Any
 
 
 def _cut(sentences: Iterator[str]) -> Iterator[str]:
-    """Cut text for training: its time grows with the square of a word, and a line may be one."""
+    """Cut long lines: training time grows with the square of a word, and a line may be one word."""
     for sentence in sentences:
         for start in range(0, len(sentence), TRAINING_LENGTH):
             yield sentence[start : start + TRAINING_LENGTH]
 
 
 def _canonical_scores(scored: list[list[Any]]) -> list[list[Any]]:
-    """Make the same of two trainings on the same text.
+    """Make the scores of two trainings on the same text equal.
 
-    The library goes over words in a random order. That moves scores by up to 4e-11 (measured), and
-    bytes that were not seen get scores 0.0001 apart below all others, in a random order: here all
-    of these get the highest of them. (On tiny texts its scores can exceed 0: here they do not.)
+    The library goes over words in a random order, which moves scores by up to 4e-11 (measured). It
+    gives bytes that it has not seen scores 0.0001 apart, below all others and in random order: here
+    all of them get the highest of these scores. On tiny texts its scores can exceed 0: here they
+    are cut to 0.
     """
     scores = {token: score for token, score in scored if token not in SPECIAL_TOKENS}
     by_score = sorted(BYTE_CHARACTERS, key=scores.__getitem__)

@@ -1,18 +1,18 @@
-"""tokenizer.json: how it is written, and how a stranger's is read without trusting it.
+"""tokenizer.json: write it, and read a stranger's without trusting it.
 
-The file is one that the Hugging Face `tokenizers` library opens as it is. Read by that library, a
-hostile one can allocate without end, run a pattern that never returns, or replace text until memory
-is gone. So nothing of a stranger's file is handed over but the learned part: tokens, merges and
-scores, checked one by one. All the rest (normalizer, pre-tokenizer, decoder, ...) is written anew
-by the class that the file names, and the file must say literally the same.
+The Hugging Face `tokenizers` library opens the file as it is. A hostile file can make that library
+allocate without end, run a pattern that never returns, or replace text until memory is gone. So the
+library gets nothing of a stranger's file but the learned part: tokens, merges and scores, checked
+one by one. The class that the file names writes all the rest (normalizer, pre-tokenizer, decoder,
+...) again, and the file must literally agree.
 
 Three habits of the format:
 - The four special tokens are spelt with a space, `< eos >`, and are no "added tokens". No kind of
-  ours can cut a token with a space out of text, so that no text, whatever it holds, is ever read as
-  a control token. Added tokens would be looked for in the text.
-- The class and its arguments stand in `post_processor.seqae`: the library ignores keys that it does
-  not know there, but refuses them at the top (found with 0.22.0 and 0.23.3).
-- The JSON is canonical (fixed order, no blanks), so that equal tokenizers are equal files.
+  ours can cut a token with a space out of text, so no text is ever read as a control token,
+  whatever it holds. The library would look for added tokens in the text.
+- The class and its arguments are in `post_processor.seqae`: the library ignores unknown keys there,
+  but refuses them at the top (seen with 0.22.0 and 0.23.3).
+- The JSON is canonical (fixed order, no blanks), so equal tokenizers are equal files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 SPECIAL_TOKENS = ("< pad >", "< unk >", "< bos >", "< eos >")
 
 # A vocabulary of 500,000 words is 10 to 30 MB. Values are counted (by commas and brackets) before
-# the parse, because a parsed `[]` takes 60 times the memory of its text.
+# parsing, because a parsed `[]` takes 60 times the memory of its text.
 MAX_FILE_BYTES = 32 * 2**20
 MAX_VALUES = 4_000_000
 MAX_VOCAB_SIZE = 500_000
@@ -35,14 +35,19 @@ MAX_TOKEN_LENGTH = 512
 MIN_SCORE = -1e4
 
 
-def refuse(key: str, expected: str, found: object) -> NoReturn:
-    """Refuse a file, in the house grammar.
+def refuse(key: str, expected: str, actual: object) -> NoReturn:
+    """Refuse a file.
+
+    Args:
+        key: of the part that is wrong.
+        expected: what it must be, to complete "must be ...".
+        actual: what it is.
 
     Raises:
         ValueError: always.
     """
     raise ValueError(
-        f"`{key}` of tokenizer.json must be {expected}, but it is {reprlib.repr(found)} instead. "
+        f"`{key}` of tokenizer.json must be {expected}, but it is {reprlib.repr(actual)} instead. "
         f"Use a file that seqae wrote, unchanged."
     )
 
@@ -54,7 +59,7 @@ def write_document(
 
     Args:
         layout: the fixed sections: normalizer, pre_tokenizer, decoder and the model's settings.
-        learned: what training found: vocab and, where there are any, merges.
+        learned: what training found: vocab and, if there are any, merges.
         tokens: the token of each id; says where the special tokens are.
         component: the config of the tokenizer's class; None leaves it out.
     """
@@ -82,7 +87,7 @@ def write_document(
 
 
 def to_canonical_json(document: object) -> str:
-    """Write JSON in the one form that the fingerprint is taken of.
+    """Write JSON in the one form of which the fingerprint is taken.
 
     Raises:
         ValueError: if the text is larger than a reader of ours accepts.
@@ -93,12 +98,12 @@ def to_canonical_json(document: object) -> str:
 
 
 def number(tokens: Iterable[str]) -> dict[str, int]:
-    """Give tokens their ids, 0 on."""
+    """Number tokens from 0."""
     return {token: token_id for token_id, token in enumerate(tokens)}
 
 
 def bpe_model() -> dict[str, Any]:
-    """Write the `model` of a file that has no merges: each character is a token."""
+    """Return the `model` of a file without merges: each character is a token."""
     return {
         "type": "BPE",
         "dropout": None,
@@ -116,7 +121,7 @@ def read_text(path: str | Path) -> str:
     """Read a file of at most MAX_FILE_BYTES as UTF-8.
 
     Raises:
-        ValueError: if it is no regular file, too large or not UTF-8.
+        ValueError: if it is no regular file, is too large or is not UTF-8.
     """
     path = Path(path)
     if not path.is_file():
@@ -138,7 +143,7 @@ def read_text(path: str | Path) -> str:
 
 
 def parse_document(text: str) -> dict[str, Any]:
-    """Parse the text of a tokenizer.json, trusting nothing.
+    """Parse the text of a tokenizer.json without trusting it.
 
     Raises:
         ValueError: if it is too large, too deep, no JSON or no JSON object.
@@ -161,7 +166,7 @@ def pick(section: object, *keys: str) -> Any:
     """Look up nested keys.
 
     Raises:
-        ValueError: naming the key that is not there.
+        ValueError: if one is missing; it names the key.
     """
     for depth, key in enumerate(keys):
         if not isinstance(section, dict) or key not in section:
@@ -171,39 +176,39 @@ def pick(section: object, *keys: str) -> Any:
 
 
 def check_same(
-    found: object, expected: object, key: str = "text", skip: Collection[str] = ()
+    actual: object, expected: object, key: str = "text", skip: Collection[str] = ()
 ) -> None:
     """Check that a section of the file is literally the one that we write.
 
     Args:
-        found: the section as read.
+        actual: the section as read.
         expected: the section as we write it.
         key: name of the section, for the message.
-        skip: full names of the parts checked elsewhere, such as model.vocab.
+        skip: full names of the parts that are checked elsewhere, such as model.vocab.
 
     Raises:
-        ValueError: naming the first part that differs.
+        ValueError: if a part differs; it names the first one.
     """
     if key in skip:
         return
     prefix = "" if key == "text" else f"{key}."
-    if isinstance(expected, dict) and isinstance(found, dict):
-        for name in [*expected, *found]:
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        for name in [*expected, *actual]:
             if name not in expected:
-                refuse(f"{prefix}{reprlib.repr(name)[1:-1]}", "absent", found[name])
-            if name not in found:
+                refuse(f"{prefix}{reprlib.repr(name)[1:-1]}", "absent", actual[name])
+            if name not in actual:
                 refuse(f"{prefix}{name}", "present", "missing")
         for name in expected:
-            check_same(found[name], expected[name], f"{prefix}{name}", skip)
-    elif isinstance(expected, list) and isinstance(found, list) and len(found) == len(expected):
-        for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+            check_same(actual[name], expected[name], f"{prefix}{name}", skip)
+    elif isinstance(expected, list) and isinstance(actual, list) and len(actual) == len(expected):
+        for index, (one, other) in enumerate(zip(actual, expected, strict=True)):
             check_same(one, other, f"{prefix}{index}", skip)
-    elif type(found) is not type(expected) or found != expected:
-        refuse(key, json.dumps(expected) if len(str(expected)) < 80 else "as we write it", found)
+    elif type(actual) is not type(expected) or actual != expected:
+        refuse(key, json.dumps(expected) if len(str(expected)) < 80 else "as we write it", actual)
 
 
 def check_vocab(vocab: object) -> list[str]:
-    """Check `model.vocab` where it maps tokens to ids.
+    """Check a `model.vocab` that maps tokens to ids.
 
     Returns:
         The token of each id.
@@ -229,7 +234,7 @@ def check_vocab(vocab: object) -> list[str]:
 
 
 def check_scored_vocab(vocab: object) -> tuple[list[str], list[float]]:
-    """Check `model.vocab` where it lists (token, score), the place being the id.
+    """Check a `model.vocab` that lists (token, score); the index is the id.
 
     Returns:
         The token of each id, and its score, a log-probability.
@@ -276,7 +281,7 @@ def check_special_first(tokens: list[str]) -> None:
     """Check that pad, unk, bos, eos have the ids 0, 1, 2, 3.
 
     Raises:
-        ValueError: if they have not.
+        ValueError: if they have other ids.
     """
     if tuple(tokens[:4]) != SPECIAL_TOKENS:
         refuse("model.vocab", "led by the four special tokens", tokens[:4])

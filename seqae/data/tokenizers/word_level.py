@@ -1,26 +1,4 @@
-"""Tokenizers: text to token ids and back, in five kinds.
-
-| kind | a token is | unknown text | decode(encode(x)) == x |
-|---|---|---|---|
-| ByteTokenizer | a UTF-8 byte | none | always |
-| CharacterTokenizer | a character seen in training | unk | but for unk |
-| WordTokenizer | a word seen in training | unk | but for unk, blanks and the normalisation |
-| BPETokenizer | a frequent string of bytes | none | always |
-| UnigramTokenizer | a likely string of bytes | none | always |
-
-The file format, and what BPE, Unigram and words do, are those of the Hugging Face `tokenizers`
-library; the tokenizer.json of any kind opens in it and gives the same ids. The trade-off: text goes
-round the library where that is faster. Bytes and characters are encoded by numpy, because the
-library takes 50 to 80 times as long for them (2.5 MB/s, one thread); of the other kinds it sees
-each different piece once, and numpy puts the known ones together (tokenizer_pieces.py).
-
-Every kind adds bos and eos, and none ever reads a control token out of text: a literal `<eos>` is
-five characters like any others.
-
-tokenizer_base.py has the contract, tokenizer_bytes.py the three byte-level kinds, tokenizer_file.py
-the safe reading of the file, tokenizer_pieces.py what is known of pieces. This one has characters
-and words.
-"""
+"""The two kinds of tokenizer with unknown text: characters and words."""
 
 from __future__ import annotations
 
@@ -36,30 +14,21 @@ import numpy.typing as npt
 from tokenizers import models, trainers
 
 from seqae.component import check_choice, check_range
-from seqae.data.tokenizers import json_format as tokenizer_file
-from seqae.data.tokenizers.base import Tokenizer, check_text, train_model
-from seqae.data.tokenizers.byte_level import BPETokenizer, ByteTokenizer, UnigramTokenizer
+from seqae.data.tokenizers import json_format
+from seqae.data.tokenizers.base import Tokenizer, train_model
+from seqae.data.tokenizers.input_checks import check_text
 from seqae.data.tokenizers.json_format import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
 from seqae.data.tokenizers.word_cache import Lengths
-
-__all__ = [
-    "BPETokenizer",
-    "ByteTokenizer",
-    "CharacterTokenizer",
-    "Tokenizer",
-    "UnigramTokenizer",
-    "WordTokenizer",
-]
 
 
 @final
 class CharacterTokenizer(Tokenizer):
-    """A Unicode character (code point) is a token; one not seen in training is unk.
+    """Takes a Unicode character (code point) for a token; one not seen in training is unk.
 
     Args:
         min_frequency: characters seen less often than this in training are left out.
-        vocab_size: ids at most, the four special ones counted; the most frequent characters stay,
-            among equals those of the lower code point.
+        vocab_size: ids at most, the four special ones counted; the most frequent characters are
+            kept, of equally frequent ones those with the lower code point.
     """
 
     def __init__(self, min_frequency: int = 1, vocab_size: int = 10_000) -> None:
@@ -74,25 +43,25 @@ class CharacterTokenizer(Tokenizer):
         by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         frequent = [c for c, n in by_frequency if n >= self._arguments["min_frequency"]]
         return {
-            "vocab": tokenizer_file.number(
+            "vocab": json_format.number(
                 [*SPECIAL_TOKENS, *frequent][: self._arguments["vocab_size"]]
             )
         }
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        tokens = tokenizer_file.check_vocab(learned["vocab"])
-        tokenizer_file.check_special_first(tokens)
+        tokens = json_format.check_vocab(learned["vocab"])
+        json_format.check_special_first(tokens)
         for token in tokens[4:]:
             if len(token) != 1:
-                tokenizer_file.refuse("model.vocab", "made of single characters", token)
-        return tokens, {"vocab": tokenizer_file.number(tokens)}
+                json_format.refuse("model.vocab", "made of single characters", token)
+        return tokens, {"vocab": json_format.number(tokens)}
 
     def _layout(self) -> dict[str, Any]:
         return {
             "normalizer": None,
             "pre_tokenizer": None,
             "decoder": {"type": "Fuse"},
-            "model": {**tokenizer_file.bpe_model(), "unk_token": SPECIAL_TOKENS[1]},
+            "model": {**json_format.bpe_model(), "unk_token": SPECIAL_TOKENS[1]},
         }
 
     def _prepare(self) -> None:
@@ -110,23 +79,23 @@ class CharacterTokenizer(Tokenizer):
 
 @final
 class WordTokenizer(Tokenizer):
-    """A word between blanks is a token; one not seen in training is unk.
+    """Takes a word between blanks for a token; one not seen in training is unk.
 
     The vocabulary is that of torchtext's `build_vocab_from_iterator`: specials first, then by
-    falling frequency, equals in the order of their code points. `basic_english` is torchtext's
-    `get_tokenizer("basic_english")` (torchtext/data/utils.py, `_basic_english_normalize`): lower
-    case, " dropped, ' . , ( ) ! ? words of their own, ; : and <br /> blank. Two things differ
-    outside English: a final Greek sigma is lowered to the ordinary one, and the separators U+001C
-    to U+001F are no blanks.
+    falling frequency, equally frequent words in the order of their code points. `basic_english` is
+    torchtext's `get_tokenizer("basic_english")` (torchtext/data/utils.py,
+    `_basic_english_normalize`): it lowers the case, drops ", makes ' . , ( ) ! ? words of their
+    own, and takes ; : and <br /> for blanks. Two things differ outside English: a final Greek sigma
+    is lowered to the ordinary one, and the separators U+001C to U+001F are no blanks.
 
     Args:
         vocab_size: ids at most, the four special ones counted (torchtext's `max_tokens`).
         min_frequency: words seen less often than this in training are left out.
-        normalization: what happens to the text before it is cut at blanks.
+        normalization: how to change text before it is cut at blanks.
     """
 
     unk_text: ClassVar[str] = "<unk>"
-    # But for those that basic_english can see inside of `<br />`, once it has dropped every ".
+    # Except for blanks that basic_english can see inside `<br />`, after it has dropped every ".
     _cut_at: ClassVar[re.Pattern[str]] = re.compile(r' (?=\S)(?!"*/)')
 
     def __init__(
@@ -153,9 +122,9 @@ class WordTokenizer(Tokenizer):
         """Import a vocabulary, such as torchtext's `vocab.get_itos()`; each token keeps its id.
 
         Args:
-            tokens: the token of each id. The special ones are found by their usual spellings
-                (IMPORTED_SPELLINGS) wherever they stand; those missing are appended.
-            normalization: what the vocabulary was made with.
+            tokens: the token of each id. The special tokens are recognised by their usual spellings
+                (IMPORTED_SPELLINGS) at any index, and appended if they are missing.
+            normalization: with which the vocabulary was made.
 
         Raises:
             ValueError: if a token is given twice, too long or not Unicode text.
@@ -170,25 +139,25 @@ class WordTokenizer(Tokenizer):
                     f"{first_index[token]}. Correct the list."
                 )
         for special, spellings in zip(SPECIAL_TOKENS, IMPORTED_SPELLINGS, strict=True):
-            found = [first_index[s] for s in (special, *spellings) if s in first_index]
-            if found:
-                tokens[found[0]] = special
+            indices = [first_index[s] for s in (special, *spellings) if s in first_index]
+            if indices:
+                tokens[indices[0]] = special
             else:
                 tokens.append(special)
         tokenizer = cls(vocab_size=len(tokens), normalization=normalization)
-        tokenizer._adopt({"vocab": tokenizer_file.number(tokens)})
+        tokenizer._adopt({"vocab": json_format.number(tokens)})
         return tokenizer
 
     @classmethod
     def from_token_file(
         cls, path: str | Path, normalization: Literal["none", "basic_english"] = "none"
     ) -> WordTokenizer:
-        """Import a vocabulary from a UTF-8 text file with a token a line, the first being id 0.
+        """Import a vocabulary from a UTF-8 text file with one token a line; the first has id 0.
 
         Raises:
             ValueError: as `from_token_list`, or if the file cannot be read as such.
         """
-        lines = re.split("\r\n|\n", tokenizer_file.read_text(path).removeprefix("\ufeff"))
+        lines = re.split("\r\n|\n", json_format.read_text(path).removeprefix("\ufeff"))
         return cls.from_token_list(lines[:-1] if lines[-1] == "" else lines, normalization)
 
     def _learn(self, sentences: Iterator[str]) -> dict[str, Any]:
@@ -200,11 +169,11 @@ class WordTokenizer(Tokenizer):
         )
         vocab = train_model(self._layout(), models.WordLevel(), trainer, sentences)["vocab"]
         by_id = sorted(vocab, key=vocab.__getitem__)
-        return {"vocab": tokenizer_file.number([w for w in by_id if len(w) <= MAX_TOKEN_LENGTH])}
+        return {"vocab": json_format.number([w for w in by_id if len(w) <= MAX_TOKEN_LENGTH])}
 
     def _check(self, learned: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-        tokens = tokenizer_file.check_vocab(learned["vocab"])
-        return tokens, {"vocab": tokenizer_file.number(tokens)}
+        tokens = json_format.check_vocab(learned["vocab"])
+        return tokens, {"vocab": json_format.number(tokens)}
 
     def _layout(self) -> dict[str, Any]:
         return {
@@ -224,7 +193,7 @@ class WordTokenizer(Tokenizer):
         return " ".join([self._pieces[i] for i in ids])
 
 
-# How a special token is spelt in vocabularies of other programs, the likeliest first.
+# How other programs spell the special tokens in their vocabularies, the likeliest first.
 IMPORTED_SPELLINGS = (
     ("<pad>", "<PAD>", "[PAD]", "<blank>"),
     ("<unk>", "<UNK>", "[UNK]", "<oov>"),
@@ -233,7 +202,7 @@ IMPORTED_SPELLINGS = (
 )
 
 # torchtext/data/utils.py, `_patterns` and `_replacements`, in their order. The last one there,
-# runs of blanks to one blank, is left to the cut at blanks.
+# which makes one blank of many, is left to the cut at blanks.
 BASIC_ENGLISH = (
     ("'", " '  "),
     ('"', ""),

@@ -1,4 +1,4 @@
-"""Latents: what stands between encoder and decoder."""
+"""Latents: the layers between encoder and decoder."""
 
 from seqae.model.latents.base import (
     DeterministicLatent,

@@ -1,33 +1,34 @@
-"""Latents: what stands between encoder and decoder. The contracts, and the deterministic one.
+"""Latent layers, between encoder and decoder: their contracts, and the deterministic layer.
 
-An encoder gives K vectors of a sentence, mostly one; the latent layer maps each, and joins them to
+An encoder makes K vectors of a sentence, mostly one. The latent layer maps each and joins them to
 one vector of Z numbers, which is all that the decoder reads.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 from torch import Generator, Tensor, nn
 from typing_extensions import override
 
-from seqae.component import Component, check_choice, check_range
+from seqae.component import Component, check_literal, check_range
 
 Normalization = Literal["none", "layer", "sphere"]
 
 
 @dataclass
 class LatentOutput:
-    """What a latent layer gives.
+    """Output of a latent layer.
 
     Attributes:
-        latent: (B, Z), what the decoder reads.
-        mean: (B, Z), of the posterior, where there is one.
-        logvar: (B, Z), of the posterior, where it has one for each dimension.
+        latent: (B, Z), which the decoder reads.
+        mean: (B, Z), of the posterior, if there is one.
+        logvar: (B, Z), of the posterior, if it has one for each dimension.
         loss: (), a term that the layer itself adds to the loss, in nats per sentence.
-        codes: (B, C) int64, which vectors of a codebook were taken, where there is one.
+        codes: (B, C) int64, indices of the chosen codes, if there is a codebook.
     """
 
     latent: Tensor
@@ -48,7 +49,7 @@ class Latent(Component, nn.Module):
 
     @property
     def needs_whole_batch(self) -> bool:
-        """Whether a latent depends on the other sentences of its batch, in training."""
+        """Whether a latent depends on the other sentences of its batch in training."""
         return False
 
     @abstractmethod
@@ -57,7 +58,7 @@ class Latent(Component, nn.Module):
 
         Args:
             input_dim: H, size of each of the encoder's vectors.
-            num_latents: K, how many there are of a sentence.
+            num_latents: K, how many vectors each sentence has.
         """
 
     @abstractmethod
@@ -65,35 +66,48 @@ class Latent(Component, nn.Module):
         """Make the latent.
 
         Args:
-            hidden: (B, H), or (B, K, H) where K > 1.
+            hidden: (B, H), or (B, K, H) if K > 1.
             generator: source of all randomness, on the CPU; without one nothing is drawn, and a
                 posterior gives its mean.
         """
 
-    def figures(self) -> dict[str, Tensor]:
-        """What the layer can say of itself without seeing a sentence, by name: () each."""
+    def metrics(self) -> dict[str, Tensor]:
+        """Measure the layer itself, without a sentence: scalars by name."""
         return {}
+
+    def set_all_gather(self, all_gather: Callable[[Tensor], Tensor]) -> None:  # noqa: B027 - optional
+        """Let a layer that keeps statistics of its inputs do so over all devices.
+
+        Training with several devices calls this once. By default nothing is kept, and nothing
+        changes.
+
+        Args:
+            all_gather: from (...) on each device to (devices, ...) on all.
+        """
 
 
 class StochasticLatent(Latent):
     """A latent that is drawn from a posterior q(z|x), beside a prior p(z).
 
-    In all of these the leading dimensions of `output`'s tensors and of `latent` broadcast.
+    In all methods the leading dimensions of the tensors in `output` and of `latent` broadcast.
+
+    Attributes:
+        has_constant_kl: whether the KL follows from the settings alone, so that no objective can
+            change it.
     """
 
-    # Whether the KL follows from the settings alone, so that no objective can change it.
     has_constant_kl: ClassVar[bool] = False
 
     @property
     def prior_variance(self) -> float:
-        """The variance of each dimension of the prior."""
+        """Variance of each dimension of the prior."""
         return 1.0
 
     @abstractmethod
     def kl(self, output: LatentOutput) -> Tensor:
-        """KL(q(z|x) || p(z)) in nats: (B, D) by dimension, or (B, K) where it does not factorise.
+        """KL(q(z|x) || p(z)) in nats: (B, Z) by dimension, or (B, K) if it does not factorise.
 
-        Its sum over the last dimension is that of the sentence.
+        Summed over the last dimension it is the KL of the sentence.
         """
 
     @abstractmethod
@@ -106,11 +120,11 @@ class StochasticLatent(Latent):
 
     @abstractmethod
     def sample_posterior(self, output: LatentOutput, generator: Generator) -> Tensor:
-        """(B, Z), one more draw from each posterior, with gradients to its parameters."""
+        """Draw once more from each posterior, with gradients to its parameters: (B, Z)."""
 
     @abstractmethod
     def sample_prior(self, count: int, generator: Generator) -> Tensor:
-        """(count, Z), draws from the prior, on the weights' device."""
+        """Draw from the prior: (count, Z), on the device of the weights."""
 
 
 @final
@@ -121,14 +135,14 @@ class DeterministicLatent(Latent):
         latent_dim: Z; null takes the encoder's output without a map.
         normalize: `layer` brings each vector to zero mean and unit variance over its dimensions
             (layer normalisation without weights), which keeps the scale that the decoder sees the
-            same throughout training; `sphere` to length 1; `none` leaves it.
+            same throughout training; `sphere` scales each vector to length 1.
     """
 
     def __init__(self, latent_dim: int | None = 256, normalize: Normalization = "none") -> None:
         super().__init__()
         if latent_dim is not None:
             check_range("latent_dim", latent_dim, 1, 2**16)
-        check_choice("normalize", normalize, ("none", "layer", "sphere"))
+        check_literal("normalize", normalize, Normalization)
         self.latent_dim, self.normalize = latent_dim, normalize
 
     @override

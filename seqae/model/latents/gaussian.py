@@ -14,8 +14,8 @@ from seqae.component import check_range
 from seqae.model.latents.base import LatentOutput, StochasticLatent
 from seqae.model.layers import in_float32
 
-# SentenceMIM's floor of the log variance is -10; here it is the limit on both sides, reached
-# softly: exp(10) is far from where float32 ends.
+# SentenceMIM's floor of the log variance is -10. Here it is a soft limit on both sides: exp(10) is
+# far from the largest float32.
 LOGVAR_LIMIT = 10.0
 
 
@@ -23,18 +23,17 @@ LOGVAR_LIMIT = 10.0
 class GaussianLatent(StochasticLatent):
     """q(z|x) = N(mean, diag(exp(logvar))), p(z) = N(0, I) (Kingma and Welling 2014).
 
-    Mean and logvar are linear maps of each of the encoder's vectors; a latent is drawn as
+    Mean and logvar are linear maps of each vector of the encoder; a latent is drawn as
     `mean + exp(logvar / 2) * noise` (their section 2.4). The logvar stays between -10 and 10.
 
-    With `batch_norm` each dimension of the mean is normalised over the batch in training, and by
-    the running figures of training otherwise, to the fixed standard deviation `batch_norm` around
-    a trained shift (Zhu et al. 2020, arXiv:2004.12585). Then the KL term is on average at least
-    `Z * batch_norm^2 / 2` nats a sentence, whatever the variances, so that the posterior cannot
-    collapse. A batch of one sentence is normalised by the running figures. On several devices
-    each normalises by its own sentences.
+    With `batch_norm` each dimension of the mean is normalised to that standard deviation around a
+    trained shift (Zhu et al. 2020, arXiv:2004.12585): over the batch in training, and by training's
+    running statistics otherwise and for a batch of one sentence. The KL term is then at least
+    `Z * batch_norm^2 / 2` nats a sentence on average, whatever the variances, so that the posterior
+    cannot collapse. Each device normalises by its own sentences.
 
     Args:
-        latent_dim: Z of each of the encoder's vectors.
+        latent_dim: Z of each vector of the encoder.
         batch_norm: standard deviation of the mean over sentences; 0 leaves it free.
     """
 
@@ -54,13 +53,13 @@ class GaussianLatent(StochasticLatent):
             self.shift = nn.Parameter(torch.zeros(self.output_dim))
 
     @property
+    @override
     def needs_whole_batch(self) -> bool:
-        """With batch normalisation."""
         return self.batch_norm > 0
 
     @override
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
-        # Else a KL term of many dimensions would be lost in the rounding.
+        # In half precision a KL term of many dimensions would be lost in rounding.
         mean, logvar = in_float32(self.mean(hidden)), in_float32(self.logvar(hidden))
         mean = mean.flatten(1)
         if self.batch_norm:
@@ -71,6 +70,7 @@ class GaussianLatent(StochasticLatent):
             output.latent = self.sample_posterior(output, generator)
         return output
 
+    @override
     def kl(self, output: LatentOutput) -> Tensor:
         """(B, Z): `(mean^2 + exp(logvar) - 1 - logvar) / 2` (Kingma and Welling, appendix B)."""
         mean, logvar = _parameters(output)
@@ -99,8 +99,7 @@ class GaussianLatent(StochasticLatent):
         return to_device_of(weight, in_float32(noise))
 
     def _normalized(self, mean: Tensor) -> Tensor:
-        alone = self.training and len(mean) == 1  # one sentence has no variance
-        if alone:
+        if self.training and len(mean) == 1:  # one sentence has no variance
             statistics = self.normalize.running_mean, self.normalize.running_var
             return nn.functional.batch_norm(mean, *statistics, eps=self.normalize.eps)
         normalized: Tensor = self.normalize(mean)

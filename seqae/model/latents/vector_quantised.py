@@ -1,4 +1,4 @@
-"""VectorQuantisedLatent: each vector, or each part of it, is replaced by the nearest of a codebook.
+"""VectorQuantisedLatent: replaces each vector, or each part of it, by the nearest of a codebook.
 
 A sentence becomes C whole numbers, at most `C log2(num_codes)` bits.
 """
@@ -17,48 +17,44 @@ from seqae.component import check_range
 from seqae.model.latents.base import Latent, LatentOutput
 from seqae.model.layers import in_float32
 
-# A code counts as used above this share of even usage: under a decay of 0.99, a code that was
-# used as often as the average one falls below it after 460 batches without use.
+# Share of the average code's frequency above which a code counts as used. Under a decay of 0.99 an
+# average code falls below it after 460 batches without use.
 USED = 0.01
 
 
-def alone(values: Tensor) -> Tensor:
-    """Gather over the devices of a training that has one: (...) to (1, ...)."""
+def gather_one(values: Tensor) -> Tensor:
+    """Gather from a single device: (...) to (1, ...)."""
     return values[None]
 
 
 @final
 class VectorQuantisedLatent(Latent):
-    """The codebook's vector nearest to the encoder's (van den Oord et al. 2017, arXiv:1711.00937).
+    """The code nearest to the encoder's vector (van den Oord et al. 2017, arXiv:1711.00937).
 
     The latent is `e_k` with k = argmin |z - e_k| (their equations 1 and 2); its gradient goes to z
-    unchanged (straight-through). To the loss it adds `commitment * |z - e_k|^2` for each sentence,
-    with a gradient to z only. The codebook is no weight: each code is the moving mean of the
-    vectors that took it (their appendix A.1), counted in training only.
+    unchanged (straight-through). It adds `commitment * |z - e_k|^2` per sentence to the loss, with
+    a gradient to z only. The codebook is no weight: each code is the moving mean of the vectors
+    that chose it (their appendix A.1), updated in training only.
 
-    A code that is hardly taken is dead, and starts again at one of the batch's vectors, drawn at
-    random (Jukebox, Dhariwal et al. 2020, arXiv:2005.00341, section 3.1); so begins the whole
-    codebook. Jukebox counts takings per batch; here the count is relative to that of the average
-    code, because a batch may hold fewer sentences than there are codes. Without a generator
-    nothing is drawn and no code starts again.
+    A code that is hardly ever chosen is dead and restarts at a vector of the batch, drawn at random
+    (Jukebox, Dhariwal et al. 2020, arXiv:2005.00341, section 3.1); the whole codebook begins that
+    way. Jukebox counts choices per batch; here the count is relative to the average code's, because
+    a batch may hold fewer sentences than there are codes. Without a generator nothing is drawn and
+    no code restarts.
 
     Args:
-        latent_dim: Z of each of the encoder's vectors.
+        latent_dim: Z of each vector of the encoder.
         num_codes: size of a codebook.
-        num_groups: G, equal parts that each vector is cut into, each with a codebook of its own; a
-            sentence of K vectors has C = K G codes.
+        num_groups: G, equal parts of each vector, each with its own codebook; a sentence of K
+            vectors has C = K G codes.
         commitment: weight of the commitment loss.
         decay: of the moving means, per batch.
-        restart_below: a code is dead when it is taken less than this many times as often as the
-            average one; at 0 only codes that were never taken start again.
-
-    Attributes:
-        over_ranks: gathers a tensor of the same shape from all devices, (...) to (devices, ...),
-            so that all count together and keep equal codebooks; training sets it.
+        restart_below: a code is dead when it is chosen less than this many times as often as the
+            average one; at 0 only codes that were never chosen restart.
     """
 
     codebook: Tensor  # (G, num_codes, Z / G)
-    usage: Tensor  # (G, num_codes), moving mean of takings per batch; the average at a restart
+    usage: Tensor  # (G, num_codes), moving mean of choices per batch; a restart sets the average
     frequency: Tensor  # (G, num_codes), the same without restarts
 
     def __init__(
@@ -84,7 +80,7 @@ class VectorQuantisedLatent(Latent):
             )
         self.latent_dim, self.num_codes, self.num_groups = latent_dim, num_codes, num_groups
         self.commitment, self.decay, self.restart_below = commitment, decay, restart_below
-        self.over_ranks: Callable[[Tensor], Tensor] = alone
+        self._all_gather: Callable[[Tensor], Tensor] = gather_one
 
     @override
     def build(self, input_dim: int, num_latents: int = 1) -> None:
@@ -97,72 +93,77 @@ class VectorQuantisedLatent(Latent):
         nn.init.normal_(self.codebook)
 
     @property
+    @override
     def needs_whole_batch(self) -> bool:
-        """The codebook follows the means of a batch."""
-        return True
+        return True  # the codebook follows the means of a batch
+
+    @override
+    def set_all_gather(self, all_gather: Callable[[Tensor], Tensor]) -> None:
+        """Count over all devices, so that they keep equal codebooks."""
+        self._all_gather = all_gather
 
     @override
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
-        # Else the nearest code would be a matter of rounding.
+        # In half precision rounding would decide which code is nearest.
         rows, mapped = len(hidden), in_float32(self.projection(hidden))
         parts = mapped.reshape(-1, self.num_groups, self.codebook.shape[2])
         codes = self._nearest(parts.detach())
-        chosen = self._chosen(codes)
+        chosen = self._look_up(codes)
         loss = self.commitment * (parts - chosen).pow(2).sum() / rows
         latent = chosen + (parts - parts.detach())
         if self.training:
             with torch.no_grad(), torch.autocast(parts.device.type, enabled=False):
-                self._count(parts, codes)
+                self._update(parts, codes)
                 self._restart(parts, generator)
         return LatentOutput(latent.reshape(rows, -1), loss=loss, codes=codes.reshape(rows, -1))
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """(B, C) int64 codes to their latents (B, Z)."""
-        return self._chosen(codes.reshape(-1, self.num_groups)).reshape(len(codes), -1)
+        """Look up the latents (B, Z) of (B, C) int64 codes."""
+        return self._look_up(codes.reshape(-1, self.num_groups)).reshape(len(codes), -1)
 
     @override
-    def figures(self) -> dict[str, Tensor]:
+    def metrics(self) -> dict[str, Tensor]:
         return {
             "codebook_usage": self.codebook_usage(),
             "codebook_perplexity": self.codebook_perplexity(),
         }
 
     def codebook_perplexity(self) -> Tensor:
-        """How many codes of a codebook would be as uncertain if all were taken equally often.
+        """Perplexity of the recent frequencies of a codebook's codes, the mean over groups: ().
 
-        The exponential of the entropy of the recent frequencies, the mean over groups: ().
+        The exponential of their entropy: so many equally frequent codes would be as uncertain.
         """
         share = self.frequency / self.frequency.sum(dim=1, keepdim=True).clamp(min=1e-30)
         perplexity: Tensor = torch.special.entr(share).sum(dim=1).exp().mean()
         return perplexity
 
     def codebook_usage(self) -> Tensor:
-        """The share of codes that are in use, (); see USED."""
-        even = self.frequency.mean(dim=1, keepdim=True)
-        return (self.frequency > USED * even).to(self.frequency.dtype).mean()
+        """Share of codes in use, (); see USED."""
+        average = self.frequency.mean(dim=1, keepdim=True)
+        return (self.frequency > USED * average).to(self.frequency.dtype).mean()
 
     def _nearest(self, parts: Tensor) -> Tensor:
-        """(n, G, Z / G) to the (n, G) nearest codes."""
+        """Find the (n, G) codes nearest to (n, G, Z / G) parts."""
         return torch.cdist(parts.transpose(0, 1), self.codebook).argmin(dim=2).transpose(0, 1)
 
-    def _chosen(self, codes: Tensor) -> Tensor:
-        """(n, G) codes to a copy of their vectors (n, G, Z / G)."""
+    def _look_up(self, codes: Tensor) -> Tensor:
+        """Copy the vectors (n, G, Z / G) of (n, G) codes."""
         return self.codebook[torch.arange(self.num_groups, device=codes.device), codes]
 
-    def _count(self, parts: Tensor, codes: Tensor) -> None:
-        """Move each code towards the mean of the vectors that took it."""
+    def _update(self, parts: Tensor, codes: Tensor) -> None:
+        """Move each code towards the mean of the vectors that chose it."""
         # A product, because adding up by index is not deterministic on a GPU.
-        taken = nn.functional.one_hot(codes, self.num_codes).to(parts.dtype).permute(1, 2, 0)
-        sums = self.over_ranks(taken @ parts.transpose(0, 1)).sum(dim=0)
-        counts = self.over_ranks(taken.sum(dim=2)).sum(dim=0)
+        chosen = nn.functional.one_hot(codes, self.num_codes).to(parts.dtype).permute(1, 2, 0)
+        sums = self._all_gather(chosen @ parts.transpose(0, 1)).sum(dim=0)
+        counts = self._all_gather(chosen.sum(dim=2)).sum(dim=0)
         self.usage.lerp_(counts, 1.0 - self.decay)
         self.frequency.lerp_(counts, 1.0 - self.decay)
-        # What keeps code x usage the moving mean of the sums; a code not taken stays.
+        # This keeps code x usage the moving mean of the sums; a code that was not chosen stays.
         change = sums - counts[..., None] * self.codebook
         self.codebook += (1.0 - self.decay) * change / self.usage[..., None].clamp(min=1e-30)
 
     def _restart(self, parts: Tensor, generator: Generator | None) -> None:
-        """Put dead codes where vectors of the batch are, the same on all devices."""
+        """Move dead codes to vectors of the batch, the same ones on all devices."""
         if generator is None:
             return
         rows = torch.randint(len(parts), self.usage.shape, generator=generator)
@@ -172,8 +173,8 @@ class VectorQuantisedLatent(Latent):
         if not dead.any():
             return
         drawn = parts[rows, torch.arange(self.num_groups, device=parts.device)[:, None]]
-        ranks = self.over_ranks(drawn)
-        place = torch.arange(self.num_codes, device=parts.device)
-        drawn = ranks[place % len(ranks), :, place].transpose(0, 1)  # they take turns
+        gathered = self._all_gather(drawn)
+        index = torch.arange(self.num_codes, device=parts.device)
+        drawn = gathered[index % len(gathered), :, index].transpose(0, 1)  # devices take turns
         self.codebook.copy_(torch.where(dead[..., None], drawn, self.codebook))
         self.usage.copy_(torch.where(dead, average, self.usage))

@@ -1,6 +1,6 @@
-"""VonMisesFisherLatent: a posterior on the unit sphere of fixed concentration, a uniform prior.
+"""VonMisesFisherLatent: a posterior of fixed concentration on the unit sphere, a uniform prior.
 
-The KL term is a constant, so that the posterior cannot collapse: what it may hold is a setting.
+The KL term is a constant, so that the posterior cannot collapse: a setting says how much it holds.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class VonMisesFisherLatent(StochasticLatent):
     """q(z|x) = vMF(mean, kappa), p(z) uniform on the sphere: Xu and Durrett 2018, arXiv:1808.10805.
 
     The density is C_d(kappa) exp(kappa mean . z) for z of length 1, with
-    C_d(kappa) = kappa^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(kappa)). Each of the encoder's vectors,
-    mapped and brought to length 1, is the mean direction of a distribution of its own; `mean` of
-    the output is that direction, and also the latent where nothing is drawn. Draws follow Davidson
-    et al. 2018 (arXiv:1804.00891, algorithm 1).
+    C_d(kappa) = kappa^(d/2 - 1) / ((2 pi)^(d/2) I_{d/2 - 1}(kappa)). Each vector of the encoder,
+    mapped and scaled to length 1, is the mean direction of its own distribution; `mean` of the
+    output is that direction, and also the latent if nothing is drawn. Draws follow Davidson et al.
+    2018 (arXiv:1804.00891, algorithm 1).
 
     Args:
-        latent_dim: Z of each of the encoder's vectors, d.
+        latent_dim: Z of each vector of the encoder, d.
         kappa: concentration. The KL term, in nats per vector, follows from it and from
             `latent_dim`: 80 in 256 dimensions makes 11.0.
     """
@@ -54,7 +54,7 @@ class VonMisesFisherLatent(StochasticLatent):
 
     @override
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
-        mapped = in_float32(self.mean(hidden))  # else the length would be 1 to two digits only
+        mapped = in_float32(self.mean(hidden))  # in half precision the length is 1 to two digits
         mean = nn.functional.normalize(mapped, dim=-1).flatten(1)
         output = LatentOutput(mean, mean)
         if generator is not None:
@@ -62,10 +62,11 @@ class VonMisesFisherLatent(StochasticLatent):
         return output
 
     @property
+    @override
     def prior_variance(self) -> float:
-        """The variance of each coordinate of a point drawn evenly from the sphere."""
-        return 1.0 / self.latent_dim
+        return 1.0 / self.latent_dim  # of each coordinate of a point drawn evenly from the sphere
 
+    @override
     def kl(self, output: LatentOutput) -> Tensor:
         """(B, K): `kappa A_d(kappa) + log C_d(kappa) + log area` (Davidson et al., equation 14)."""
         mean = _mean(output)
@@ -108,11 +109,11 @@ def draw_cosine(count: int, dim: int, kappa: float, generator: Generator) -> Ten
 
     The rejection sampler VM* of Wood (1994, doi:10.1080/03610919408813161), for all draws at once.
     It proposes from a beta distribution with both parameters (d - 1) / 2, which is that of
-    (1 + t) / 2 where t is one coordinate of a uniform point on the sphere, and accepts about two
-    thirds or more.
+    (1 + t) / 2 with t one coordinate of a uniform point on the sphere, and accepts about two thirds
+    or more.
 
     Args:
-        count: how many.
+        count: number of draws.
         dim: d, at least 2.
         kappa: concentration.
         generator: on the CPU.
@@ -124,16 +125,16 @@ def draw_cosine(count: int, dim: int, kappa: float, generator: Generator) -> Ten
     b = free / (2.0 * kappa + math.sqrt(4.0 * kappa**2 + free**2))
     x0 = (1.0 - b) / (1.0 + b)
     c = kappa * x0 + free * (math.log(4.0 * b) - 2.0 * math.log1p(b))  # the log of 1 - x0^2
-    found, missing = [], count
+    cosines, missing = [], count
     while missing:
         point = torch.randn(missing, dim, generator=generator, dtype=torch.float64)
         beta = 0.5 * (1.0 + point[:, 0] / point.norm(dim=1))
         chance = torch.rand(missing, generator=generator, dtype=torch.float64)
         cosine = (1.0 - (1.0 + b) * beta) / (1.0 - (1.0 - b) * beta)
         accepted = kappa * cosine + free * torch.log1p(-x0 * cosine) - c >= chance.log()
-        found.append(cosine[accepted])
+        cosines.append(cosine[accepted])
         missing -= int(accepted.sum())
-    return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+    return torch.cat(cosines) if cosines else torch.empty(0, dtype=torch.float64)
 
 
 def mean_resultant_length(dim: int, kappa: float) -> float:
@@ -142,7 +143,7 @@ def mean_resultant_length(dim: int, kappa: float) -> float:
 
 
 def log_vmf_constant(dim: int, kappa: float) -> float:
-    """Log C_d(kappa), what makes the density integrate to 1 over the sphere."""
+    """Log C_d(kappa), with which the density integrates to 1 over the sphere."""
     order = dim / 2 - 1
     log_two_pi = math.log(2 * math.pi)
     return order * math.log(kappa) - (order + 1) * log_two_pi - log_bessel_i(order, kappa)

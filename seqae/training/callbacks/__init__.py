@@ -1,1 +1,1 @@
-"""What runs beside the training: a file for each callback."""
+"""Callbacks that accompany training, one file each."""

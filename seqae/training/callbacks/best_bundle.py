@@ -1,8 +1,7 @@
-"""Callbacks: throughput, sample reconstructions, the bundle of the best model, exact resume."""
+"""BundleWriter: keep the bundle of the best model so far, and complete it when training ends."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -11,30 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
 
-from seqae.bundle.io import write_bundle
+from seqae.bundle.density import can_fit, fit_density
+from seqae.bundle.io import add_density, load, write_bundle
 from seqae.component import check_choice
+from seqae.data.datamodule import TextDataModule
 from seqae.files import reporting, restore_folder
+from seqae.training.callbacks.latent_tables import spread
 from seqae.training.callbacks.sample_reconstructions import sample_reconstructions
 from seqae.training.callbacks.throughput import Throughput
 from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
-log = logging.getLogger(__name__)
-
 
 class BundleWriter(Callback):
-    """Keep the bundle of the best model so far; with W&B, hand it over as an artifact at the end.
+    """Write the bundle whenever a validation finds a better model; after training, complete it.
 
     Args:
         folder: the bundle's folder.
         config: the run's resolved configuration, for `training.json`.
-        monitor: the figure that says which model is the best; without validation the last model
-            is kept.
-        mode: whether the figure is best when it is `max` or `min`.
-        samples: sentences for the self-test and the model card.
+        monitor: the metric that chooses the best model; without validation the last model is kept.
+        mode: whether `max` or `min` of the metric is best.
+        samples: number of sentences for the self-test and the model card.
     """
 
     def __init__(
@@ -49,62 +48,78 @@ class BundleWriter(Callback):
         self.folder, self.config, self.monitor, self.mode = Path(folder), config, monitor, mode
         self.samples = samples
         self.best: float | None = None
-        self.is_schedule_finished = False  # what the best one was chosen under
+        self.is_schedule_finished = False  # when the best model was chosen
         self.validated_step: int | None = None
         self._started = time.perf_counter()
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The best figure so far, and the step of the last validation."""
         return {
             "best": self.best,
             "is_schedule_finished": self.is_schedule_finished,
             "validated_step": self.validated_step,
         }
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from it."""
         self.best, self.validated_step = state_dict["best"], state_dict["validated_step"]
         self.is_schedule_finished = state_dict["is_schedule_finished"]
 
+    @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put right what a process that was killed has left: the best so far may not come again."""
+        """Recover the bundle after a kill in the middle of a replacement; it may stay the best."""
         if stage == "fit" and trainer.is_global_zero:
             restore_folder(self.folder)
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the stopwatch."""
         self._started = time.perf_counter()
 
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the bundle if this model is better."""
         if trainer.sanity_checking:
             return
         self.validated_step = trainer.global_step
         value = trainer.callback_metrics.get(self.monitor)
         if value is None:
             raise ValueError(
-                f"`monitor` must be a figure that validation logs, but it is {self.monitor} and "
+                f"`monitor` must be a metric that validation logs, but it is {self.monitor} and "
                 f"there are {', '.join(sorted(trainer.callback_metrics))}. Choose one of these."
             )
         assert isinstance(pl_module, AutoencoderModule)
-        if self._is_better(
-            float(value), pl_module.objective.is_schedule_finished(trainer.global_step)
-        ):
-            self.best = float(value)
-            self.is_schedule_finished = pl_module.objective.is_schedule_finished(
-                trainer.global_step
-            )
+        is_finished = pl_module.objective.is_schedule_finished(trainer.global_step)
+        if self._is_better(float(value), is_finished):
+            self.best, self.is_schedule_finished = float(value), is_finished
             self._write(trainer, pl_module)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the last model where no validation has chosen one."""
+        """Write the last model if no validation has chosen one."""
         if self.best is None:
             assert isinstance(pl_module, AutoencoderModule)
             pl_module.gather_weights()
             self._write(trainer, pl_module)
 
-    def hand_over(self, trainer: Trainer) -> None:
-        """Log the bundle as a W&B artifact, if a run is there; wandb uploads it, or keeps it."""
+    def attach_density(self, datamodule: TextDataModule, limit: int, device: str = "cpu") -> None:
+        """Add a density of training latents to the bundle, if there is one.
+
+        Args:
+            datamodule: provides the training sentences.
+            limit: number of sentences to encode at most, spread evenly; 0 adds no density.
+            device: encodes them.
+        """
+        if not limit or not self.folder.exists():
+            return
+        # A run that was killed here may have left half a density.
+        model = load(self.folder, device, with_density=False)
+        latents = model.encode(spread(datamodule, "train", limit), "truncate")
+        if can_fit(latents):
+            density = fit_density(latents)
+            with reporting(self.folder):
+                add_density(self.folder, density)
+
+    def log_artifact(self, trainer: Trainer) -> None:
+        """Log the bundle as a W&B artifact, if the run has a W&B logger."""
         if not trainer.is_global_zero or not self.folder.exists():
             return
         for logger in table_loggers(trainer):
@@ -127,7 +142,7 @@ class BundleWriter(Callback):
             if not name.startswith("train/")
         }
         throughput = [c for c in trainer.callbacks if isinstance(c, Throughput)]  # type: ignore[attr-defined]
-        # Begun ones: the last may be a part, and the count stands still once training has ended.
+        # Started, not completed, epochs: the last may be partial. Training's end changes no count.
         epochs = trainer.fit_loop.epoch_progress.current.started  # type: ignore[attr-defined]
         training = {
             "optimizer_steps": trainer.global_step,
@@ -138,7 +153,7 @@ class BundleWriter(Callback):
             "processes": trainer.world_size,
             "device": pl_module.device.type,
             "threads": torch.get_num_threads(),
-            "data": ", ".join(map(without_path, pl_module.datamodule.train_sources)),
+            "data": ", ".join(map(without_path, pl_module.datamodule.source_names["train"])),
             "config": shareable(self.config or {}),
         }
         selftest = [
@@ -154,19 +169,22 @@ class BundleWriter(Callback):
                 metrics,
                 training,
                 selftest,
-                pl_module.datamodule.settings.cleaning.normalization,
+                pl_module.datamodule.cleaning.normalization,
             )
 
 
 def shareable(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a run's configuration that others can use: no paths, nothing of this machine."""
+    """Return the part of a run's configuration that others can use: no paths of this machine."""
     kept: dict[str, Any] = deepcopy(
         {key: config[key] for key in ("seed_everything", "model") if key in config}
     )
     if "trainer" in config:
         plain = (bool, int, float, str)
-        told = {key: v for key, v in config["trainer"].items() if isinstance(v, plain)}
-        kept["trainer"] = {key: v for key, v in told.items() if os.sep not in str(v)}
+        kept["trainer"] = {
+            key: value
+            for key, value in config["trainer"].items()
+            if isinstance(value, plain) and os.sep not in str(value)
+        }
     if "data" in config:
         kept["data"] = {key: v for key, v in config["data"].items() if key != "cache_dir"}
         for split in ("train", "val", "test"):
@@ -179,5 +197,5 @@ def shareable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_path(source: str) -> str:
-    """The name of a source as others may see it: of a file only the last part."""
+    """Return a source's name without the path of a file."""
     return source if source.startswith(("hf:", "nltk:")) else Path(source).name

@@ -1,4 +1,4 @@
-"""The folder of a run: made once the data has been found good, and what is written into it."""
+"""PredictionWriter: write what `seqae predict` computes as JSON lines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from typing_extensions import override
 
 from seqae.training.module import AutoencoderModule
 
@@ -16,17 +17,17 @@ class PredictionWriter(BasePredictionWriter):
     """Write predictions as JSON lines, in the order of the corpus.
 
     Args:
-        path: the file; on several processes each writes its own, `NAME.RANK`.
+        path: the file; with several ranks each writes its own, `NAME.RANK`.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__("epoch")
         self.path = Path(path)
 
+    @override
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
     ) -> None:
-        """Write them all."""
         assert isinstance(pl_module, AutoencoderModule)
         batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
         rows = [
@@ -35,10 +36,9 @@ class PredictionWriter(BasePredictionWriter):
             for index, row in zip(indices, batch, strict=True)
         ]
         rows.sort(key=lambda row: row["index"])
-        ranks = trainer.world_size > 1
-        path = (
-            self.path.with_name(f"{self.path.name}.{trainer.global_rank}") if ranks else self.path
-        )
+        path = self.path
+        if trainer.world_size > 1:
+            path = path.with_name(f"{path.name}.{trainer.global_rank}")
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         if trainer.is_global_zero:

@@ -1,44 +1,44 @@
-"""What to do when a cluster takes the machine back: save, and end with a status that says so.
+"""Preemption: when a cluster takes the machine back, save and end with a status that says so.
 
-SLURM sends SIGUSR1 when asked to (`--signal`), and SIGTERM before it takes a node; rented machines
-send SIGTERM. A handler that saved by itself would run between two lines of anything, on one rank
-only; so it sets a flag. The ranks agree on it at the next batch, all save the same step, and end.
+SLURM sends SIGUSR1 on request (`--signal`), and SIGTERM before it takes a node away; rented
+machines send SIGTERM. A handler that saved would run between any two lines of the program, and on
+one rank only. So the handler only sets a flag; the ranks agree on it at a batch boundary, all save
+the same step, and end.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
 from seqae.component import check_range
+from seqae.training.checkpoints.callback import CheckpointWriter
 from seqae.training.distributed.exit_status import (
     INTERRUPTED,
     REQUEUE,
     is_started_by_torchrun,
-    status_of_process,
+    status_of_rank,
 )
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
-log = logging.getLogger(__name__)
-
 
 class Preempted(SystemExit):
-    """The training was told to stop, and everything is saved.
+    """Training was asked to stop, and everything is saved.
 
     Args:
         reason: a signal's name, or that the time is up.
         step: optimizer steps taken.
-        status: with which the process ends.
+        status: exit status of this process.
     """
 
     def __init__(self, reason: str, step: int, status: int) -> None:
@@ -47,107 +47,103 @@ class Preempted(SystemExit):
 
 
 class Preemption(Callback):
-    """Save and end at SIGTERM, SIGUSR1, Ctrl-C, or when the time is up.
+    """Save and end at SIGTERM, SIGUSR1 or Ctrl-C, or when the time is up.
 
-    A signal is heeded between two steps of training, when the figures of the last have been logged:
-    one during validation when that is over, one within an accumulation window behind it, and one
-    during a save after that. A second one changes nothing, but a second Ctrl-C ends the process at
-    once.
+    Training stops between two steps, after the metrics of the last one are logged. A signal during
+    validation takes effect after it, one within an accumulation window at the window's end, and one
+    during a save after that. A second signal changes nothing, but a second Ctrl-C ends the process
+    at once.
 
     Args:
-        save: saves the state of training, and returns when it is on the disk; all ranks call it at
-            the same step.
-        seconds: how long to train for, from now on; None does not stop.
-        every_n_batches: how often the ranks ask one another, on several; a question costs a
-            millisecond or less.
+        writer: saves the state of training.
+        seconds: how long to train from now on; None sets no limit.
+        every_n_batches: with several ranks, batches between two votes on whether to stop; a vote
+            costs a millisecond at most.
     """
 
     def __init__(
-        self,
-        save: Callable[[Trainer], None],
-        seconds: float | None = None,
-        every_n_batches: int = 4,
+        self, writer: CheckpointWriter, seconds: float | None = None, every_n_batches: int = 4
     ) -> None:
         check_range("every_n_batches", every_n_batches, 1, 10**6)
-        self._save, self._every_n_batches = save, every_n_batches
+        self._writer, self._every_n_batches = writer, every_n_batches
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._reason: str | None = None
-        self._before: dict[signal.Signals, Any] = {}
-        self._batches = 0
+        self._previous_handlers: dict[signal.Signals, Any] = {}
+        self._batches_since_vote = 0
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen. Lightning's own handlers, which save within the signal, are replaced."""
+        """Replace the signal handlers, also Lightning's, which save inside the handler."""
         for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._heed)
+            self._previous_handlers[number] = signal.signal(number, self._handle)
 
+    @override
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Save and end before this batch if any rank was told to.
+        """Stop before this batch if it starts an accumulation window.
 
-        The last one's row has been logged by now, and the validation is done that may follow it;
-        of an accumulation window that has begun, the gradients would not be saved.
+        By now the last batch's metrics are logged and the validation that may follow it is over. In
+        the middle of a window, the accumulated gradients would be lost.
         """
-        self._batches += 1
-        if batch_idx % trainer.accumulate_grad_batches == 0 and self._is_told(trainer):
-            self._save(trainer)
-            self._end(trainer)
+        self._batches_since_vote += 1
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            self._stop_if_asked(trainer)
 
+    @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same, behind the epoch's last batch and its validation."""
-        if self._is_told(trainer, always=True):
-            self._save(trainer)
-            self._end(trainer)
+        self._stop_if_asked(trainer, always_vote=True)
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen no longer, when what has been heard is heeded: the last save may take long."""
+        """Stop if a signal came during the last save: what follows training may take long."""
         self._deadline = None
-        if self._is_told(trainer, always=True):
-            self._save(trainer)
-            self._end(trainer)
-        self._restore()
+        self._stop_if_asked(trainer, always_vote=True)
+        self._restore_handlers()
 
+    @override
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Listen no longer."""
-        self._restore()
+        self._restore_handlers()
 
-    def _restore(self) -> None:
-        """Before Lightning puts back what was there before its own handlers."""
-        for number, handler in self._before.items():
+    def _restore_handlers(self) -> None:
+        """Put back Lightning's handlers, before Lightning puts back those from before its own."""
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
-        self._before = {}
+        self._previous_handlers = {}
 
-    def _heed(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             signal.signal(number, signal.default_int_handler)
         self._reason = signal.Signals(number).name
 
-    def _is_told(self, trainer: Trainer, always: bool = False) -> bool:
-        """Whether any rank was; on several they are asked every few batches, or always."""
+    def _stop_if_asked(self, trainer: Trainer, always_vote: bool = False) -> None:
+        if not self._is_asked(trainer, always_vote):
+            return
+        self._writer.save_and_wait(trainer)
+        status = INTERRUPTED if self._reason == signal.SIGINT.name else REQUEUE
+        reason = self._reason or "another process was told to stop"
+        raise Preempted(reason, trainer.global_step, status_of_rank(trainer.global_rank, status))
+
+    def _is_asked(self, trainer: Trainer, always_vote: bool) -> bool:
+        """Say whether any rank was asked to stop; several ranks vote every few batches."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             self._reason = self._reason or "the time is up"
         if trainer.world_size == 1:
             return self._reason is not None
-        if self._batches < self._every_n_batches and not always:
+        if self._batches_since_vote < self._every_n_batches and not always_vote:
             return False
-        self._batches = 0  # since they were asked
+        self._batches_since_vote = 0
         return trainer.strategy.reduce_boolean_decision(self._reason is not None, all=False)
-
-    def _end(self, trainer: Trainer) -> None:
-        status = INTERRUPTED if self._reason == signal.SIGINT.name else REQUEUE
-        reason = self._reason or "another process was told to stop"
-        status = status_of_process(trainer.global_rank, status)
-        raise Preempted(reason, trainer.global_step, status)
 
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
     """End at SIGTERM or SIGUSR1 while there is nothing to save: before the first step, and after.
 
-    Preemption takes over while the steps are taken. torchrun has its own way: it sends SIGTERM to
-    the others when a process has died, too, and then starts them again.
+    Between the steps, Preemption takes over. Under torchrun this does nothing: torchrun also sends
+    SIGTERM to the other processes when one has died, and then starts them again.
     """
     if is_started_by_torchrun():
         yield
@@ -156,16 +152,16 @@ def stopping_at_once() -> Iterator[None]:
 
     def end(number: int, frame: FrameType | None) -> None:
         rank = rank_zero_only.rank  # type: ignore[attr-defined]
-        if os.getpid() != process:  # one that prepares the data
+        if os.getpid() != process:  # a fork that prepares the data
             os._exit(REQUEUE)
         if rank == 0:
             print(f"stopped by {signal.Signals(number).name}, with nothing to save", flush=True)
-        os._exit(status_of_process(rank, REQUEUE))
+        os._exit(status_of_rank(rank, REQUEUE))
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR1)}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, before)  # a job script may have held them back
+    previous = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, previous)  # a job script may have blocked them
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

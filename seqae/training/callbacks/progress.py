@@ -1,4 +1,9 @@
-"""Progress: one bar for the whole training, or a line now and then where there is no terminal."""
+"""TrainingProgress: one bar for the whole training, or a line now and then without a terminal.
+
+Lightning's RichProgressBar (2.6) was tried as a base. It draws a bar for each epoch, so it cannot
+say how long the training will take; it asks a GPU for numbers at every step; it shows no tokens per
+second and no validation metrics; and without a terminal it prints one line an epoch, at its end.
+"""
 
 from __future__ import annotations
 
@@ -12,55 +17,61 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+from typing_extensions import override
 
 from seqae.batch import Batch
 
-# A figure shown is an average over about the last 50 steps: one step's loss jumps too much to read.
+# Shown metrics average over about the last 50 steps: the loss of one step varies too much to read.
 SMOOTHING = 0.98
 
 
 class TrainingProgress(ProgressBar):
-    """Loss, teacher-forced token accuracy, tokens per second and time left.
+    """Show loss, teacher-forced token accuracy, tokens per second and the time left.
 
     Args:
-        every_seconds: how often a line is printed where the output is no terminal.
-        refresh_seconds: how often the bar is drawn on a terminal.
+        every_seconds: how often to print a line if the output is not a terminal.
+        refresh_seconds: how often to draw the bar on a terminal.
     """
 
     def __init__(self, every_seconds: float = 20.0, refresh_seconds: float = 0.25) -> None:
         super().__init__()
         self.every_seconds, self.refresh_seconds = every_seconds, refresh_seconds
-        self._enabled = True
+        self._is_enabled = True
         self._bar: Progress | None = None
+        self._total: int | None = None
         self._means: dict[str, Tensor] = {}
-        self._tokens = self._steps = 0
-        self._mark = self._shown = time.perf_counter()
+        self._steps = 0
+        self._tokens = 0  # of all ranks, since the last display
+        self._started = self._shown = self._paused = time.perf_counter()
 
+    @override
     def disable(self) -> None:
         """Show nothing; Lightning calls this on all ranks but the first."""
-        self._enabled = False
+        self._is_enabled = False
 
+    @override
     def enable(self) -> None:
-        """Show again."""
-        self._enabled = True
+        self._is_enabled = True
 
+    @override
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print above the bar."""
         if self._bar is not None:
             self._bar.console.print(*args, markup=False, highlight=False)
-        elif self._enabled:
+        elif self._is_enabled:
             print(*args, flush=True)
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the bar, at the step that a resumed run stands at."""
-        self._mark = self._shown = time.perf_counter()
+        """Draw the bar, which a resumed run starts at its current step."""
+        self._started = self._shown = time.perf_counter()
         total = trainer.estimated_stepping_batches
         self._total = None if total == float("inf") else int(total)
-        if self._enabled and sys.stdout.isatty():
+        if self._is_enabled and sys.stdout.isatty():
             self._bar = Progress(
                 BarColumn(bar_width=None),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[figures]}"),
+                TextColumn("{task.fields[metrics]}"),
                 TimeRemainingColumn(),
                 TextColumn("left"),
                 console=Console(file=sys.stdout),
@@ -71,9 +82,10 @@ class TrainingProgress(ProgressBar):
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                "training", total=self._total, completed=trainer.global_step, figures=""
+                "training", total=self._total, completed=trainer.global_step, metrics=""
             )
 
+    @override
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -82,44 +94,45 @@ class TrainingProgress(ProgressBar):
         batch: Batch,
         batch_idx: int,
     ) -> None:
-        """Take the step's figures in; show them when it is time."""
         self._tokens += batch.num_targets * trainer.world_size
         self._steps += 1
         for name in ("train/loss", "train/teacher_forced_accuracy"):
             value = trainer.callback_metrics.get(name)
-            if value is not None and self._enabled:
-                # Kept where it is: to ask a GPU for a number at every step would wait for it.
+            if value is not None and self._is_enabled:
+                # The mean stays on its device: reading a number would wait for the GPU.
                 mean = self._means.get(name, torch.zeros_like(value))
                 self._means[name] = torch.lerp(value.float(), mean.float(), SMOOTHING)
         now = time.perf_counter()
-        every = self.refresh_seconds if self._bar is not None else self.every_seconds
-        if self._enabled and now - self._shown >= every:
+        interval = self.refresh_seconds if self._bar is not None else self.every_seconds
+        if self._is_enabled and now - self._shown >= interval:
             self._show(trainer, now)
 
+    @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave validation out of the speed."""
         self._paused = time.perf_counter()
 
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show what validation found."""
-        self._mark += time.perf_counter() - getattr(self, "_paused", time.perf_counter())
-        # A checkpoint that is only measured has taken no step here; Lightning shows its table.
-        if trainer.sanity_checking or not self._enabled or not trainer.global_step:
+        """Print the validation metrics, and leave validation out of the speed."""
+        self._started += time.perf_counter() - self._paused
+        # `seqae validate` takes no step; Lightning prints its metrics as a table.
+        if trainer.sanity_checking or not self._is_enabled or not trainer.global_step:
             return
         names = ("val/loss", "val/token_accuracy", "val/exact_match", "val/bleu")
-        figures = {name: trainer.callback_metrics[name] for name in names}
+        loss, accuracy, exact_match, bleu = (trainer.callback_metrics[name] for name in names)
         self.print(
-            f"step {trainer.global_step:,}: val loss {figures['val/loss']:.3f}, "
-            f"token accuracy {figures['val/token_accuracy']:.1%}, "
-            f"exact match {figures['val/exact_match']:.1%}, BLEU {figures['val/bleu']:.1f}"
+            f"step {trainer.global_step:,}: val loss {loss:.3f}, token accuracy {accuracy:.1%}, "
+            f"exact match {exact_match:.1%}, BLEU {bleu:.1f}"
         )
 
+    @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the finished bar standing."""
-        if self._enabled:
+        """Leave the finished bar on the terminal."""
+        if self._is_enabled:
             self._show(trainer, time.perf_counter())
         self._stop()
 
+    @override
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
@@ -127,22 +140,23 @@ class TrainingProgress(ProgressBar):
         self._stop()
 
     def _show(self, trainer: Trainer, now: float) -> None:
-        speed = self._tokens / max(now - self._mark, 1e-9)
-        # A mean that begins at zero is too small by what the zero still weighs.
+        speed = self._tokens / max(now - self._started, 1e-9)
+        # The means start at zero; dividing by the weight of all values so far corrects for that.
         weight = 1.0 - SMOOTHING**self._steps or 1.0
         means = {name: float(mean) / weight for name, mean in self._means.items()}
         loss = means.get("train/loss", float("nan"))
         accuracy = means.get("train/teacher_forced_accuracy", float("nan"))
-        figures = f"loss {loss:.3f}  token accuracy {accuracy:.1%} (teacher-forced)"
-        if self._bar is not None:  # 80 columns hold the short form
-            short = f"loss {loss:.2f} accuracy {accuracy:.0%} {speed:,.0f} tokens/s"
-            self._bar.update(self._task, completed=trainer.global_step, figures=short)
+        if self._bar is not None:  # short, to fit into 80 columns
+            text = f"loss {loss:.2f} accuracy {accuracy:.0%} {speed:,.0f} tokens/s"
+            self._bar.update(self._task, completed=trainer.global_step, metrics=text)
         else:
             total = f"/{self._total:,}" if self._total else ""
             print(
-                f"step {trainer.global_step:,}{total}  {figures}  {speed:,.0f} tokens/s", flush=True
+                f"step {trainer.global_step:,}{total}  loss {loss:.3f}  "
+                f"token accuracy {accuracy:.1%} (teacher-forced)  {speed:,.0f} tokens/s",
+                flush=True,
             )
-        self._tokens, self._mark, self._shown = 0, now, now
+        self._tokens, self._started, self._shown = 0, now, now
 
     def _stop(self) -> None:
         if self._bar is not None:

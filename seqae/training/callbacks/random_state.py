@@ -1,4 +1,4 @@
-"""Callbacks: throughput, sample reconstructions, the bundle of the best model, exact resume."""
+"""RandomState: keep the random number generators of every rank in the checkpoint."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import numpy as np
 import torch
 import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 
 class RandomState(Callback):
     """Save the state of every rank's random number generators, and restore it on resume.
 
-    Lightning's checkpoints hold none, so that dropout goes another way after a resume.
+    Lightning's checkpoints hold none, so dropout would differ after a resume.
     """
 
     def __init__(self) -> None:
         self._restored: list[dict[str, Any]] = []
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The states of all ranks; every rank must call this, as Lightning does."""
+        """Gather the states of all ranks; every rank must call this, as Lightning does."""
         numpy = np.random.get_state()
         state = {
             "torch": torch.get_rng_state(),
@@ -35,14 +37,16 @@ class RandomState(Callback):
             torch.distributed.all_gather_object(states, state)
         return {"ranks": states}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them until the first step: what comes before it may draw numbers too."""
+        """Keep the states until the first step: setup draws numbers before it."""
         self._restored = state_dict["ranks"]
 
+    @override
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Restore this rank's state, once; on another number of ranks there is none to restore."""
+        """Restore this rank's state, once and only if the number of ranks is the same."""
         if len(self._restored) == trainer.world_size:
             state = self._restored[trainer.global_rank]
             torch.set_rng_state(state["torch"])

@@ -1,8 +1,8 @@
-"""ThreadTuner: how many CPU threads, found by timing the first steps.
+"""ThreadTuner: choose the number of CPU threads by timing the first steps.
 
-On an idle machine two threads train a third faster than one; with one core kept busy by something
-else they train up to ten times slower, because every parallel region waits for the thread that
-has to share its core (docs/log.md). No rule tells these apart in advance, a stopwatch does.
+On an idle machine two threads train a third faster than one. When something else keeps one core
+busy they train up to ten times slower, because every parallel region waits for the thread that
+shares its core (docs/log.md). No rule tells these cases apart in advance; a stopwatch does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from seqae.batch import Batch
 from seqae.component import check_range
 from seqae.processes import available_cores
 
-HOPELESS = 0.4  # of the best speed: more than noise, less than any gain from more threads
+HOPELESS = 0.4  # of the best speed: a candidate below it loses by more than noise
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,12 @@ class ThreadTuner(Callback):
     """Choose the number of CPU threads.
 
     Args:
-        threads: how many; `auto` times a few steps with each candidate at the start of every
-            epoch and takes the fastest. Sums are added up in another order with another number
-            of threads, so bit-for-bit repeatable training needs a number here, or in
-            OMP_NUM_THREADS, which `auto` heeds.
+        threads: their number; `auto` times a few steps with each candidate at the start of every
+            epoch and takes the fastest. The order of additions depends on the number of threads, so
+            bit-for-bit repeatable training needs a number here, or in OMP_NUM_THREADS, which
+            `auto` respects.
         rounds: steps timed for each candidate.
-        cores: how many CPU cores there are to use; by default those that this process may use.
+        cores: CPU cores to use; by default those that this process may use.
     """
 
     def __init__(
@@ -46,85 +47,88 @@ class ThreadTuner(Callback):
             check_range("threads", threads, 1, 4096)
         self.threads, self.rounds, self.cores = threads, rounds, cores
         self.chosen: int | None = None
-        self._to_time: list[int] = []
+        self._schedule: list[int] = []
         self._speeds: dict[int, list[float]] = {}
         self._started = 0.0
-        self._tells = True
-        self._warming_up = False
-        self._before = torch.get_num_threads()
+        self._is_global_zero = True
+        self._is_warming_up = False
+        self._fallback = torch.get_num_threads()
 
+    @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set a number that was given."""
-        self._tells = trainer.is_global_zero
+        self._is_global_zero = trainer.is_global_zero
         if self.threads != "auto":
             torch.set_num_threads(self.threads)
             self.chosen = self.threads
 
+    @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set a number that was given, where nothing is trained."""
         if self.threads != "auto":
             torch.set_num_threads(self.threads)
 
     on_test_start = on_predict_start = on_validation_start
 
+    @override
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Plan which candidate serves which of the next steps."""
+        """Schedule the candidates for the next steps."""
         if self.threads != "auto" or pl_module.device.type != "cpu":
             return
         processes = getattr(trainer.strategy, "num_processes", 1)
         candidates = thread_candidates(max(1, (self.cores or available_cores()) // processes))
         self._speeds = {count: [] for count in candidates}
-        # One after the other, over and over: a slow moment of the machine hits all alike. Before
-        # that, a step that warms up and is not counted.
-        self._to_time = candidates[:1] + candidates * self.rounds if len(candidates) > 1 else []
-        self._warming_up = True
-        self._before = self.chosen or torch.get_num_threads()
+        # Round-robin, so that a slow moment of the machine hits all candidates alike, after one
+        # step of warm-up that is not counted.
+        self._schedule = candidates[:1] + candidates * self.rounds if len(candidates) > 1 else []
+        self._is_warming_up = True
+        self._fallback = self.chosen or torch.get_num_threads()
         if len(candidates) == 1 and self.chosen is None:
             self._choose(candidates[0])
 
+    @override
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Set the candidate's number and the stopwatch."""
-        if self._to_time:
-            torch.set_num_threads(self._to_time[0])
+        if self._schedule:
+            torch.set_num_threads(self._schedule[0])
             self._started = time.perf_counter()
 
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note the speed in tokens per second, and choose when all are timed."""
-        if not self._to_time:
+        """Record the speed in tokens per second, and choose after the last scheduled step."""
+        if not self._schedule:
             return
         assert isinstance(batch, Batch)
-        count = self._to_time.pop(0)
-        if self._warming_up:
-            self._warming_up = False
+        count = self._schedule.pop(0)
+        if self._is_warming_up:
+            self._is_warming_up = False
             return
         self._speeds[count].append(batch.num_targets / (time.perf_counter() - self._started))
         if count == max(self._speeds):
             self._end_round()
-        if not self._to_time:
+        if not self._schedule:
             medians = {n: statistics.median(speeds) for n, speeds in self._speeds.items()}
             self._choose(max(medians, key=medians.__getitem__), medians)
 
     def _end_round(self) -> None:
-        """Drop what is hopeless at once: a step with too many threads can take seconds."""
+        """Drop hopeless candidates at once: a step with too many threads can take seconds."""
         best = max(max(speeds) for speeds in self._speeds.values())
         hopeless = {n for n, speeds in self._speeds.items() if max(speeds) < HOPELESS * best}
-        self._to_time = [count for count in self._to_time if count not in hopeless]
-        if len(set(self._to_time)) == 1:
-            self._to_time = []  # one is left, and it has been timed
+        self._schedule = [count for count in self._schedule if count not in hopeless]
+        if len(set(self._schedule)) == 1:
+            self._schedule = []  # only one candidate remains, and it has been timed
 
+    @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave an epoch that was too short to time everything with what was best before."""
-        if self._to_time:
-            self._to_time = []
-            torch.set_num_threads(self._before)
+        """Restore the earlier number if the epoch was too short to time every candidate."""
+        if self._schedule:
+            self._schedule = []
+            torch.set_num_threads(self._fallback)
 
     def _choose(self, count: int, medians: dict[int, float] | None = None) -> None:
         torch.set_num_threads(count)
-        if count != self.chosen and self._tells:
+        if count != self.chosen and self._is_global_zero:
             measured = ", ".join(f"{n}: {speed:,.0f}" for n, speed in (medians or {}).items())
             log.info(
                 f"CPU threads: {count}" + (f" (tokens/s by threads: {measured})" if medians else "")
@@ -133,5 +137,5 @@ class ThreadTuner(Callback):
 
 
 def thread_candidates(cores: int) -> list[int]:
-    """One, ... a quarter of the cores, half of them, all."""
+    """List the numbers to try: one, ..., a quarter of the cores, half of them, all."""
     return sorted({max(1, cores >> shift) for shift in range(cores.bit_length())})

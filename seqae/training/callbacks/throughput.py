@@ -1,4 +1,8 @@
-"""Callbacks: throughput, sample reconstructions, the bundle of the best model, exact resume."""
+"""Throughput: log the tokens per second of all ranks.
+
+Lightning's ThroughputMonitor (2.6) assumes that all batches have the same size, waits for the GPU
+at every batch, and extrapolates from rank 0.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import time
 from typing import Any
 
 import torch
-import torch.distributed
 from lightning.pytorch import Callback, LightningModule, Trainer
+from typing_extensions import override
 
 from seqae.batch import Batch
 
@@ -19,31 +23,32 @@ class Throughput(Callback):
     """
 
     def __init__(self) -> None:
-        self.tokens = 0
-        self._tokens = 0
-        self._seconds = 0.0
-        self._mark: float | None = None
+        self.tokens = 0  # of this rank, in the whole training
+        self._tokens = 0  # of this rank, since the last log
+        self._seconds = 0.0  # spent in training since the last log
+        self._started: float | None = None
 
+    @override
     def state_dict(self) -> dict[str, Any]:
-        """The tokens seen so far, by this rank."""
         return {"tokens": self.tokens}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
         self.tokens = state_dict["tokens"]
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the stopwatch."""
-        self._mark = time.perf_counter()
+        self._start()
 
+    @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop it."""
         self._stop()
 
+    @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start it again."""
-        self._mark = time.perf_counter()
+        self._start()
 
+    @override
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -56,14 +61,18 @@ class Throughput(Callback):
         self.tokens += batch.num_targets
         self._tokens += batch.num_targets
         every = getattr(trainer, "log_every_n_steps", 0)
-        if every and trainer.global_step % every == 0 and self._mark is not None:
+        if every and trainer.global_step % every == 0 and self._started is not None:
             self._stop()
             speed = torch.tensor(self._tokens / max(self._seconds, 1e-9), device=pl_module.device)
             total = trainer.strategy.reduce(speed, reduce_op="sum")
             pl_module.log("train/tokens_per_second", total)
-            self._tokens, self._seconds, self._mark = 0, 0.0, time.perf_counter()
+            self._tokens, self._seconds = 0, 0.0
+            self._start()
+
+    def _start(self) -> None:
+        self._started = time.perf_counter()
 
     def _stop(self) -> None:
-        if self._mark is not None:
-            self._seconds += time.perf_counter() - self._mark
-            self._mark = None
+        if self._started is not None:
+            self._seconds += time.perf_counter() - self._started
+            self._started = None

@@ -1,1 +1,1 @@
-"""Checkpoints: written whole or not at all, verified before use, resumed from exactly."""
+"""Checkpoints: complete or absent on the disk, verified before use, and resumed from exactly."""

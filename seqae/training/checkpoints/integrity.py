@@ -2,8 +2,9 @@
 
 Lightning stages a save in the system's temporary folder and never syncs it. Here a checkpoint is
 written beside its place and synced (seqae/files.py), and the SHA-256 of its content is appended as
-a line of its own. Zip archives, such as torch's checkpoints, end at their directory, so
-`torch.load` reads the file as it is.
+a line of its own. `torch.load` reads the file as it is, because a zip archive such as torch's
+checkpoints ends at its directory. A folder of shards has a file that lists the hashes of the
+others, and that ends with its own.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from typing import BinaryIO
 
 from seqae.files import replacing, reporting, sha256_of
 
-BEFORE_HASH = b"\nseqae sha256 "
-TRAILER_BYTES = len(BEFORE_HASH) + 64 + 1
+HASH_PREFIX = b"\nseqae sha256 "
+TRAILER_BYTES = len(HASH_PREFIX) + 64 + 1
 
-SEAL = "complete.json"  # the last file written of a sharded checkpoint: the hashes of the others
+SEAL = "complete.json"  # written last into a folder of shards: the hashes of its other files
 
 
 class HashedFile:
-    """Writes to a file and hashes what is written.
+    """Write to a file and hash the content.
 
     Args:
-        file: opened for writing, unbuffered or not.
+        file: open for writing, buffered or not.
 
     Attributes:
-        error: why the file could not be written, if it could not.
+        error: why a write failed, if one did.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -52,8 +53,8 @@ class HashedFile:
 
     @property
     def trailer(self) -> bytes:
-        """The line with the hash of all that was written."""
-        return BEFORE_HASH + self._hash.hexdigest().encode() + b"\n"
+        """The line to append: the hash of everything written so far."""
+        return HASH_PREFIX + self._hash.hexdigest().encode() + b"\n"
 
 
 def write_hashed(path: Path, write: Callable[[HashedFile], object]) -> None:
@@ -64,13 +65,14 @@ def write_hashed(path: Path, write: Callable[[HashedFile], object]) -> None:
         write: writes the content.
 
     Raises:
-        StorageError: naming the path and the room on its disk; the older file is then intact.
+        StorageError: if it cannot be written, naming the path and the free space; the older file is
+            then intact.
     """
     with reporting(path), replacing(path) as unfinished, open(unfinished, "xb") as file:
         hashed = HashedFile(file)
         try:
             write(hashed)
-        except RuntimeError:  # torch.save replaces a full disk's error by one of its own
+        except RuntimeError:  # torch.save replaces the error of a full disk by its own
             if hashed.error is not None:
                 raise hashed.error from None
             raise
@@ -80,10 +82,10 @@ def write_hashed(path: Path, write: Callable[[HashedFile], object]) -> None:
 
 
 def check_intact(path: Path) -> None:
-    """Refuse a checkpoint, a file or a folder of shards, that is damaged.
+    """Refuse a damaged checkpoint, a file or a folder of shards.
 
     Raises:
-        ValueError: if its hash is not the one that was written.
+        ValueError: if it has changed since it was written.
     """
     if not is_intact(path):
         raise damaged_checkpoint(path)
@@ -98,12 +100,11 @@ def damaged_checkpoint(path: Path) -> ValueError:
 
 
 def is_intact(path: Path) -> bool:
-    """Say whether a checkpoint, a file or a folder of shards, is as it was written."""
-    return is_sealed(path) if path.is_dir() else _is_intact_file(path)
+    """Say whether a checkpoint, a file or a folder of shards, is complete and unchanged."""
+    return _is_intact_folder(path) if path.is_dir() else _is_intact_file(path)
 
 
-def is_sealed(folder: Path) -> bool:
-    """Say whether a sharded checkpoint has all its files, as they were written."""
+def _is_intact_folder(folder: Path) -> bool:
     try:
         if not _is_intact_file(folder / SEAL):
             return False
@@ -114,12 +115,11 @@ def is_sealed(folder: Path) -> bool:
 
 
 def _is_intact_file(path: Path) -> bool:
-    """Say whether `write_hashed` finished this file and nothing has changed it since."""
     try:
         size = os.path.getsize(path) - TRAILER_BYTES
         if size < 0:
             return False
-        trailer = BEFORE_HASH + sha256_of(path, size).encode() + b"\n"
+        trailer = HASH_PREFIX + sha256_of(path, size).encode() + b"\n"
         with open(path, "rb") as file:
             file.seek(size)
             return file.read() == trailer

@@ -1,4 +1,4 @@
-"""Going on with a run: which one, from where, and what may differ."""
+"""Resume a run: find it and its newest checkpoint, and say what may differ from before."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import yaml
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
 
-# Other values of these give another order of the sentences, or another model.
-FIXED = ("data", "model.autoencoder", "model.seed", "seed_everything")
+# A change of one of these changes the order of the sentences, or the model.
+FIXED_KEYS = ("data", "model.autoencoder", "model.seed", "seed_everything")
 
-# Except these, which say how fast and from where.
-FREE = ("data.cache_dir", "data.num_workers", "data.prepare_workers", "data.pin_memory")
+# Exceptions below `data`: they change only the speed, or where files are.
+EXEMPT_KEYS = ("data.cache_dir", "data.num_workers", "data.prepare_workers", "data.pin_memory")
 
-# A run is the same one whatever these are.
-NOT_OF_THE_RUN = ("trainer.max_time", "threads", "name")
+# `--resume auto` ignores these when it compares a run's configuration with its own.
+IGNORED_KEYS = ("trainer.max_time", "threads", "name")
 
 log = logging.getLogger(__name__)
 
 
 def resume_arguments(args: list[str]) -> list[str]:
-    """Replace `--resume RUN` by the run's configuration, folder and newest checkpoint.
+    """Replace `--resume RUN` with the run's configuration, folder and newest checkpoint.
 
     Raises:
-        ValueError: if there is no such run, or it has no checkpoint.
+        ValueError: if there is no such run, or it has no intact checkpoint.
     """
     args = list(args)
     given = [arg for arg in args if arg.partition("=")[0] == "--resume"]
@@ -49,42 +49,43 @@ def resume_arguments(args: list[str]) -> list[str]:
         return args
     config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
     if newest is None or not config.is_file():
-        missing = "whole checkpoint" if config.is_file() else "config.yaml"
+        missing = "intact checkpoint" if config.is_file() else "config.yaml"
         raise ValueError(
             f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
-            f"{run_dir}. Choose another run, or start anew without `--resume`."
+            f"{run_dir}. Choose another run, or leave out `--resume` to start a new one."
         )
     return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest), *rest]
 
 
 def find_run(config: Mapping[str, Any], runs: list[Path]) -> tuple[Path, Path | None] | None:
-    """The newest run of a configuration that can go on.
+    """Find the newest run that has this configuration and an intact checkpoint.
 
     Args:
-        config: resolved, as a run's `config.yaml` has it.
-        runs: folders to look at.
+        config: resolved, as in a run's `config.yaml`.
+        runs: the folders to search.
 
     Returns:
-        The run's folder and its newest whole checkpoint.
+        The run's folder and its newest intact checkpoint, if there is such a run.
     """
-    found = []
+    candidates = []
     for run_dir in runs:
         try:
-            differing = list(differences(read_config(run_dir), config))
+            changes = list(differences(read_config(run_dir), config))
         except (OSError, ValueError):
             continue
-        if any(not key.startswith(NOT_OF_THE_RUN) for key, _, _ in differing):
+        if any(not key.startswith(IGNORED_KEYS) for key, _, _ in changes):
             continue
         if (newest := newest_checkpoint(run_dir / "checkpoints")) is not None:
-            found.append((newest.stat().st_mtime, run_dir, newest))
-    return max(found)[1:] if found else None
+            candidates.append((newest.stat().st_mtime, run_dir, newest))
+    return max(candidates)[1:] if candidates else None
 
 
 def run_of_folder(run_dir: Path) -> tuple[Path, Path | None] | None:
-    """The run that was begun in a folder, if one was.
+    """Find the run that was started in a folder, if one was.
 
     Returns:
-        The folder and its newest whole checkpoint; None for one that was killed before its first.
+        The folder and its newest intact checkpoint; None instead of the checkpoint if the run was
+        killed before its first save.
 
     Raises:
         ValueError: if there are checkpoints, but all are damaged.
@@ -95,14 +96,14 @@ def run_of_folder(run_dir: Path) -> tuple[Path, Path | None] | None:
     newest = newest_checkpoint(folder)
     if newest is None and (damaged := checkpoints(folder)):
         raise ValueError(
-            f"`resume` must find a whole checkpoint, but all {len(damaged)} in {folder} are "
-            f"damaged. Remove {folder} to begin anew, or name another `--run_dir`."
+            f"`resume` must find an intact checkpoint, but all {len(damaged)} in {folder} are "
+            f"damaged. Remove {folder} to start again, or name another `--run_dir`."
         )
     return run_dir, newest
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
-    """A run's configuration.
+    """Read a run's configuration.
 
     Raises:
         ValueError: if it is damaged.
@@ -118,51 +119,51 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
 
 def differences(
-    before: Mapping[str, Any], now: Mapping[str, Any], place: str = ""
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Each setting that differs, as its key and both values; None where it is missing."""
+    """Yield each setting that differs, as its key and both values; a missing one is None."""
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from differences(old, new, f"{place}{key}.")
+            yield from differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            yield f"{place}{key}", old, new
+            yield f"{prefix}{key}", old, new
 
 
 def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], is_allowed: bool) -> None:
-    """Say what has changed since a run began, a line each; refuse what makes another run of it.
+    """Log each setting that has changed since a run began; refuse changes of its data or model.
 
     Args:
         before: the run's configuration.
-        now: that with which it is to go on.
-        is_allowed: whether the user asked for it.
+        now: the configuration to resume it with.
+        is_allowed: whether the user allows every change.
 
     Raises:
-        ValueError: if the order of the data or the model would be another one.
+        ValueError: if the order of the data or the model would change.
     """
     for key, old, new in differences(before, now):
-        is_fixed = _is_in(key, FIXED) and not _is_in(key, FREE)
+        is_fixed = _is_below(key, FIXED_KEYS) and not _is_below(key, EXEMPT_KEYS)
         if is_fixed and not is_allowed:
             raise ValueError(
                 f"`{key}` must be {old} as in the run that goes on, but it is {new} instead. Leave "
-                f"it out, start anew, or write `--resume_changed true`."
+                f"it out, start a new run, or write `--resume_changed true`."
             )
         log.info(f"changed since the run began: {key} was {old}, is {new}")
 
 
 def check_checkpoint(path: Path) -> None:
-    """Refuse what is no checkpoint; a folder is one of a sharded training.
+    """Refuse a path without an intact checkpoint, a file or a folder of shards.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if there is none, or it is damaged.
     """
     if not is_intact(path):
-        reason = "is cut short, changed or none" if path.exists() else "is not there"
+        reason = "is cut short, changed or none" if path.exists() else "does not exist"
         raise ValueError(
-            f"`ckpt_path` must be a checkpoint of this package's, but {path} {reason}. Choose "
+            f"`ckpt_path` must be a checkpoint of this package, but {path} {reason}. Choose "
             f"another one, such as RUN/checkpoints/{LAST}."
         )
 
 
-def _is_in(key: str, places: tuple[str, ...]) -> bool:
-    return any(key == place or key.startswith(f"{place}.") for place in places)
+def _is_below(key: str, parents: tuple[str, ...]) -> bool:
+    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)

@@ -1,12 +1,12 @@
-"""Sharded checkpoints: a folder with a file of each process, put in its place when all are whole.
+"""Sharded checkpoints: a folder with one file per rank, renamed into place when all are complete.
 
 torch.distributed.checkpoint writes `__RANK_0.distcp` and `.metadata`, which says where each part of
-each weight stands, so that any number of processes can read them. Beside these stand `meta.pt`, the
-rest of the training's state, and `complete.json`, written last: what the other files must be.
+each weight is, so that any number of ranks can read them. The folder also holds `meta.pt`, the rest
+of the training state, and `complete.json`, written last, with the hashes of the other files.
 
-`.metadata` is a pickle, and torch reads it as one, which runs whatever a stranger put there. It is
-read here with a list of the few classes that it consists of; all else holds plain data and tensors
-(`weights_only`).
+`.metadata` is a pickle, and torch unpickles it, which runs whatever code a stranger put there. Here
+it is read with a list of the few classes that it may contain; the other files are read as plain
+data and tensors (`weights_only`).
 """
 
 from __future__ import annotations
@@ -31,30 +31,31 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorS
 from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
+from typing_extensions import override
 
 from seqae.files import StorageError, cannot_write, sha256_of, sync_path
-from seqae.lightning_internals import unflatten
-from seqae.training.checkpoints.integrity import SEAL, check_intact, write_hashed
+from seqae.training.checkpoints.integrity import SEAL, write_hashed
+from seqae.training.lightning_internals import unflatten
 
-REST = "meta.pt"  # what is no weight and no state of an optimizer; Lightning's name
+TRAINER_STATE = "meta.pt"  # all but the weights and the optimizers' state; Lightning's name
 METADATA = ".metadata"  # torch's name
 
-# All that a `.metadata` of torch 2.10 to 2.13 names, beside torch's dtypes.
-PLACES = "torch.distributed.checkpoint.metadata"
+# The names that a `.metadata` of torch 2.10 to 2.13 contains, apart from torch's dtypes.
+_METADATA_MODULE = "torch.distributed.checkpoint.metadata"
 ALLOWED = {
-    (PLACES, "Metadata"),
-    (PLACES, "MetadataIndex"),
-    (PLACES, "StorageMeta"),
-    (PLACES, "TensorStorageMetadata"),
-    (PLACES, "BytesStorageMetadata"),
-    (PLACES, "ChunkStorageMetadata"),
-    (PLACES, "TensorProperties"),
-    (PLACES, "_MEM_FORMAT_ENCODING"),
+    (_METADATA_MODULE, "Metadata"),
+    (_METADATA_MODULE, "MetadataIndex"),
+    (_METADATA_MODULE, "StorageMeta"),
+    (_METADATA_MODULE, "TensorStorageMetadata"),
+    (_METADATA_MODULE, "BytesStorageMetadata"),
+    (_METADATA_MODULE, "ChunkStorageMetadata"),
+    (_METADATA_MODULE, "TensorProperties"),
+    (_METADATA_MODULE, "_MEM_FORMAT_ENCODING"),
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
     ("torch.serialization", "_get_layout"),
     ("torch", "Size"),
     ("pathlib", "PosixPath"),
-    ("pathlib._local", "PosixPath"),  # of Python 3.13
+    ("pathlib._local", "PosixPath"),  # Python 3.13
     ("collections", "OrderedDict"),
 }
 
@@ -62,74 +63,66 @@ T = TypeVar("T")
 
 
 def write_shards(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a training's state, each process its part; all must call this.
+    """Write a training state, each rank its own part; all ranks must call this.
 
     Args:
         checkpoint: with sharded tensors in `state_dict` and `optimizer_states`.
-        path: the folder; it gets its name when all files are in it and on the disk. It must be on a
-            file system that all processes share.
+        path: the folder, on a file system that all ranks share. It gets this name when all of its
+            files are complete and on the disk.
 
     Raises:
-        OSError: on all processes, if any could not write.
+        OSError: on all ranks, if any rank could not write.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
-    is_first = torch.distributed.get_rank() == 0
-    rest = dict(checkpoint)
-    parts = {"state_dict": rest.pop("state_dict")}
-    for index, state in enumerate(rest.pop("optimizer_states", [])):
-        parts[f"optimizer_{index}"] = state
+    rank = torch.distributed.get_rank()
+    trainer_state = dict(checkpoint)
+    sharded = {"state_dict": trainer_state.pop("state_dict")}
+    for index, state in enumerate(trainer_state.pop("optimizer_states", [])):
+        sharded[f"optimizer_{index}"] = state
 
-    def synced_hash(file: Path) -> str:
-        sync_path(file)
-        return sha256_of(file)
-
-    def begin() -> None:
-        if is_first:
-            remove(unfinished)
+    def make_folder() -> None:
+        if rank == 0:
+            remove_checkpoint(unfinished)
             unfinished.mkdir(parents=True)
 
-    def seal_own() -> dict[str, str]:
-        own = f"__{torch.distributed.get_rank()}_"
-        return {file.name: synced_hash(file) for file in unfinished.glob(f"{own}*")}
+    def write_own_shard() -> None:
+        # Buffers that every rank has, such as moving averages, come from rank 0, as in a plain
+        # checkpoint.
+        planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
+        save(sharded, storage_writer=FileSystemWriter(unfinished), planner=planner)
 
-    def finish() -> None:
-        if not is_first:
-            return
-        write_hashed(unfinished / REST, lambda file: torch.save(rest, cast("BinaryIO", file)))
-        for name in hashes:
-            if not (unfinished / name).exists():
-                raise OSError(errno.ENOENT, f"{name} of another process is not seen here")
-        for name in (REST, METADATA):
-            hashes[name] = synced_hash(unfinished / name)
-        text = json.dumps(hashes, indent=2).encode()
-        write_hashed(unfinished / SEAL, lambda file: file.write(text))
-        remove(path)  # of a run that has gone on from an earlier step
-        os.replace(unfinished, path)
-        sync_path(path.parent)
+    def hash_own_shard() -> dict[str, str]:
+        return {file.name: _synced_hash(file) for file in unfinished.glob(f"__{rank}_*")}
 
-    writer = FileSystemWriter(unfinished)
-    # What all have, moving averages, is that of the first process, as in a plain checkpoint.
-    planner = DefaultSavePlanner(dedup_save_to_lowest_rank=True)
-    _on_all(begin, path)
-    _on_all(lambda: save(parts, storage_writer=writer, planner=planner), path)
-    hashes = {name: digest for own in _on_all(seal_own, path) for name, digest in own.items()}
-    _on_all(finish, path)
+    def seal_and_rename() -> None:
+        if rank == 0:
+            _seal(unfinished, trainer_state, hashes)
+            remove_checkpoint(path)  # left by a run that was resumed from an earlier step
+            os.replace(unfinished, path)
+            sync_path(path.parent)
+
+    _on_all_ranks(make_folder, path)
+    _on_all_ranks(write_own_shard, path)
+    hashes: dict[str, str] = {}
+    for hashes_of_rank in _on_all_ranks(hash_own_shard, path):
+        hashes |= hashes_of_rank
+    _on_all_ranks(seal_and_rename, path)
 
 
 def read_shards(state: dict[str, Any], folder: Path, is_alone: bool = False) -> None:
-    """Read the parts that this process needs into the tensors of `state`.
+    """Read the parts that this rank needs into the tensors of `state`.
 
     Args:
-        state: as it was written; nested, with tensors that may be sharded in another way.
+        state: nested like the one that was written, with tensors that may be sharded differently.
         folder: a sharded checkpoint.
-        is_alone: whether other processes do not call this.
+        is_alone: read on this rank only; otherwise all ranks must call this.
 
     Raises:
         ValueError: if the checkpoint is of another model.
     """
     try:
         with warnings.catch_warnings():
-            # That it reads alone, which was asked for.
+            # torch warns when one rank reads alone, but that is intended.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             load(
                 state,
@@ -146,47 +139,37 @@ def read_shards(state: dict[str, Any], folder: Path, is_alone: bool = False) -> 
         ) from error
 
 
-def read_rest(folder: Path) -> dict[str, Any]:
-    """What is no weight and no state of an optimizer."""
-    rest: dict[str, Any] = torch.load(folder / REST, map_location="cpu", weights_only=True)
-    return rest
+def read_trainer_state(folder: Path) -> dict[str, Any]:
+    """Read everything but the weights and the optimizers' state."""
+    state: dict[str, Any] = torch.load(
+        folder / TRAINER_STATE, map_location="cpu", weights_only=True
+    )
+    return state
 
 
-def read_whole(folder: Path) -> dict[str, Any]:
-    """A sharded checkpoint as if it had been written by one process, in main memory.
+def read_unsharded(folder: Path) -> dict[str, Any]:
+    """Read a sharded checkpoint into main memory, as if one process had written it to one file.
 
-    Each optimizer's state goes by the weights' names, where torch has numbers; `load_state_dict`
-    takes both.
+    The optimizers' state is keyed by the names of the weights, where torch numbers them;
+    `load_state_dict` takes both.
     """
     metadata = PlainReader(folder).read_metadata()
-    state: dict[str, Any] = {}
-    for name, place in metadata.state_dict_metadata.items():
-        state[name] = None
-        if isinstance(place, TensorStorageMetadata):
-            state[name] = torch.empty(place.size, dtype=place.properties.dtype)
-    read_shards(state, folder, is_alone=True)
-    found = unflatten(state, metadata.planner_data)
-    checkpoint = {**read_rest(folder), "state_dict": found.pop("state_dict")}
-    if found:
-        names = (f"optimizer_{index}" for index in range(len(found)))
-        checkpoint["optimizer_states"] = [found[name] for name in names]
+    flat: dict[str, Any] = {}
+    for name, entry in metadata.state_dict_metadata.items():
+        flat[name] = None
+        if isinstance(entry, TensorStorageMetadata):
+            flat[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
+    read_shards(flat, folder, is_alone=True)
+    nested = unflatten(flat, metadata.planner_data)
+    checkpoint = {**read_trainer_state(folder), "state_dict": nested.pop("state_dict")}
+    if nested:
+        names = (f"optimizer_{index}" for index in range(len(nested)))
+        checkpoint["optimizer_states"] = [nested[name] for name in names]
     return checkpoint
 
 
-def to_plain(folder: Path, path: Path) -> None:
-    """Write a sharded checkpoint as one file, as a run without sharding writes it.
-
-    Raises:
-        ValueError: if it is damaged.
-        OSError: if the file cannot be written.
-    """
-    check_intact(folder)
-    whole = read_whole(folder)
-    write_hashed(path, lambda file: torch.save(whole, cast("BinaryIO", file)))
-
-
-def remove(path: Path) -> None:
-    """Remove a checkpoint if it is there, of one file or of shards."""
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, a file or a folder of shards, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -194,13 +177,14 @@ def remove(path: Path) -> None:
 
 
 class PlainReader(FileSystemReader):
-    """Reads `.metadata` without running what it may hold."""
+    """Read `.metadata` without running code that it may contain."""
 
+    @override
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """As torch's own, with the classes that there must be and no others.
+        """Unpickle the allowed classes only.
 
         Raises:
-            ValueError: if it names another one.
+            ValueError: if the file names another class, or a file outside of the folder.
         """
         with open(Path(self.path) / METADATA, "rb") as file:
             metadata = _MetadataUnpickler(file).load()
@@ -215,11 +199,11 @@ class PlainReader(FileSystemReader):
 
 
 class PlainPlanner(DefaultLoadPlanner):
-    """Reads what is no tensor as plain data only; torch's own would run what it may hold."""
+    """Read values that are no tensors as plain data; torch's own planner would run their code."""
 
+    @override
     def load_bytes(self, read_item: ReadItem, value: io.BytesIO) -> None:
-        """Refuse what is not plain, before torch's planner reads it."""
-        torch.load(value, weights_only=True)
+        torch.load(value, weights_only=True)  # refuses what is not plain data
         value.seek(0)
         super().load_bytes(read_item, value)
 
@@ -235,26 +219,57 @@ class _MetadataUnpickler(pickle.Unpickler):
         )
 
 
-def _on_all(do: Callable[[], T], path: Path) -> list[T]:
-    """Do something on all processes; what goes wrong on one is raised on each."""
-    problem: OSError | None = None
-    result: Any = None
+def _seal(folder: Path, trainer_state: dict[str, Any], hashes: dict[str, str]) -> None:
+    """Complete a folder of shards with the trainer's state and the hashes of all files.
+
+    Args:
+        folder: has a file of each rank.
+        trainer_state: all but the weights and the optimizers' state.
+        hashes: of the ranks' files, by name.
+    """
+    state_file = folder / TRAINER_STATE
+    write_hashed(state_file, lambda file: torch.save(trainer_state, cast("BinaryIO", file)))
+    for name in hashes:
+        if not (folder / name).exists():
+            raise OSError(errno.ENOENT, f"{name} of another process is not visible here")
+    own = {name: _synced_hash(folder / name) for name in (TRAINER_STATE, METADATA)}
+    text = json.dumps(hashes | own, indent=2).encode()
+    write_hashed(folder / SEAL, lambda file: file.write(text))
+
+
+def _synced_hash(file: Path) -> str:
+    """Wait until a file is on the disk, and hash it."""
+    sync_path(file)
+    return sha256_of(file)
+
+
+def _on_all_ranks(function: Callable[[], T], path: Path) -> list[T]:
+    """Call a function on every rank, and raise the error of any rank on all of them.
+
+    Args:
+        function: called without arguments.
+        path: named in the error.
+
+    Returns:
+        The results of all ranks.
+    """
+    result, problem = None, None
     try:
-        result = do()
+        result = function()
     except OSError as error:
         problem = error if isinstance(error, StorageError) else cannot_write(path, error)
-    except (CheckpointException, RuntimeError) as error:  # torch wraps what the disk said
-        problem = cannot_write(path, _said_by_disk(error))
-    told: list[Any] = [(result, problem)] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(told, told[0])
-    for _, found in told:
-        if found is not None:
-            raise found
-    return [found for found, _ in told]
+    except (CheckpointException, RuntimeError) as error:  # torch wraps the disk's error
+        problem = cannot_write(path, _disk_error_of(error))
+    outcomes: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(outcomes, (result, problem))
+    for _, problem_of_rank in outcomes:
+        if problem_of_rank is not None:
+            raise problem_of_rank
+    return [result_of_rank for result_of_rank, _ in outcomes]
 
 
-def _said_by_disk(error: BaseException) -> OSError:
-    """What the disk said, under what torch has wrapped it in."""
+def _disk_error_of(error: BaseException) -> OSError:
+    """Find the disk's error, which torch has wrapped in its own."""
     if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
     cause: BaseException | None = error

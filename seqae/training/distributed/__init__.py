@@ -1,1 +1,1 @@
-"""Several processes: who starts them, how they end, how they share a model."""
+"""Training on several processes: how they start, how they end, and how they share a model."""

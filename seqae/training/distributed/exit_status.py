@@ -1,8 +1,8 @@
-"""How a training ends, and telling it to the program that has started its processes.
+"""The exit status of a training, and how to report it to the program that started the processes.
 
-torchrun starts all processes again when one ends with another status than 0, also after they were
-told to stop, or when the user has made a mistake. So a process that `elastic.py` has
-started writes its status into a file, where starting again is of no use.
+torchrun restarts all processes when one ends with a status other than 0, even if they were asked to
+stop or the user made a mistake. So when a restart would be of no use, a process that `elastic.py`
+or the SLURM script has started writes its status into a file.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 # EX_TEMPFAIL of sysexits.h: nothing is wrong, try again. A job script requeues on it.
 REQUEUE = 75
-INTERRUPTED = 130  # what shells give for Ctrl-C
+INTERRUPTED = 130  # as shells report Ctrl-C
 
-STATUS_FILE = "SEQAE_STATUS_FILE"  # the variable that names it
+STATUS_FILE = "SEQAE_STATUS_FILE"  # the environment variable that names the file
 
 
-def tell_launcher(status: int) -> bool:
-    """Say that this is how the training ends.
+def report_status(status: int) -> bool:
+    """Report the status of the training to the launcher.
 
     Returns:
-        Whether there is a launcher to tell it to.
+        Whether a launcher waits for the report.
     """
     path = os.environ.get(STATUS_FILE)
     if path is not None:
@@ -29,38 +29,38 @@ def tell_launcher(status: int) -> bool:
     return path is not None
 
 
+def reported_status(path: str | Path | None = None) -> int | None:
+    """Return the status that a process of this host has reported to the launcher, if any.
+
+    Args:
+        path: the status file; by default the one that the environment names.
+    """
+    path = os.environ.get(STATUS_FILE) if path is None else path
+    text = Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else ""
+    return int(text) if text else None
+
+
 def prevent_restart(status: int) -> None:
-    """Let torchrun not start again what would fail again; on several hosts only it can end all."""
+    """Keep torchrun from repeating a failure; with several hosts only torchrun can end them all."""
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        tell_launcher(status)
+        report_status(status)
 
 
-def status_of_process(rank: int, status: int) -> int:
-    """With what a process ends when all of the training are to end together.
+def status_of_rank(rank: int, status: int) -> int:
+    """Return the exit status of a process when the whole training ends together.
 
-    Its launcher would take another status than 0 for a failure and end the others, or start all
-    again; so the first process alone has it, or the launcher's file.
+    A launcher takes any status but 0 for a failure, and ends or restarts the other processes. So
+    the training's status is reported to the launcher, or only the first process ends with it.
 
     Args:
         rank: of the process.
         status: of the training.
     """
-    if tell_launcher(status):
+    if report_status(status):
         return 0
     return status if rank == 0 or is_started_by_torchrun() else 0
 
 
 def is_started_by_torchrun() -> bool:
-    """Whether torchrun has started this process, itself or as `elastic.py`."""
+    """Say whether torchrun, or `elastic.py`, has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def told_status(path: str | Path | None = None) -> int | None:
-    """What a process of this host has told its launcher, if one has.
-
-    Args:
-        path: of the file; by default the launcher's.
-    """
-    path = os.environ.get(STATUS_FILE) if path is None else path
-    text = Path(path).read_text(encoding="utf-8") if path and Path(path).exists() else ""
-    return int(text) if text else None

@@ -1,9 +1,9 @@
-"""Sharding: each process keeps a part of every weight (FSDP2), and gathers full ones at need.
+"""Sharding with FSDP2: each rank keeps a part of every weight, and gathers whole ones when needed.
 
-A training step is one call of one module, AutoencoderModule. FSDP gathers the weights before it and
-scatters their gradients after it, whichever methods of the model the objective calls. Everything
-else (validation, generation, the bundle) reads a plain copy with all weights: under FSDP a method
-that one process calls alone, or more often than another does, waits for the others forever.
+A training step is one call of one module, so that its weights are gathered before the call and
+their gradients scattered after it, whichever methods of the model the objective calls. Everything
+else (validation, generation, the bundle) reads a plain copy with all weights: under FSDP, a method
+that one rank calls alone, or more often than another does, waits for the others forever.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from seqae.batch import Batch
-from seqae.lightning_internals import share_one_model
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import damaged_checkpoint, is_intact
-from seqae.training.checkpoints.sharded import read_rest, read_shards, write_shards
+from seqae.training.checkpoints.sharded import read_shards, read_trainer_state, write_shards
+from seqae.training.lightning_internals import share_one_model
 
 
 @final
 class LossModule(nn.Module):
-    """A model and its objective, named as AutoencoderModule names them.
+    """A model and its objective, under the names that AutoencoderModule gives them.
 
     Args:
         autoencoder: the model.
@@ -63,15 +63,16 @@ class LossModule(nn.Module):
 
 
 def shard(module: nn.Module, mesh: DeviceMesh, device: torch.device) -> None:
-    """Leave to each process its part of every weight; all begin with the first one's numbers.
+    """Shard a module in place; all ranks start from the weights of rank 0.
 
     The layers of a stack are gathered one by one, when they run. The rest is gathered for the whole
-    step, since it begins and ends with embeddings.
+    step, since embeddings are used at both ends of the model.
 
     Args:
-        module: built, the same on all processes except for the numbers; a step must call it.
-        mesh: the processes, in one dimension.
-        device: of this process.
+        module: built, the same on all ranks except for the values of the weights; its call must be
+            all of a training step that reads weights.
+        mesh: the ranks, in one dimension.
+        device: of this rank.
     """
     module.to(device)
     for weight in module.parameters():
@@ -85,12 +86,12 @@ def shard(module: nn.Module, mesh: DeviceMesh, device: torch.device) -> None:
 def unshard(
     module: nn.Module, autoencoder: SequenceAutoencoder, objective: Objective
 ) -> LossModule:
-    """Copy all weights, in float32 and evaluation mode; all processes must call this.
+    """Copy all weights to a plain module, in float32 and evaluation mode; all ranks must call this.
 
-    The copy needs as much memory as the weights alone, which a training step gathers, too.
+    The copy takes as much memory as the weights, as a training step does when it gathers them.
 
     Args:
-        module: what was sharded.
+        module: the module that may be sharded.
         autoencoder: its model.
         objective: its objective.
     """
@@ -111,34 +112,34 @@ def is_sharded(module: nn.Module) -> bool:
 
 
 def local(weight: Tensor) -> Tensor:
-    """Give this process's part of a weight, all of it if it is not sharded; without gradient."""
+    """Return this rank's part of a weight, or the whole weight if it is not sharded, detached."""
     weight = weight.detach()
     return weight.to_local() if isinstance(weight, DTensor) else weight
 
 
 def _share_buffers(module: nn.Module, _: object) -> None:
-    """Give all processes the first one's moving averages before a step, as DDP does.
+    """Copy the moving averages of rank 0 to all ranks before a step, as DDP does.
 
-    They are not sharded, and a checkpoint holds one of each.
+    Buffers are not sharded, and a checkpoint holds one copy of each.
     """
     for buffer in module.buffers():
         torch.distributed.broadcast(buffer, src=0)
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """Give the layers of all stacks, inner ones first, as fully_shard requires."""
+    """Yield the layers of all stacks, inner ones before outer ones, as fully_shard requires."""
     for part in reversed([*module.modules()]):
         if isinstance(part, nn.ModuleList):
             yield from (layer for layer in part if not isinstance(layer, nn.ModuleList))
 
 
 class ShardedStrategy(ModelParallelStrategy):
-    """All processes share one model: each keeps a part of every weight (FSDP2).
+    """Shard one model over all processes: each keeps a part of every weight (FSDP2).
 
     Args:
-        save_distributed_checkpoint: each process saves its part, into a folder that any number of
-            processes can read; false assembles one file on the first process.
-        timeout_minutes: how long the processes wait for one another before they give up.
+        save_distributed_checkpoint: save a folder to which each process writes its part, and that
+            any number of processes can read; false assembles one file on the first process.
+        timeout_minutes: how long processes wait for one another before they give up.
     """
 
     def __init__(
@@ -150,61 +151,68 @@ class ShardedStrategy(ModelParallelStrategy):
         )
         self.saves_shards = save_distributed_checkpoint
         self.checkpoint_io = SafeCheckpointIO()
-        self._shards: Path | None = None  # where the state of the optimizers is read from
+        self._shards: Path | None = None  # the folder to read the optimizers' state from
 
     @property
+    @override
     def restore_checkpoint_after_setup(self) -> bool:
-        """Before it, as everywhere: the loop's steps are counted, and the data opened, in it."""
+        """Restore before setup, as other strategies do: setup opens the data and counts steps."""
         return False
 
     @property
+    @override
     def lightning_restore_optimizer(self) -> bool:
-        """Ask `load_optimizer_state_dict`, when there are optimizers."""
+        """Have Lightning call `load_optimizer_state_dict` when the optimizers exist."""
         return True
 
     @property
     def mesh(self) -> DeviceMesh:
-        """All processes, in one dimension."""
+        """All ranks, in one dimension."""
         return self.device_mesh["data_parallel"]
 
+    @override
     def setup_environment(self) -> None:
-        """Let all processes share the model, however many there are."""
+        """Shard over all processes, whatever their number."""
         share_one_model(self)
         super().setup_environment()
 
+    @override
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any | None = None
     ) -> None:
-        """Save so that there is a whole checkpoint at every moment; all processes must call it."""
+        """Save, so that a complete checkpoint exists at every moment; all ranks must call this."""
         if self.saves_shards:
             write_shards(checkpoint, Path(self.broadcast(filepath)))
         else:
             super().save_checkpoint(checkpoint, filepath, storage_options)
 
+    @override
     def load_checkpoint(
         self, checkpoint_path: str | Path, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint of any strategy and any number of processes; all must call it."""
+        """Read a checkpoint of any strategy and number of processes; all ranks must call this."""
         path = Path(self.broadcast(checkpoint_path))
         self._shards = path if path.is_dir() else None
         if self._shards is None:
             return self.checkpoint_io.load_checkpoint(path)
-        # One process reads all of it for that.
+        # Rank 0 reads every file for this check.
         if not self.broadcast(not self.is_global_zero or is_intact(path)):
             raise damaged_checkpoint(path)
         assert self.model is not None
         state = {"state_dict": get_model_state_dict(self.model)}
         read_shards(state, path)
-        return {**read_rest(path), **state, "optimizer_states": []}  # there is no optimizer yet
+        return {**read_trainer_state(path), **state, "optimizer_states": []}  # no optimizer yet
 
+    @override
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Take this process's part of the weights."""
+        """Load this rank's part of the weights."""
         assert self.model is not None
         options = StateDictOptions(full_state_dict=self._shards is None, strict=strict)
         set_model_state_dict(self.model, checkpoint["state_dict"], options=options)
 
+    @override
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take this process's part of the optimizers' state."""
+        """Load this rank's part of the optimizers' state."""
         assert self.model is not None
         options = StateDictOptions(full_state_dict=self._shards is None)
         for index, optimizer in enumerate(self.optimizers):
@@ -222,12 +230,17 @@ class ShardedStrategy(ModelParallelStrategy):
 def by_name(
     state: dict[str, Any], optimizer: Optimizer, weights: Iterable[tuple[str, torch.Tensor]]
 ) -> dict[str, Any]:
-    """An optimizer's saved state by the names of the weights, where it has numbers.
+    """Key an optimizer's saved state by the names of the weights, which torch numbers.
 
-    Numbers are given in the order of the optimizer's groups, which need not be the model's.
+    torch numbers the weights in the order of the optimizer's groups, which may not be the model's.
+
+    Args:
+        state: an optimizer's state dict.
+        optimizer: has the same groups.
+        weights: the model's weights and their names.
     """
-    known = {weight: name for name, weight in weights}
-    names = [known[weight] for group in optimizer.param_groups for weight in group["params"]]
+    name_of_weight = {weight: name for name, weight in weights}
+    names = [name_of_weight[w] for group in optimizer.param_groups for w in group["params"]]
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     name_of = dict(zip(numbers, names, strict=True))
     groups = [
@@ -239,14 +252,14 @@ def by_name(
 
 
 def check_shards_precision(precision: str, strategy: str) -> None:
-    """Refuse a precision that shards cannot be trained in.
+    """Refuse a precision in which shards cannot be trained.
 
     Args:
-        precision: Lightning's name of it.
-        strategy: the strategy's class, or Lightning's name of it.
+        precision: Lightning's name for the precision.
+        strategy: the strategy's class path, or Lightning's name for it.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if the precision is 16-mixed and the strategy shards.
     """
     if precision == "16-mixed" and strategy.rpartition(".")[2] == ShardedStrategy.__name__:
         raise ValueError(
@@ -256,20 +269,21 @@ def check_shards_precision(precision: str, strategy: str) -> None:
 
 
 def check_strategy(strategy: Strategy, is_asynchronous: bool = False) -> None:
-    """Refuse what shards a model in a way that this package does not serve.
+    """Refuse a strategy that shards the model in a way that this package does not support.
 
     Args:
         strategy: of the trainer.
-        is_asynchronous: whether checkpoints are to be written while the training goes on.
+        is_asynchronous: whether checkpoints are written while training continues.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if the strategy shards without ShardedStrategy, or asynchronous checkpoints are
+            asked for and ranks write their own shards.
     """
     others = (FSDPStrategy, DeepSpeedStrategy, ModelParallelStrategy)
     if isinstance(strategy, others) and not isinstance(strategy, ShardedStrategy):
         raise ValueError(
             f"`trainer.strategy` must be auto, ddp or ShardedStrategy, but it is "
-            f"{type(strategy).__name__} instead. Write `-c configs/overlays/fsdp.yaml`."
+            f"{type(strategy).__name__} instead. Write `-c overlays/fsdp`."
         )
     if is_asynchronous and isinstance(strategy, ShardedStrategy) and strategy.saves_shards:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Who has started the processes of a training: Lightning, torchrun or SLURM's srun; how many."""
+"""Launchers: find out what started the processes, Lightning, torchrun or srun, and follow it."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from seqae.lightning_internals import child_processes
 from seqae.processes import exiting_when_orphaned
+from seqae.training.lightning_internals import child_processes
 
-GIVING_WAY = 5.0  # seconds; longer than any launcher takes to end the others when one has failed
+# Longer than any launcher takes to end the other processes when one has failed.
+RANK_ZERO_HEAD_START_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """A program that has started this process, and others of the training.
+    """A program that has started this process and the others of the training.
+
+    Lightning's ClusterEnvironment knows the world size too, but not how many hosts there are.
 
     Attributes:
         name: of the program.
-        nodes: hosts on which it did.
-        processes: how many on each.
+        num_nodes: hosts of the training.
+        processes_per_node: processes on each host.
     """
 
     name: str
-    nodes: int
-    processes: int
+    num_nodes: int
+    processes_per_node: int
 
     @property
     def world_size(self) -> int:
         """All processes of the training."""
-        return self.nodes * self.processes
+        return self.num_nodes * self.processes_per_node
 
 
 def find_launcher() -> Launcher | None:
-    """What started this process; None where Lightning starts the others.
+    """Say what started this process; None if Lightning starts the others.
 
     Raises:
-        ValueError: if SLURM has not been told how many processes each host gets.
+        ValueError: if SLURM was not given the number of processes on each host.
     """
     if TorchElasticEnvironment.detect():
         nodes, processes = (int(os.environ[f"{of}_WORLD_SIZE"]) for of in ("GROUP", "LOCAL"))
@@ -57,7 +60,7 @@ def find_launcher() -> Launcher | None:
         if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ or tasks % nodes:
             raise ValueError(
                 f"`--ntasks-per-node` must be given to SLURM, the same on each node, but there "
-                f"are {tasks} tasks on {nodes} nodes instead. Give it to sbatch, in place of "
+                f"are {tasks} tasks on {nodes} nodes instead. Give it to sbatch instead of "
                 f"`--ntasks`."
             )
         return Launcher("SLURM", nodes, tasks // nodes)
@@ -65,32 +68,32 @@ def find_launcher() -> Launcher | None:
 
 
 def follow_launcher(trainer: dict[str, Any], launcher: Launcher) -> dict[str, Any]:
-    """The trainer's options for as many processes as there are.
+    """Set the trainer's options to the number of processes that a launcher has started.
 
     Args:
         trainer: its options.
-        launcher: what started them.
+        launcher: what started the processes.
 
     Raises:
-        ValueError: if the options ask for another number: either could be meant.
+        ValueError: if the options ask for another number.
     """
-    for key, given, found in (
-        ("devices", _number_of(trainer["devices"]), launcher.processes),
-        ("num_nodes", None if trainer["num_nodes"] == 1 else trainer["num_nodes"], launcher.nodes),
+    per_node, num_nodes = launcher.processes_per_node, launcher.num_nodes
+    for key, given, started, what, default in (
+        ("devices", _number_of(trainer["devices"]), per_node, "processes on each host", "auto"),
+        ("num_nodes", trainer["num_nodes"], num_nodes, "hosts", 1),
     ):
-        if given not in (None, found):
-            what = "processes on each host" if key == "devices" else "hosts"
+        if trainer[key] != default and given not in (None, started):
             raise ValueError(
-                f"`trainer.{key}` must be {found}, the number of {what} that {launcher.name} has "
+                f"`trainer.{key}` must be {started}, the number of {what} that {launcher.name} has "
                 f"started, but it is {given} instead. Leave it to {launcher.name}: "
-                f"`--trainer.{key} {'auto' if key == 'devices' else 1}`."
+                f"`--trainer.{key} {default}`."
             )
     if launcher.world_size > 1 and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        hosts = f"each of {launcher.nodes} hosts" if launcher.nodes > 1 else "this host"
-        log.info(f"processes: {launcher.processes} on {hosts}, started by {launcher.name}")
-    followed = trainer | {"devices": launcher.processes, "num_nodes": launcher.nodes}
+        hosts = f"each of {num_nodes} hosts" if num_nodes > 1 else "this host"
+        log.info(f"processes: {per_node} on {hosts}, started by {launcher.name}")
+    followed = trainer | {"devices": per_node, "num_nodes": num_nodes}
     if launcher.name == "SLURM":
-        # Lightning's own requeue saves within the signal, where anything may be under way.
+        # Lightning's own requeue would save inside the signal handler, in the middle of anything.
         plugins = trainer["plugins"] or []
         plugins = plugins if isinstance(plugins, list) else [plugins]
         followed["plugins"] = [*plugins, SLURMEnvironment(auto_requeue=False)]
@@ -98,17 +101,17 @@ def follow_launcher(trainer: dict[str, Any], launcher: Launcher) -> dict[str, An
 
 
 def wait_for_rank_zero() -> None:
-    """Let process 0 tell of an error first.
+    """Let process 0 report an error first.
 
-    Where it has the same one, this process is ended before it says it again.
+    If it has the same error, it ends this process before this one can repeat the report.
     """
     if rank_zero_only.rank:  # type: ignore[attr-defined]
-        time.sleep(GIVING_WAY)
+        time.sleep(RANK_ZERO_HEAD_START_SECONDS)
 
 
 @contextmanager
 def ending_with_rank_zero() -> Iterator[None]:
-    """End this process when the one in which Lightning started it is killed.
+    """End this process when rank 0, from which Lightning started it, is killed.
 
     Without this, ranks that wait for a dead peer hang until the collective times out after 30
     minutes, or forever.
@@ -123,13 +126,13 @@ def ending_with_rank_zero() -> Iterator[None]:
 
 
 def end_children(trainer: Trainer) -> None:
-    """End the processes that Lightning has started from this one."""
+    """Kill the processes that Lightning has started from this one."""
     for child in child_processes(trainer):
         child.kill()
 
 
 def _number_of(devices: Any) -> int | None:
-    """How many devices an option names; None for all that there are."""
+    """Return how many devices an option names; None for all of them."""
     if isinstance(devices, list):
         return len(devices)
     if devices in ("auto", -1, "-1"):

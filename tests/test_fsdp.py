@@ -26,6 +26,7 @@ import torch.distributed
 from faults import Faults
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy, SingleDeviceStrategy
+from ranks import FORKS, run_on_ranks
 from small import (
     COMMAND,
     CONFIGS,
@@ -43,13 +44,12 @@ from seqae.files import StorageError
 from seqae.training.checkpoints import sharded as sharded_checkpoint
 from seqae.training.checkpoints.callback import checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
+from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.checkpoints.sharded import (
     METADATA,
     PlainPlanner,
     PlainReader,
-    is_sealed,
-    read_whole,
-    to_plain,
+    read_unsharded,
     write_shards,
 )
 from seqae.training.distributed.exit_status import REQUEUE
@@ -145,7 +145,9 @@ def sharded(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
-    return train(tmp_path_factory.mktemp("copied"), text, "ddp")
+    folder = tmp_path_factory.mktemp("copied")
+    assert run_on_ranks(folder, "fit", *options(folder, text, "ddp")) == [0, 0]
+    return folder / "run"
 
 
 def check_close(run: Path, other: Path, rounding: float = 1e-5) -> None:
@@ -164,10 +166,12 @@ def rounding_of(model: str) -> float:
 # Two processes
 
 
+@FORKS
 def test_shards_train_as_copies_do(sharded: Path, copied: Path) -> None:
     check_close(sharded, copied)
 
 
+@FORKS
 def test_the_bundle_is_that_of_copies(sharded: Path, copied: Path) -> None:
     assert run_seqae("check", sharded) == 0
     assert seqae.load(sharded / "bundle").reconstruct(["number 7"])
@@ -186,9 +190,10 @@ def test_a_checkpoint_is_a_folder_of_both(sharded: Path) -> None:
         *("__0_0.distcp", "__1_0.distcp", ".metadata", "meta.pt", "complete.json")
     }
     assert os.readlink(sharded / "checkpoints" / "last.ckpt") == newest.name
-    assert all(map(is_sealed, checkpoints(sharded / "checkpoints")))
+    assert all(map(is_intact_folder, checkpoints(sharded / "checkpoints")))
 
 
+@FORKS
 def test_a_checkpoint_holds_what_one_of_copies_does(sharded: Path, copied: Path) -> None:
     name = checkpoints(sharded / "checkpoints")[0].name
     one, two = (
@@ -208,6 +213,15 @@ def copy_until(run: Path, folder: Path, step: int) -> Path:
     (copy / "checkpoints" / "last.ckpt").unlink()
     (copy / "checkpoints" / "last.ckpt").symlink_to(f"step={step}.ckpt")
     return copy
+
+
+def is_intact_folder(path: Path) -> bool:
+    return path.is_dir() and is_intact(path)
+
+
+def write_as_file(folder: Path, path: Path) -> None:
+    """Write a sharded checkpoint as a run without sharding writes it."""
+    SafeCheckpointIO().save_checkpoint(SafeCheckpointIO().load_checkpoint(folder), path)
 
 
 def damage(path: Path) -> None:
@@ -250,7 +264,7 @@ def test_one_process_goes_on_with_what_two_have_saved(sharded: Path, tmp_path: P
         run = copy_until(sharded, folder, 3)
         if index == 2:
             plain = run / "checkpoints" / "step=3.ckpt"
-            to_plain(plain, folder / "plain.ckpt")
+            write_as_file(plain, folder / "plain.ckpt")
             shutil.rmtree(plain)
             shutil.move(folder / "plain.ckpt", plain)
         chosen = ["--trainer.devices", 1]
@@ -264,7 +278,13 @@ def test_one_process_goes_on_with_what_two_have_saved(sharded: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "model", ["discriminator", "drawn anew, in turns", "Transformers", "bf16-true"]
+    "model",
+    [
+        "discriminator",
+        "drawn anew, in turns",
+        "Transformers",
+        pytest.param("bf16-true", marks=pytest.mark.slow),
+    ],
 )
 def test_one_process_trains_as_without_sharding(model: str, text: Path, tmp_path: Path) -> None:
     runs = []
@@ -331,15 +351,15 @@ def test_any_call_that_fails_leaves_the_one_before(group: None, tmp_path: Path) 
         refused = pytest.raises(StorageError, match=disk) if is_minded else nullcontext()
         with refused, faults.active():
             write_shards(state_of(2), tmp_path / "step=2.ckpt")
-        assert is_sealed(tmp_path / "step=1.ckpt")
+        assert is_intact_folder(tmp_path / "step=1.ckpt")
         # The last call syncs the list of names: what stands there then is whole.
         whole = [tmp_path / "step=1.ckpt"]
         if (tmp_path / "step=2.ckpt").exists():
             whole = [tmp_path / "step=2.ckpt", *whole]
-            assert is_sealed(whole[0])
+            assert is_intact_folder(whole[0])
         assert checkpoints(tmp_path) == whole
     write_shards(state_of(2), tmp_path / "step=2.ckpt")
-    assert is_sealed(tmp_path / "step=2.ckpt")
+    assert is_intact_folder(tmp_path / "step=2.ckpt")
     assert not list(tmp_path.glob(".*"))
 
 
@@ -360,9 +380,9 @@ def test_damage_is_found_before_anything_is_read(group: None, tmp_path: Path, na
     with pytest.raises(ValueError, match="cut short or changed"):
         SafeCheckpointIO().load_checkpoint(path)
     with pytest.raises(ValueError, match="cut short or changed"):
-        to_plain(path, tmp_path / "plain.ckpt")
+        write_as_file(path, tmp_path / "plain.ckpt")
     (path / name).unlink()
-    assert not is_sealed(path)
+    assert not is_intact_folder(path)
 
 
 # Reading what a stranger has written
@@ -385,7 +405,7 @@ def test_metadata_runs_nothing(group: None, tmp_path: Path) -> None:
     metadata.planner_data = Runs(tmp_path / "made")
     (path / METADATA).write_bytes(pickle.dumps(metadata))
     with pytest.raises(ValueError, match=r"names posix\.mkdir instead"):
-        read_whole(path)
+        read_unsharded(path)
     assert not (tmp_path / "made").exists()
 
 
@@ -397,10 +417,10 @@ def test_metadata_names_no_file_elsewhere(group: None, tmp_path: Path) -> None:
         info.relative_path = "../other"
     (path / METADATA).write_bytes(pickle.dumps(metadata))
     with pytest.raises(ValueError, match="outside of its folder"):
-        read_whole(path)
+        read_unsharded(path)
     (path / METADATA).write_bytes(pickle.dumps(collections.OrderedDict()))
     with pytest.raises(ValueError, match="must say where the weights are"):
-        read_whole(path)
+        read_unsharded(path)
 
 
 def test_a_value_runs_nothing(group: None, tmp_path: Path, monkeypatch: Any) -> None:
@@ -408,11 +428,11 @@ def test_a_value_runs_nothing(group: None, tmp_path: Path, monkeypatch: Any) -> 
     state["optimizer_states"][0]["param_groups"][0]["lr"] = Runs(tmp_path / "made")
     write_shards(state, tmp_path / "step=1.ckpt")
     with pytest.raises(ValueError, match="Weights only load failed"):
-        read_whole(tmp_path / "step=1.ckpt")
+        read_unsharded(tmp_path / "step=1.ckpt")
     assert not (tmp_path / "made").exists()
     # The test can fail: torch's own planner runs it.
     monkeypatch.delattr(PlainPlanner, "load_bytes")
-    read_whole(tmp_path / "step=1.ckpt")
+    read_unsharded(tmp_path / "step=1.ckpt")
     assert (tmp_path / "made").exists()
 
 
@@ -474,7 +494,7 @@ def with_callback(name: str, **arguments: object) -> list[object]:
 
 @pytest.mark.slow
 def test_a_kill_before_the_seal(sharded: Path, text: Path, tmp_path: Path) -> None:
-    killed = with_callback("test_sharding.KilledBeforeTheSeal", step=4)
+    killed = with_callback("test_fsdp.KilledBeforeTheSeal", step=4)
     command(tmp_path, "fit", *options(tmp_path, text, "fsdp"), *killed, status=None)
     run = tmp_path / "run"
     assert (run / "checkpoints" / ".step=4.ckpt.unfinished" / "__1_0.distcp").exists()
@@ -509,6 +529,7 @@ def test_one_file_of_both(sharded: Path, text: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@FORKS
 def test_shards_and_copies_go_on_with_each_other(
     sharded: Path, copied: Path, tmp_path: Path
 ) -> None:

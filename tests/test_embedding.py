@@ -47,7 +47,7 @@ def test_spearman_counts_order_only():
 
 @pytest.mark.parametrize("held", [1, 100, 10**6])
 def test_neighbour_accuracy_is_leave_one_out(monkeypatch: pytest.MonkeyPatch, held: int):
-    monkeypatch.setattr(embedding, "SIMILARITIES", held)
+    monkeypatch.setattr(embedding, "BLOCK_ELEMENTS", held)
     vectors = RNG.normal(size=(50, 3))
     labels = ["up" if row[0] > 0 else "down" for row in vectors]
     classifier = KNeighborsClassifier(1, metric="cosine")

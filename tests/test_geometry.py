@@ -14,11 +14,11 @@ from torch import Generator, Tensor
 from seqae.metrics import geometry as latent_space
 from seqae.metrics.geometry import (
     active_units,
+    concatenate,
     duplicates,
     isotropy,
-    join,
     mutual_information,
-    select,
+    select_rows,
 )
 from seqae.model.latents import LatentOutput
 from seqae.model.latents.gaussian import GaussianLatent
@@ -180,9 +180,9 @@ def test_points_that_are_all_the_same_have_no_isotropy():
 def test_join_and_select():
     first = LatentOutput(torch.zeros(2, 3), torch.zeros(2, 3), loss=torch.tensor(1.0))
     second = LatentOutput(torch.ones(1, 3), torch.ones(1, 3), loss=torch.tensor(1.0))
-    joined = join([first, second])
+    joined = concatenate([first, second])
     assert joined.latent.tolist() == [[0] * 3, [0] * 3, [1] * 3]
     assert joined.logvar is joined.loss is joined.codes is None
-    chosen = select(joined, torch.tensor([2, 0]))
+    chosen = select_rows(joined, torch.tensor([2, 0]))
     assert chosen.mean is not None
     assert chosen.mean[:, 0].tolist() == [1, 0]

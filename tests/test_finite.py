@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(
     newest = newest_checkpoint(run / "checkpoints")
     assert newest == run / "checkpoints" / "step=8.ckpt"
     assert read_rows(run / "metrics.jsonl")[-1]["step"] == 8
-    assert run_seqae("fit", "--resume", run) == 0  # nothing is wrong with what was saved
-    assert run_seqae("fit", *recipe, "--run_dir", tmp_path / "whole") == 0
-    assert figures(run) == figures(tmp_path / "whole")
+    if math.isnan(value):  # nothing is wrong with what was saved; once is enough
+        assert run_seqae("fit", "--resume", run) == 0
+        assert run_seqae("fit", *recipe, "--run_dir", tmp_path / "whole") == 0
+        assert figures(run) == figures(tmp_path / "whole")
 
 
 @FORKS
@@ -110,7 +112,7 @@ def test_what_is_not_finite_is_not_saved(
     recipe: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     run = tmp_path / "run"
-    options = [*(VQ if name == "codebook" else []), "--trainer.callbacks", "test_numbers.Spoiler"]
+    options = [*(VQ if name == "codebook" else []), "--trainer.callbacks", "test_finite.Spoiler"]
     options += ["--trainer.callbacks.name", name, "--trainer.callbacks.step", 4]
     assert run_seqae("fit", *recipe, *options, "--run_dir", run) == 1
     said = capsys.readouterr().err
@@ -124,7 +126,7 @@ def test_what_is_not_finite_on_one_process_is_refused_by_both(
     recipe: list[object], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    options = [*VQ, "--trainer.callbacks", "test_numbers.Spoiler"]
+    options = [*VQ, "--trainer.callbacks", "test_finite.Spoiler"]
     options += ["--trainer.callbacks.name", "codebook", "--trainer.callbacks.step", 2]
     options += ["--trainer.callbacks.rank", 1, "--run_dir", run]
     assert run_on_ranks(tmp_path, "fit", *recipe, *options) == [1, 1]

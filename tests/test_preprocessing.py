@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import block_of, encode_block, numbered
 
-from seqae.data.config import DataConfig
+from seqae.data.config import CorpusConfig
 from seqae.data.preprocessing import Pipeline
 from seqae.data.split import hash_texts, split_of
 from seqae.data.tokenizers import ByteTokenizer
@@ -39,7 +39,7 @@ def test_a_long_sentence_is_an_error_that_names_its_place():
 
 def test_the_place_is_right_where_some_are_held_out():
     block = block_of([*numbered(50), "x" * 100])
-    settings = DataConfig(("a.txt",), max_length=64, val_percent=30, test_percent=30)
+    settings = CorpusConfig(train=("a.txt",), max_length=64, val_percent=30, test_percent=30)
     message = contracts.refusal(Pipeline(settings, TOKENIZER), block, "train")
     assert "a.txt:51 " in message
 
@@ -79,7 +79,7 @@ def test_pairs_stay_pairs(too_long):
 
 @given(st.lists(st.text(max_size=8), max_size=20), st.integers(0, 3))
 def test_the_split_is_that_of_each_sentence(texts, seed):
-    settings = DataConfig(("a",), val_percent=20, test_percent=30, split_seed=seed)
+    settings = CorpusConfig(train=("a",), val_percent=20, test_percent=30, split_seed=seed)
     rows = Pipeline(settings, TOKENIZER)(block_of(texts), "train").rows
     for side in ("train", "val", "test"):
         expected = [
@@ -91,7 +91,7 @@ def test_the_split_is_that_of_each_sentence(texts, seed):
 
 
 def test_a_split_with_sources_of_its_own_takes_nothing():
-    settings = DataConfig(("a",), val=("b",), val_percent=50, test_percent=0)
+    settings = CorpusConfig(train=("a",), val=("b",), val_percent=50, test_percent=0)
     rows = Pipeline(settings, TOKENIZER)(block_of(numbered(20)), "train").rows
     assert decode(rows["train"]) == numbered(20)
     assert list(rows) == ["train"]
@@ -115,4 +115,4 @@ def test_hashes_by_hand():
     ],
 )
 def test_settings_are_checked(wrong):
-    contracts.refusal(DataConfig(("a",), **wrong).check)
+    contracts.refusal(CorpusConfig(train=("a",), **wrong).check)

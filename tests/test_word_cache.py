@@ -155,7 +155,7 @@ def test_words_are_joined_for_the_library(name: str, monkeypatch: pytest.MonkeyP
     cases += [[*texts[:2], *pair, *texts[2:]] for pair in itertools.product(odd, odd)]
     tokenizer = trained(name)
     for case in cases:
-        ids, lengths = tokenizer._encode_apart(case)
+        ids, lengths = tokenizer._encode_pieces(case)
         encodings = library(name).encode_batch(case, add_special_tokens=False)
         assert lengths.tolist() == [len(encoding.ids) for encoding in encodings]
         assert ids.tolist() == [token_id for encoding in encodings for token_id in encoding.ids]
@@ -176,7 +176,7 @@ def test_an_exception_leaves_nothing_half_known(monkeypatch: pytest.MonkeyPatch)
     def interrupt(texts: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tokenizer._tables[0], "_encode_anew", interrupt)
+    monkeypatch.setattr(tokenizer._tables[0], "_encode", interrupt)
     with pytest.raises(KeyboardInterrupt):
         tokenizer.encode(["unknown words"])
     assert tokenizer.encode(["unknown words"]) == expected("bpe", ["unknown words"])

@@ -115,10 +115,10 @@ def test_what_we_do_not_write_is_refused(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("section", ["normalizer", "pre_tokenizer", "decoder", "padding"])
-def test_no_kind_takes_a_foreign_section(kind: type[Tokenizer], section: str) -> None:
-    for foreign in (EXPLODING, SLOW_REGEX, PADDING, {"type": "Sequence", section + "s": []}):
-        refused(document(kind) | {section: foreign}, f"`{section}")
+def test_no_kind_takes_a_foreign_section(kind: type[Tokenizer]) -> None:
+    for section in ("normalizer", "pre_tokenizer", "decoder", "padding"):
+        for foreign in (EXPLODING, SLOW_REGEX, PADDING, {"type": "Sequence", section + "s": []}):
+            refused(document(kind) | {section: foreign}, f"`{section}")
 
 
 def test_replacements_are_compared_literally() -> None:

@@ -1,8 +1,7 @@
 """Every private part of Lightning and torch that this package uses, one function for each.
 
 No library promises these names, so an upgrade may move them; tests/test_lightning_internals.py then
-fails before a training does. The module stands on the ground floor because the data module needs it
-as well as training. The private parts of jsonargparse are in parser.py.
+fails before a training does. The private parts of jsonargparse are in parser.py.
 """
 
 from __future__ import annotations
@@ -64,13 +63,35 @@ def share_one_model(strategy: ModelParallelStrategy) -> None:
 
 
 def forget_train_loader(trainer: Trainer) -> None:
-    """Make Lightning ask for a training loader again before it trains."""
-    trainer.fit_loop._combined_loader = None
+    """Have Lightning ask for another training loader.
+
+    A sharded training makes its optimizer before it reads the checkpoint, and for that asks for the
+    number of batches. The loader that it got then begins at the beginning of the epoch.
+    """
+    loop: Any = trainer.fit_loop
+    loop._combined_loader = None
 
 
-def count_reloads_from(trainer: Trainer, epoch: int) -> None:
-    """Make Lightning count `reload_dataloaders_every_n_epochs` from this epoch."""
-    trainer.fit_loop._last_train_dl_reload_epoch = epoch
+def set_loop_progress(trainer: Trainer, epoch: int, steps: int) -> None:
+    """Start the training loops within an epoch.
+
+    Otherwise they take an interrupted epoch for a finished one, and with `max_steps` they count an
+    epoch twice that had ended when it was saved (Lightning 2.6).
+
+    Args:
+        trainer: at the start of its training.
+        epoch: number of the epoch, from 0.
+        steps: batches that were trained in it.
+    """
+    is_within = steps > 0
+    loop: Any = trainer.fit_loop
+    for count in (loop.epoch_progress.total, loop.epoch_progress.current):
+        count.ready = count.started = epoch + is_within
+        count.processed = count.completed = epoch
+    loop.restarting = is_within
+    loop.epoch_loop.restarting = is_within  # with `max_steps`, `loop` takes no False
+    loop.update_restart_stage()
+    loop._last_train_dl_reload_epoch = epoch
 
 
 def rewind_stepped_batches(fit_loop: dict[str, Any], batches: int) -> None:

@@ -13,8 +13,8 @@ from seqae.batch import Batch
 from seqae.metrics import nll as likelihood
 from seqae.metrics.nll import (
     bits_per_byte,
+    has_latent_cost,
     importance_weighted_nll,
-    is_paid_for,
     latent_cost,
     perplexity,
     sentence_nll,
@@ -139,7 +139,7 @@ def test_a_decoder_that_ignores_the_latent_has_one_likelihood():
 def test_a_deterministic_latent_is_not_paid_for():
     model = make_model()
     found = posterior_of(model, [random_batch()], importance_samples=3)
-    assert not is_paid_for(model)
+    assert not has_latent_cost(model)
     assert found.cost is found.negative_elbo is found.importance_weighted is None
     assert found.nll > 0
 
@@ -195,7 +195,7 @@ def nll_at(model: SequenceAutoencoder, batch: Batch, draws: torch.Tensor) -> tor
 def test_the_figures_of_a_posterior(model: SequenceAutoencoder):
     assert isinstance(model.latent, GaussianLatent)
     found = posterior_of(model, [random_batch([5] * 8)])
-    figures = found.figures(model.latent)
+    figures = found.metrics(model.latent)
     kl = model.latent.kl(LatentOutput(found.draws, found.output.mean, found.output.logvar))
     assert figures["kl"] == pytest.approx(float(kl.sum()) / 8)
     assert figures["mutual_information"] <= figures["mutual_information_limit"] == math.log(8)
