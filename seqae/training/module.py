@@ -19,11 +19,11 @@ from seqae.data.split import Split
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.distributed.collectives import average_buffers, gather_ranks, rank_weight
-from seqae.training.distributed.fsdp import LossModule, ShardedStrategy, shard, unshard
+from seqae.training.distributed.fsdp import LossModule, ShardedStrategy, is_plain, shard, unshard
 from seqae.training.evaluation import Evaluation, reconstruct
 from seqae.training.finite import LossCheck, check_loaded
 from seqae.training.lightning_internals import forget_train_loader, set_loop_progress
-from seqae.training.optimizer import make_optimizer
+from seqae.training.optimizer import make_optimizer, without_gradients
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, plan_decay
 
 
@@ -156,13 +156,8 @@ class AutoencoderModule(LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        # Only the model's gradients: a discriminator's must not shrink the model's step.
-        own = [(weight, weight.grad) for weight in self.objective.parameters()]
-        for weight, _ in own:
-            weight.grad = None
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        for weight, gradient in own:
-            weight.grad = gradient
+        with without_gradients(self.objective):  # a discriminator must not shrink the step
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     @override
     def configure_optimizers(self) -> Any:
@@ -171,11 +166,7 @@ class AutoencoderModule(LightningModule):
             self.autoencoder, self.objective, self.learning_rate, self.weight_decay, betas
         )
         self._decay = plan_decay(
-            self.schedule,
-            self.warmup_steps,
-            self.trainer,
-            self.datamodule.epoch_progress,
-            self._saved_decay,
+            self.schedule, self.warmup_steps, self.trainer, self.datamodule, self._saved_decay
         )
         factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
@@ -186,21 +177,16 @@ class AutoencoderModule(LightningModule):
     @property
     def unsharded(self) -> AutoencoderModule | LossModule:
         """All weights in float32, for everything but a training step: this module, or a copy."""
-        assert self._gathered or not self._needs_copy, "`gather_weights` must run before"
+        assert self._gathered or is_plain(self), "`gather_weights` must run before"
         return self._gathered[0] if self._gathered else self
 
     def gather_weights(self) -> None:
         """Bring `unsharded` up to date with the weights; all processes must call this."""
         self._gathered.clear()  # there is no room for two copies
-        if self._needs_copy:
+        if not is_plain(self):
             self._gathered.append(unshard(self, self.autoencoder, self.objective))
 
     on_predict_epoch_start = gather_weights
-
-    @property
-    def _needs_copy(self) -> bool:
-        is_rounded = next(self.autoencoder.parameters()).dtype != torch.float32
-        return is_rounded or isinstance(self.trainer.strategy, ShardedStrategy)
 
     @override
     def on_validation_epoch_start(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -40,5 +42,16 @@ def make_optimizer(
         own_options = {"weight_decay": 0.0, "lr": rate, "betas": (beta1, betas[1])}
         groups.append({"params": own, **own_options})
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True)
-    leave_unscaling_to_scaler(optimizer)  # and so before the clipping
+    leave_unscaling_to_scaler(optimizer)  # which does it before the clipping
     return optimizer
+
+
+@contextmanager
+def without_gradients(module: nn.Module) -> Iterator[None]:
+    """Take the gradients away from the weights of a module while a block runs."""
+    gradients = [(weight, weight.grad) for weight in module.parameters()]
+    for weight, _ in gradients:
+        weight.grad = None
+    yield
+    for weight, gradient in gradients:
+        weight.grad = gradient

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from lightning.pytorch import Trainer
 
+from seqae.data.datamodule import TextDataModule
+
 Schedule = Literal["cosine", "linear", "constant"]
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ def plan_decay(
     schedule: Schedule,
     warmup_steps: int,
     trainer: Trainer,
-    position: tuple[int, int, int],
+    datamodule: TextDataModule,
     saved: tuple[Decay, int] | None,
 ) -> Decay:
     """Plan the decay of a training; after a resume on other processes, of its remainder.
@@ -63,19 +65,20 @@ def plan_decay(
         schedule: its shape.
         warmup_steps: optimizer steps before it.
         trainer: knows the length of the training.
-        position: batches of a whole epoch, batches left of the current one, and its number.
+        datamodule: knows how many batches an epoch has, and where this one continues.
         saved: the decay in the checkpoint that is resumed, if there is one, and its step.
 
     Raises:
         ValueError: if the rate shall decay over a training without an end.
     """
-    end, window = trainer.estimated_stepping_batches, trainer.accumulate_grad_batches
+    window = trainer.accumulate_grad_batches
+    end = trainer.estimated_stepping_batches  # asks for a loader, on which `epoch_progress` relies
     if schedule != "constant" and not math.isfinite(end):
         raise ValueError(
             f"`model.schedule` must be constant when training has no last step, but it is "
             f"{schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
         )
-    epoch_batches, batches_left, epoch = position
+    epoch_batches, batches_left, epoch = datamodule.epoch_progress
     max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
     epoch_steps = math.ceil(epoch_batches / window)
     now = Decay(end, warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)

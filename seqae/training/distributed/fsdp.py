@@ -111,6 +111,12 @@ def is_sharded(module: nn.Module) -> bool:
     return any(isinstance(weight, DTensor) for weight in module.parameters())
 
 
+def is_plain(module: nn.Module) -> bool:
+    """Say whether all weights of a module are here, in float32."""
+    weights = [*module.parameters()]
+    return not is_sharded(module) and all(weight.dtype == torch.float32 for weight in weights)
+
+
 def local(weight: Tensor) -> Tensor:
     """Return this rank's part of a weight, or the whole weight if it is not sharded, detached."""
     weight = weight.detach()
