@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import errno
-import json
 import os
 import pickle
 import re
@@ -32,8 +31,10 @@ from small import (
     CONFIGS,
     figures,
     numbered,
+    own_process,
     read_rows,
     run_seqae,
+    with_callback,
     write_recipe,
     write_text,
 )
@@ -106,12 +107,9 @@ def options(folder: Path, text: Path, overlay: str) -> list[object]:
 
 def command(folder: Path, *arguments: object, status: int | None = 0) -> str:
     """The command in processes of its own: what it printed."""
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     done = subprocess.run(
         [str(COMMAND), *map(str, arguments)],
-        env=environment,
+        env=own_process(),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -485,11 +483,6 @@ class KilledBeforeTheSeal(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
         sharded_checkpoint.write_hashed = kill
-
-
-def with_callback(name: str, **arguments: object) -> list[object]:
-    chosen = [{"class_path": name, "init_args": arguments}]
-    return ["--trainer.callbacks", json.dumps(chosen)]
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
-"""The learning rate over a training: up along a line, then down to zero at the last step.
+"""The learning rate over a training: a linear warm-up, then a decay to zero at the last step.
 
-The last step is known in advance only while a training continues as it began: on another number of
-processes an epoch has another number of steps. The rest of the decay is then spread over the steps
-that remain, without a jump.
+The last step is known in advance only while the number of processes stays the same: on another
+number an epoch has another number of steps. A run that resumes there spreads the rest of the decay
+over the remaining steps, without a jump.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Decay:
 
     Attributes:
         end: the step at which it is complete.
-        start: the step from which its remainder is spread evenly.
-        progress: the share of it that is done at `start`.
-        epoch_steps: optimizer steps of an epoch, on the current number of processes.
-        max_epochs: the trainer's.
-        max_steps: the trainer's.
+        start: the step from which its rest is spread evenly.
+        progress: the share that is done at `start`.
+        epoch_steps: optimizer steps of an epoch on this number of processes.
+        max_epochs: of the trainer.
+        max_steps: of the trainer.
     """
 
     end: float
@@ -43,71 +43,70 @@ class Decay:
     max_steps: int
 
     def progress_at(self, step: int) -> float:
-        """Compute the share that is done after a number of steps, 0 to 1."""
+        """Return the share that is done at a step, 0 to 1."""
         share = (step - self.start) / max(1.0, self.end - self.start)
         return min(1.0, self.progress + (1.0 - self.progress) * share)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give all numbers, for a checkpoint."""
+        """Return plain data for a checkpoint."""
         return asdict(self)
 
 
 def plan_decay(
-    schedule: Schedule,
-    warmup_steps: int,
     trainer: Trainer,
     datamodule: TextDataModule,
+    schedule: Schedule,
+    warmup_steps: int,
     saved: tuple[Decay, int] | None,
 ) -> Decay:
-    """Plan the decay of a training; after a resume on other processes, of its remainder.
+    """Plan the decay of this training; after a resume on other processes, the rest of it.
 
     Args:
-        schedule: its shape.
-        warmup_steps: optimizer steps before it.
         trainer: knows the length of the training.
-        datamodule: knows how many batches an epoch has, and where this one continues.
-        saved: the decay in the checkpoint that is resumed, if there is one, and its step.
+        datamodule: knows the batches of an epoch, as soon as the trainer has asked it for them.
+        schedule: the shape of the decay.
+        warmup_steps: steps before it.
+        saved: the decay of the checkpoint that is resumed, and the step at which it was saved.
 
     Raises:
-        ValueError: if the rate shall decay over a training without an end.
+        ValueError: if there is a decay, but no last step.
     """
-    window = trainer.accumulate_grad_batches
-    end = trainer.estimated_stepping_batches  # asks for a loader, on which `epoch_progress` relies
-    if schedule != "constant" and not math.isfinite(end):
+    last_step = trainer.estimated_stepping_batches
+    if schedule != "constant" and not math.isfinite(last_step):
         raise ValueError(
             f"`model.schedule` must be constant when training has no last step, but it is "
             f"{schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
         )
     epoch_batches, batches_left, epoch = datamodule.epoch_progress
-    max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    window = trainer.accumulate_grad_batches
     epoch_steps = math.ceil(epoch_batches / window)
-    now = Decay(end, warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
+    max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    decay = Decay(last_step, warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
     if saved is not None:
         steps_left: float = math.inf
         if max_epochs != -1:
             steps_left = math.ceil(batches_left / window) + (max_epochs - epoch - 1) * epoch_steps
-        before, step = saved
-        return resume_decay(before, now, step, max(0, steps_left))
-    if warmup_steps > end / 2 and trainer.is_global_zero:
+        return resume_decay(saved[0], decay, saved[1], max(0, steps_left))
+    if warmup_steps > last_step / 2 and trainer.is_global_zero:
         log.warning(
-            f"`model.warmup_steps` is {warmup_steps:,} of {end:,} steps in all, so that the "
+            f"`model.warmup_steps` is {warmup_steps:,} of {last_step:,} steps in all, so that the "
             f"learning rate hardly gets up. Lower it, or train longer."
         )
-    return now
+    return decay
 
 
 def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
-    """Plan the decay of a training that is resumed.
+    """Return the decay of a training that resumes.
 
     Args:
         before: the decay that was saved.
-        now: the decay of a new training with this configuration, on these processes.
-        step: optimizer steps taken.
-        steps_left: optimizer steps to take, unless `max_steps` ends them earlier.
+        now: the decay of a new training with this configuration on these processes.
+        step: optimizer steps that have been taken.
+        steps_left: optimizer steps that remain, unless `max_steps` ends them earlier.
 
     Returns:
-        The same decay if nothing has changed; its remainder over other steps if only the steps of
-        an epoch have changed; a new one if the training shall last longer or shorter.
+        The saved decay if nothing has changed; its rest, in other steps, if only the number of
+        steps in an epoch has changed; a new decay if the length of the training has changed.
     """
     if before.progress == 0.0:
         before = replace(before, start=now.start)  # another warm-up
@@ -127,10 +126,10 @@ def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Dec
 def learning_rate_factor(
     schedule: Schedule, warmup_steps: int, decay: Decay
 ) -> Callable[[int], float]:
-    """Make the function from an optimizer step to the factor on the learning rate.
+    """Return the factor on the learning rate as a function of the optimizer step.
 
-    It is no object: LambdaLR would save an object's numbers and restore them on a resume, where the
-    decay may be another one.
+    A function rather than an object, because LambdaLR saves an object's attributes and restores
+    them on a resume, where the decay may differ.
     """
 
     def factor(step: int) -> float:

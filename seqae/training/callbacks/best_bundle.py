@@ -97,7 +97,7 @@ class BundleWriter(Callback):
         """Write the last model if no validation has chosen one."""
         if self.best is None:
             assert isinstance(pl_module, AutoencoderModule)
-            pl_module.gather_weights()
+            pl_module.trained.copy_weights()
             self._write(trainer, pl_module)
 
     def attach_density(self, datamodule: TextDataModule, limit: int, device: str = "cpu") -> None:
