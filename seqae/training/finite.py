@@ -8,7 +8,7 @@ backward pass has been queued, and the GPU has work while this process waits for
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch

@@ -9,6 +9,7 @@ that one rank calls alone, or more often than another does, waits for the others
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, final
@@ -32,6 +33,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.experimental import implicit_replication
 from torch.optim import Optimizer
 from typing_extensions import override
 
@@ -134,11 +136,6 @@ def unsharded_copy(module: LossModule) -> LossModule:
     """Copy all weights to a plain module, in float32 and evaluation mode; all ranks must call this.
 
     The copy takes as much memory as the weights, as a training step does when it gathers them.
-
-    Args:
-        module: the module that may be sharded.
-        autoencoder: its model.
-        objective: its objective.
     """
     model = module.autoencoder
     assert model.vocabulary is not None
@@ -156,12 +153,6 @@ def unsharded_copy(module: LossModule) -> LossModule:
 def is_sharded(module: nn.Module) -> bool:
     """Say whether any weight of a module is sharded."""
     return any(isinstance(weight, DTensor) for weight in module.parameters())
-
-
-def is_plain(module: nn.Module) -> bool:
-    """Say whether all weights of a module are here, in float32."""
-    weights = [*module.parameters()]
-    return not is_sharded(module) and all(weight.dtype == torch.float32 for weight in weights)
 
 
 def local(weight: Tensor) -> Tensor:
@@ -207,9 +198,13 @@ class ShardedStrategy(ModelParallelStrategy):
             save_distributed_checkpoint=save_distributed_checkpoint,
             timeout=timedelta(minutes=timeout_minutes),
         )
-        self.saves_shards = save_distributed_checkpoint
         self.checkpoint_io = SafeCheckpointIO()
         self._shards: Path | None = None  # the folder to read the optimizers' state from
+
+    @property
+    def saves_shards(self) -> bool:
+        """Whether each rank saves its own part."""
+        return self._save_distributed_checkpoint
 
     @property
     @override
