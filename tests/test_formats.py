@@ -282,7 +282,7 @@ def test_rows_by_hand():
 BAD_ROWS = {
     "1,2,3": "there is a line that has 3 fields and not 2 instead",
     "1": "there is a line that has 1 fields and not 2 instead",
-    '1,"2"3': "there is a line that goes on behind a closing quote instead",
+    '1,"2"3': "there is a line that has text after a closing quote instead",
     '1,"2': "there is a line that opens a quote that is not closed instead",
     "1,2\0": "there is a line that has a NUL instead",
 }

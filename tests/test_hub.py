@@ -321,10 +321,10 @@ def test_says_how_far_reading_came(monkeypatch: pytest.MonkeyPatch) -> None:
             yield pa.table({"text": ["a", "b"]})
             raise RuntimeError("the line was cut\nand so on")
 
-    monkeypatch.setattr(hub_readers, "open_stream", lambda place: Broken())
-    place = hub_readers.HubPlace("a/b", "0" * 40, "default", "train", ("text",))
+    monkeypatch.setattr(hub_readers, "open_stream", lambda location: Broken())
+    location = hub_readers.HubLocation("a/b", "0" * 40, "default", "train", ("text",))
     keys = Keys("data.train", "data.reading.")
-    blocks = hub_readers.StreamReader("hf:a/b", place, keys, 100, (0, 1), 1).blocks()
+    blocks = hub_readers.StreamReader("hf:a/b", location, keys, 100, (0, 1), 1).blocks()
     assert next(blocks).texts == ["a", "b"]
     with pytest.raises(OSError, match="failed after row 2 instead") as caught:
         next(blocks)

@@ -293,12 +293,12 @@ from seqae.data.cache import prepare
 from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import BPETokenizer
 preparation.SECONDS_BETWEEN_COMMITS = 0.0
-write = preparation.Progress.write
+write = preparation.PreparationProgress.write
 def told(self, path):
     write(self, path)
     print("committed", flush=True)
     time.sleep(0.2)
-preparation.Progress.write = told
+preparation.PreparationProgress.write = told
 config = CorpusConfig(train=(sys.argv[1],), max_length=8192)
 prepare(config, BPETokenizer(300), Path(sys.argv[2]), 2)
 """

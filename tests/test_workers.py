@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from seqae.data.workers import FIRST, map_in_order
+from seqae.data.workers import ITEMS_WITHOUT_POOL, map_in_order
 from seqae.processes import available_cores
 
-MANY = FIRST + 20
+MANY = ITEMS_WITHOUT_POOL + 20
 
 
 def double(number: int) -> int:
@@ -22,20 +22,20 @@ def double(number: int) -> int:
 
 
 def refuse_30(number: int) -> int:
-    if number == FIRST + 10:
+    if number == ITEMS_WITHOUT_POOL + 10:
         raise ValueError(f"not {number}")
     return number
 
 
 def die(number: int) -> int:
-    if number > FIRST:
+    if number > ITEMS_WITHOUT_POOL:
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_in_order(processes):
-    for count in (0, 1, FIRST, FIRST + 1, MANY):
+    for count in (0, 1, ITEMS_WITHOUT_POOL, ITEMS_WITHOUT_POOL + 1, MANY):
         found = list(map_in_order(double, range(count), processes))
         assert found == [(number, 2 * number) for number in range(count)]
         assert not multiprocessing.active_children()
@@ -44,7 +44,7 @@ def test_in_order(processes):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_error_comes_in_its_turn(processes):
     found = []
-    with pytest.raises(ValueError, match=f"not {FIRST + 10}"):
+    with pytest.raises(ValueError, match=f"not {ITEMS_WITHOUT_POOL + 10}"):
         found.extend(map_in_order(refuse_30, range(MANY), processes))
     assert not multiprocessing.active_children()
 
@@ -59,9 +59,9 @@ def test_items_are_read_only_a_few_ahead():
             yield number
 
     results = map_in_order(double, items(), 2)
-    for _ in range(FIRST + 10):
+    for _ in range(ITEMS_WITHOUT_POOL + 10):
         next(results)
-    assert read < FIRST + 10 + 10
+    assert read < ITEMS_WITHOUT_POOL + 10 + 10
     results.close()
     assert not multiprocessing.active_children()
 

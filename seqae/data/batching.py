@@ -2,9 +2,9 @@
 
 Random batches padded to their longest sentence spend two thirds of their work on padding
 (benchmarks/planning.py). Here a batch holds sentences of (nearly) one length, as many as fit the
-budget, so that a step costs about the same whatever its length and a rare length never makes a tiny
-batch. The plan is a pure function of (lengths, budget, rounding, seed, epoch); ranks take its
-batches in turn, so that its state is one number: how many of its sentences were consumed.
+budget, so a step costs about the same whatever its length, and a rare length never makes a tiny
+batch. The plan is a pure function of (lengths, budget, rounding, seed, epoch). Ranks take its
+batches in turn, so its state is one number: how many of its sentences were consumed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from numpy.typing import NDArray
 from seqae.batch import Batch, Vocabulary
 from seqae.component import check_range
 
-CHUNK = 2**18  # sentences sorted at a time: some 10 MB of intermediate arrays
+CHUNK = 2**18  # sentences sorted at a time: about 10 MB of intermediate arrays
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """Few sizes of batches, for kernels that are compiled or tuned for each size.
+    """Rounds batches to few sizes, for kernels that are compiled or tuned for each size.
 
     Args:
-        length: a batch is padded to a multiple of it.
-        rows: the number of rows is a multiple of it, wherever the sentences and the budget suffice.
-        max_length: what no batch is padded beyond.
+        length: pad a batch to a multiple of it.
+        rows: make the number of rows a multiple of it, if sentences and budget suffice.
+        max_length: pad no batch beyond it.
+
+    Raises:
+        ValueError: if `length` or `rows` is out of range.
     """
 
     length: int = 1
@@ -42,12 +45,12 @@ class Rounding:
         check_range("data.round_rows", self.rows, 1, 2**13)
 
     def padded(self, lengths: Any) -> Any:
-        """What batches whose longest sentences have these lengths (an int or an array) are wide."""
+        """Return the width of batches from their longest sentences' lengths, an int or an array."""
         multiple = -(-lengths // self.length) * self.length
         return np.maximum(lengths, np.minimum(multiple, self.max_length))
 
-    def fewer(self, rows: int) -> int:
-        """The next multiple that is not more than these rows; if there is none, these rows."""
+    def round_down(self, rows: int) -> int:
+        """Return the largest multiple of at most these rows; if it is 0, these rows."""
         return rows - rows % self.rows if rows >= self.rows else rows
 
 
@@ -56,7 +59,7 @@ class BatchPlan:
     """Batches in the order in which they are consumed.
 
     Attributes:
-        order: (N,) sentence indices; those of a batch stand together.
+        order: (N,) sentence indices, those of a batch side by side.
         begins: (batches,) where each batch begins in `order`.
         ends: (batches,) where it ends.
     """
@@ -76,11 +79,11 @@ class BatchPlan:
 
     @property
     def consumed(self) -> NDArray[np.int64]:
-        """(batches + 1,): how many sentences have been consumed before each batch, and at last."""
+        """(batches + 1,): how many sentences were consumed before each batch, and at the end."""
         return np.concatenate([[0], np.cumsum(self.ends - self.begins)])
 
     def after(self, consumed: int) -> BatchPlan:
-        """What is left when so many sentences are consumed; a batch that was begun is a part."""
+        """Return the rest of the plan after some sentences, which may begin within a batch."""
         until = self.consumed
         first = int(np.searchsorted(until, consumed, side="right")) - 1
         begins = self.begins[first:].copy()
@@ -99,21 +102,21 @@ def plan_batches(
 ) -> BatchPlan:
     """Cut a corpus into batches of like length.
 
-    It takes under ten bytes for each sentence, four of them for what it returns.
+    This takes less than ten bytes for each sentence, four of them for the result.
 
     Args:
         lengths: (N,) tokens of each sentence, bos and eos counted.
-        batch_tokens: budget of a batch, rows times the padded length; a longer sentence stands
-            alone.
+        batch_tokens: budget of a batch, rows times the padded length; a longer sentence is a batch
+            of its own.
         seed: of the order.
-        epoch: gives each epoch an order of its own.
-        shuffle: False keeps sentences of one length in corpus order and batches by length.
+        epoch: each one has another order.
+        shuffle: False sorts batches by length, and keeps sentences of one length in corpus order.
         rounding: of rows and padded lengths.
     """
     rng = np.random.default_rng([seed, epoch])
     order = np.arange(len(lengths), dtype=np.int32 if len(lengths) < 2**31 else np.int64)
     if shuffle:
-        # Shuffle, then sort stably: sentences of one length stand in random order.
+        # Shuffle, then sort stably: sentences of one length are in random order.
         rng.shuffle(order)
     counts = _count(lengths)
     order = _sort_by_length(order, np.asarray(lengths), counts)
@@ -126,12 +129,12 @@ def plan_batches(
 
 
 def count_batches(lengths: NDArray[np.int32], batch_tokens: int, rounding: Rounding) -> int:
-    """How many batches every epoch's plan has: they differ in who stands with whom only."""
+    """Count the batches of an epoch's plan; all epochs have equally many."""
     return len(_cut(_count(lengths), batch_tokens, rounding)) - 1
 
 
 def _count(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(longest + 1,): how many sentences there are of each length."""
+    """Count the sentences of each length: (longest + 1,) int64."""
     counts = np.zeros(int(lengths.max(initial=0)) + 1, dtype=np.int64)
     for start in range(0, len(lengths), CHUNK):
         counts += np.bincount(lengths[start : start + CHUNK], minlength=len(counts))
@@ -142,7 +145,7 @@ def _sort_by_length(
     order: NDArray[np.signedinteger], lengths: NDArray[np.int32], counts: NDArray[np.int64]
 ) -> NDArray[np.signedinteger]:
     """Sort sentences by length, stably; part by part, as an argsort takes 16 bytes for each."""
-    placed = np.empty_like(order)
+    result = np.empty_like(order)
     free = np.cumsum(counts) - counts  # where the next sentence of each length goes
     small = np.min_scalar_type(len(counts))  # numpy sorts 16 bits by radix
     for start in range(0, len(order), CHUNK):
@@ -151,50 +154,56 @@ def _sort_by_length(
         own_counts = np.bincount(own, minlength=len(counts))
         shift = free - (np.cumsum(own_counts) - own_counts)
         sorted_part = part[np.argsort(own.astype(small), kind="stable")]
-        placed[np.arange(len(part)) + np.repeat(shift, own_counts)] = sorted_part
+        result[np.arange(len(part)) + np.repeat(shift, own_counts)] = sorted_part
         free += own_counts
-    return placed
+    return result
 
 
 def _cut(counts: NDArray[np.int64], batch_tokens: int, rounding: Rounding) -> NDArray[np.int64]:
     """Walk over ascending lengths and close a batch before rows x longest would pass the budget.
 
     Args:
-        counts: how many sentences there are of each length.
+        counts: (longest + 1,), how many sentences there are of each length.
         batch_tokens: the budget.
         rounding: of rows and padded lengths.
 
     Returns:
-        (batches + 1,) where each batch begins among the sentences sorted by length.
+        (batches + 1,), where each batch begins among the sentences sorted by length.
     """
     lengths = np.flatnonzero(counts)
-    wide = rounding.padded(lengths)
-    last = np.append(wide[1:] != wide[:-1], True)[: len(wide)]  # lengths that pad to one are one
-    widths: list[int] = wide[last].tolist()
+    padded = rounding.padded(lengths)
+    # Lengths that are padded to the same width count as one.
+    last = np.append(padded[1:] != padded[:-1], True)[: len(padded)]
+    widths: list[int] = padded[last].tolist()
     ends: list[int] = np.cumsum(counts[lengths])[last].tolist()
     starts, start = [np.zeros(1, dtype=np.int64)], 0
     for index, end in enumerate(ends):
-        full = rounding.fewer(max(1, batch_tokens // widths[index]))
-        alone = max(0, end - start) // full  # batches of this width alone
-        starts.append(start + full * np.arange(1, alone + 1))
-        start += alone * full
+        full = rounding.round_down(max(1, batch_tokens // widths[index]))
+        uniform = max(0, end - start) // full  # batches of this width only
+        starts.append(start + full * np.arange(1, uniform + 1))
+        start += uniform * full
         while start < end:
-            # What is left of this width goes with wider ones, as far as the budget allows.
+            # The remaining sentences join wider ones, as far as the budget allows.
             rows = end - start
             for wider in range(index + 1, len(widths)):
                 if batch_tokens // widths[wider] <= rows:
                     break
                 rows = min(ends[wider] - start, batch_tokens // widths[wider])
-            start += rounding.fewer(rows)
+            start += rounding.round_down(rows)
             starts.append(np.asarray([start]))
     return np.concatenate(starts)
 
 
 def count_steps(batches: int, sentences: int, world_size: int) -> int:
-    """How many steps so many batches are.
+    """Count the steps in which ranks take some batches, one each per step.
+
+    Args:
+        batches: of all ranks.
+        sentences: in these batches.
+        world_size: how many ranks there are.
 
     Raises:
-        ValueError: if there are fewer sentences than ranks in them.
+        ValueError: if the sentences do not suffice for a batch per rank and step.
     """
     steps = -(-batches // world_size)
     if sentences < steps * world_size:
@@ -207,18 +216,18 @@ def count_steps(batches: int, sentences: int, world_size: int) -> int:
 
 
 def assign_to_ranks(plan: BatchPlan, world_size: int) -> BatchPlan:
-    """Give each step a batch for every rank: no sentence lost or doubled, no batch larger.
+    """Give every rank a batch in each step, without losing, doubling or adding a sentence.
 
-    Step by step the ranks take the plan's next batches. Where their number does not divide, the
-    batches that are too many are a step of their own, cut until there is one for each rank; that is
-    the last step, or an earlier one where the last has too few sentences. Each step depends on what
-    is left only, so that whoever goes on from there deals alike.
+    Step by step the ranks take the next batches of the plan. If their number is not a multiple of
+    the ranks, the surplus batches make a step of their own, in which they are cut until there is
+    one for each rank; that is the last step, or an earlier one if the last has too few sentences.
+    Each step depends on the rest of the plan only, so a resumed run assigns the same batches.
 
     Returns:
-        Batches in the plan's order; their number is a multiple of `world_size`.
+        Batches in the order of the plan; their number is a multiple of `world_size`.
 
     Raises:
-        ValueError: if there are fewer sentences than that takes.
+        ValueError: if there are too few sentences.
     """
     begins: list[NDArray[np.int64]] = []
     ends: list[NDArray[np.int64]] = []
@@ -228,7 +237,7 @@ def assign_to_ranks(plan: BatchPlan, world_size: int) -> BatchPlan:
         steps = count_steps(len(plan), total, world_size)
         whole, following = 0, np.arange(steps)[::-1]  # steps after each
         if steps:
-            # A round of whole batches must leave a sentence for each rank in each later step.
+            # A step of whole batches must leave a sentence for each rank in each later step.
             until = consumed[np.minimum(np.arange(1, steps + 1) * world_size, len(plan))]
             fits = total - until >= following * world_size
             fits[-1] = len(plan) == steps * world_size
@@ -238,19 +247,28 @@ def assign_to_ranks(plan: BatchPlan, world_size: int) -> BatchPlan:
         if whole == steps:
             return BatchPlan(plan.order, np.concatenate(begins), np.concatenate(ends))
         plan = plan.after(int(consumed[whole * world_size]))
-        pieces = _too_many(plan, int(following[whole]), world_size)
+        pieces = _cut_surplus(plan, int(following[whole]), world_size)
         begins.append(np.asarray([begin for begin, _ in pieces], dtype=np.int64))
         ends.append(np.asarray([end for _, end in pieces], dtype=np.int64))
         plan = plan.after(sum(end - begin for begin, end in pieces))
 
 
-def _too_many(plan: BatchPlan, following: int, world_size: int) -> list[tuple[int, int]]:
-    """The batches that do not fit into so many following steps, cut to one for each rank."""
+def _cut_surplus(plan: BatchPlan, following: int, world_size: int) -> list[tuple[int, int]]:
+    """Cut the batches that do not fit into the following steps into one for each rank.
+
+    Args:
+        plan: the rest of it.
+        following: steps after this one.
+        world_size: how many ranks there are.
+
+    Returns:
+        (begin, end) of each rank's batch in the order of the plan.
+    """
     surplus = len(plan) - following * world_size
     spare = int(plan.consumed[-1]) - following * world_size
     pieces: list[tuple[int, int]] = []
     taken = 0
-    # Where they have too few sentences, some of the next batches are with them.
+    # Batches that follow are added if these have too few sentences.
     while len(pieces) < surplus or taken < world_size:
         begin, end = int(plan.begins[len(pieces)]), int(plan.ends[len(pieces)])
         end = min(end, begin + spare - taken)
@@ -265,9 +283,9 @@ def _too_many(plan: BatchPlan, following: int, world_size: int) -> list[tuple[in
 
 
 def batches_of_rank(plan: BatchPlan, rank: int, world_size: int) -> BatchPlan:
-    """Take a rank's batches from a plan: as many as any other rank; see `deal`."""
-    dealt = assign_to_ranks(plan, world_size)
-    return BatchPlan(dealt.order, dealt.begins[rank::world_size], dealt.ends[rank::world_size])
+    """Return one rank's batches of a plan: as many as any other's; see `assign_to_ranks`."""
+    plan = assign_to_ranks(plan, world_size)
+    return BatchPlan(plan.order, plan.begins[rank::world_size], plan.ends[rank::world_size])
 
 
 def like_length_batches(

@@ -1,9 +1,9 @@
-"""From named sources to a trained tokenizer and three tokenised corpora, once, in a cache.
+"""Prepare named sources once: a trained tokenizer and three tokenised corpora, kept in a cache.
 
-The cache's key is a hash of everything that the result depends on: the sources' fingerprints, the
-tokenizer's settings, every setting of reading, cleaning, splitting and length, and the versions of
-what does it. A folder of the cache appears whole or not at all, and processes that want the same
-one at the same time wait for the first.
+The key is a hash of everything that the result depends on: the fingerprints of the sources, the
+arguments of the tokenizer, all options of CorpusConfig, and the versions of the libraries that do
+the work. A folder of the cache appears complete or not at all, and processes that want the same
+folder at the same time wait for the first of them.
 """
 
 from __future__ import annotations
@@ -34,15 +34,18 @@ from seqae.processes import available_cores
 
 log = logging.getLogger(__name__)
 
+SILENT_WAIT_SECONDS = 2  # for a lock, before a line says that this process waits
+
 
 @dataclass
 class PreparedData:
-    """What a cache folder holds.
+    """The content of a cache folder.
 
     Attributes:
         tokenizer: trained.
-        corpora: by split; an empty one where nothing is held out.
-        report: what was read, kept and dropped, and what is in the corpora; see report.py.
+        corpora: by split; empty if nothing is held out.
+        report: what was read, kept and dropped, and what is in the corpora; report/measure.py has
+            its keys.
     """
 
     tokenizer: Tokenizer
@@ -57,12 +60,12 @@ def prepare(
 
     Args:
         config: what to read and how.
-        tokenizer: trained here, on the training split, if it is not yet.
-        cache_dir: where the result is kept.
-        processes: how many may tokenise at the same time; by default one a core.
+        tokenizer: a copy is trained on the training split, unless it is trained already.
+        cache_dir: for the result.
+        processes: how many may tokenise at the same time; by default one per core.
 
     Returns:
-        The cache folder, for `open_prepared`.
+        The folder of the cache, for `open_prepared`.
 
     Raises:
         ValueError: if a source is unusable, or a sentence too long.
@@ -71,34 +74,34 @@ def prepare(
     with _temporary_folder(cache_dir) as temporary:
         try:
             sources = {
-                split: [spool(source, temporary) for source in some]
-                for split, some in config.open_sources().items()
+                split: [spool(source, temporary) for source in opened]
+                for split, opened in config.open_sources().items()
             }
         except OSError as error:
-            raise _tell_full(error, cache_dir) from error
+            raise _with_free_space(error, cache_dir) from error
         folder = cache_dir / _cache_key(config, tokenizer, sources)
-        with _alone(cache_dir / f"{folder.name}.lock"):
+        with _locked(cache_dir / f"{folder.name}.lock"):
             if not is_intact(folder):
                 unfinished = folder.with_name(f"{folder.name}.unfinished")
                 try:
                     count = processes or available_cores()
                     Preparation(unfinished, config, sources, count).run(tokenizer)
-                except ValueError:  # what is wrong will not come right by going on
+                except ValueError:  # continuing would fail again
                     shutil.rmtree(unfinished, ignore_errors=True)
                     raise
                 except OSError as error:
-                    raise _tell_full(error, cache_dir) from error
+                    raise _with_free_space(error, cache_dir) from error
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(unfinished, folder)
     return folder
 
 
 def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
-    """Open what `prepare` left.
+    """Open what `prepare` made.
 
     Args:
-        folder: the cache folder.
-        config: the tokenizer's `config()`.
+        folder: of the cache.
+        config: the `config()` of the tokenizer.
     """
     return PreparedData(
         Tokenizer.load(folder / "tokenizer.json", config),
@@ -108,7 +111,7 @@ def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether a folder of the cache is there, and can be opened."""
+    """Tell whether a folder of the cache exists and can be opened."""
     if not folder.exists():
         return False
     try:
@@ -117,14 +120,14 @@ def is_intact(folder: Path) -> bool:
         for split in SPLITS:
             TokenizedCorpus(folder / split)
     except (ValueError, KeyError, OSError) as error:
-        log.warning(f"data: {folder} is damaged ({error}) and is prepared anew.")
+        log.warning(f"data: {folder} is damaged ({error}) and is prepared again.")
         return False
     return True
 
 
 @contextmanager
 def _temporary_folder(cache_dir: Path) -> Iterator[Path]:
-    """A folder below the cache for copies of what can be read only once."""
+    """Make a folder in the cache for copies of sources that can be read only once."""
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(dir=cache_dir, prefix="seqae-pipe-")
@@ -138,11 +141,11 @@ def _temporary_folder(cache_dir: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock; say so if that means to wait."""
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock; log a line if that means to wait."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=2)
+        lock.acquire(timeout=SILENT_WAIT_SECONDS)
     except Timeout:
         log.info(f"data: waiting for another process, which is preparing the same ({path.stem})")
         lock.acquire()
@@ -160,24 +163,25 @@ def _alone(path: Path) -> Iterator[None]:
 def _cache_key(
     config: CorpusConfig, tokenizer: Tokenizer, sources: Mapping[Split, Sequence[Source]]
 ) -> str:
-    # The commits are in the sources' fingerprints.
-    decisive = {name: value for name, value in config.to_dict().items() if name != "revisions"}
-    told = {
+    # The fingerprints of the sources contain the revisions.
+    options = {name: value for name, value in config.to_dict().items() if name != "revisions"}
+    fingerprints = {
+        split: [source.fingerprint for source in opened] for split, opened in sources.items()
+    }
+    content = {
         "format": FORMAT,
         "versions": {name: version(name) for name in ("tokenizers", "sentencex")},
-        "settings": decisive,
-        "sources": {
-            split: [source.fingerprint for source in some] for split, some in sources.items()
-        },
+        "settings": options,
+        "sources": fingerprints,
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _tell_full(error: OSError, cache_dir: Path) -> OSError:
-    """Say how much room there is where a disk is full; other errors stay as they are."""
+def _with_free_space(error: OSError, cache_dir: Path) -> OSError:
+    """Add the free space to an error of the operating system; keep an error with its own words."""
     if error.errno is None or os.strerror(error.errno) != error.strerror:
-        return error  # it has words of its own
+        return error
     free = shutil.disk_usage(cache_dir).free
     return OSError(
         f"`data.cache_dir` must be a folder with room, but writing to {cache_dir} failed: "

@@ -1,7 +1,7 @@
-"""Preparation: train the tokenizer and tokenise all sources into a folder, in steps that last.
+"""Preparation: train the tokenizer and tokenise all sources into a folder, in durable steps.
 
-Every few seconds what was written is made sure of, and a note says where reading was (state.json).
-An interrupted preparation, by Ctrl-C, by a kill, by a full disk, goes on from there.
+Every few seconds a commit waits until the data is on the disk, and state.json records where reading
+was. After an interruption (Ctrl-C, a kill, a full disk), another preparation continues from there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REPORT_TEXT = "report.txt"
 
 @dataclass(frozen=True)
 class Item:
-    """A block, and whose it is: the number of its source, and of the part of that."""
+    """A block, and its origin: the split and number of its source, and the number of the part."""
 
     split: Split
     source: int
@@ -46,14 +46,14 @@ class Item:
 
 
 @dataclass
-class Progress:
-    """How far a preparation has come; plain data but for the counts.
+class PreparationProgress:
+    """How far a preparation has come.
 
     Attributes:
-        records, sentences: for each source, what became of its records and their sentences.
+        records, sentences: what became of the records of each source, and of their sentences.
         altered: for each source, sentences that the length policy changed, by what it did.
-        source, part, position: what comes next.
-        writers: the state of the writers, by split.
+        source, part, position: where to continue reading.
+        writers: the state of each split's writer.
     """
 
     records: list[Counts]
@@ -65,13 +65,13 @@ class Progress:
     writers: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def at_start(cls, sources: int) -> Progress:
-        """Nothing is done yet."""
+    def at_start(cls, sources: int) -> PreparationProgress:
+        """Start with nothing done."""
         numbers = range(sources)
         return cls([Counts() for _ in numbers], [Counts() for _ in numbers], [{} for _ in numbers])
 
     def add(self, item: Item, encoded: Encoded) -> None:
-        """A block was written."""
+        """Count a block that was written."""
         self.records[item.source].add(encoded.records)
         self.sentences[item.source].add(encoded.sentences)
         altered = self.altered[item.source]
@@ -80,28 +80,28 @@ class Progress:
         self.source, self.part, self.position = item.source, item.part, encoded.end
 
     def write(self, path: Path) -> None:
-        """Write it to a file, at once or not at all."""
-        told = vars(self) | {
+        """Write it to a file, completely or not at all."""
+        state = vars(self) | {
             name: [counts.to_dict() for counts in vars(self)[name]]
             for name in ("records", "sentences")
         }
         with replacing(path) as unfinished:
-            write_synced(unfinished, json.dumps(told))
+            write_synced(unfinished, json.dumps(state))
 
     @classmethod
-    def read(cls, path: Path) -> Progress:
-        """Read what `write` wrote."""
-        told = json.loads(path.read_text(encoding="utf-8"))
+    def read(cls, path: Path) -> PreparationProgress:
+        """Read a file of `write`."""
+        state = json.loads(path.read_text(encoding="utf-8"))
         for name in ("records", "sentences"):
-            told[name] = [Counts.from_dict(counts) for counts in told[name]]
-        return cls(**told)
+            state[name] = [Counts.from_dict(counts) for counts in state[name]]
+        return cls(**state)
 
 
 class Preparation:
-    """Tokenise sources into a folder.
+    """Tokenises sources into a folder.
 
     Args:
-        folder: where; what an interrupted preparation of the same has left there is gone on with.
+        folder: for the result; an interrupted preparation there is continued.
         config: says what to do.
         sources: by split, opened; all of them can be read again.
         processes: how many may tokenise at the same time.
@@ -119,10 +119,10 @@ class Preparation:
         self.train_sources = sources["train"]
 
     def run(self, tokenizer: Tokenizer) -> None:
-        """Do it all, or what is left of it.
+        """Do all of it, or the rest after an interruption.
 
         Args:
-            tokenizer: trained here if it is not yet.
+            tokenizer: a copy is trained here, unless it is trained already.
 
         Raises:
             ValueError: if a source is unusable, or a sentence too long.
@@ -131,9 +131,9 @@ class Preparation:
         self.folder.mkdir(parents=True, exist_ok=True)
         tokenizer = self._train(tokenizer)
         state = self.folder / "state.json"
-        progress = Progress.at_start(len(self.sources))
+        progress = PreparationProgress.at_start(len(self.sources))
         if state.exists():
-            progress = Progress.read(state)
+            progress = PreparationProgress.read(state)
         dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
         writers = {
             split: CorpusWriter(
@@ -156,7 +156,7 @@ class Preparation:
             writer.clear()
 
     def _train(self, tokenizer: Tokenizer) -> Tokenizer:
-        """Train a copy, so that the caller's, and with it the cache's key, stays as it was."""
+        """Train a copy, so that the caller's tokenizer, and the cache's key, stay as they were."""
         path = self.folder / "tokenizer.json"
         if path.exists():
             return Tokenizer.load(path, tokenizer.config())
@@ -164,24 +164,25 @@ class Preparation:
             tokenizer = Tokenizer.from_config(tokenizer.config())
             texts = self._training_texts()
             with progress_bar("reading for the tokenizer", None) as advance:
-                tokenizer.train(_told(texts, advance))
+                tokenizer.train(_advancing(texts, advance))
         with replacing(path) as unfinished:
             tokenizer.save(unfinished)
         return tokenizer
 
     def _training_texts(self) -> Iterator[str]:
-        def every() -> Iterator[str]:
-            for source in self.train_sources:
-                for block in source.blocks():
-                    yield from clean_and_split(block, "train", self.config).select("train").texts
-
-        return itertools.islice(every(), self.config.tokenizer_sentences)
+        blocks = (block for source in self.train_sources for block in source.blocks())
+        texts = (
+            text
+            for block in blocks
+            for text in clean_and_split(block, "train", self.config).select("train").texts
+        )
+        return itertools.islice(texts, self.config.tokenizer_sentences)
 
     def _write(
         self,
         writers: dict[Split, CorpusWriter],
         pipeline: Pipeline,
-        progress: Progress,
+        progress: PreparationProgress,
         state: Path,
     ) -> None:
         sizes = [source.size for _, source in self.sources]
@@ -204,42 +205,42 @@ class Preparation:
                     committed = time.monotonic()
         self._check_usable(progress, len(self.sources))
 
-    def _items(self, progress: Progress) -> Iterator[Item]:
-        """The blocks that are still to be done."""
-        before, position = (progress.source, progress.part), progress.position
-        given = {split: 0 for split in SPLITS}
+    def _items(self, progress: PreparationProgress) -> Iterator[Item]:
+        """Read the blocks that have not been written yet."""
+        resumed, position = (progress.source, progress.part), progress.position
+        counts = {split: 0 for split in SPLITS}
         for number, (split, _) in enumerate(self.sources):
-            given[split] += progress.records[number].kept
+            counts[split] += progress.records[number].kept
         for number, (split, source) in enumerate(self.sources):
-            for part_number, part in enumerate(source.parts() if number >= before[0] else []):
-                here = (number, part_number)
-                if here < before:
+            for part_number, part in enumerate(source.parts() if number >= resumed[0] else []):
+                current = (number, part_number)
+                if current < resumed:
                     continue
-                for block in part.blocks(position if here == before else None):
-                    if self._reads_only_head(split) and given[split] >= self._head:
+                for block in part.blocks(position if current == resumed else None):
+                    is_enough = counts[split] >= self.config.tokenizer_sentences
+                    if self._reads_only_head(split) and is_enough:
                         break
-                    given[split] += len(block.texts)
+                    counts[split] += len(block.texts)
                     yield Item(split, number, part_number, block)
 
     def _reads_only_head(self, split: Split) -> bool:
-        """Whether only the first sentences of a split's sources are read here."""
+        """Tell whether to read only the first `tokenizer_sentences` of a split's sources."""
         return split == "train" and self.config.streaming
 
-    @property
-    def _head(self) -> int:
-        return self.config.tokenizer_sentences
-
-    def _check_usable(self, progress: Progress, before: int) -> None:
-        """Refuse a source that was read to its end, and has given nothing."""
+    def _check_usable(self, progress: PreparationProgress, before: int) -> None:
+        """Refuse a source that was read to its end without giving a sentence."""
         for number in range(progress.source, before):
             split, source = self.sources[number]
             if not self._reads_only_head(split):
                 source.check_usable(progress.records[number])
 
     def _finish(
-        self, writers: dict[Split, CorpusWriter], tokenizer: Tokenizer, progress: Progress
+        self,
+        writers: dict[Split, CorpusWriter],
+        tokenizer: Tokenizer,
+        progress: PreparationProgress,
     ) -> None:
-        """Leave out repetitions where that is asked for, write the indices and the report."""
+        """Leave out repetitions if the options say so, and write the indices and the report."""
         keep = self._first_occurrences(writers) if self.config.cleaning.deduplicate else {}
         corpora = {split: writer.finish(keep.get(split)) for split, writer in writers.items()}
         if not len(corpora["train"]) and not self.config.streaming:
@@ -269,20 +270,20 @@ class Preparation:
         write_synced(self.folder / REPORT, json.dumps(report, indent=2))
 
     def _first_occurrences(self, writers: dict[Split, CorpusWriter]) -> dict[Split, Any]:
-        """For each split, which sentences stand there for the first time, and in no test before.
+        """Tell which sentences of each split occur for the first time, in the order below.
 
-        What is measured on comes first: a training sentence that stands in val or test goes.
+        The splits for measuring come first, so a training sentence that is also in them is dropped.
         """
         order: Sequence[Split] = ("test", "val", "train")
         hashes = [writers[split].read_hashes() for split in order]
         first = first_occurrences(np.concatenate(hashes))
-        ends = np.cumsum([len(some) for some in hashes])[:-1]
+        ends = np.cumsum([len(array) for array in hashes])[:-1]
         return dict(zip(order, np.split(first, ends), strict=True))
 
 
 @dataclass
 class Encode:
-    """A pipeline, as a function of one item that can be sent to a process."""
+    """Applies a pipeline to one item; a function that can be sent to another process."""
 
     pipeline: Pipeline
 
@@ -291,7 +292,7 @@ class Encode:
         return self.pipeline(item.block, item.split)
 
 
-def _told(texts: Iterator[str], advance: Callable[[int], None]) -> Iterator[str]:
+def _advancing(texts: Iterator[str], advance: Callable[[int], None]) -> Iterator[str]:
     for text in texts:
         advance(1)
         yield text

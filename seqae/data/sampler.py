@@ -1,4 +1,4 @@
-"""Loading: one rank's batches of a plan, in any epoch and after a resume, and their padding."""
+"""Load one rank's batches of a plan, in any epoch and after a resume."""
 
 from __future__ import annotations
 
@@ -26,22 +26,25 @@ from seqae.processes import ignore_group_signals
 
 
 class TokenBudgetBatchSampler(Sampler[list[int]]):
-    """Give a DataLoader the batches of one rank; see `plan_batches`.
+    """Gives a DataLoader the batches of one rank; see `plan_batches`.
 
-    An epoch is planned when its first batch is asked for, which is after a DataLoader has forked
-    its workers: none of them holds a plan.
+    It plans an epoch when the first batch is requested, after the DataLoader has forked its
+    workers, so no worker holds a plan.
 
     Args:
         lengths: (N,) tokens of each sentence, bos and eos counted.
         batch_tokens: budget of a batch, rows times the padded length.
         seed: of the order.
-        shuffle: whether each epoch has an order of its own; otherwise, for an evaluation, all have
-            that of epoch 0, in which long and short batches are mixed, so that a part of it is a
-            fair sample. In an evaluation a rank may have no batch of its own in the last step,
-            where there are too few sentences: it gets another rank's, see `num_own`.
-        rank: this process's number.
+        shuffle: whether each epoch has another order. Otherwise, for an evaluation, every epoch has
+            the order of epoch 0, which mixes long and short batches, so that a part of it is a fair
+            sample. In an evaluation a rank without a batch of its own in the last step gets another
+            rank's; see `num_own`.
+        rank: number of this process.
         world_size: how many processes share the plan.
         rounding: of rows and padded lengths.
+
+    Raises:
+        ValueError: if the budget is out of range.
     """
 
     def __init__(
@@ -59,46 +62,47 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
-        self._steps_before = self._consumed_before = 0  # in this epoch, by the run that goes on
+        self._steps_before = self._consumed_before = 0  # in this epoch, before a resume
         self._batches: int | None = None
-        self._dealt: BatchPlan | None = None
+        self._assigned: BatchPlan | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to plan; Lightning calls this at its start."""
+        """Choose the epoch to plan; Lightning calls this when the epoch starts."""
         if self.shuffle and epoch != self.epoch:
             self.resume(epoch, 0, 0)
 
     def resume(self, epoch: int, steps: int, consumed: int) -> None:
-        """Go on within an epoch, on any number of ranks: leave out what was consumed in it.
+        """Continue within an epoch, on any number of ranks: skip what was consumed in it.
 
         Args:
-            epoch: the epoch.
-            steps: how many steps were taken in it; they count in `len`, as Lightning counts them.
-            consumed: how many sentences all ranks together have consumed in these.
+            epoch: its number.
+            steps: batches of each rank that were trained in it; `len` includes them, as Lightning
+                counts them.
+            consumed: sentences that all ranks together consumed in these steps.
         """
         self.epoch, self._steps_before, self._consumed_before = epoch, steps, consumed
-        self._dealt = None
+        self._assigned = None
 
     def consumed(self, steps: int) -> int:
-        """How many sentences all ranks together have consumed when these steps are taken."""
-        here = (steps - self._steps_before) * self.world_size
-        return self._consumed_before + (int(self._dealing().consumed[here]) if here else 0)
+        """Count the sentences of the epoch that all ranks together consume in some steps."""
+        batches = (steps - self._steps_before) * self.world_size
+        return self._consumed_before + (int(self._plan().consumed[batches]) if batches else 0)
 
     @property
     def sampler(self) -> TokenBudgetBatchSampler:
-        """This sampler: Lightning sets the epoch of `batch_sampler.sampler` only."""
+        """This sampler, because Lightning sets the epoch of `batch_sampler.sampler` only."""
         return self
 
     def __iter__(self) -> Iterator[list[int]]:
-        dealt = self._dealing()
-        for index in range(self.rank, len(dealt), self.world_size):
-            yield dealt[index].tolist()
+        plan = self._plan()
+        for index in range(self.rank, len(plan), self.world_size):
+            yield plan[index].tolist()
         if not self.shuffle and self.num_own < len(self):
-            yield dealt[0].tolist()
+            yield plan[0].tolist()
 
     def __len__(self) -> int:
         if self._consumed_before:
-            return self._steps_before + len(self._dealing()) // self.world_size
+            return self._steps_before + len(self._plan()) // self.world_size
         if self._batches is None:
             self._batches = count_batches(self.lengths, self.batch_tokens, self.rounding)
         if not self.shuffle:
@@ -107,40 +111,36 @@ class TokenBudgetBatchSampler(Sampler[list[int]]):
 
     @property
     def num_own(self) -> int:
-        """How many of its batches are this rank's own; those behind them are others'."""
-        return len(range(self.rank, len(self._dealing()), self.world_size))
+        """Number of batches that are this rank's own; a batch after them is another rank's."""
+        return len(range(self.rank, len(self._plan()), self.world_size))
 
-    def _dealing(self) -> BatchPlan:
-        """What is left of the epoch, dealt to the ranks; planned once."""
-        if self._dealt is None:
+    def _plan(self) -> BatchPlan:
+        """Plan the rest of the epoch, once, and assign it to the ranks."""
+        if self._assigned is None:
             plan = plan_batches(
-                self.lengths,
-                self.batch_tokens,
-                self.seed,
-                self.epoch,
-                rounding=self.rounding,
+                self.lengths, self.batch_tokens, self.seed, self.epoch, rounding=self.rounding
             )
             if self._consumed_before:
                 plan = plan.after(self._consumed_before)
             is_short = not self.shuffle and len(self.lengths) < len(self) * self.world_size
-            self._dealt = plan if is_short else assign_to_ranks(plan, self.world_size)
-        return self._dealt
+            self._assigned = plan if is_short else assign_to_ranks(plan, self.world_size)
+        return self._assigned
 
 
 @dataclass(frozen=True)
 class RoundedPadding:
-    """Pad gathered batches on, to the rounded length; what a DataLoader calls to collate.
+    """Pads gathered batches further, to the rounded length; the `collate_fn` of a DataLoader.
 
     Attributes:
         rounding: of padded lengths.
-        pad_id: of the tokenizer.
+        pad_id: fills the rows.
     """
 
     rounding: Rounding
     pad_id: int
 
     def __call__(self, batch: Batch) -> Batch:
-        """Pad both sides of paired text."""
+        """Pad a batch, and its targets if it has any."""
         length = batch.token_ids.shape[1]
         missing = int(self.rounding.padded(length)) - length
         if missing:
@@ -155,9 +155,9 @@ def make_loader(
     """Make the DataLoader that gives the batches of a sampler.
 
     Args:
-        corpus: what the sampler's indices are of.
+        corpus: that the sampler's indices refer to.
         sampler: plans the batches.
-        num_workers: processes that gather batches; 0 gathers them in this one.
+        num_workers: processes that gather batches; 0 gathers them in this process.
         pin_memory: whether to move them to page-locked memory.
     """
     return DataLoader(
@@ -174,7 +174,13 @@ def make_loader(
 
 
 class PlannedBatches(Dataset[Batch]):
-    """A corpus cut into batches beforehand."""
+    """Gives the batches of a corpus that was cut into batches before.
+
+    Args:
+        corpus: tokenised sentences.
+        rows: indices of the sentences of each batch.
+        padding: rounds the lengths.
+    """
 
     def __init__(
         self, corpus: TokenizedCorpus, rows: Sequence[NDArray[np.int64]], padding: RoundedPadding

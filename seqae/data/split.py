@@ -1,7 +1,7 @@
 """The fixed split of any corpus into train, val and test.
 
-It hashes the sentence instead of counting positions: a sentence falls on the same side in every
-order, on every machine, and again after the corpus has grown. So no sentence can be in two splits,
+A hash of the sentence decides, not its position: a sentence falls into the same split in every
+order, on every machine, and also after the corpus has grown. So no sentence can be in two splits,
 however often it occurs.
 """
 
@@ -24,11 +24,11 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How training sources are split.
+    """Says how to split training sources.
 
     Attributes:
-        val_percent: share of the sentences that is for validation, in percent.
-        test_percent: share of the sentences that is for the test, in percent.
+        val_percent: share of the sentences for validation, in percent.
+        test_percent: share of the sentences for the test, in percent.
         seed: 0 gives the fixed split; any other number gives an independent one.
         held_out: the splits that have no sources of their own.
     """
@@ -40,24 +40,24 @@ class SplitRule:
 
 
 def split_of(sentence: str, *, val_percent: int = 5, test_percent: int = 5, seed: int = 0) -> Split:
-    """Say to which split a sentence belongs, from nothing but its text.
+    """Return the split of a sentence, which depends on nothing but its text.
 
     The first 8 bytes of the SHA-256 of the sentence, as a big-endian number modulo 100, are below
-    `100 - val_percent - test_percent` for train and from `100 - test_percent` up for test.
+    `100 - val_percent - test_percent` for train, and at least `100 - test_percent` for test.
 
     Args:
         sentence: the text.
-        val_percent: share of the sentences that are for validation, in percent.
-        test_percent: share of the sentences that are for the test, in percent.
-        seed: 0 gives the fixed split; any other number an independent one.
+        val_percent: share of the sentences for validation, in percent.
+        test_percent: share of the sentences for the test, in percent.
+        seed: 0 gives the fixed split; any other number gives an independent one.
 
     Raises:
-        ValueError: if the two shares are not between 0 and 100 % together.
+        ValueError: if a share is negative, or the two exceed 100 % together.
     """
     check_range("val_percent", val_percent, 0, 100)
     check_range("test_percent", test_percent, 0, 100 - val_percent)
     salt = f"{seed}:" if seed else ""
-    # surrogatepass: a str with a lone surrogate is no valid text, but has a split like any other.
+    # surrogatepass: a str with a lone surrogate is no valid text, but has a split, too.
     digest = hashlib.sha256((salt + sentence).encode("utf-8", "surrogatepass")).digest()
     percentile = int.from_bytes(digest[:8], "big") % 100
     if percentile < 100 - val_percent - test_percent:
@@ -66,9 +66,9 @@ def split_of(sentence: str, *, val_percent: int = 5, test_percent: int = 5, seed
 
 
 def hash_texts(texts: Sequence[str], seed: int = 0) -> NDArray[np.uint64]:
-    """(n,) uint64: the first 8 bytes of the SHA-256 of each text, as a big-endian number."""
+    """Return the first 8 bytes of the SHA-256 of each text as a big-endian number, (n,) uint64."""
     salt = f"{seed}:" if seed else ""
-    # surrogatepass: a text with a lone surrogate is refused by the tokenizer, which says where.
+    # surrogatepass: the tokenizer refuses a text with a lone surrogate, and says where it is.
     digests = (
         hashlib.sha256((salt + text).encode("utf-8", "surrogatepass")).digest()[:8]
         for text in texts
@@ -79,19 +79,19 @@ def hash_texts(texts: Sequence[str], seed: int = 0) -> NDArray[np.uint64]:
 def split_by_hash(
     texts: Sequence[str], hashes: NDArray[np.uint64], split: Split, rule: SplitRule
 ) -> dict[Split, NDArray[np.bool_]]:
-    """Assign each text of a source of `split` to a split; as `split_of`, but for many at once.
+    """Assign texts to splits as `split_of` does, but many at once.
 
-    A split with sources of its own takes nothing from train, and the share of the other stays the
+    A split with sources of its own takes nothing from train; the share of the other split stays the
     same.
 
     Args:
-        texts: n texts.
+        texts: n texts of one source.
         hashes: (n,) uint64, their `hash_texts` with seed 0.
-        split: what their source was named for; only `train` is divided.
+        split: that names the source; only the texts of `train` are divided.
         rule: the shares.
 
     Returns:
-        (n,) bool for each split that takes any.
+        (n,) bool for each split that gets any.
     """
     is_train = np.ones(len(texts), dtype=bool)
     if split != "train" or not (rule.val_percent or rule.test_percent):

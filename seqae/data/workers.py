@@ -1,4 +1,4 @@
-"""map_in_order: a function over many items on all cores, with the results in order."""
+"""map_in_order: apply a function to many items on all cores, with the results in order."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from seqae.processes import exit_with_parent
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Items that are done here before processes are started, which costs more than a few are worth.
-FIRST = 8
+# Items to do here before starting processes, which costs more than a few items are worth.
+ITEMS_WITHOUT_POOL = 8
 
-_function: list[Callable[[Any], Any]] = []  # of a worker process
+_function: list[Callable[[Any], Any]] = []  # in a worker process, the function to apply
 
 
 def map_in_order(
     function: Callable[[T], R], items: Iterable[T], processes: int
 ) -> Generator[tuple[T, R], None, None]:
-    """Apply a function to items, on several processes where there are many items.
+    """Apply a function to items, in several processes if there are many items.
 
     Args:
-        function: of one item; it is sent to each process once.
+        function: of one item; each process gets it once.
         items: read one by one, a few ahead of the results.
         processes: how many; 1 does everything here.
 
@@ -37,24 +37,24 @@ def map_in_order(
 
     Raises:
         OSError: if a process was killed.
-        Exception: whatever `function` raises for an item, when the results before it were given.
+        Exception: whatever `function` raises for an item, after the results before it.
     """
     items = iter(items)
-    for item in items if processes < 2 else itertools.islice(items, FIRST):
+    for item in items if processes < 2 else itertools.islice(items, ITEMS_WITHOUT_POOL):
         yield item, function(item)
     try:
         first = next(items)
     except StopIteration:
         return
-    under_way: deque[tuple[T, Future[R]]] = deque()
+    pending: deque[tuple[T, Future[R]]] = deque()
     pool = ProcessPoolExecutor(processes, initializer=_start, initargs=(function,))
     try:
         for item in itertools.chain([first], items):
-            under_way.append((item, pool.submit(_apply, item)))
-            while len(under_way) > 2 * processes or (under_way and under_way[0][1].done()):
-                done, future = under_way.popleft()
+            pending.append((item, pool.submit(_apply, item)))
+            while len(pending) > 2 * processes or (pending and pending[0][1].done()):
+                done, future = pending.popleft()
                 yield done, future.result()
-        for done, future in under_way:
+        for done, future in pending:
             yield done, future.result()
     except BrokenProcessPool as error:
         raise OSError(
@@ -66,7 +66,7 @@ def map_in_order(
 
 
 def _start(function: Callable[[Any], Any]) -> None:
-    """Set up a worker process: Ctrl-C is for the parent, and it does not outlive that one."""
+    """Set up a worker process, which ignores Ctrl-C and does not outlive its parent."""
     _function.append(function)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core for each process
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -30,7 +30,7 @@ from seqae.training.callbacks.random_state import RandomState
 from seqae.training.callbacks.sample_reconstructions import SampleReconstructions
 from seqae.training.callbacks.threads import ThreadTuner
 from seqae.training.callbacks.throughput import Throughput
-from seqae.training.checkpoints.callback import CheckpointWriter, checkpoints
+from seqae.training.checkpoints.callback import CheckpointWriter, checkpoint_bytes, checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.resume import check_checkpoint
 from seqae.training.choose_run import choose_run, print_once
@@ -43,7 +43,7 @@ from seqae.training.cli_options import (
     make_parser,
     monitored,
 )
-from seqae.training.distributed.failures import report_dead_process
+from seqae.training.distributed.failures import out_of_memory, report_dead_process
 from seqae.training.distributed.fsdp import ShardedStrategy, check_strategy
 from seqae.training.distributed.launchers import find_launcher, follow_launcher
 from seqae.training.loggers import GuardedLogger, MetricsFile, use_run_folder
@@ -206,6 +206,8 @@ class TrainingCLI(LightningCLI):
         try:
             with report_dead_process(self.trainer):
                 super()._run_subcommand(subcommand)
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(self.trainer.strategy.root_device) from error
         finally:
             if self.command == "fit":
                 self.run_folder.release()
@@ -267,7 +269,12 @@ class TrainingCLI(LightningCLI):
     def _make_run_folder(self) -> None:
         """Make the run's folder, unless sizes do not fit together or the disk is too small."""
         self.datamodule.setup("fit")
-        size = self.model.check_sizes(self.datamodule.vocabulary, self.datamodule.max_length)
+        size = checkpoint_bytes(
+            self.model.autoencoder,
+            self.model.objective,
+            self.datamodule.vocabulary,
+            self.datamodule.max_length,
+        )
         keep = self.options.checkpoint.keep
         existing = len(checkpoints(self.run_dir / "checkpoints")) if self.is_resumed else 0
         more = keep + 1 - min(keep, existing)

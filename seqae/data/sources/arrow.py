@@ -1,7 +1,6 @@
 """Parquet and Arrow (IPC) files: a row is a record, and only the columns of the text are read.
 
-Arrow notices late, or not at all, what is damaged; so nothing that it gives is used before it has
-been validated.
+Arrow notices damage late or not at all, so everything that it returns is validated before use.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from seqae.data.sources.discovery import one_line, quote, refusal
 from seqae.data.sources.reader import MAX_LISTED_COLUMNS, Reader
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
 
-# Few, because a dictionary of 1 MB, the usual size, can stand for as much text in every row.
+# Few, because a dictionary of 1 MB, the usual size, can put as much text into every row.
 BLOCK_ROWS = 1024
-READ_BYTES = 1 << 20  # at a time, of a column of a row group
-FILE_MAGIC = b"ARROW1"  # an IPC file begins so, a stream does not
+READ_BYTES = 1 << 20  # read at a time of a column of a row group
+FILE_MAGIC = b"ARROW1"  # begins an IPC file, but not an IPC stream
 
-# Types of text, and how the same is seen as bytes: that can be validated without its being UTF-8.
+# Types of text, and the types that view them as bytes, which can be validated if not UTF-8.
 AS_BYTES = {
     pa.string(): pa.binary(),
     pa.large_string(): pa.large_binary(),
@@ -39,13 +38,14 @@ AS_BYTES = {
 
 
 class Piece(NamedTuple):
-    """Rows that stand together.
+    """Consecutive rows of one group.
 
     Attributes:
-        batch: an Arrow RecordBatch of the columns that are read.
-        group: the row group or record batch that the rows are of.
-        row: rows of that group up to their end.
-        share: of the file, from 0 to 1, up to their end; None if the place in it says that.
+        batch: an Arrow RecordBatch of the columns to read.
+        group: index of the row group or record batch.
+        row: rows of that group up to the end of this piece.
+        share: of the file, from 0 to 1, up to the end of this piece; None if the position in the
+            file tells it.
     """
 
     batch: Any
@@ -55,24 +55,24 @@ class Piece(NamedTuple):
 
 
 class TableReader(Reader):
-    """One record a row; null is a record without text.
+    """Reads one record a row; null is a record without text.
 
-    A file that is packed or comes through a pipe is copied to a temporary one first.
+    A file that is compressed or comes through a pipe is copied to a temporary file first.
     """
 
     unit = "row"
 
     @abstractmethod
     def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
-        """Open a file by Arrow's class for it, and give its schema; fails in any way."""
+        """Open a file with Arrow's class for it; return it and its schema. Raises anything."""
 
     @abstractmethod
     def count_groups(self, table: Any) -> int:
-        """How many groups of rows can be reached; 0 where they only come one after the other."""
+        """Count the groups of rows that can be reached; 0 if they can only be read in order."""
 
     @abstractmethod
     def pieces(self, table: Any, group: int, row: int, stop: int | None) -> Iterator[Piece]:
-        """Read from a row of a group on, up to the group `stop`; fails in any way."""
+        """Read from a row of a group up to (without) the group `stop`. Raises anything."""
 
     @override
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
@@ -101,10 +101,10 @@ class TableReader(Reader):
     def _read(
         self, file: io.FileIO | IO[bytes], table: Any, at: Position
     ) -> Iterator[tuple[Piece, list[list[str | bytes | None]]]]:
-        """Read on from a position; with each piece come the values of its columns."""
+        """Read from a position; yield each piece with the values of its columns."""
         pieces = self.pieces(table, at["group"], at["row"], self.span[1] if self.span else None)
         while True:
-            with self._telling_damage(file):
+            with self._reporting_damage(file):
                 piece = next(pieces, None)
                 if piece is None:
                     return
@@ -117,7 +117,7 @@ class TableReader(Reader):
             return []
         with ExitStack() as stack:
             file = self._open(stack)
-            with self._telling_damage(file):
+            with self._reporting_damage(file):
                 groups = self.count_groups(self.open_table(file)[0])
         wanted = min(wanted, max(1, groups))
         cuts = [groups * index // wanted for index in range(wanted + 1)]
@@ -127,8 +127,8 @@ class TableReader(Reader):
         return open_seekable(self.file, self.keys.source, self.options.max_expansion, stack)
 
     def _open_checked(self, file: io.FileIO | IO[bytes]) -> Any:
-        """Open a table that has the columns."""
-        with self._telling_damage(file):
+        """Open the table, and check that it has the columns."""
+        with self._reporting_damage(file):
             table, schema = self.open_table(file)
             fields = [(field.name, field.type) for field in schema]
         names = [name for name, _ in fields]
@@ -153,8 +153,14 @@ class TableReader(Reader):
     def _choose(
         self, values: list[list[str | bytes | None]], first: int, counts: Counts
     ) -> tuple[list[list[str]], Sequence[int]]:
-        """Choose the rows that can be used, the first of which has the number `first`."""
-        # Most often all of them can, which is quickly seen: a character has 4 bytes at most.
+        """Return the columns of the usable rows, and their numbers; count the others.
+
+        Args:
+            values: of each column.
+            first: number of the first row.
+            counts: where to count.
+        """
+        # Most often all rows are usable, which is quickly seen: a character has at most 4 bytes.
         enough = self.options.max_line_bytes // 4
         plain = [[v for v in column if type(v) is str and len(v) <= enough] for column in values]
         if all(len(some) == counts.read for some in plain):
@@ -172,7 +178,7 @@ class TableReader(Reader):
     def _texts(
         self, row: Sequence[str | bytes | None], number: int, counts: Counts
     ) -> list[str] | None:
-        """The text, and the target where there is one; None if the row is dropped."""
+        """Return the text and, for paired text, the target; None if the row is dropped."""
         values = [value for value in row if value is not None]
         if len(values) < len(row):
             counts.dropped[NO_TEXT] += 1
@@ -195,38 +201,38 @@ class TableReader(Reader):
         return len(value) > limit
 
     @contextmanager
-    def _telling_damage(self, file: io.FileIO | IO[bytes]) -> Iterator[None]:
-        """Say in one line why reading failed."""
+    def _reporting_damage(self, file: io.FileIO | IO[bytes]) -> Iterator[None]:
+        """Turn any error into one that says in one line why reading failed."""
         try:
             yield
-        except Exception as error:  # of Arrow, or of Python on what Arrow made of wrong bytes
+        except Exception as error:  # of Arrow, or of Python when it uses what Arrow returned
             self._check_unchanged(file)
-            # A seek to where no file can be is an invalid argument.
+            # An impossible offset, to which damage can lead, is an invalid argument of a seek.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise refusal(self.keys.source, self.file.shown, error) from None
             raise damage(self.file, self.keys.source, error) from None
 
     def _check_unchanged(self, file: io.FileIO | IO[bytes]) -> None:
-        if isinstance(file, io.FileIO):  # and no copy
+        if isinstance(file, io.FileIO):  # not a copy
             check_unchanged(self.file, self.keys.source, file)
 
 
 @final
 class ParquetReader(TableReader):
-    """Parquet; a span counts row groups."""
+    """Reads Parquet; a span counts row groups."""
 
     span_unit = "row group"
 
     @override
     def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
-        # With pre_buffer, all of a row group would be held at the same time.
+        # With pre_buffer, Arrow would hold all of a row group at the same time.
         table = pq.ParquetFile(
             file, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
         )
-        said = table.metadata.num_rows
+        total = table.metadata.num_rows
         rows = sum(table.metadata.row_group(n).num_rows for n in range(self.count_groups(table)))
-        if rows != said:
-            raise ValueError(f"it says that it has {said:,} rows, but its row groups have {rows:,}")
+        if rows != total:
+            raise ValueError(f"it should have {total:,} rows, but its row groups have {rows:,}")
         return table, table.schema_arrow
 
     @override
@@ -252,7 +258,7 @@ class ParquetReader(TableReader):
 
 @final
 class ArrowReader(TableReader):
-    """Arrow's IPC formats, files (also known as Feather) and streams; a span counts batches."""
+    """Reads Arrow's IPC files (also known as Feather) and streams; a span counts batches."""
 
     span_unit = "record batch"
 
@@ -287,7 +293,7 @@ def _batches(table: Any, start: int, stop: int) -> Iterator[tuple[int, Any]]:
 
 
 def _open_ipc(file: io.FileIO | IO[bytes], fields: list[int]) -> Any:
-    """Open a file or stream; to read but some fields, if any are given."""
+    """Open a file or stream to read some fields, or all if none are given."""
     file.seek(0)
     is_file = file.read(len(FILE_MAGIC)) == FILE_MAGIC
     file.seek(0)
@@ -296,15 +302,15 @@ def _open_ipc(file: io.FileIO | IO[bytes], fields: list[int]) -> Any:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether an Arrow type is one of text, as it is or in a dictionary."""
+    """Tell whether an Arrow type holds text, directly or in a dictionary."""
     return (kind.value_type if pa.types.is_dictionary(kind) else kind) in AS_BYTES
 
 
 def to_values(array: Any) -> list[str | bytes | None]:
-    """Validate an array of text, and give its values; as bytes those that are not UTF-8.
+    """Validate an array of text; return its values, as bytes if they are not UTF-8.
 
     Raises:
-        ValueError, LookupError: if its offsets or indices are not within its data.
+        ValueError, LookupError: if an offset or index is outside its data.
     """
     if pa.types.is_dictionary(array.type):
         array.indices.validate(full=True)

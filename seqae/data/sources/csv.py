@@ -1,8 +1,8 @@
-"""CSV and TSV: a row is a record, and the first one names the columns.
+"""CSV and TSV: a row is a record, and the first row names the columns.
 
-Read by Python's `csv`, strictly. What it does not do by itself is to survive a stray quote, which
-to it opens a field that swallows the rest of the file. Here, of a row that cannot be read only the
-first line is dropped, and reading begins anew behind that.
+Python's `csv` reads them, strictly. It cannot recover from a stray quote, which opens a field that
+swallows the rest of the file. Here, a row that cannot be read loses its first line only, and
+reading starts again after that line.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from seqae.data.sources.records import BLANK, MALFORMED, NOT_UTF8, TOO_LONG, Blo
 
 
 class DelimitedReader(Reader):
-    """One record a row. A field in quotes may hold delimiters, line ends and doubled quotes.
+    """Reads one record a row. A quoted field may hold delimiters, line ends and doubled quotes.
 
-    The number of a record is that of its first line. A line with a NUL is malformed, as it was to
+    The number of a record is that of its first line. A line with a NUL is malformed, as it was for
     `csv` before Python 3.11.
     """
 
@@ -32,65 +32,70 @@ class DelimitedReader(Reader):
 
     @override
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        reading = Reading(self, start)
+        parser = CsvParser(self, start)
         begin = end = start["offset"] if start else 0
-        chunk, enough = b"", 0
+        buffer, enough = b"", 0
         with ExitStack() as stack:
-            for data, at, end in self.chunks(stack, begin if start else None):
-                if data is None:
-                    yield from reading.read(chunk, begin, at, is_last=True)
-                    yield reading.drop_long_line(end)
-                    chunk, enough = b"", 0
+            for chunk, at, end in self.chunks(stack, begin if start else None):
+                if chunk is None:
+                    yield from parser.parse(buffer, begin, at, is_last=True)
+                    yield parser.drop_long_line(end)
+                    buffer, enough = b"", 0
                     continue
-                begin = begin if chunk else at
-                chunk += data
-                if len(chunk) < enough:
+                begin = begin if buffer else at
+                buffer += chunk
+                if len(buffer) < enough:
                     continue
-                yield from reading.read(chunk, begin, end, is_last=False)
-                chunk, begin = chunk[reading.used :], begin + reading.used
-                enough = self._enough(len(chunk))
-            yield from reading.read(chunk, begin, end, is_last=True)
+                yield from parser.parse(buffer, begin, end, is_last=False)
+                buffer, begin = buffer[parser.used :], begin + parser.used
+                enough = self._enough(len(buffer))
+            yield from parser.parse(buffer, begin, end, is_last=True)
 
     def _enough(self, size: int) -> int:
-        """How much to gather where so many bytes are not a row yet.
+        """Return how many bytes to gather before parsing, when `size` bytes are not a row yet.
 
-        Of a long row, twice as much each time; it is read again from its begin. It does not depend
-        on where reading began, so that blocks do not either.
+        A long row is parsed again from its beginning, with twice as many bytes each time. The
+        result does not depend on where reading began, so the blocks do not, either.
         """
         return self.block_bytes << (size // self.block_bytes).bit_length() if size else 0
 
 
 @final
 class CsvReader(DelimitedReader):
-    """Fields with commas between them."""
+    """Reads fields with commas between them."""
 
     delimiter = ","
 
 
 @final
 class TsvReader(DelimitedReader):
-    """Fields with tabs between them; with quotes as in CSV."""
+    """Reads fields with tabs between them, and quotes as in CSV."""
 
     delimiter = "\t"
 
 
 @dataclass(frozen=True)
 class Header:
-    """How many fields a row has, and which of them are read."""
+    """Layout of the rows.
+
+    Attributes:
+        width: fields of a row.
+        chosen: indices of the fields to read.
+    """
 
     width: int
     chosen: list[int]
 
 
-class Reading:
-    """A file that is being read, chunk by chunk.
+class CsvParser:
+    """Parses a file buffer by buffer.
 
     Args:
-        reader: of this file.
+        reader: of the file.
         start: where to begin.
 
     Attributes:
-        used: bytes of the last chunk; behind them a row begins whose end is not in the chunk.
+        used: bytes of the last buffer before a row that does not end in it.
     """
 
     def __init__(self, reader: DelimitedReader, start: Position | None) -> None:
@@ -98,37 +103,37 @@ class Reading:
         self.line: int = start["line"] if start else 0
         self.offset: int = start["offset"] if start else 0
         self.header: Header | None = None
-        if start and "width" in start:  # not so after blank lines alone
+        if start and "width" in start:  # it is not if only blank lines came before
             self.header = Header(start["width"], start["chosen"])
         self.used = 0
 
-    def read(self, chunk: bytes, begin: int, end: int, is_last: bool) -> Iterator[Block]:
-        """Give the rows of a chunk of whole lines as a block, if there are any.
+    def parse(self, buffer: bytes, begin: int, end: int, is_last: bool) -> Iterator[Block]:
+        """Yield the rows of a buffer as a block, if there are any.
 
         Args:
-            chunk: it begins where a row does.
-            begin: where it stands in the file; ...
-            end: ... and where it ends.
-            is_last: whether a row must end here.
+            buffer: whole lines; a row begins with the first.
+            begin: offset of the buffer in the file.
+            end: offset of its end.
+            is_last: whether a row must end with the buffer.
         """
         counts = Counts()
-        lines, wrong = self._decode(chunk, counts)
+        lines, wrong = self._decode(buffer, counts)
         limit = self.reader.options.max_line_bytes
-        rows = Rows(lines, self.reader.delimiter, limit, is_last)
+        row_reader = RowReader(lines, self.reader.delimiter, limit, is_last)
         with _field_size_limit(limit):
             if self.header is None:
-                self.header = self._find_header(rows, counts)
-            found = list(rows.read(self.header.width)) if self.header else []
-        columns, numbers = self._choose(found, wrong, counts)
-        self.line += rows.at
-        self.used = len(chunk)
-        if rows.at < len(lines):
-            self.used = sum(map(len, chunk.splitlines(keepends=True)[: rows.at]))
+                self.header = self._find_header(row_reader, counts)
+            rows = list(row_reader.read(self.header.width)) if self.header else []
+        columns, numbers = self._choose(rows, wrong, counts)
+        self.line += row_reader.at
+        self.used = len(buffer)
+        if row_reader.at < len(lines):
+            self.used = sum(map(len, buffer.splitlines(keepends=True)[: row_reader.at]))
         if counts.read:
             yield self._block(columns, numbers, counts, min(end, begin + self.used)).stripped()
 
     def drop_long_line(self, end: int) -> Block:
-        """Give the block of nothing but a line over the cap, which ends at byte `end`."""
+        """Return the block of a single line over the cap, which ends at byte `end`."""
         if self.header is None:
             raise self._no_header("a line of more than `max_line_bytes`")
         self.line += 1
@@ -146,26 +151,26 @@ class Reading:
         block = Block(self.reader.shown, [], [], counts, end, weight=weight)
         return block.with_columns(columns, numbers)
 
-    def _decode(self, chunk: bytes, counts: Counts) -> tuple[list[str], set[int]]:
-        """Decode lines; say which were not UTF-8, by their index."""
-        chunk = newlines_only(chunk)
+    def _decode(self, buffer: bytes, counts: Counts) -> tuple[list[str], set[int]]:
+        """Decode lines; return them, and the indices of those that were not UTF-8."""
+        buffer = newlines_only(buffer)
         try:
-            return [line + "\n" for line in chunk.decode("utf-8").split("\n")[:-1]], set()
+            return [line + "\n" for line in buffer.decode("utf-8").split("\n")[:-1]], set()
         except UnicodeDecodeError:
             pass
         lines, wrong = [], set()
-        for index, raw in enumerate(chunk.split(b"\n")[:-1]):
+        for index, raw in enumerate(buffer.split(b"\n")[:-1]):
             text = raw.decode("utf-8", "replace")
             if text.encode("utf-8") != raw:
                 wrong.add(index)
                 if self.reader.options.errors == "strict":
-                    self.reader.decode(raw, self.line + index + 1, counts)  # says what is wrong
+                    self.reader.decode(raw, self.line + index + 1, counts)  # raises the error
             lines.append(text + "\n")
         return lines, wrong
 
-    def _find_header(self, rows: Rows, counts: Counts) -> Header | None:
+    def _find_header(self, row_reader: RowReader, counts: Counts) -> Header | None:
         """Take the first row that is not blank, unless its end has not been read yet."""
-        for row in rows.read(None):
+        for row in row_reader.read(None):
             if row.fields is None:
                 raise self._no_header(f"a line that {row.fault}")
             if row.fields:
@@ -195,7 +200,7 @@ class Reading:
     def _choose(
         self, rows: list[Row], wrong: set[int], counts: Counts
     ) -> tuple[list[list[str]], list[int]]:
-        """Choose the columns of the rows that can be used, count the others."""
+        """Return the columns of the usable rows, and their numbers; count all rows."""
         chosen = self.header.chosen if self.header else [0 for _ in self.reader.columns]
         columns: list[list[str]] = [[] for _ in chosen]
         numbers = []
@@ -214,7 +219,7 @@ class Reading:
         return columns, numbers
 
     def _is_usable(self, row: Row, wrong: set[int], counts: Counts) -> bool:
-        """Whether a row was UTF-8, or is to be used with U+FFFD in it."""
+        """Tell whether a row was UTF-8, or may be used with U+FFFD in it; count it otherwise."""
         if not wrong or wrong.isdisjoint(range(row.begin, row.end)):
             return True
         if self.reader.options.errors == "skip":
@@ -225,12 +230,12 @@ class Reading:
 
 
 class Row(NamedTuple):
-    """A row, or a line of which none could be made.
+    """A row, or a line that could not be read as one.
 
     Attributes:
-        begin: the index of its first line.
-        end: the index of the line after it.
-        fields: of the row, none if the line is blank; None if there could no row be made.
+        begin: index of its first line.
+        end: index of the line after it.
+        fields: of the row, empty for a blank line; None if it could not be read.
         fault: what is wrong with the line.
     """
 
@@ -240,29 +245,29 @@ class Row(NamedTuple):
     fault: str = ""
 
 
-class Rows:
+class RowReader:
     r"""Reads rows from lines.
 
     Args:
         lines: each ends with \n.
-        delimiter: stands between fields.
-        limit: bytes of a row at most.
+        delimiter: between fields.
+        limit: most bytes of a row.
         is_last: whether a row must end with the last line.
 
     Attributes:
-        at: the index of the line where the next row begins.
+        at: index of the line where the next row begins.
     """
 
     def __init__(self, lines: list[str], delimiter: str, limit: int, is_last: bool) -> None:
         self.lines, self.delimiter, self.limit, self.is_last = lines, delimiter, limit, is_last
         self.at = 0
-        self.has_run_out = False
+        self.is_exhausted = False
 
     def read(self, width: int | None) -> Iterator[Row]:
-        """Give one row after the other.
+        """Yield one row after the other.
 
         Args:
-            width: fields of a row; None for any number.
+            width: fields of a row; None allows any number.
         """
         while self.at < len(self.lines):
             rows = csv.reader(self._feed(width), delimiter=self.delimiter, strict=True)
@@ -275,13 +280,13 @@ class Rows:
                     self.at = row.end
                     yield row
             except csv.Error as error:
-                if self.has_run_out and not self.is_last:
+                if self.is_exhausted and not self.is_last:
                     return
                 self.at += 1
-                yield Row(self.at - 1, self.at, None, _tell(error))
+                yield Row(self.at - 1, self.at, None, _describe(error))
 
     def _feed(self, width: int | None) -> Iterator[str]:
-        """Give lines to `csv`, but not without end to a row that has no end."""
+        """Yield lines to `csv`, but stop a row that does not end."""
         begin = self.at
         size = fields = 0
         for index in range(self.at, len(self.lines)):
@@ -295,26 +300,26 @@ class Rows:
                 raise csv.Error(f"opens a quote that is not closed within {self.limit:,} bytes")
             yield line
             if index > begin and width is not None and self.at == begin:
-                # It ended within quotes again, or `csv` would have given a row.
+                # The line ended within quotes again, or `csv` would have yielded a row.
                 fields += '"' in line.replace('""', "")
                 if fields >= width:
                     raise csv.Error(f"has more than {width:,} fields")
-        self.has_run_out = True
+        self.is_exhausted = True
 
 
-def _tell(error: csv.Error) -> str:
-    """Say what is wrong with a line, after "a line that"."""
-    told = str(error)
-    if told == "unexpected end of data":
+def _describe(error: csv.Error) -> str:
+    """Say what is wrong with a line, to complete "a line that ..."."""
+    message = str(error)
+    if message == "unexpected end of data":
         return "opens a quote that is not closed"
-    if "expected after" in told:
-        return "goes on behind a closing quote"
-    return told if told.startswith(("has", "opens")) else f"cannot be read ({told})"
+    if "expected after" in message:
+        return "has text after a closing quote"
+    return message if message.startswith(("has", "opens")) else f"cannot be read ({message})"
 
 
 @contextmanager
 def _field_size_limit(limit: int) -> Iterator[None]:
-    """Have `csv` take fields of such a size; the limit is one for the whole process."""
+    """Let `csv` read fields of a size; it has one limit for the whole process."""
     before = csv.field_size_limit(max(limit, csv.field_size_limit()))
     try:
         yield

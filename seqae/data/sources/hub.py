@@ -2,10 +2,10 @@
 
     hf:OWNER/NAME[@REVISION][:CONFIG][#SPLIT[.COLUMN]]
 
-The revision is resolved to a commit when the source is opened, and nothing else is read from then
-on; a run's data report has it, and other processes and a resume read the same, even if somebody
-pushes to the data set meanwhile.
-`datasets` 4 and later run no code of a data set; one that needs its own is refused.
+Opening the source resolves the revision to a commit, and from then on only this commit is read. The
+data report of the run records it, so that other processes and a resume read the same, even if
+somebody pushes to the data set meanwhile.
+`datasets` 4 and later run no code of a data set; a data set that needs its own is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.hub_readers import (
     CachedReader,
-    HubPlace,
+    HubLocation,
     StreamReader,
     first_line,
     import_datasets,
@@ -46,13 +46,13 @@ NAME = re.compile(
     re.ASCII,
 )
 SHA = re.compile(r"[0-9a-f]{40}")
-TIMEOUT = 30.0  # seconds for the hub to say which commit a revision is
-MOST_CHOICES = 20  # that a message lists
+RESOLVE_TIMEOUT_SECONDS = 30.0  # for the hub to say which commit a revision is
+MAX_LISTED_CHOICES = 20  # in a message
 
 
 @dataclass(frozen=True)
 class HubName:
-    """What the user asked for, in its parts; None where nothing was said."""
+    """The parts of the name that the user wrote; None for a part that is missing."""
 
     dataset: str
     revision: str | None = None
@@ -62,32 +62,32 @@ class HubName:
 
     @classmethod
     def parse(cls, name: str, key: str) -> HubName:
-        """Take a name apart.
+        """Parse a name.
 
         Raises:
-            ValueError: if it is not of the form.
+            ValueError: if it does not have the form of one.
         """
-        found = NAME.fullmatch(name)
-        if found is None:
+        match = NAME.fullmatch(name)
+        if match is None:
             raise ValueError(
                 f"`{key}` must be written hf:OWNER/NAME[@REVISION][:CONFIG][#SPLIT[.COLUMN]], but "
                 f"it is {quote(name)} instead. Write it like hf:stanfordnlp/imdb#train.text."
             )
-        return cls(**{part: text for part, text in found.groupdict().items() if text is not None})
+        return cls(**{part: text for part, text in match.groupdict().items() if text is not None})
 
 
 @final
 class HubSource(Source):
     """A split of a data set of the hub.
 
-    What can be wrong with its name is refused here, and where `hub` is download it is downloaded
-    here, unless the cache has that commit. Without a network, the cache alone must do.
+    The constructor refuses whatever can be wrong with the name. If `hub` is download it also
+    downloads the data set, unless the cache has that commit. Without a network it uses the cache.
 
     Args:
-        name: as the user named it.
-        options: how it is read.
-        keys: what error messages name.
-        revision: of it, whatever the name says: the commit that a run began with.
+        name: as the user wrote it.
+        options: say how to read it.
+        keys: for error messages.
+        revision: to read whatever the name says: the commit with which a run began.
 
     Raises:
         ValueError: if the name is wrong, there is no such configuration, split or column, or the
@@ -127,7 +127,7 @@ class HubSource(Source):
             raise self._failure(error) from error
         self._check_columns(schema, columns)
         config = builder.config.name
-        self.place = HubPlace(dataset, revision, config, self.asked.split, tuple(columns))
+        self.location = HubLocation(dataset, revision, config, self.asked.split, tuple(columns))
 
     @override
     @property
@@ -136,55 +136,59 @@ class HubSource(Source):
 
     @property
     def fingerprint(self) -> str:
-        """It changes with the commit, and with what is read of it and how."""
-        told = json.dumps([READER_VERSION, vars(self.options), vars(self.place)])
-        return hashlib.sha256(told.encode()).hexdigest()
+        """Changes with the commit, and with what is read of it and how."""
+        content = json.dumps([READER_VERSION, vars(self.options), vars(self.location)])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @override
     @property
     def record(self) -> dict[str, Any]:
-        place = self.place
+        location = self.location
         return {
-            "dataset": place.dataset,
-            "config": place.config,
-            "split": place.split,
-            "column": place.columns[0],
-            "revision": place.revision,
+            "dataset": location.dataset,
+            "config": location.config,
+            "split": location.split,
+            "column": location.columns[0],
+            "revision": location.revision,
         }
 
     @property
     def size(self) -> int | None:
-        """Bytes of the columns that are read, where they are in the cache."""
+        """Bytes of the columns to read; None unless they are in the cache."""
         if not self.is_download:
             return None
-        return int(open_cached(self.paths, self.place.columns).data.nbytes)
+        return int(open_cached(self.paths, self.location.columns).data.nbytes)
 
     def parts(self, wanted: int = 1) -> list[SourcePart]:
-        """Ranges of shards or, in the cache, of rows.
+        """Cut the source into ranges of shards or, in the cache, of rows.
 
-        Where there are fewer shards than parts, some parts take turns with the blocks of a shard,
-        which each of them fetches: then `hub: download` is the better way.
+        If there are fewer shards than parts, several parts share the blocks of a shard, and each of
+        them fetches the whole shard: `hub: download` is better then.
         """
-        turns = 1 if self.is_download else -(-wanted // max(1, self.count))
-        spans = wanted if turns == 1 else self.count
+        stride = 1 if self.is_download else -(-wanted // max(1, self.count))
+        spans = wanted if stride == 1 else self.count
         cuts = [self.count * index // spans for index in range(spans + 1)]
         readers = [self._reader(span) for span in zip(cuts, cuts[1:], strict=False)]
-        return [SourcePart(reader, turns, turn) for reader in readers for turn in range(turns)]
+        return [
+            SourcePart(reader, stride, offset) for reader in readers for offset in range(stride)
+        ]
 
     def _reader(self, span: tuple[int, int]) -> StreamReader | CachedReader:
         most = self.options.max_line_bytes
         if self.is_download:
-            return CachedReader(self.name, self.place, self.keys, most, span, self.paths)
-        return StreamReader(self.name, self.place, self.keys, most, span, self.count)
+            return CachedReader(self.name, self.location, self.keys, most, span, self.paths)
+        return StreamReader(self.name, self.location, self.keys, most, span, self.count)
 
     def _open(self) -> tuple[str, str, Any]:
-        """Find the full name of the data set, its commit, and a DatasetBuilder of that."""
+        """Return the full name of the data set, its commit, and a DatasetBuilder of the commit."""
         from huggingface_hub import HfApi
         from huggingface_hub import errors as hub
 
         asked, key = self.asked, self.keys.source
         try:
-            info = HfApi().dataset_info(asked.dataset, revision=asked.revision, timeout=TIMEOUT)
+            info = HfApi().dataset_info(
+                asked.dataset, revision=asked.revision, timeout=RESOLVE_TIMEOUT_SECONDS
+            )
         except hub.GatedRepoError:
             raise PermissionError(
                 f"`{key}` must name a data set that you may read, but {asked.dataset} is gated "
@@ -222,7 +226,7 @@ class HubSource(Source):
 
         config = self.asked.config
         try:
-            if self.is_download:  # notes in the cache which commit it is, for _open_from_cache
+            if self.is_download:  # records in the cache which commit it is, for _open_from_cache
                 with suppress(EntryNotFoundError):
                     named = self.asked.revision or "main"
                     hf_hub_download(dataset, "README.md", repo_type="dataset", revision=named)
@@ -238,7 +242,7 @@ class HubSource(Source):
         raise self._refusal("name a configuration", fault, configs)
 
     def _open_from_cache(self, error: Exception) -> tuple[str, str, Any]:
-        """Find a commit that was downloaded before; load_dataset would take the newest of them."""
+        """Find a commit that was downloaded earlier; load_dataset would take the newest of them."""
         from datasets import config as settings
         from datasets.naming import camelcase_to_snakecase
         from datasets.packaged_modules.cache.cache import Cache
@@ -247,24 +251,24 @@ class HubSource(Source):
 
         dataset, revision = self.asked.dataset, self.asked.revision or "main"
         folder = repo_folder_name(repo_id=dataset, repo_type="dataset")
-        noted = Path(constants.HF_HUB_CACHE, folder, "refs", revision)
-        if not SHA.fullmatch(revision) and noted.is_file():
-            revision = noted.read_text().strip()
+        record = Path(constants.HF_HUB_CACHE, folder, "refs", revision)
+        if not SHA.fullmatch(revision) and record.is_file():
+            revision = record.read_text().strip()
         *owner, name = dataset.split("/")
         folder = "___".join([*owner, camelcase_to_snakecase(name)])
         config = glob.escape(self.asked.config) if self.asked.config else "*"
         pattern = f"{config}/*/{revision}/dataset_info.json"
-        found = sorted(Path(settings.HF_DATASETS_CACHE, folder).glob(pattern))
-        if not self.is_download or not found:
+        infos = sorted(Path(settings.HF_DATASETS_CACHE, folder).glob(pattern))
+        if not self.is_download or not infos:
             raise ConnectionError(
                 f"`{self.keys.source}` must be within reach, but {dataset} is not "
                 f"({first_line(error)}) instead. Connect; or fetch it once where there is a "
                 f"network, and read it from then on, with `{self.keys.section}hub: download`."
             ) from None
-        if len(found) > 1:
-            configs = [path.parts[-4] for path in found]
+        if len(infos) > 1:
+            configs = [path.parts[-4] for path in infos]
             raise self._refusal("name a configuration", "it names none", configs)
-        config, version = found[0].parts[-4:-2]
+        config, version = infos[0].parts[-4:-2]
         names = {"repo_id": dataset, "dataset_name": name, "config_name": config}
         return dataset, revision, Cache(**names, version=version, hash=revision)
 
@@ -279,8 +283,8 @@ class HubSource(Source):
             raise self._refusal("name a column of text", fault, texts)
 
     def _refusal(self, duty: str, fault: str, choices: Sequence[str]) -> ValueError:
-        listed = ", ".join(choices[:MOST_CHOICES]) or "(there is none)"
-        if len(choices) > MOST_CHOICES:
+        listed = ", ".join(choices[:MAX_LISTED_CHOICES]) or "(there is none)"
+        if len(choices) > MAX_LISTED_CHOICES:
             listed += f", ... ({len(choices):,} in all)"
         return ValueError(
             f"`{self.keys.source}` must {duty} of {self.asked.dataset}, but {fault} instead. "
@@ -295,7 +299,7 @@ class HubSource(Source):
 
 
 def _schema(stream: Any) -> pa.Schema:
-    """What columns a stream has; where no file says it, its first row does."""
+    """Return the columns of a stream; if no file tells them, its first row does."""
     if stream.features is not None:
         return stream.features.arrow_schema
     table = next(iter(stream.with_format("arrow").iter(1)), None)

@@ -1,4 +1,4 @@
-"""Reading one commit of a data set of the hub, as a stream or from the cache."""
+"""Readers of one commit of a data set of the hub, as a stream or from the cache."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
 
 BLOCK_ROWS = 2048
-# Long documents come in smaller blocks, so that a few of these fit into memory at the same time.
+# Long documents come in smaller blocks, so that a few blocks fit into memory at the same time.
 BLOCK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
-class HubPlace:
-    """What is read: one split of one configuration at one commit, and which columns of it."""
+class HubLocation:
+    """Some columns of one split of one configuration at one commit."""
 
     dataset: str
     revision: str
@@ -34,18 +34,18 @@ class HubPlace:
 
 @dataclass(frozen=True)
 class HubReader(ABC):
-    """Plain data, so that workers can have a copy; each opens the data set for itself.
+    """Reads a data set; plain data, so that workers can have a copy and open it themselves.
 
     Attributes:
-        name: as the user named the data set.
-        place: what it stands for.
-        keys: what error messages name.
+        name: of the data set, as the user wrote it.
+        location: what the name means.
+        keys: for error messages.
         max_bytes: longer texts are dropped.
-        span: shards or rows to read, from and to (without).
+        span: shards or rows to read, (begin, stop).
     """
 
     name: str
-    place: HubPlace
+    location: HubLocation
     keys: Keys
     max_bytes: int
     span: tuple[int, int]
@@ -53,10 +53,10 @@ class HubReader(ABC):
     @property
     @abstractmethod
     def way_out(self) -> str:
-        """What to do when reading failed."""
+        """What the user can do when reading fails."""
 
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        """Read the span, or go on behind the block whose `end` is `start`.
+        """Read the span, or continue after the block whose `end` is `start`.
 
         Raises:
             OSError: if the hub, the network or the cache fails.
@@ -77,49 +77,49 @@ class HubReader(ABC):
 
     @abstractmethod
     def read(self, start: Position | None) -> Iterator[Block]:
-        """Read as `blocks`, but fail in any way."""
+        """Read as `blocks`, but raise anything."""
 
     def cut(
-        self, tables: Iterator[pa.Table], shown: str, row: int, given: int, at: Position
+        self, tables: Iterator[pa.Table], shown: str, row: int, done: int, at: Position
     ) -> Iterator[Block]:
-        """Make blocks of tables, and more than one where the texts are large.
+        """Make a block of each table, or several if its texts are large.
 
-        Where they are cut must not depend on where reading began: parts that take turns with the
+        Where a table is cut must not depend on where reading began, because parts that share the
         blocks count them.
 
         Args:
-            tables: of BLOCK_ROWS each but for the last.
-            shown: what they are from, for messages.
+            tables: of BLOCK_ROWS each, except for the last.
+            shown: name of their origin, for messages.
             row: rows before the first table.
-            given: rows of which blocks were given before.
-            at: what the position of a block says besides its row.
+            done: rows whose blocks were read earlier.
+            at: the position of a block, without its row.
         """
         for table in tables:
             step = max(1, table.num_rows * BLOCK_BYTES // max(table.nbytes, BLOCK_BYTES))
             for offset in range(0, table.num_rows, step):
                 piece = table.slice(offset, step)
                 first, row = row + 1, row + piece.num_rows
-                if row > given:
+                if row > done:
                     yield self._to_block(piece, shown, first, {**at, "row": row})
 
     def _to_block(self, table: pa.Table, shown: str, first: int, end: Position) -> Block:
-        """Make a block of rows, of which the first has the number `first`."""
-        chosen = [_as_text(table, name) for name in self.place.columns]
-        is_there = np.ones(table.num_rows, dtype=bool)
+        """Make a block of rows; `first` is the number of the first row."""
+        columns = [_as_text(table, name) for name in self.location.columns]
+        is_present = np.ones(table.num_rows, dtype=bool)
         is_short = np.ones(table.num_rows, dtype=bool)
-        for column in chosen:
-            is_there &= pc.is_valid(column).to_numpy()
+        for column in columns:
+            is_present &= pc.is_valid(column).to_numpy()
             lengths = pc.fill_null(pc.binary_length(column), 0)
             is_short &= pc.less_equal(lengths, self.max_bytes).to_numpy()
-        keep = is_there & is_short
+        keep = is_present & is_short
         counts = Counts(table.num_rows)
         numbers: Sequence[int] = range(first, first + table.num_rows)
         if not keep.all():
-            counts.dropped[NO_TEXT] = int((~is_there).sum())
-            counts.dropped[TOO_LONG] = int((is_there & ~is_short).sum())
+            counts.dropped[NO_TEXT] = int((~is_present).sum())
+            counts.dropped[TOO_LONG] = int((is_present & ~is_short).sum())
             numbers = (first + np.flatnonzero(keep)).tolist()
-        texts, *targets = (column.filter(pa.array(keep)).to_pylist() for column in chosen)
-        weight = sum(column.nbytes for column in chosen)
+        texts, *targets = (column.filter(pa.array(keep)).to_pylist() for column in columns)
+        weight = sum(column.nbytes for column in columns)
         target = targets[0] if targets else None
         return Block(shown, texts, numbers, counts, end, target, weight).stripped()
 
@@ -127,10 +127,10 @@ class HubReader(ABC):
 @final
 @dataclass(frozen=True)
 class StreamReader(HubReader):
-    """Over the network; the span counts shards, which are the data set's files.
+    """Reads over the network; the span counts shards, which are the files of the data set.
 
     Attributes:
-        shards: of all of it.
+        shards: number of shards of the whole split.
     """
 
     shards: int
@@ -143,23 +143,23 @@ class StreamReader(HubReader):
     @override
     def read(self, start: Position | None) -> Iterator[Block]:
         begin, stop = self.span
-        given = 0
+        done = 0
         if start is not None:
-            begin, given = start["shard"], start["row"]
-        stream = open_stream(self.place)
+            begin, done = start["shard"], start["row"]
+        stream = open_stream(self.location)
         for shard in range(begin, stop):
-            before = given - given % BLOCK_ROWS
+            before = done - done % BLOCK_ROWS
             rows = stream.shard(self.shards, shard, contiguous=True).skip(before)
             tables = rows.with_format("arrow").iter(BLOCK_ROWS)
             many = f", shard {shard + 1} of {self.shards}" if self.shards > 1 else ""
-            yield from self.cut(tables, f"{self.name}{many}", before, given, {"shard": shard})
-            given = 0
+            yield from self.cut(tables, f"{self.name}{many}", before, done, {"shard": shard})
+            done = 0
 
 
 @final
 @dataclass(frozen=True)
 class CachedReader(HubReader):
-    """From memory-mapped Arrow files in the cache; the span counts rows.
+    """Reads memory-mapped Arrow files in the cache; the span counts rows.
 
     Attributes:
         paths: the files.
@@ -175,12 +175,12 @@ class CachedReader(HubReader):
     @override
     def read(self, start: Position | None) -> Iterator[Block]:
         begin, stop = self.span
-        given = begin if start is None else start["row"]
-        before = given - (given - begin) % BLOCK_ROWS
-        rows = open_cached(self.paths, self.place.columns).with_format("arrow")
+        done = begin if start is None else start["row"]
+        before = done - (done - begin) % BLOCK_ROWS
+        rows = open_cached(self.paths, self.location.columns).with_format("arrow")
         firsts = range(before, stop, BLOCK_ROWS)
         tables = (rows[first : min(first + BLOCK_ROWS, stop)] for first in firsts)
-        yield from self.cut(tables, self.name, before, given, {})
+        yield from self.cut(tables, self.name, before, done, {})
 
 
 def open_cached(paths: Sequence[str], columns: Sequence[str]) -> Any:
@@ -191,7 +191,10 @@ def open_cached(paths: Sequence[str], columns: Sequence[str]) -> Any:
 
 
 def _as_text(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column as text. Guessed from rows of JSON or CSV, it can be absent or no text in places."""
+    """Return a column as text.
+
+    If its type was guessed from rows of JSON or CSV, some tables lack it or have no text in it.
+    """
     if name not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
     column = table.column(name)
@@ -199,15 +202,15 @@ def _as_text(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds text."""
+    """Tell whether a column of this type holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def open_stream(place: HubPlace) -> Any:
-    """Open an IterableDataset of a place."""
-    builder = open_builder(place.dataset, place.revision, place.config)
-    narrow(builder, place.columns)
-    return builder.as_streaming_dataset(place.split)
+def open_stream(location: HubLocation) -> Any:
+    """Open an IterableDataset of a location."""
+    builder = open_builder(location.dataset, location.revision, location.config)
+    narrow(builder, location.columns)
+    return builder.as_streaming_dataset(location.split)
 
 
 def open_builder(dataset: str, revision: str, config: str | None) -> Any:
@@ -217,7 +220,7 @@ def open_builder(dataset: str, revision: str, config: str | None) -> Any:
         OSError: if `datasets` could not reach the hub and took another revision from its cache.
     """
     datasets = import_datasets()
-    # Written so, it is not looked for on this machine; a folder could have the same name.
+    # With this prefix it is not looked for on this machine, where a folder could have its name.
     builder = datasets.load_dataset_builder(f"hf://datasets/{dataset}", config, revision=revision)
     if builder.hash != revision:
         raise OSError(f"revision {revision} cannot be reached")
@@ -225,7 +228,7 @@ def open_builder(dataset: str, revision: str, config: str | None) -> Any:
 
 
 def narrow(builder: Any, columns: tuple[str, ...]) -> None:
-    """Leave other columns out of what is fetched, where files are kept by columns."""
+    """Fetch no other columns, if the files are stored by columns."""
     from datasets.packaged_modules.parquet.parquet import ParquetConfig
 
     if isinstance(builder.config, ParquetConfig):
@@ -233,7 +236,7 @@ def narrow(builder: Any, columns: tuple[str, ...]) -> None:
 
 
 def import_datasets() -> Any:
-    """Import `datasets`, which takes a second, and have it and the hub's client keep silent."""
+    """Import `datasets`, which takes a second, and silence it and the client of the hub."""
     import datasets
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -246,6 +249,6 @@ def import_datasets() -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """An error of a library in one line that is not too long."""
+    """Put an error of a library into one line of limited length."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__

@@ -1,9 +1,9 @@
-"""Corpora of NLTK: the sentences of a corpus reader, their words joined to text again.
+"""Corpora of NLTK: the sentences of a corpus reader, with their words joined to text again.
 
     nltk:CORPUS[:CATEGORY_OR_FILE[+CATEGORY_OR_FILE...]]
 
-A file of the corpus is the unit: sentences are counted in it, and parts are made of whole files.
-Nothing is downloaded here; where a corpus is absent, the message says what fetches it.
+A file of the corpus is the unit: sentences are numbered in it, and parts are made of whole files.
+Nothing is downloaded here; if a corpus is absent, the message says which command fetches it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOp
 
 NAME = re.compile(r"nltk:(?P<corpus>\w+)(?::(?P<chosen>[^+]+(?:\+[^+]+)*))?", re.ASCII)
 BLOCK_SENTENCES = 2048
-MOST_SHOWN = 20  # names that a message lists
+MAX_LISTED_NAMES = 20  # in a message
 
-# Stands for an apostrophe while words are joined; a private character, which is in no text.
+# Replaces an apostrophe while words are joined; a private character, which no text has.
 APOSTROPHE = "\ue000"
-# A quotation mark begins a quotation where it comes after one of these.
+# A quotation mark begins a quotation if it comes after one of these.
 BEFORE_QUOTATION = frozenset(["", ",", ":", ";", "--", "(", "``", "`"])
 
 
 @final
 @dataclass(frozen=True)
 class NltkReader:
-    """Some files of a corpus; plain data, so that workers can have a copy.
+    """Reads some files of a corpus; plain data, so that workers can have a copy.
 
     Attributes:
         corpus: its name.
-        files: names of the files, as NLTK has them.
-        keys: what error messages name.
+        files: their names in NLTK.
+        keys: for error messages.
         max_bytes: longer sentences are dropped.
     """
 
@@ -54,29 +54,29 @@ class NltkReader:
     max_bytes: int
 
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        """Read the files, or go on behind the block whose `end` is `start`.
+        """Read the files, or continue after the block whose `end` is `start`.
 
         Raises:
             OSError: if NLTK cannot read a file.
         """
-        first, given = (start["file"], start["sentence"]) if start else (0, 0)
+        first, done = (start["file"], start["sentence"]) if start else (0, 0)
         corpus = load_corpus(self.corpus, self.keys)
         for index in range(first, len(self.files)):
             file = self.files[index]
-            sentences = itertools.islice(read_sentences(corpus, file), given, None)
+            sentences = itertools.islice(read_sentences(corpus, file), done, None)
             while texts := self._take(sentences, file):
                 counts = Counts(len(texts))
-                numbers: Sequence[int] = range(given + 1, given + len(texts) + 1)
-                given += len(texts)
+                numbers: Sequence[int] = range(done + 1, done + len(texts) + 1)
+                done += len(texts)
                 is_short = [len(text.encode()) <= self.max_bytes for text in texts]
                 if not all(is_short):
                     counts.dropped[TOO_LONG] = is_short.count(False)
                     texts = list(itertools.compress(texts, is_short))
                     numbers = list(itertools.compress(numbers, is_short))
-                end = {"file": index, "sentence": given}
+                end = {"file": index, "sentence": done}
                 shown = f"nltk:{self.corpus}:{file}"
                 yield Block(shown, texts, numbers, counts, end).stripped()
-            given = 0
+            done = 0
 
     def _take(self, sentences: Iterator[str], file: str) -> list[str]:
         try:
@@ -95,14 +95,14 @@ class NltkSource(Source):
 
     Raises:
         ValueError: if the name is wrong, the corpus has no sentences, NLTK is not installed, or
-            paired text is wanted.
+            the options ask for paired text.
         FileNotFoundError: if the corpus is not on this machine.
     """
 
     def __init__(self, name: str, options: ReadOptions, keys: Keys) -> None:
         super().__init__(name, options, keys)
-        found = NAME.fullmatch(name)
-        if found is None:
+        match = NAME.fullmatch(name)
+        if match is None:
             raise ValueError(
                 f"`{keys.source}` must be written nltk:CORPUS[:CATEGORY_OR_FILE[+...]], but it is "
                 f"{quote(name)} instead. Write it like nltk:brown:news+romance."
@@ -112,9 +112,9 @@ class NltkSource(Source):
                 f"`{keys.section}target_column` must not be given for a corpus of NLTK, which has "
                 f"no columns, but it is {options.target_column} instead. Leave it out."
             )
-        self.corpus = found["corpus"]
+        self.corpus = match["corpus"]
         corpus = load_corpus(self.corpus, keys)
-        self.files = self._choose(corpus, found["chosen"])
+        self.files = self._choose(corpus, match["chosen"])
         self.stamps = [_stamp(corpus, file) for file in self.files]
 
     @override
@@ -124,10 +124,10 @@ class NltkSource(Source):
 
     @property
     def fingerprint(self) -> str:
-        """It changes with the size or time of change of any file, and with the options."""
+        """Changes with the size or modification time of any file, and with the options."""
         files = list(zip(self.files, self.stamps, strict=True))
-        told = json.dumps([READER_VERSION, vars(self.options), self.corpus, files])
-        return hashlib.sha256(told.encode()).hexdigest()
+        content = json.dumps([READER_VERSION, vars(self.options), self.corpus, files])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     @override
     @property
@@ -146,7 +146,7 @@ class NltkSource(Source):
         ]
 
     def _choose(self, corpus: Any, chosen: str | None) -> tuple[str, ...]:
-        """The files that were asked for, in the order of the corpus."""
+        """Return the files that the name chooses, in the order of the corpus."""
         from nltk.corpus.reader.api import CategorizedCorpusReader
 
         files = corpus.fileids()
@@ -161,7 +161,7 @@ class NltkSource(Source):
             elif name in files:
                 wanted.add(name)
             else:
-                listed = ", ".join([*categories, *files][:MOST_SHOWN])
+                listed = ", ".join([*categories, *files][:MAX_LISTED_NAMES])
                 raise ValueError(
                     f"`{self.keys.source}` must name categories or files of {self.corpus}, but "
                     f"there is no {quote(name)} instead. Choose of: {listed} ..."
@@ -170,7 +170,7 @@ class NltkSource(Source):
 
 
 def load_corpus(name: str, keys: Keys) -> Any:
-    """Load the CorpusReader of a corpus, and see that it gives sentences.
+    """Load the CorpusReader of a corpus, and check that it has sentences.
 
     Raises:
         ValueError: if there is no such corpus, it has no sentences, or NLTK is not installed.
@@ -188,7 +188,7 @@ def load_corpus(name: str, keys: Keys) -> Any:
     from nltk.corpus.util import LazyCorpusLoader
     from nltk.tokenize import PunktTokenizer
 
-    corpus = vars(corpora).get(name)  # not getattr: what is asked for is a stranger's word
+    corpus = vars(corpora).get(name)  # not getattr: the name may come from a stranger
     if not isinstance(corpus, (LazyCorpusLoader, CorpusReader)):
         raise ValueError(
             f"`{keys.source}` must name a corpus of NLTK, but there is no {quote(name)} instead. "
@@ -197,7 +197,7 @@ def load_corpus(name: str, keys: Keys) -> Any:
     try:
         corpus.ensure_loaded()
         if isinstance(corpus, PlaintextCorpusReader):
-            corpus = copy.copy(corpus)  # for these there is text: it must not be cut into words
+            corpus = copy.copy(corpus)  # it has the text, which must not be cut into words
             corpus._word_tokenizer = _NoTokenizer()
             corpus._sent_tokenizer = corpus._sent_tokenizer or PunktTokenizer()
     except LookupError as error:
@@ -210,12 +210,12 @@ def load_corpus(name: str, keys: Keys) -> Any:
     return corpus
 
 
-def _absence(name: str, keys: Keys, told: str) -> FileNotFoundError:
-    """Say in one line what NLTK says in twenty: what is missing, where it was looked for."""
+def _absence(name: str, keys: Keys, message: str) -> FileNotFoundError:
+    """Say in one line what NLTK says in twenty: what is missing, and where NLTK looked for it."""
     import nltk.data
 
-    found = re.search(r"nltk\.download\('([\w.-]+)'\)", told)
-    missing = found[1] if found else name
+    match = re.search(r"nltk\.download\('([\w.-]+)'\)", message)
+    missing = match[1] if match else name
     first, others = nltk.data.path[0], len(nltk.data.path) - 1
     return FileNotFoundError(
         f"`{keys.source}` must be on this machine, but NLTK's {missing} is not in {first} or "
@@ -224,19 +224,19 @@ def _absence(name: str, keys: Keys, told: str) -> FileNotFoundError:
 
 
 class _NoTokenizer:
-    """A tokenizer that leaves a sentence whole."""
+    """Leaves a sentence whole, where NLTK expects a tokenizer of words."""
 
     def tokenize(self, text: str) -> list[str]:
         return [text]
 
 
 def _stamp(corpus: Any, file: str) -> tuple[int, int]:
-    """The size and time of change of a file, or of the .zip that it is in."""
+    """Return the size and mtime_ns of a file, or of the .zip that holds it."""
     from nltk.data import ZipFilePathPointer
 
-    where = corpus.abspath(file)
-    is_compressed = isinstance(where, ZipFilePathPointer)
-    status = os.stat(where.zipfile.filename if is_compressed else where.path)
+    path = corpus.abspath(file)
+    is_in_zip = isinstance(path, ZipFilePathPointer)
+    status = os.stat(path.zipfile.filename if is_in_zip else path.path)
     return status.st_size, status.st_mtime_ns
 
 
@@ -253,7 +253,7 @@ def read_sentences(corpus: Any, file: str) -> Iterator[str]:
     join = TreebankWordDetokenizer().detokenize
     if isinstance(corpus, BracketParseCorpusReader):
         sentences = (
-            [word for word, tag in tagged if tag != "-NONE-"]  # traces, which nobody wrote
+            [word for word, tag in tagged if tag != "-NONE-"]  # a trace, which nobody wrote
             for tagged in corpus.tagged_sents(file)
         )
     else:
@@ -267,8 +267,8 @@ def mend_words(words: Sequence[str]) -> list[str]:
     """Undo what corpora do to words and TreebankWordDetokenizer does not undo.
 
     Brown doubles marks that end a sentence ("? ?"), writes a full stop after an abbreviation that
-    has one, doubles the sign of inches (12'' ''), and has single quotation marks stand alone: those
-    are put to the word that they belong to.
+    has one, doubles the sign of inches (12'' ''), and separates single quotation marks, which are
+    joined here to the words to which they belong.
     """
     mended: list[str] = []
     before, prefix, is_open = "", "", False
@@ -281,7 +281,7 @@ def mend_words(words: Sequence[str]) -> list[str]:
         if word == "''" and last.endswith("''") and last != word:
             continue
         if word in ("'", "`"):
-            # After a word with an s it is rather a genitive.
+            # After a word that ends in s it is probably a genitive.
             may_open = not last.endswith("s") and "'" in words[index + 1 :]
             is_open = not is_open and (word == "`" or last in BEFORE_QUOTATION or may_open)
             if is_open or not mended:

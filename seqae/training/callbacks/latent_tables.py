@@ -54,7 +54,7 @@ def latent_space_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Make the rows of each table, keyed by its name."""
     datamodule = pl_module.datamodule
-    model = TextAutoencoder(pl_module.whole.autoencoder, datamodule.tokenizer)
+    model = TextAutoencoder(pl_module.unsharded.autoencoder, datamodule.tokenizer)
     train = spread(datamodule, "train", TABLE_SENTENCES)
     texts = spread(datamodule, "val" if len(datamodule.corpora["val"]) else "train", count)
     latents = model.encode(train, "truncate")

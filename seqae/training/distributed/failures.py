@@ -50,6 +50,14 @@ def report_dead_process(trainer: Trainer) -> Iterator[None]:
         raise
 
 
+def out_of_memory(device: torch.device) -> ValueError:
+    """Make the error for a batch that does not fit the memory of a device."""
+    return ValueError(
+        f"`data.batch_tokens` must be lower: a batch does not fit the memory of {device}. Halve it "
+        f"and double `trainer.accumulate_grad_batches`; the last checkpoint is intact."
+    )
+
+
 def _cause_of_death(error: Exception, trainer: Trainer) -> str | None:
     """Say which process has died, if one has; None if the error has another cause."""
     if _is_from_loader_worker(error):
