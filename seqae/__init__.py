@@ -1,7 +1,19 @@
-"""seqae: compress sentences into vectors and reconstruct them.
+"""Compress sentences into vectors and reconstruct them.
 
-The public names are loaded on first use, so that `import seqae` costs next to nothing and imports
-neither torch nor lightning.
+    >>> import seqae
+    >>> model = seqae.load("runs/seqae/RUN")
+    >>> latents = model.encode(["the cat sat on the mat"])
+    >>> model.decode(latents)
+    ['the cat sat on the mat']
+
+load                 load a trained model from a bundle or the folder of a run
+TextAutoencoder      a trained model with its tokenizer: encode, decode, sample, interpolate ...
+SequenceAutoencoder  the model alone, in pure torch: token ids to logits
+TextDataModule       text files to batches, a LightningDataModule
+AutoencoderModule    the training of a SequenceAutoencoder, a LightningModule
+
+These names are imported on first use: `import seqae` takes no time and imports neither torch nor
+lightning. The command `seqae --help` lists what can be done from a shell.
 """
 
 from __future__ import annotations
@@ -12,13 +24,14 @@ from typing import TYPE_CHECKING, Any
 from seqae.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from seqae.bundle.text_autoencoder import TextAutoencoder, load
+    from seqae.bundle.io import load
+    from seqae.bundle.text_autoencoder import TextAutoencoder
     from seqae.data.datamodule import TextDataModule
     from seqae.model.autoencoder import SequenceAutoencoder
     from seqae.training.module import AutoencoderModule
 
 _HOME = {
-    "load": "seqae.bundle.text_autoencoder",
+    "load": "seqae.bundle.io",
     "TextAutoencoder": "seqae.bundle.text_autoencoder",
     "TextDataModule": "seqae.data.datamodule",
     "SequenceAutoencoder": "seqae.model.autoencoder",

@@ -1,7 +1,7 @@
-"""The console command `seqae`: a thin dispatcher, so that help costs no import of torch.
+"""The console command `seqae`: a thin dispatcher, so that help needs no import of torch.
 
 `fit`, `validate`, `test` and `predict` go to LightningCLI; every other command is a typed function
-of seqae.tasks whose signature and docstring are its options and its help. `recipes` needs neither.
+of seqae.tasks, whose signature and docstring are its options and help. `recipes` needs neither.
 """
 
 from __future__ import annotations
@@ -16,30 +16,45 @@ import seqae
 from seqae.terminal import fail
 
 TRAINING = {
-    "fit": "train a model:  seqae fit -c gru --data.train my.txt",
-    "prepare": "tokenise what `fit` with the same options would train on, and report on it",
-    "validate": "measure a run's newest checkpoint on its validation split:  seqae validate RUN",
-    "test": "the same on its test split",
-    "predict": "write what it makes of its test split to a file",
+    "fit": "Train a model:  seqae fit -c gru --data.train my.txt",
+    "prepare": "Tokenise the text that `fit` would train on, and report on it",
+    "validate": "Measure a run's newest checkpoint on its validation split:  seqae validate RUN",
+    "test": "Measure a run's newest checkpoint on its test split",
+    "predict": "Write the reconstructions of a run's test split to a file",
 }
-RECIPES = {"recipes": "list the configurations for `-c NAME`; `recipes show NAME` prints one"}
+RECIPES = {"recipes": "List the configurations for `-c NAME`; `recipes show NAME` prints one"}
 TASKS = {
-    "reconstruct": ("seqae.tasks.encode_decode", "texts to latents and back"),
-    "encode": ("seqae.tasks.encode_decode", "texts to latents, as .npy, .parquet or JSON lines"),
-    "decode": ("seqae.tasks.encode_decode", "latents to texts"),
+    "reconstruct": ("seqae.tasks.encode_decode", "Encode texts and decode them again"),
+    "encode": ("seqae.tasks.encode_decode", "Encode texts as .npy, .parquet or JSON lines"),
+    "decode": ("seqae.tasks.encode_decode", "Decode latents to texts"),
     "evaluate": (
         "seqae.tasks.evaluate.command",
-        "a table of figures on unseen sentences, with baselines",
+        "Measure a bundle on unseen sentences, beside baselines",
     ),
-    "data report": ("seqae.tasks.data_report", "what a corpus holds, before training on it"),
-    "compare": ("seqae.tasks.compare", "runs side by side: settings that differ, and figures"),
-    "sample": ("seqae.tasks.latent_space", "new sentences, from the prior or a fitted density"),
-    "interpolate": ("seqae.tasks.latent_space", "the sentences between two"),
-    "arithmetic": ("seqae.tasks.latent_space", "the sentence at a - b + c"),
-    "neighbours": ("seqae.tasks.latent_space", "the training sentences with the nearest latents"),
-    "transfer": ("seqae.tasks.latent_space", "sentences with an attribute learnt from two files"),
-    "density": ("seqae.tasks.latent_space", "fit what `sample` draws from, into a bundle"),
-    "check": ("seqae.tasks.check", "whether a bundle is whole, and writes what it wrote before"),
+    "data report": ("seqae.tasks.data_report", "Report on a corpus before training on it"),
+    "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
+    "sample": (
+        "seqae.tasks.latent_space",
+        "Generate new sentences from the prior or a fitted density",
+    ),
+    "interpolate": ("seqae.tasks.latent_space", "Decode the latents between two sentences"),
+    "arithmetic": ("seqae.tasks.latent_space", "Decode a - b + c, given three sentences"),
+    "neighbours": (
+        "seqae.tasks.latent_space",
+        "Find the training sentences with the nearest latents",
+    ),
+    "transfer": (
+        "seqae.tasks.latent_space",
+        "Change an attribute of sentences, learnt from two files",
+    ),
+    "density": (
+        "seqae.tasks.latent_space",
+        "Fit the density that `sample` draws from, and add it to a bundle",
+    ),
+    "check": (
+        "seqae.tasks.check",
+        "Check that a bundle is intact and gives the same output as when it was written",
+    ),
 }
 
 
@@ -60,15 +75,15 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"seqae {seqae.__version__}")
         return 0
     command, rest = arguments[0], arguments[1:]
-    if below := [name for name in TASKS if name.startswith(f"{command} ")]:
+    if subcommands := [name for name in TASKS if name.startswith(f"{command} ")]:
         if not rest or rest[0] in ("-h", "--help"):
-            print(overview(below))
+            print(overview(subcommands))
             return 0 if rest else 2
         command, rest = f"{command} {rest[0]}", rest[1:]
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
     if command not in {**TRAINING, **RECIPES, **TASKS}:
-        known = below or [*TRAINING, *RECIPES, *TASKS]
+        known = subcommands or [*TRAINING, *RECIPES, *TASKS]
         close = get_close_matches(command, known, n=1)
         way_out = f"Did you mean `seqae {close[0]}`?" if close else "See `seqae --help`."
         fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
@@ -83,7 +98,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         fail("interrupted", status=1)
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError) as error:
@@ -94,13 +109,13 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def overview(commands: Sequence[str] | None = None) -> str:
-    """The text of `seqae --help`.
+    """Return the text of `seqae --help`.
 
     Args:
-        commands: those to tell of; by default all.
+        commands: the commands to list; by default all.
     """
-    told = {**TRAINING, **RECIPES, **{name: text for name, (_, text) in TASKS.items()}}
-    shown = told if commands is None else {name: told[name] for name in commands}
+    every = {**TRAINING, **RECIPES, **{name: text for name, (_, text) in TASKS.items()}}
+    shown = every if commands is None else {name: every[name] for name in commands}
     width = max(map(len, shown))
     lines = [
         "usage: seqae COMMAND ...",

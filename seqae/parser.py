@@ -1,170 +1,163 @@
-"""Wrong usage, told in the house's grammar: the full key, what it must be, the way out.
+"""OneLineParser: report wrong usage in one line that names the key, the value and the way out.
 
-jsonargparse says what is wrong with a part's argument from within the part (`Option 'hiden_dim' is
-not accepted`), and of a wrong value every type that it tried. Here this becomes one line that a
-person can act on; a message that is not known here is passed on as it is.
+jsonargparse parses the arguments of a part, such as an encoder, with a parser of its own. If
+something is wrong there, that parser raises its line as an error, and the outer parser puts the key
+of the part in front. A message that is not recognised is printed as jsonargparse words it.
 """
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
+from argparse import Action
+from collections.abc import Sequence
 from difflib import get_close_matches
-from types import FrameType, NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from textwrap import shorten
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from jsonargparse import ArgumentParser
+from typing_extensions import override
 
 from seqae.component import Component, concrete_subclasses
+from seqae.terminal import fail
 
+# What jsonargparse says, of which each part must be found: an inner parser's line, then the rest.
+IN_PART = re.compile(r"Parser key \"([^\"]+)\"[\s\S]+? class_path '[^']+':\s+(`.+)")
 UNKNOWN = re.compile(
-    r"(?:Subcommand|Group|Option) '(?P<where>[^']+)' "
-    r"(?:does not accept option '(?P<key>[^']+)'|is not accepted.*)"
+    r"(?:Group '(?P<group>[^']+)' )?(?:does not accept option|Option|unrecognized arguments:) "
+    r"'?(?P<key>[^\s=']+)"
 )
-UNRECOGNIZED = re.compile(r"unrecognized arguments: (?P<key>\S+)")
-REQUIRED = re.compile(r"the following arguments are required: (?P<keys>.+)")
-WRONG_VALUE = re.compile(r'Parser key "(?P<key>[^"]+)"(?: element \d+)?: (?P<reason>.+)')
-NO_FILE = re.compile(r"File does not exist: '(?P<path>.+)'")
-NOT_YAML = re.compile(r"Problems parsing config: (?P<reason>.+)")
-VALUE = re.compile(
-    r"(?:Got value: |Given value: |Expected a dot import path string: |Expected a path but )"
-    r"(?P<value>.+?)(?: either not accessible or invalid.*)?$"
+WRONG_VALUE = re.compile(
+    r"Parser key \"(?P<key>[^\"]+)\"[\s\S]+"
+    r"(?:Got value|Given value|import path string): (?P<value>.+)"
 )
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-LISTED = 12  # names that a line may list
+MISSING = re.compile(r"the following arguments are required: (.+)")
+
+TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    NoneType: "null",
+}
+MAX_LISTED = 12  # names in one line
+
+
+class OneLineParser(ArgumentParser):
+    """A parser that reports what is wrong in one line, and exits with status 2."""
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        line = explain(getattr(ex, "subcommand_parser", self), message)
+        if not self.exit_on_error:  # the parser of a part: the outer one reports the error
+            super().error(line, ex)
+        self.exit_with(line)
+
+    def exit_with(self, line: str) -> NoReturn:
+        """Print an error and exit."""
+        fail(line, status=2)
 
 
 def explain(parser: ArgumentParser, message: str) -> str:
-    """Turn what the parser says into one line.
+    """Turn an error message of jsonargparse into one line.
 
     Args:
-        parser: the parser that says it: the program's, or that of a part's arguments.
-        message: what it says.
+        parser: the parser that knows the options in question.
+        message: what jsonargparse says, of several lines.
     """
-    message = " ".join(message.split())
-    if found := UNKNOWN.match(message):
-        key = found["key"] or found["where"]
-        where = found["where"] if message.startswith("Group") else ""
-        return _tell_unknown(parser, ".".join(filter(None, [where, key])))
-    if found := UNRECOGNIZED.match(message):
-        return _tell_unknown(parser, found["key"].lstrip("-").partition("=")[0])
-    if found := REQUIRED.match(message):
-        return _tell_missing(found["keys"].split(", "))
-    if found := WRONG_VALUE.match(message):
-        return _tell_wrong(parser, found["key"], found["reason"])
-    if found := NOT_YAML.match(message):
-        reason = found["reason"].replace(' in "<unicode string>",', " at")
-        return f"`config` must be YAML, but {_config_file()} is not: {reason}. Check that line."
-    return message
+    if match := IN_PART.match(message):
+        key, line = match.groups()
+        return re.sub(r"`(?=[a-z_])", f"`{key}.init_args.", line)
+    if match := UNKNOWN.search(message):
+        return _explain_unknown(parser, ".".join(filter(None, match.group("group", "key"))))
+    if match := MISSING.match(message):
+        keys = [f"`{key.removeprefix('fit.')}`" for key in match[1].split(", ")]
+        listed = " and ".join(filter(None, [", ".join(keys[:-1]), keys[-1]]))
+        way_out = "Start from a recipe: `-c gru`." if "." in listed else "Add what is missing."
+        return f"{listed} must be given. {way_out}"
+    if match := WRONG_VALUE.match(message):
+        for option in options_of(parser):
+            if option.dest == match["key"]:
+                return _explain_value(option, match["value"])
+    return shorten(message, 1000)
+
+
+def options_of(parser: ArgumentParser) -> list[Action]:
+    """List the options of a parser, those of its subcommands not included."""
+    return parser._actions
+
+
+def type_of(option: Action) -> Any:
+    """Return the type that an option was declared with, or None."""
+    return getattr(option, "_typehint", None)
 
 
 def choices(hint: Any) -> list[str]:
-    """The words, or the classes, that a value of this type may be; nothing if it may be more.
+    """List the words or classes that a value may be; an empty list if it may be something else.
 
     Args:
-        hint: the type.
+        hint: the type of the value.
     """
     if get_origin(hint) is Literal:
         return [str(option) for option in get_args(hint)]
     if isinstance(hint, type) and issubclass(hint, Component):
         return [cls.__name__ for cls in concrete_subclasses(hint)]
     if get_origin(hint) in (Union, UnionType):
-        parts = [choices(part) for part in get_args(hint) if part is not NoneType]
-        return list(dict.fromkeys(name for part in parts for name in part)) if all(parts) else []
+        members = [choices(member) for member in get_args(hint) if member is not NoneType]
+        return list(dict.fromkeys(sum(members, []))) if all(members) else []
     return []
 
 
-def _tell_unknown(parser: ArgumentParser, key: str) -> str:
-    known = sorted({action.dest for action in _actions(parser)} - {"help"})
-    parent, dot, word = key.rpartition(".")
-    beside = [name for name in known if name.rpartition(".")[0] == parent]
-    close = get_close_matches(key, known, n=1, cutoff=0.9)
-    for names in [] if close else [beside, known]:
-        words = {name.rpartition(".")[2]: name for name in reversed(names)}
-        close = close or [words[found] for found in get_close_matches(word, words, n=1)]
-    place = _place()
-    if close:
-        way_out = f"Did you mean `{place}{close[0]}`?"
-    elif (dot or place) and 0 < len(beside) <= LISTED:
-        way_out = f"There are {', '.join(name for name in beside)}."
+def _explain_unknown(parser: ArgumentParser, argument: str) -> str:
+    key = argument.lstrip("-")
+    known = sorted({option.dest for option in options_of(parser)} - {"help"})
+    siblings = [name for name in known if _parent(name) == _parent(key)]
+    is_listed = "." in key or not parser.exit_on_error  # not the long list of the top level
+    if close := _closest(key, siblings, known):
+        way_out = f"Did you mean `{close}`?"
+    elif is_listed and 0 < len(siblings) <= MAX_LISTED:
+        way_out = f"There are {', '.join(siblings)}."
     else:
-        way_out = "`--help` lists the options."
-    return f"`{place}{key}` is not known. {way_out}"
+        way_out = "`--help` lists the options; they go before the other arguments or after them."
+    return f"`{key}` is not known. {way_out}"
 
 
-def _tell_missing(keys: list[str]) -> str:
-    names = [f"`{key.partition('.')[2] if key.startswith('fit.') else key}`" for key in keys]
-    told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    recipe = "Start from a recipe: `-c gru`." if "." in told else "Add what is missing."
-    return f"{told} must be given. {recipe}"
+def _closest(key: str, siblings: Sequence[str], known: Sequence[str]) -> str | None:
+    """Return a key spelt alike, or one whose last word is: a sibling, or else any key."""
+    if whole := get_close_matches(key, known, n=1, cutoff=0.9):
+        return whole[0]
+    for names in (siblings, known):
+        by_last_word = {name.rpartition(".")[2]: name for name in reversed(names)}
+        if words := get_close_matches(key.rpartition(".")[2], by_last_word, n=1):
+            return by_last_word[words[0]]
+    return None
 
 
-def _tell_wrong(parser: ArgumentParser, key: str, reason: str) -> str:
-    if found := NO_FILE.match(reason):
-        return f"`{key}` must be a file, but there is no {found['path']}. Check the path."
-    found = VALUE.search(reason)
-    action = next((action for action in _actions(parser) if action.dest == key), None)
-    hint = getattr(action, "_typehint", None)
-    if found is None or hint is None:
-        return f"`{_place()}{key}` cannot be used: {reason}"
-    value, words = found["value"], choices(hint)
-    close = get_close_matches(value, words, n=1)
-    if close:
+def _parent(key: str) -> str:
+    return key.rpartition(".")[0]
+
+
+def _explain_value(option: Action, value: str) -> str:
+    hint = type_of(option)
+    words = choices(hint)
+    expected = f"one of {', '.join(words)}" if words else " or ".join(_type_names(hint))
+    if option.nargs == "+":
+        way_out = f"Put other arguments before `--{option.dest}`."
+    elif close := get_close_matches(value, words, n=1):
         way_out = f"Did you mean {close[0]}?"
+    elif words:
+        way_out = "Choose one of these."
     elif hint is int and re.fullmatch(r"-?\d+\.0", value):
         way_out = f"Write {value[:-2]}."
     else:
-        way_out = "Choose one of these." if words else "Write a value of that type."
-    if getattr(action, "nargs", None) == "+":
-        way_out = f"Put other arguments before `--{key}`."
-    expected = f"one of {', '.join(words)}" if words else " or ".join(_words(hint))
-    return f"`{_place()}{key}` must be {expected}, but it is {value} instead. {way_out}"
+        way_out = "Write a value of that type."
+    return f"`{option.dest}` must be {expected}, but it is {value} instead. {way_out}"
 
 
-def _words(hint: Any) -> list[str]:
+def _type_names(hint: Any) -> list[str]:
     if get_origin(hint) in (Union, UnionType):
-        return list(dict.fromkeys(word for part in get_args(hint) for word in _words(part)))
-    if get_origin(hint) is Literal:
-        return [str(option) for option in get_args(hint)]
-    if hint is NoneType:
-        return ["null"]
-    if get_origin(hint) is list:
-        return ["a list"]
+        return list(dict.fromkeys(name for part in get_args(hint) for name in _type_names(part)))
     name = getattr(hint, "__name__", str(hint))
-    return [WORDS.get(hint) or f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"]
-
-
-def _actions(parser: ArgumentParser) -> Iterator[Any]:
-    """The options of a parser and of its subcommands."""
-    yield from parser._actions
-    commands = getattr(parser, "_subcommands_action", None)
-    for below in commands._name_parser_map.values() if commands else ():
-        yield from below._actions
-
-
-def _place() -> str:
-    """The key of the part whose arguments are being read, with a dot, or nothing.
-
-    A part has a parser of its own, which does not know where the part stands; the call stack does.
-    """
-    keys = [
-        f"{frame.f_locals['self'].dest}.init_args."
-        for frame in _stack()
-        if frame.f_code.co_name == "_check_type" and "self" in frame.f_locals
-    ]
-    return "".join(reversed(keys))
-
-
-def _config_file() -> str:
-    for frame in _stack():
-        if frame.f_code.co_name == "apply_config":
-            return str(frame.f_locals.get("value", "it"))
-    return "it"
-
-
-def _stack() -> Iterator[FrameType]:
-    frame: FrameType | None = sys._getframe()
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    article = "an" if name[0] in "AEIOU" else "a"
+    return choices(hint) or [TYPE_NAMES.get(get_origin(hint) or hint) or f"{article} {name}"]

@@ -1,3 +1,3 @@
-"""The version, on the ground floor, so that a bundle can name it without importing the package."""
+"""The version, in a module of its own that anything may import."""
 
 __version__ = "0.1.0"

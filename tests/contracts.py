@@ -29,7 +29,9 @@ from seqae.component import Component, concrete_subclasses
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import Decoder, GRUDecoder
 from seqae.model.encoders import Encoder, GRUEncoder
+from seqae.model.half_precision import trains_in_half_precision
 from seqae.model.latents import DeterministicLatent, Latent
+from seqae.model.recurrent import RecurrentStack
 
 for package in (seqae.model, seqae.objectives):
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
@@ -277,6 +279,15 @@ def refusal(call: Callable[..., object], *arguments: Any, **options: Any) -> str
     assert "\n" not in message, message
     assert len(message) < 1000, message
     return message
+
+
+def skip_without_kernels(module: nn.Module) -> None:
+    """Skip the test if torch cannot train a layer of this module in bfloat16 on this processor."""
+    for stack in module.modules():
+        if isinstance(stack, RecurrentStack) and not trains_in_half_precision(
+            type(stack), torch.bfloat16, autocast=True
+        ):
+            pytest.skip(f"torch cannot train an {type(stack).__name__} in bfloat16 on this CPU")
 
 
 def check_finite(values: object) -> None:

@@ -134,6 +134,18 @@ def run_seqae(*arguments: object) -> int:
             os.environ.pop("SEQAE_RUN_TIME", None)
 
 
+def with_callback(name: str, **arguments: object) -> list[object]:
+    """The options of a training that has one callback, by its class path."""
+    return ["--trainer.callbacks", json.dumps([{"class_path": name, "init_args": arguments}])]
+
+
+def own_process(**variables: str) -> dict[str, str]:
+    """The environment of a command in a process of its own: one thread, callbacks of the tests."""
+    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return {**os.environ, **own, **variables}
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The lines of a JSON-lines file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

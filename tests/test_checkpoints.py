@@ -14,7 +14,7 @@ from crashes import Saver, loaded_step
 from faults import Faults
 from small import figures, numbered, run_seqae, write_recipe, write_text
 
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import load
 from seqae.files import StorageError
 from seqae.training.checkpoints.callback import (
     LAST,

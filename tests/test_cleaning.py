@@ -107,11 +107,11 @@ def test_splitting_loses_nothing_but_white_space(document: str, language: str) -
     assert "".join("".join(sentences).split()) == "".join(document.split())
 
 
-@pytest.mark.parametrize("blank", [*map(chr, WIDE_BLANKS)])
-def test_a_wide_blank_before_a_full_stop(blank: str) -> None:
+def test_a_wide_blank_before_a_full_stop() -> None:
     """The library panics on it (sentencex 1.0.32), which would end the process."""
-    document = f"World War I{blank}. Then came peace."
-    assert "".join(sentence_splitter("en")(document)).endswith("Then came peace.")
+    for blank in map(chr, WIDE_BLANKS):
+        document = f"World War I{blank}. Then came peace."
+        assert "".join(sentence_splitter("en")(document)).endswith("Then came peace."), blank
 
 
 def test_every_wide_blank_is_known() -> None:

@@ -13,6 +13,7 @@ import torch
 from small import COMMAND, CONFIGS, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.data.prepare import Preparation
+from seqae.parser import OneLineParser
 
 Fit = Callable[..., str]
 
@@ -98,6 +99,11 @@ def test_misspelt_key(refused: Fit, recipe: list[object], where: str) -> None:
             "`model.autoencoder.encoder.init_args.hiden_dim` is not known. "
             "Did you mean `model.autoencoder.encoder.init_args.hidden_dim`?",
         ),
+        (
+            "trainer: {callbacks: [{class_path: Timer, init_args: {duratin: 3}}]}",
+            "`trainer.callbacks.init_args.duratin` is not known. "
+            "Did you mean `trainer.callbacks.init_args.duration`?",
+        ),
     ],
 )
 def test_misspelt_key_in_a_file(
@@ -105,6 +111,14 @@ def test_misspelt_key_in_a_file(
 ) -> None:
     (tmp_path / "bad.yaml").write_text(yaml)
     assert refused(*recipe, "-c", "bad.yaml", status=2) == expected
+
+
+def test_a_message_that_is_not_understood_is_printed_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        OneLineParser().error("Whatever jsonargparse\n  will say of 'x'")
+    assert capsys.readouterr().err == "seqae: error: Whatever jsonargparse will say of 'x'\n"
 
 
 VALUES = {
@@ -239,7 +253,7 @@ def test_missing_config(refused: Fit) -> None:
     ("content", "status", "expected"),
     [
         (b"a: [b\nc: d: e\n", 2, "`config` must be YAML, but bad.yaml is not: "),
-        (b"# caf\xe9\n", 1, "`config` must be UTF-8 text, but it is not: "),
+        (b"# caf\xe9\n", 1, "`config` must be UTF-8 text, but bad.yaml is not: "),
     ],
 )
 def test_unusable_config(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +150,35 @@ def test_the_loss_as_real_kernels() -> None:
     assert len(entries) == 1
     torch._dynamo.reset()
     compiled.cache_clear()
+
+
+LOSS = """
+import torch
+from seqae.model.cross_entropy import linear_cross_entropy
+torch.manual_seed(1)
+weight, bias, target = torch.randn(50, 8), torch.randn(50), torch.randint(50, (30,))
+features = torch.randn(30, 8, requires_grad=True)
+loss, *_ = linear_cross_entropy(features, weight, bias, target, 0.1, True)
+loss.backward()
+print(float(loss), features.grad.norm().item())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="an older processor is emulated"
+)
+def test_kernels_of_another_processor_are_not_taken_from_the_cache(tmp_path: Path) -> None:
+    values = []
+    for capability in ("avx512", "avx2"):
+        environment = dict(os.environ, TORCHINDUCTOR_CACHE_DIR=str(tmp_path))
+        environment["ATEN_CPU_CAPABILITY"] = capability
+        done = subprocess.run(
+            [sys.executable, "-c", LOSS], env=environment, capture_output=True, text=True
+        )
+        values.append([float(value) for value in done.stdout.split()])
+        assert len(values[-1]) == 2, done.stderr
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
 
 
 @pytest.mark.slow

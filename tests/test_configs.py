@@ -11,7 +11,7 @@ from small import CONFIGS, figures, numbered, run_seqae, write_recipe, write_tex
 
 RECIPES = sorted(CONFIGS.glob("*.yaml")) + sorted((CONFIGS / "experiments").glob("*.yaml"))
 OVERLAYS = sorted((CONFIGS / "overlays").glob("*.yaml"))
-# Parsed here; run by test_training.py, test_sharding.py and test_wandb.py.
+# Parsed here; run by test_training.py, test_fsdp.py and test_wandb.py.
 ELSEWHERE = {"gpu", "ddp", "fsdp", "wandb"}
 ONE_BATCH = ["--trainer.max_epochs", -1, "--trainer.max_steps", 1, "--threads", 1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,9 +12,18 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
-from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
+from small import (
+    figures,
+    numbered,
+    own_process,
+    read_rows,
+    run_seqae,
+    with_callback,
+    write_recipe,
+    write_text,
+)
 
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import load
 from seqae.training import lightning_cli
 from seqae.training.callbacks import best_bundle as callbacks
 from seqae.training.checkpoints import callback as checkpointing
@@ -39,7 +47,7 @@ def kill_at_random(folder: Path, rounds: int, way: str, *options: object) -> str
         capture_output=True,
         text=True,
         timeout=3000,
-        env=dict(os.environ, OMP_NUM_THREADS="1"),
+        env=own_process(),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -103,9 +111,7 @@ class Killer(Callback):
 
 def killer(hook: str, step: int) -> list[object]:
     """The options of a training that is killed there."""
-    arguments = {"hook": hook, "step": step}
-    path = f"{Killer.__module__}.Killer"
-    return ["--trainer.callbacks", json.dumps([{"class_path": path, "init_args": arguments}])]
+    return with_callback(f"{Killer.__module__}.Killer", hook=hook, step=step)
 
 
 def killed_by(function: Any) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from small import ODD_SENTENCES, SENTENCES, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.tasks.encode_decode import show, write_lines
+from seqae.tasks.encode_decode import write_json_lines, write_rows
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
 from seqae.terminal import visible
 
@@ -56,7 +56,7 @@ def test_reconstruct_standard_input(
     assert run_seqae("reconstruct", overfit_run, "-") == 0
     said = capsys.readouterr()
     assert said.out.splitlines() == ["the cat sees the mat", "a dog has the red ball"]
-    assert said.err.startswith("seqae: of the input, 2 of 3 kept (1 blank)")
+    assert said.err.startswith("seqae: skipped 1 of 3 lines of the input (1 blank), so")
 
 
 def test_reconstruct_file_to_file(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
@@ -167,15 +167,15 @@ def test_what_is_not_finite_is_not_written(
     tmp_path: Path, output: str | None, value: float | list[float]
 ) -> None:
     place = None if output is None else str(tmp_path / output)
-    with pytest.raises(ValueError, match=r"`similarity` must be finite, but of 'a' it is not"):
-        show([{"text": "a", "similarity": value}], "text", place)
+    with pytest.raises(ValueError, match=r"`similarity` must be finite, but that of 'a' is not"):
+        write_rows([{"text": "a", "similarity": value}], "text", place)
     with pytest.raises(ValueError, match="must be finite"):
-        write_lines(place, [{"text": "a", "similarity": value}])
+        write_json_lines(place, [{"text": "a", "similarity": value}])
 
 
 def test_the_sign_for_standard_input_among_sentences(overfit_run: Path, capsys: Out) -> None:
     assert run_seqae("reconstruct", overfit_run, "-", "abc") == 1
-    assert "`-` stands among others" in capsys.readouterr().err
+    assert "`-` is given among others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_evaluate_a_model_of_standard_input(
 
 def test_check_a_whole_bundle(overfit_run: Path, capsys: Out) -> None:
     assert run_seqae("check", overfit_run) == 0
-    assert "whole; 8 sentences of the self-test" in printed(capsys)[0]
+    assert "intact; 8 sentences of the self-test" in printed(capsys)[0]
 
 
 def test_check_a_bundle_that_was_changed(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:

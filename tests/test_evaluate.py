@@ -25,12 +25,13 @@ from seqae.model.latents import Latent
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 from seqae.tasks.compare import flatten
-from seqae.tasks.evaluate import table as figures
+from seqae.tasks.evaluate import table
+from seqae.tasks.evaluate.annotations import LabelledData
+from seqae.tasks.evaluate.definitions import GROUPS, METRICS
 from seqae.tasks.evaluate.groups import interpolation, posterior
 from seqae.tasks.evaluate.language_model import LanguageModel
-from seqae.tasks.evaluate.run import Evaluation, Judged
+from seqae.tasks.evaluate.run import Evaluation
 from seqae.tasks.evaluate.samples import draw_latents, generation, random_rows
-from seqae.tasks.evaluate.table import FIGURES
 
 Out = pytest.CaptureFixture[str]
 
@@ -64,7 +65,7 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     pairs.write_text("the cat sees the mat\tthe cat likes the mat\t4\nnull\t[a]\t1\na\tb\t2\n")
     rows = [{"text": text, "label": text.split()[2]} for text in SENTENCES[8:]]
     labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    options = ["--metrics", *figures.GROUPS, "--pairs", pairs, "--labels", labels]
+    options = ["--metrics", *GROUPS, "--pairs", pairs, "--labels", labels]
     options += ["--output", output, "--samples", 40, "--steps", 5, "--explain"]
     assert run_seqae("evaluate", overfit_run, *options) == 0
     said = capsys.readouterr().out
@@ -77,14 +78,14 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     assert own["neighbour_accuracy"] > found["scores"]["chance"]["neighbour_accuracy"]
     # Its latent is deterministic: there is no likelihood, and that is said.
     assert not {"nll", "negative_elbo", "kl", "mutual_information"} & set(own)
-    assert "not paid for" in found["notes"]["likelihood"]
+    assert "has no cost" in found["notes"]["likelihood"]
     assert "no prior" in found["notes"]["generation"]
     assert found["scores"]["token frequencies"]["bits_per_byte"] > 0
     assert found["scores"]["real text"]["copies"] == 1.0
     sentences = sum(row["sentences"] for row in found["by_length"].values())
     assert sentences == found["sentences"] == 32
     for key in own:
-        assert FIGURES[key].label in said
+        assert METRICS[key].label in said
 
 
 def test_some_groups(overfit_run: Path, tmp_path: Path) -> None:
@@ -139,8 +140,8 @@ def test_embedding_needs_judged_sentences(overfit_run: Path, capsys: Out) -> Non
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["FILE", "--split", "val"], "`split` must be left out where a file is named"),
-        (["--samples", 9], "`samples` must be left out where generation is not measured"),
+        (["FILE", "--split", "val"], "`split` must be left out if a file is named"),
+        (["--samples", 9], "`samples` must be left out if generation is not measured"),
         (["--steps", 9], "`steps` must be left out"),
         (["--importance_samples", 9, "--metrics", "latent"], "`importance_samples` must be left"),
         (["--examples", -1], "`examples` must be between 0"),
@@ -185,7 +186,7 @@ def test_sentences_with_square_brackets(overfit_run: Path, tmp_path: Path, capsy
     assert all(text in said for text in texts)
     assert run_seqae("compare", output, overfit_run) == 0
     assert "a [red].json" in capsys.readouterr().out.replace("\n", "")
-    figures.show("from [red] [/b].txt", {"model": {"bleu": 1.0}}, {"latent": "[/b]"}, True)
+    table.show("from [red] [/b].txt", {"model": {"bleu": 1.0}}, {"latent": "[/b]"}, True)
     said = capsys.readouterr().out
     assert "from [red] [/b].txt" in said
     assert "latent: [/b]" in said
@@ -265,7 +266,7 @@ def test_paired_text_is_scored_against_what_is_due() -> None:
 
 def test_sentences_that_do_not_fit_are_left_out_and_it_is_said() -> None:
     found = evaluation(untrained(GaussianLatent(4)))
-    found.texts = found.due = [*SENTENCES, "x" * 100]
+    found.inputs = found.references = [*SENTENCES, "x" * 100]
     found.likelihood_and_latent(["likelihood"], 2)
     note = "of the 32 sentences that fit the model"
     assert found.notes["likelihood"].startswith(f"{note}; NLL with 2")
@@ -309,7 +310,7 @@ def test_interpolation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_embeddings_of_nothing_in_common() -> None:
     found = evaluation(untrained(GaussianLatent(4)))
-    found.embedding(Judged(pairs=[("a", "b", 1.0), ("the cat", "the mat", 2.0)]))
+    found.embedding(LabelledData(pairs=[("a", "b", 1.0), ("the cat", "the mat", 2.0)]))
     assert set(found.scores) == {"model", "TF-IDF + SVD"}
 
 
@@ -349,7 +350,7 @@ def test_columns_of_generation_are_of_one_size(monkeypatch: pytest.MonkeyPatch) 
         sizes["shown"].append(len(texts))
         return 0.0
 
-    monkeypatch.setattr("seqae.tasks.evaluate.samples._reader", read)
+    monkeypatch.setattr("seqae.tasks.evaluate.samples._train", read)
     monkeypatch.setattr("seqae.tasks.evaluate.samples.self_bleu", self_bleu)
     model = untrained(GaussianLatent(3))
     for samples, train, count in ((5, 20, 5), (50, 7, 7)):
@@ -479,6 +480,6 @@ def test_flatten() -> None:
 
 
 def test_every_figure_has_a_name_of_its_own_and_a_meaning() -> None:
-    labels = [(figure.group, figure.label) for figure in FIGURES.values()]
+    labels = [(metric.group, metric.label) for metric in METRICS.values()]
     assert len(set(labels)) == len(labels)
-    assert all(len(figure.label) <= 34 and len(figure.meaning) > 20 for figure in FIGURES.values())
+    assert all(len(metric.label) <= 34 and len(metric.meaning) > 20 for metric in METRICS.values())

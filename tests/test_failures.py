@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from small import COMMAND, figures, numbered, run_seqae, write_recipe, write_text
+from small import COMMAND, figures, numbered, own_process, run_seqae, write_recipe, write_text
 from torch.multiprocessing import active_children
 
 from seqae.training.callbacks.preemption import REQUEUE
@@ -82,13 +82,11 @@ def two_processes(
     options = ["--trainer.strategy", "ddp", "--trainer.devices", 2, "--run_dir", folder / "run"]
     options += ["--checkpoint.every_n_steps", 4, "--trainer.callbacks", path]
     options += ["--trainer.callbacks.rank", rank, "--trainer.callbacks.what", what]
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(paths))
     started = time.monotonic()
     # Until the last of them has closed it: a process that is left behind lets this time out.
     done = subprocess.run(
         [str(part) for part in (COMMAND, "fit", *arguments, *options)],
-        env=environment,
+        env=own_process(),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -166,9 +164,12 @@ def test_told_to_stop_with_nothing_to_save(
         "sys.exit(main(sys.argv[1:]))\n"
     )
     command = [sys.executable, "-c", program, "fit", *arguments, "--run_dir", tmp_path / "run"]
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
     done = subprocess.run(
-        [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=90
+        [str(part) for part in command],
+        env=own_process(),
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     assert done.returncode == REQUEUE, done.stderr
     assert done.stdout.endswith("stopped by SIGTERM, with nothing to save\n")

@@ -112,7 +112,7 @@ def test_what_is_not_finite_is_not_saved(
     recipe: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     run = tmp_path / "run"
-    options = [*(VQ if name == "codebook" else []), "--trainer.callbacks", "test_numbers.Spoiler"]
+    options = [*(VQ if name == "codebook" else []), "--trainer.callbacks", "test_finite.Spoiler"]
     options += ["--trainer.callbacks.name", name, "--trainer.callbacks.step", 4]
     assert run_seqae("fit", *recipe, *options, "--run_dir", run) == 1
     said = capsys.readouterr().err
@@ -126,7 +126,7 @@ def test_what_is_not_finite_on_one_process_is_refused_by_both(
     recipe: list[object], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    options = [*VQ, "--trainer.callbacks", "test_numbers.Spoiler"]
+    options = [*VQ, "--trainer.callbacks", "test_finite.Spoiler"]
     options += ["--trainer.callbacks.name", "codebook", "--trainer.callbacks.step", 2]
     options += ["--trainer.callbacks.rank", 1, "--run_dir", run]
     assert run_on_ranks(tmp_path, "fit", *recipe, *options) == [1, 1]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import collections
 import errno
-import json
 import os
 import pickle
 import re
@@ -32,8 +31,10 @@ from small import (
     CONFIGS,
     figures,
     numbered,
+    own_process,
     read_rows,
     run_seqae,
+    with_callback,
     write_recipe,
     write_text,
 )
@@ -106,12 +107,9 @@ def options(folder: Path, text: Path, overlay: str) -> list[object]:
 
 def command(folder: Path, *arguments: object, status: int | None = 0) -> str:
     """The command in processes of its own: what it printed."""
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     done = subprocess.run(
         [str(COMMAND), *map(str, arguments)],
-        env=environment,
+        env=own_process(),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -487,14 +485,9 @@ class KilledBeforeTheSeal(Callback):
         sharded_checkpoint.write_hashed = kill
 
 
-def with_callback(name: str, **arguments: object) -> list[object]:
-    chosen = [{"class_path": name, "init_args": arguments}]
-    return ["--trainer.callbacks", json.dumps(chosen)]
-
-
 @pytest.mark.slow
 def test_a_kill_before_the_seal(sharded: Path, text: Path, tmp_path: Path) -> None:
-    killed = with_callback("test_sharding.KilledBeforeTheSeal", step=4)
+    killed = with_callback("test_fsdp.KilledBeforeTheSeal", step=4)
     command(tmp_path, "fit", *options(tmp_path, text, "fsdp"), *killed, status=None)
     run = tmp_path / "run"
     assert (run / "checkpoints" / ".step=4.ckpt.unfinished" / "__1_0.distcp").exists()

@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from small import CONFIGS, figures, numbered, read_rows, run_seqae, write_recipe, write_text
 
+from seqae.model.half_precision import trains_in_half_precision
+from seqae.model.recurrent import LSTMStack
 from seqae.training.precision import has_half_precision, set_tf32
 
 
@@ -91,7 +93,10 @@ PARTS: list[list[str]] = [
 def test_all_parts_train_in_half_precision(
     tmp_path: Path, parts: list[str], precision: str
 ) -> None:
-    if precision == "16-mixed" and "LSTM" in parts[0] and not has_half_precision(precision):
+    dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
+    if "LSTM" in parts[0] and not trains_in_half_precision(
+        LSTMStack, dtype, autocast=precision.endswith("mixed")
+    ):
         pytest.skip("torch has no kernel; the next test")
     options = [*parts, "--trainer.precision", precision, "--trainer.max_epochs", 2]
     options += ["--trainer.check_val_every_n_epoch", 2]
@@ -99,13 +104,28 @@ def test_all_parts_train_in_half_precision(
     assert run_seqae("check", tmp_path / "run") == 0
 
 
+@pytest.mark.parametrize(
+    ("precision", "sides"),
+    [("16-mixed", ["encoder"]), ("bf16-mixed", ["decoder"]), ("bf16-true", ["encoder", "decoder"])],
+)
 def test_an_lstm_without_kernels_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    precision: str,
+    sides: list[str],
 ) -> None:
-    monkeypatch.setattr("seqae.training.precision.has_half_precision", lambda precision: False)
-    options = ["--model.autoencoder.encoder=LSTMEncoder", "--trainer.precision=16-mixed"]
+    monkeypatch.setattr(
+        "seqae.training.precision.trains_in_half_precision",
+        lambda stack_type, dtype, autocast: stack_type is not LSTMStack,
+    )
+    options = [f"--model.autoencoder.{side}=LSTM{side.capitalize()}" for side in sides]
+    options += [f"--trainer.precision={precision}", "--trainer.max_steps=1"]
     assert train(tmp_path, "run", *options) == 1
-    assert "`trainer.precision` must not be 16-mixed for LSTMEncoder" in capsys.readouterr().err
+    (said,) = capsys.readouterr().err.splitlines()
+    name = f"LSTM{sides[0].capitalize()}"
+    assert f"`trainer.precision` must not be {precision} for {name} on this CPU" in said
+    assert said.endswith("Set 32-true.")
     assert not (tmp_path / "run").exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import time
@@ -14,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from ranks import FORKS, run_on_ranks
-from small import figures, numbered, read_rows, run_seqae, write_recipe, write_text
+from small import figures, numbered, read_rows, run_seqae, with_callback, write_recipe, write_text
 
 from seqae.training.callbacks.preemption import INTERRUPTED, REQUEUE
 from seqae.training.checkpoints import checkpoint_io
@@ -78,10 +77,8 @@ def whole(arguments: list[object], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def sender(moment: str, *numbers: int, rank: int = 0) -> list[object]:
-    path = f"{Sender.__module__}.Sender"
     told = [int(number) for number in numbers]
-    arguments = {"moment": moment, "numbers": told, "rank": rank}
-    return ["--trainer.callbacks", json.dumps([{"class_path": path, "init_args": arguments}])]
+    return with_callback(f"{Sender.__module__}.Sender", moment=moment, numbers=told, rank=rank)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from small import (
     numbered,
     read_rows,
     run_seqae,
+    with_callback,
     write_recipe,
     write_text,
 )
@@ -107,8 +108,7 @@ def both(folder: Path, name: str, *options: object) -> tuple[Run, Run]:
     for ranks in (1, 2):
         own = folder / f"{ranks}"
         own.mkdir()
-        callback = {"class_path": "test_ranks.Losses", "init_args": {"folder": f"{own}"}}
-        more = ["--run_dir", own / "run", "--trainer.callbacks", json.dumps([callback])]
+        more = ["--run_dir", own / "run", *with_callback("test_ranks.Losses", folder=f"{own}")]
         if ranks == 1:
             assert run_seqae(*arguments, *more, "--trainer.accumulate_grad_batches", 2) == 0
         else:

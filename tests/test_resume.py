@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 import os
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ from small import (
     numbered,
     read_rows,
     run_seqae,
+    with_callback,
     write_recipe,
     write_text,
 )
@@ -143,7 +143,7 @@ def test_resume_equals_uninterrupted(
     shutil.copytree(folder / "run", run, symlinks=True)
     point_to(run, step)
 
-    assert run_seqae("fit", "--resume", run, "--trainer.callbacks", recorder(tmp_path)) == 0
+    assert run_seqae("fit", "--resume", run, *recorder(tmp_path)) == 0
 
     assert figures(run) == figures(folder / "run")
     before = [s for batch in whole if batch["step"] < step for s in batch["sentences"]]
@@ -237,9 +237,9 @@ def point_to(run: Path, step: int) -> None:
     last.symlink_to(f"step={step}.ckpt")
 
 
-def recorder(folder: Path) -> str:
-    """The option that records what each step saw."""
-    return json.dumps([{"class_path": "small.Recorder", "init_args": {"folder": f"{folder}"}}])
+def recorder(folder: Path) -> list[object]:
+    """The options that record what each step saw."""
+    return with_callback("small.Recorder", folder=f"{folder}")
 
 
 class PowerCut(Callback):
@@ -579,13 +579,13 @@ def test_from_one_process_to_two_with_workers_and_back(tmp_path: Path, text: Pat
         folder.mkdir()
     options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", runs["one"] / "run"]
     options += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100]
-    assert run_seqae("fit", *options, "--trainer.callbacks", recorder(runs["one"])) == 0
+    assert run_seqae("fit", *options, *recorder(runs["one"])) == 0
     one = in_turn(runs["one"], 1)
     # Stopped within the second epoch, and again within it on two processes with two workers each.
     stop = max(batch["step"] for batch in one if batch["epoch"] == 0) + 3
     resume_from(runs["one"], stop, runs["two"])
     arguments = ["--resume", runs["two"] / "run", "--data.num_workers", 2]
-    arguments += ["--trainer.callbacks", recorder(runs["two"])]
+    arguments += [*recorder(runs["two"])]
     assert run_on_ranks(tmp_path / "said", "fit", *arguments) == [0, 0]
     two = in_turn(runs["two"], 2)
     assert [batch["epoch"] for batch in two[:4]] == [1] * 4
@@ -595,7 +595,7 @@ def test_from_one_process_to_two_with_workers_and_back(tmp_path: Path, text: Pat
     again = stop + 2
     resume_from(runs["two"], again, runs["back"])
     options = ["--trainer.devices", 1, "--trainer.strategy", "auto", "--data.num_workers", 0]
-    options += ["--trainer.callbacks", recorder(runs["back"])]
+    options += [*recorder(runs["back"])]
     assert run_seqae("fit", "--resume", runs["back"] / "run", *options) == 0
     back = in_turn(runs["back"], 1)
     assert back[0]["epoch"] == 1

@@ -136,11 +136,11 @@ def test_only_the_first_byte_order_mark_goes():
 
 
 @pytest.mark.parametrize("data", [b"", BOM, b"\n", b"\r\n\r", BOM + b"\n"])
-@pytest.mark.parametrize("block_bytes", [1, 2, 100])
-def test_nothing_but_line_ends(data, block_bytes):
-    kept, counts = read_bytes(data, block_bytes=block_bytes)
-    assert kept == []
-    assert counts.read == counts.dropped[BLANK] == len(data.removeprefix(BOM).splitlines())
+def test_nothing_but_line_ends(data):
+    for block_bytes in (1, 2, 100):
+        kept, counts = read_bytes(data, block_bytes=block_bytes)
+        assert kept == []
+        assert counts.read == counts.dropped[BLANK] == len(data.removeprefix(BOM).splitlines())
 
 
 # Pieces that a reader of blocks gets wrong when a block ends inside of one.

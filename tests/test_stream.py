@@ -513,7 +513,7 @@ list(iterator)
 """
 
 
-@pytest.mark.slow  # test_processes.py kills a worker of text that is prepared
+@pytest.mark.slow  # test_failures.py kills a worker of text that is prepared
 def test_a_killed_worker_ends_the_training(texts: tuple[str, ...]) -> None:
     command = [sys.executable, "-c", KILLED, texts[0]]
     done = subprocess.run(

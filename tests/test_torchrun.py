@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 from ranks import FORKS, run_on_ranks
-from small import COMMAND, ROOT, figures, numbered, write_recipe, write_text
+from small import COMMAND, ROOT, figures, numbered, own_process, write_recipe, write_text
 
 from seqae.training.distributed.exit_status import (
     REQUEUE,
@@ -48,9 +48,7 @@ class KilledOnce(Callback):
 
 def torchrun(folder: Path, *arguments: object, **variables: str) -> tuple[int, str]:
     """The script on two processes: its exit status and what it says."""
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    environment = dict(os.environ, PROCESSES="2", OMP_NUM_THREADS="1", **variables)
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    environment = own_process(PROCESSES="2", **variables)
     environment["PATH"] = os.pathsep.join([str(COMMAND.parent), environment["PATH"]])
     done = subprocess.run(
         [str(part) for part in (ROOT / "scripts" / "torchrun.sh", *arguments)],

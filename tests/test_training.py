@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from small import (
     SENTENCES,
     figures,
     numbered,
+    own_process,
     read_rows,
     run_seqae,
     write_recipe,
@@ -114,11 +114,9 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments += ["--data.val_percent", 20, "--data.test_percent", 0]
     arguments += ["--trainer.callbacks", "small.Recorder"]
     arguments += ["--trainer.callbacks.folder", folder, "--checkpoint.every_n_steps", 1]
-    paths = os.pathsep.join(map(str, (Path(__file__).parent, CONFIGS.parent)))
-    environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=paths)
     command = [str(part) for part in (COMMAND, "fit", *arguments)]
     done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=200
+        command, env=own_process(), cwd=folder, capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     return folder

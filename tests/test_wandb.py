@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import COMMAND, CONFIGS, SENTENCES, figures, write_recipe, write_text
+from small import COMMAND, CONFIGS, SENTENCES, figures, with_callback, write_recipe, write_text
 
 from seqae.training.distributed.exit_status import REQUEUE
 from seqae.training.loggers import RUN_ID
@@ -215,9 +215,9 @@ def test_a_requeue_goes_on_with_the_same_wandb_run(tmp_path: Path) -> None:
     options = ["-c", write_recipe(tmp_path), "-c", CONFIGS / "overlays" / "wandb.yaml"]
     options += ["--data.train", text, "--run_dir", tmp_path / "run", "--resume", "auto"]
     for batch, number in ((3, signal.SIGUSR1), (7, signal.SIGTERM)):
-        sender = {"moment": f"batch {batch}", "numbers": [int(number)], "rank": 0}
-        callbacks = json.dumps([{"class_path": "test_preemption.Sender", "init_args": sender}])
-        fit(tmp_path, *options, "--trainer.callbacks", callbacks, status=REQUEUE)
+        sender = {"moment": f"batch {batch}", "numbers": [int(number)]}
+        callback = with_callback("test_preemption.Sender", **sender)
+        fit(tmp_path, *options, *callback, status=REQUEUE)
     fit(tmp_path, *options)
     files = sorted((tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb"))
     parts = [records_of(file, tmp_path / "home") for file in files]

@@ -1,4 +1,4 @@
-"""The model card: what a person should know of a bundle, made from what was measured."""
+"""Write the model card: what a reader should know about a bundle, from measured facts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def model_card(
     training: Mapping[str, Any],
     selftest: list[dict[str, str]],
 ) -> str:
-    """Write the card in Markdown.
+    """Return the card in Markdown.
 
     Args:
         config: the bundle's `config.json`.
         metrics: what was measured, by log key.
         training: the bundle's `training.json`.
-        selftest: sentences and what the model writes back.
+        selftest: sentences and their reconstructions.
     """
     parts = config["autoencoder"]["init_args"]
     name = " · ".join(parts[part]["class_path"] for part in ("encoder", "latent", "decoder"))

@@ -1,9 +1,9 @@
-"""A density of the training latents: what `sample` draws from where a model has no prior.
+"""A density of the training latents, from which `sample` draws if a model has no prior.
 
-One matrix carries the latents' covariance (Ledoit and Wolf 2004: shrunk, so that it is of full rank
-whatever the number of sentences); in the coordinates that it whitens, a mixture of Gaussians with
-diagonal covariances (scikit-learn) says what is left. In a bundle it is `density.safetensors`:
-float32 tensors under the caps of this file, of the shapes that the model leads to.
+One matrix carries the latents' covariance (Ledoit and Wolf 2004: shrunk, so that it has full rank
+for any number of sentences). In the coordinates that it whitens, a mixture of Gaussians with
+diagonal covariances (scikit-learn) models the rest. A bundle stores both in `density.safetensors`:
+float32 tensors, whose shapes follow from the model and the limits below.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from seqae.bundle.weights import read_weights, weights_to_bytes
-from seqae.component import check_choice, check_range
+from seqae.component import check_choice, check_seed
 
 DENSITY = "density.safetensors"
 
-MAX_DIM = 2**11  # of latents: the matrix takes 16 MiB then
+MAX_DIM = 2**11  # of a latent: the matrix then takes 16 MiB
 MAX_COMPONENTS = 10
-SENTENCES_PER_COMPONENT = 50  # at least, so that a component's scales are more than noise
+SENTENCES_PER_COMPONENT = 50  # at least; with fewer, a component's scales are noise
 MIN_SENTENCES = 2
 
 DensityKind = Literal["gaussian", "mixture"]
@@ -34,14 +34,14 @@ DensityKind = Literal["gaussian", "mixture"]
 
 @dataclass(frozen=True)
 class Density:
-    """A Gaussian, and a mixture of C Gaussians in the coordinates in which that one is standard.
+    """A Gaussian, and a mixture of Gaussians in the coordinates that make the former standard.
 
     Attributes:
-        mean: (Z,).
-        factor: (Z, Z), lower triangular; times its transpose it is the covariance.
-        weights: (MAX_COMPONENTS,), the components' probabilities; 0 where there is none.
-        means: (MAX_COMPONENTS, Z), of the components.
-        scales: (MAX_COMPONENTS, Z), their standard deviations.
+        mean: (Z,), of the Gaussian.
+        factor: (Z, Z), lower triangular: the covariance is this matrix times its transpose.
+        weights: (MAX_COMPONENTS,), the components' probabilities; unused ones are 0.
+        means: (MAX_COMPONENTS, Z), the components' means.
+        scales: (MAX_COMPONENTS, Z), the components' standard deviations.
     """
 
     mean: Tensor
@@ -54,8 +54,8 @@ class Density:
         """Draw latents.
 
         Args:
-            count: how many.
-            kind: from the Gaussian or from the mixture.
+            count: number of latents.
+            kind: the Gaussian or the mixture.
             generator: on the CPU.
 
         Returns:
@@ -64,24 +64,25 @@ class Density:
         check_choice("source", kind, ("gaussian", "mixture"))
         white = torch.randn(count, len(self.mean), generator=generator)
         if kind == "mixture":
-            chosen = torch.multinomial(self.weights, max(1, count), True, generator=generator)
-            chosen = chosen[:count]
-            white = self.means[chosen] + self.scales[chosen] * white
-        drawn: NDArray[np.float32] = (self.mean + white @ self.factor.T).numpy()
-        return drawn
+            # multinomial refuses to draw none
+            component = torch.multinomial(self.weights, max(1, count), True, generator=generator)
+            component = component[:count]
+            white = self.means[component] + self.scales[component] * white
+        latents: NDArray[np.float32] = (self.mean + white @ self.factor.T).numpy()
+        return latents
 
 
 def can_fit(latents: NDArray[np.float32]) -> bool:
-    """Whether there are enough latents (n, Z), of a size for which a matrix is kept."""
+    """Whether latents (n, Z) are enough, and not too large, to fit a density."""
     return len(latents) >= MIN_SENTENCES and latents.shape[1] <= MAX_DIM
 
 
 def fit_density(latents: NDArray[np.float32], seed: int = 0) -> Density:
-    """Fit both densities.
+    """Fit the Gaussian and the mixture.
 
     Args:
-        latents: (n, Z), of training sentences, such that `can_fit`.
-        seed: of the mixture's first means.
+        latents: (n, Z), of training sentences; `can_fit` must hold for them.
+        seed: of the mixture's initial means.
     """
     # Imported here: it takes a second, and most programs that load a bundle fit nothing.
     from sklearn.covariance import ledoit_wolf
@@ -89,11 +90,11 @@ def fit_density(latents: NDArray[np.float32], seed: int = 0) -> Density:
     from sklearn.mixture import GaussianMixture
 
     assert can_fit(latents)
-    check_range("seed", seed, 0, 2**32 - 1)
+    check_seed(seed)
     rows = latents.astype(np.float64)
     mean = rows.mean(axis=0)
     covariance, _ = ledoit_wolf(rows)
-    # Latents that are all the same have none at all.
+    # The floor keeps the matrix positive definite if all latents are equal.
     floor = 1e-6 * max(float(np.trace(covariance)) / len(mean), 1e-6)
     factor = np.linalg.cholesky(covariance + floor * np.eye(len(mean)))
     white = np.linalg.solve(factor, (rows - mean).T).T
@@ -109,7 +110,7 @@ def fit_density(latents: NDArray[np.float32], seed: int = 0) -> Density:
     weights = np.zeros(MAX_COMPONENTS)
     means, scales = np.zeros((2, MAX_COMPONENTS, len(mean)))
     with warnings.catch_warnings():
-        # Of a mixture that still moves a little after so many rounds one can sample as well.
+        # A mixture that still moves a little after 50 iterations is as good to sample from.
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(white)
     weights[:count], means[:count] = mixture.weights_, mixture.means_
@@ -128,10 +129,14 @@ def density_to_bytes(density: Density) -> bytes:
 
 
 def read_density(path: Path, latent_dim: int) -> Density | None:
-    """Read the density of a bundle, if it has one, for latents of a size.
+    """Read the density of a bundle; None if it has none.
+
+    Args:
+        path: the file, which may be missing.
+        latent_dim: Z of the bundle's model.
 
     Raises:
-        ValueError: if the file is damaged, or does not hold such a density.
+        ValueError: if the file is damaged, or holds no density of such latents.
     """
     if not path.exists():
         return None
@@ -150,13 +155,13 @@ def read_density(path: Path, latent_dim: int) -> Density | None:
     expected = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     density = Density(**read_weights(path, expected))
     total = float(density.weights.sum())
-    is_right = (
+    is_valid = (
         bool((density.weights >= 0).all())
         and math.isclose(total, 1.0, abs_tol=1e-3)
         and bool((density.scales >= 0).all())
         and bool((density.factor == density.factor.tril()).all())
     )
-    if not is_right:
+    if not is_valid:
         raise ValueError(
             f"{path} must hold probabilities that sum to 1, scales from 0 and a lower triangular "
             f"matrix, but it does not. Get the bundle again."

@@ -1,18 +1,18 @@
-"""The bundle: a folder to share. JSON, safetensors, a model card; no pickle, no path, no code.
+"""Read and write bundles: folders to share. JSON and safetensors; no pickle, no path, no code.
 
-    config.json        how to build the model, and the sizes it was built for
-    model.safetensors  its weights
-    tokenizer.json     text to token ids and back
-    metrics.json       what was measured on it
-    training.json      how it was trained: the resolved configuration, steps, tokens
-    environment.json   the versions that wrote it
-    selftest.json      sentences and what the model writes back: `check` tries them again
-    README.md          the model card
-    density.safetensors  a density of the training latents, to sample from; may be missing
-    MANIFEST.sha256    a hash of each of the above
+    config.json          how to build the model, and the sizes that it was built for
+    model.safetensors    its weights
+    tokenizer.json       text to token ids and back
+    metrics.json         what was measured on it
+    training.json        how it was trained: the resolved configuration, steps, tokens
+    environment.json     the versions that wrote it
+    selftest.json        sentences and their reconstructions, which `seqae check` repeats
+    README.md            the model card
+    density.safetensors  a density of the training latents, to sample from; optional
+    MANIFEST.sha256      a hash of each file above
 
-The folder is written beside its place and renamed when it is complete (seqae/files.py). A density
-that is fitted later is replaced alone, then the manifest; other files in the folder stay.
+A new folder is written beside the old one and renamed when it is complete (seqae/files.py). A
+density that is fitted later replaces only its own file and the manifest.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from seqae.bundle.card import model_card
-from seqae.bundle.density import DENSITY, Density, density_to_bytes
-from seqae.bundle.weights import read_weights, weights_to_bytes
+from seqae.bundle.density import DENSITY, Density, density_to_bytes, read_density
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.weights import WithoutInit, read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.files import atomic_write, replace_folder, sha256_of
@@ -61,9 +61,42 @@ CONFIG_KEYS = (
     "max_length",
     "normalization",
 )
-# Parsed JSON takes some 30 times its size. tokenizer.json has caps of its own.
+# Parsed JSON takes some 30 times its size in memory. tokenizer.json has limits of its own.
 MAX_JSON_BYTES = 2**22
-MAX_SELFTEST = 64  # sentences that `check` tries again
+MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
+
+
+def bundle_folder(where: str | Path) -> Path:
+    """Find the folder of a bundle, given that folder or the folder of its run."""
+    folder = Path(where)
+    is_run = (folder / "bundle").is_dir() and not (folder / "config.json").exists()
+    return folder / "bundle" if is_run else folder
+
+
+def load(where: str | Path, device: str = "cpu", with_density: bool = True) -> TextAutoencoder:
+    """Load a bundle.
+
+    Args:
+        where: a bundle's folder, or the folder of a run, which has one.
+        device: where the model computes, by its name in torch.
+        with_density: False ignores the bundle's density, even a damaged one, which `seqae density`
+            can then fit again.
+
+    Raises:
+        ValueError: if the folder is no bundle or is damaged; nothing in it was run.
+    """
+    folder = bundle_folder(where)
+    autoencoder, tokenizer, normalization, details = read_bundle(folder, with_density)
+    try:
+        autoencoder.to(device)
+        torch.zeros((), device=device).item()  # fails on `meta`, which holds no numbers
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"`device` must be one that this machine has, but it is {device} instead "
+            f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
+        ) from error
+    density = read_density(folder / DENSITY, autoencoder.latent_dim) if with_density else None
+    return TextAutoencoder(autoencoder, tokenizer, details, normalization, density)
 
 
 def write_bundle(
@@ -75,16 +108,16 @@ def write_bundle(
     selftest: list[dict[str, str]],
     normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
 ) -> None:
-    """Write a bundle, in place of the one that may be there.
+    """Write a bundle, and replace the one that may be there.
 
     Args:
-        folder: where; its parent exists.
+        folder: where; its parent must exist.
         autoencoder: a built model.
-        tokenizer: the trained tokenizer that it was built for.
+        tokenizer: the trained tokenizer that the model was built for.
         metrics: what was measured, by log key.
-        training: how it was trained; plain data.
+        training: how the model was trained; plain data.
         selftest: `{"text": ..., "reconstruction": ...}` of a few sentences.
-        normalization: how the text was written that it was trained on.
+        normalization: what was done to the training text.
 
     Raises:
         ValueError: if a weight is not finite.
@@ -109,30 +142,31 @@ def write_bundle(
         "selftest.json": _to_json(selftest),
         "README.md": model_card(config, metrics, training, selftest).encode(),
     }
-    digests = {name: _hash(data) for name, data in contents.items()}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     replace_folder(folder, {**contents, MANIFEST: _manifest(digests)})
 
 
 def add_density(folder: Path, density: Density) -> None:
-    """Put a density into a bundle, in place of the one that may be there, whole or not.
+    """Put a density into a bundle, and replace the one that may be there, even a damaged one.
 
-    Killed between its two files, it leaves a bundle that is refused; called again, it mends it.
+    A process that is killed between the density and the manifest leaves a bundle that cannot be
+    loaded; calling this again repairs it.
 
     Raises:
-        ValueError: if the folder is no bundle, or not whole but for its density.
-        OSError: if it cannot be written; the bundle is then as it was, or has the new one.
+        ValueError: if the folder is no bundle, or another file of it is damaged.
+        OSError: if writing failed; the bundle is then unchanged, or has the new density.
     """
     digests = _check_manifest(folder, with_density=False)
     data, path, kept = density_to_bytes(density), folder / DENSITY, folder / f".{DENSITY}.old"
-    kept.unlink(missing_ok=True)  # of a process that was killed
+    kept.unlink(missing_ok=True)  # left by a process that was killed
     if path.exists():
-        os.link(path, kept)  # which needs no room to be put back
-    manifest = _manifest({**digests, DENSITY: _hash(data)})
+        os.link(path, kept)  # a link can be restored on a full disk
+    manifest = _manifest({**digests, DENSITY: hashlib.sha256(data).hexdigest()})
     try:
         atomic_write(path, data)
         atomic_write(folder / MANIFEST, manifest)
     except OSError:
-        # What fails behind the last rename takes nothing back: both are in their places.
+        # If only the sync after the last rename failed, both new files are in place: keep them.
         if (folder / MANIFEST).read_bytes() != manifest:
             if kept.exists():
                 os.replace(kept, path)
@@ -146,27 +180,27 @@ def add_density(folder: Path, density: Density) -> None:
 def read_bundle(
     folder: Path, with_density: bool = True
 ) -> tuple[SequenceAutoencoder, Tokenizer, Normalization, dict[str, Any]]:
-    """Read a bundle that anybody may have written.
+    """Read the parts of a bundle, which may come from a stranger.
 
     Nothing in it is run or imported; every file is checked before it is used.
 
     Args:
         folder: the bundle.
-        with_density: whether the density, if there is one, must be what the manifest says.
+        with_density: whether to check the density, if there is one, against the manifest.
 
     Returns:
-        The model, in evaluation mode; its tokenizer; how text is written for it; and the other
+        The model, in evaluation mode; its tokenizer; the normalization of its text; and the other
         JSON files by name without ending (`metrics`, `training`, `selftest`).
 
     Raises:
-        ValueError: if it is not a bundle, or not whole, or its parts do not belong together.
+        ValueError: if the folder is no bundle or is damaged, or its parts do not belong together.
     """
     _check_manifest(folder, with_density)
     config = _read_json(folder / "config.json")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        found = config.get("format") if isinstance(config, dict) else config
+        value = config.get("format") if isinstance(config, dict) else config
         raise ValueError(
-            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {found!r} instead. "
+            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {value!r} instead. "
             f"Use the version of seqae that wrote it."
         )
     if wrong := sorted(set(config) ^ set(CONFIG_KEYS)):
@@ -191,8 +225,8 @@ def read_bundle(
     max_length = config["max_length"]
     if type(max_length) is not int:
         raise ValueError(f"`max_length` must be a whole number, but it is {max_length!r} instead.")
-    # Shapes without memory, whatever sizes the file asks for.
-    with torch.device("meta"), _WithoutInit():
+    # Shapes only: a file that asks for huge sizes must get no memory.
+    with torch.device("meta"), WithoutInit():
         autoencoder.build(tokenizer.vocabulary, max_length)
     weights = read_weights(folder / "model.safetensors", autoencoder.state_dict())
     autoencoder.load_state_dict(weights, assign=True)
@@ -203,39 +237,24 @@ def read_bundle(
     return autoencoder.eval(), tokenizer, normalization, details
 
 
-def _read_normalization(told: Any) -> Normalization:
+def _read_normalization(options: Any) -> Normalization:
     names = {field.name for field in fields(Normalization)}
     forms = (None, "NFC", "NFD", "NFKC", "NFKD")
     if (
-        not isinstance(told, dict)
-        or set(told) != names
-        or told["unicode_form"] not in forms
-        or not {type(told[name]) for name in names - {"unicode_form"}} == {bool}
+        not isinstance(options, dict)
+        or set(options) != names
+        or options["unicode_form"] not in forms
+        or not {type(options[name]) for name in names - {"unicode_form"}} == {bool}
     ):
         raise ValueError(
             f"`normalization` in config.json must be {asdict(Normalization())} or the like, but it "
-            f"is {str(told)[:200]} instead. Get the bundle again."
+            f"is {str(options)[:200]} instead. Get the bundle again."
         )
-    return Normalization(**told)
-
-
-class _WithoutInit(TorchFunctionMode):
-    """Draw no weights where they are about to be read.
-
-    Drawing normal numbers on the meta device imports torch's compiler, which takes 1.4 seconds.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"]
-        return func(*args, **kwargs)
+    return Normalization(**options)
 
 
 def environment() -> dict[str, str]:
-    """The versions of what the result depends on."""
+    """List the versions of Python and of the packages that results depend on."""
     versions = {"python": platform.python_version(), "seqae": __version__}
     for package in ("torch", "lightning", "tokenizers", "safetensors", "numpy"):
         try:
@@ -270,7 +289,7 @@ def _check_details(folder: Path, details: dict[str, Any]) -> None:
 
 
 def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
-    """The hash of each file, of which none was changed; without the density on request."""
+    """Check each file against the manifest, and return the hashes of the files."""
     if not folder.is_dir():
         raise ValueError(
             f"`model` must be the folder of a bundle or of a run, but there is no folder {folder}. "
@@ -285,25 +304,24 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
                 f"has no file {name}. Check the path, or get the bundle again."
             )
     expected = {name: sha256_of(folder / name) for name in names}
-    listed: dict[str, str] = {}
-    text = _read_capped(folder / MANIFEST).decode("utf-8", "replace")
-    for line in text.split("\n")[:-1]:
-        digest, _, name = line.partition("  ")
-        listed[name] = digest
+    lines = _read_capped(folder / MANIFEST).decode("utf-8", "replace").split("\n")[:-1]
+    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     if not with_density:
         listed.pop(DENSITY, None)
-    anew = f"Get the bundle again, or fit its density anew: `seqae density {folder} --input FILE`."
+    refit = (
+        f"Get the bundle again, or fit its density again: `seqae density {folder} --input FILE`."
+    )
     if set(listed) != set(expected):
         is_density = set(listed) ^ set(expected) == {DENSITY}
         raise ValueError(
             f"`{MANIFEST}` in {folder} must list the files that the bundle has, but it lists "
-            f"others. {anew if is_density else 'Get the bundle again.'}"
+            f"others. {refit if is_density else 'Get the bundle again.'}"
         )
     for name, digest in expected.items():
         if listed[name] != digest:
             raise ValueError(
                 f"`{name}` in {folder} is not what {MANIFEST} says: it was changed or damaged. "
-                f"{anew if name == DENSITY else 'Get the bundle again.'}"
+                f"{refit if name == DENSITY else 'Get the bundle again.'}"
             )
     return expected
 
@@ -328,7 +346,3 @@ def _to_json(value: Any) -> bytes:
 
 def _manifest(digests: Mapping[str, str]) -> bytes:
     return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
-
-
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

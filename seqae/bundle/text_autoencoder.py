@@ -1,19 +1,19 @@
-"""Text in, text out: `seqae.load(where)` gives a TextAutoencoder."""
+"""TextAutoencoder: texts in, texts out; `seqae.load(where)` returns one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqae.bundle.density import DENSITY, Density, read_density
-from seqae.bundle.io import read_bundle
-from seqae.bundle.latent_ops import GREEDY, MAX_SEED, LatentSpace
-from seqae.component import check_choice, check_range
+from seqae.bundle import latent_ops
+from seqae.bundle.density import Density
+from seqae.bundle.latent_ops import Curve, Latents, LatentSource, Similarity
+from seqae.component import check_choice, check_range, check_seed
 from seqae.data.batching import like_length_batches
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
@@ -21,12 +21,15 @@ from seqae.generation import DecodingOptions, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 
 BATCH_TOKENS = 8192
-DECODED_ROWS = 256  # of latents that are decoded at once
+DECODED_ROWS = 256  # latents that are decoded at once
 DECODED_TOKENS = 2**17  # hypotheses times max_length that are decoded at once
+
+GREEDY = DecodingOptions()
+TooLong = Literal["error", "truncate"]
 
 
 class Candidate(NamedTuple):
-    """A text that a latent may stand for.
+    """One of several texts that a latent is decoded to.
 
     Attributes:
         text: the text.
@@ -37,15 +40,31 @@ class Candidate(NamedTuple):
     score: float
 
 
+class Neighbour(NamedTuple):
+    """A sentence whose latent is near that of another.
+
+    Attributes:
+        text: the sentence.
+        similarity: the cosine of the two latents, or minus their distance.
+    """
+
+    text: str
+    similarity: float
+
+
 @final
-class TextAutoencoder(LatentSpace):
-    """A trained model and its tokenizer.
+class TextAutoencoder:
+    """A trained model with its tokenizer.
+
+    Many methods share three parameters: `options` control the decoding, which is greedy by default;
+    `seed` seeds all random draws; `too_long` says whether a text with more tokens than the model
+    accepts is an `error` or is cut (`truncate`).
 
     Args:
         autoencoder: a built model.
         tokenizer: the tokenizer that it was trained with.
         details: the bundle's other JSON files, by name.
-        normalization: how text was written in training; what is to be encoded is written so, too.
+        normalization: what was done to the training text; it is done to texts before encoding.
         density: of the training latents, to sample from.
     """
 
@@ -71,21 +90,11 @@ class TextAutoencoder(LatentSpace):
         """Where the model computes."""
         return next(self.autoencoder.parameters()).device
 
-    def encode(
-        self, texts: Sequence[str], too_long: Literal["error", "truncate"] = "error"
-    ) -> NDArray[np.float32]:
-        """Texts to latents.
-
-        Args:
-            texts: n sentences.
-            too_long: what happens to one with more tokens than the model was built for.
-
-        Returns:
-            (n, Z) float32, in the order of the texts.
+    def encode(self, texts: Sequence[str], too_long: TooLong = "error") -> Latents:
+        """Encode n texts to latents, (n, Z) float32 in the order of the texts.
 
         Raises:
-            ValueError: if a text is longer than the model's `max_length` and `too_long` is
-                `error`; or if a latent is not finite.
+            ValueError: if a text is too long and `too_long` is `error`, or a latent is not finite.
         """
         if isinstance(texts, str):
             raise ValueError('`texts` must be a list of sentences, but it is one. Write `["..."]`.')
@@ -109,48 +118,36 @@ class TextAutoencoder(LatentSpace):
     def decode(
         self, latents: NDArray[Any], options: DecodingOptions = GREEDY, seed: int = 0
     ) -> list[str]:
-        """Latents to texts, the best of each; by default greedily.
-
-        Args:
-            latents: (n, Z).
-            options: how; `candidates` gives more than one text of each.
-            seed: of tokens that are drawn.
+        """Decode latents (n, Z) to n texts, the best of each; `candidates` returns several.
 
         Raises:
-            ValueError: if the latents are not of this model's size, or not finite.
+            ValueError: if the latents are not finite or of another size, or if `options` ask for
+                several texts each.
         """
-        return self.tokenizer.decode(self.write(latents, options, seed))
+        return self.tokenizer.decode(self.decode_ids(latents, options, seed))
 
-    def write(
+    def decode_ids(
         self,
         latents: NDArray[Any],
         options: DecodingOptions = GREEDY,
         seed: int = 0,
         lengths: Sequence[int] | None = None,
     ) -> list[list[int]]:
-        """Latents to token ids: what `decode` turns into text.
+        """Decode latents (n, Z) to n rows of token ids, without bos, up to and without eos.
 
-        Args:
-            latents: (n, Z).
-            options: how.
-            seed: of tokens that are drawn.
-            lengths: about how many tokens each will take, which makes it faster.
-
-        Returns:
-            n rows of ids, without bos, up to and without eos.
+        `lengths` says roughly how many tokens each row will have, which makes decoding faster.
 
         Raises:
-            ValueError: if the latents are not of this model's size, or not finite; or if several
-                texts of each are asked for.
+            ValueError: as `decode`.
         """
         if options.num_return_sequences > 1:
             raise ValueError(
-                f"`num_return_sequences` must be 1 where each latent gives one text, but it is "
+                f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
                 f"{options.num_return_sequences} instead. Leave it out; `reconstruct`, `decode` "
                 f"and `sample` give several, in Python `candidates`."
             )
-        found = self._generate(latents, options, seed, lengths, scores=options.num_beams > 1)
-        return [hypotheses[0].token_ids for hypotheses in found]
+        hypotheses = self._search(latents, options, seed, lengths, scores=options.num_beams > 1)
+        return [best.token_ids for best, *_ in hypotheses]
 
     def candidates(
         self,
@@ -159,28 +156,130 @@ class TextAutoencoder(LatentSpace):
         seed: int = 0,
         lengths: Sequence[int] | None = None,
     ) -> list[list[Candidate]]:
-        """Latents to `options.num_return_sequences` texts each, with scores; see `write`."""
-        found = self._generate(latents, options, seed, lengths, scores=True)
-        rows = [hypothesis.token_ids for hypotheses in found for hypothesis in hypotheses]
+        """Decode each latent to `options.num_return_sequences` texts with their scores."""
+        hypotheses = self._search(latents, options, seed, lengths, scores=True)
+        rows = [hypothesis.token_ids for candidates in hypotheses for hypothesis in candidates]
         texts = iter(self.tokenizer.decode(rows))
-        return [[Candidate(next(texts), h.score) for h in hypotheses] for hypotheses in found]
+        return [[Candidate(next(texts), h.score) for h in candidates] for candidates in hypotheses]
 
     def reconstruct(
         self,
         texts: Sequence[str],
-        too_long: Literal["error", "truncate"] = "error",
+        too_long: TooLong = "error",
         options: DecodingOptions = GREEDY,
         seed: int = 0,
     ) -> list[str]:
-        """Texts to latents and back; see `encode` and `decode`."""
+        """Encode texts, and decode their latents."""
         latents = self.encode(texts, too_long)
-        return self.tokenizer.decode(self.write(latents, options, seed, self.lengths(texts)))
+        return self.tokenizer.decode(self.decode_ids(latents, options, seed, self.lengths(texts)))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, bos and eos counted."""
+        """Count the tokens of each text, bos and eos included."""
         return [len(row) for row in self.tokenizer.encode(self._normalize(texts))]
 
-    def _generate(
+    def sample(
+        self,
+        count: int,
+        source: LatentSource | None = None,
+        options: DecodingOptions = GREEDY,
+        seed: int = 0,
+    ) -> list[str]:
+        """Decode `count` random latents; see `sample_latents`."""
+        return self.decode(self.sample_latents(count, source, seed), options, seed)
+
+    def sample_latents(
+        self, count: int, source: LatentSource | None = None, seed: int = 0
+    ) -> Latents:
+        """Draw random latents, (count, Z) float32.
+
+        Args:
+            count: how many.
+            source: `prior`: the model's own, or the standard normal distribution if its latent is a
+                plain vector (for objectives whose latents are distributed so); `gaussian` or
+                `mixture`: a density of the training latents, which the bundle holds; by default
+                the model's prior if it has one, otherwise the Gaussian.
+            seed: of the draw.
+
+        Raises:
+            ValueError: if this model has no such source.
+        """
+        layer = self.autoencoder.latent
+        return latent_ops.sample_latents(layer, self.density, count, source, seed)
+
+    def interpolate(
+        self,
+        start: str,
+        end: str,
+        steps: int = 5,
+        path: Curve = "spherical",
+        options: DecodingOptions = GREEDY,
+        too_long: TooLong = "error",
+        seed: int = 0,
+    ) -> list[str]:
+        """Decode points on the path between two sentences.
+
+        There are `steps` points, the two reconstructions included, on a `linear` or a `spherical`
+        path; see `latent_ops.between`.
+        """
+        first, last = self.encode([start, end], too_long)
+        return self.decode(latent_ops.between(first, last, steps, path), options, seed)
+
+    def arithmetic(
+        self,
+        minuend: str,
+        subtrahend: str,
+        addend: str,
+        options: DecodingOptions = GREEDY,
+        too_long: TooLong = "error",
+        seed: int = 0,
+    ) -> str:
+        """Decode minuend - subtrahend + addend (Mikolov et al. 2013, arXiv:1301.3781, of words)."""
+        a, b, c = self.encode([minuend, subtrahend, addend], too_long)
+        return self.decode((a - b + c)[None], options, seed)[0]
+
+    def neighbours(
+        self,
+        texts: Sequence[str],
+        corpus: Sequence[str],
+        count: int = 5,
+        similarity: Similarity = "cosine",
+        too_long: TooLong = "error",
+    ) -> list[list[Neighbour]]:
+        """Find the `count` sentences of a corpus with the nearest latents, for each text.
+
+        The search is exact, and the nearest sentence comes first. Sentences of the corpus that are
+        too long are always truncated.
+        """
+        queries, latents = self.encode(texts, too_long), self.encode(corpus, "truncate")
+        values, indices = latent_ops.nearest(queries, latents, count, similarity)
+        return [
+            [Neighbour(corpus[i], float(v)) for v, i in zip(*row, strict=True)]
+            for row in zip(values, indices, strict=True)
+        ]
+
+    def attribute(self, source: Sequence[str], target: Sequence[str]) -> Latents:
+        """Learn an attribute from sentences without it (source) and with it (target).
+
+        It is the difference of their mean latents, as for faces (Larsen et al. 2016,
+        arXiv:1512.09300) and for sentences (Shen et al. 2020, arXiv:1905.12777): (Z,) float32.
+        """
+        sides = (self.encode(texts, "truncate") for texts in (source, target))
+        return latent_ops.mean_difference(*sides)
+
+    def transfer(
+        self,
+        texts: Sequence[str],
+        attribute: NDArray[Any],
+        strength: float = 1.0,
+        options: DecodingOptions = GREEDY,
+        too_long: TooLong = "error",
+        seed: int = 0,
+    ) -> list[str]:
+        """Decode texts with `strength` times an `attribute` added; below 0 it is taken away."""
+        check_range("strength", strength, -1e6, 1e6)
+        return self.decode(self.encode(texts, too_long) + strength * attribute, options, seed)
+
+    def _search(
         self,
         latents: NDArray[Any],
         options: DecodingOptions,
@@ -188,36 +287,26 @@ class TextAutoencoder(LatentSpace):
         lengths: Sequence[int] | None,
         scores: bool,
     ) -> list[list[Hypothesis]]:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity: refused below
-            latents = np.asarray(latents, dtype=np.float32)
-        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
-            raise ValueError(
-                f"`latents` must be of shape (n, {self.latent_dim}), but it is {latents.shape} "
-                f"instead. Decode with the model that encoded them."
-            )
-        if not np.isfinite(latents).all():
-            raise ValueError(
-                "`latents` must be finite, but it holds NaN or infinity instead. Drop such rows."
-            )
-        check_range("seed", seed, 0, MAX_SEED)
-        # Numbers of their own: from the seed itself the latents may have been drawn, and the
-        # tokens would follow from them.
+        checked = torch.from_numpy(latent_ops.check_latents(latents, self.latent_dim))
+        check_seed(seed)
+        # A stream of its own: the latents may have been drawn from the seed itself, and the tokens
+        # would depend on them.
         stream = np.random.SeedSequence([seed, 1]).generate_state(1)
         fitting = max(1, DECODED_TOKENS // self.autoencoder.max_length)
         with evaluating(self.autoencoder):
             return generate(
                 self.autoencoder,
-                torch.from_numpy(latents).to(self.device),
+                checked.to(self.device),
                 options,
                 lengths=lengths,
-                tokenize_word=self._spell,
+                tokenize_word=self._tokenize_word,
                 generator=torch.Generator().manual_seed(int(stream[0])),
                 batch_size=min(DECODED_ROWS * options.num_beams, fitting),
                 scores=scores,
             )
 
-    def _spell(self, word: str) -> list[list[int]]:
-        """The tokens of a word at the beginning of a text and behind a blank."""
+    def _tokenize_word(self, word: str) -> list[list[int]]:
+        """Tokenize a word at the beginning of a text and after a blank."""
         word = self.normalization(word)
         rows = self.tokenizer.encode([word, f" {word}"])
         return [row[1:-1] for row in rows if self.tokenizer.unk_id not in row]
@@ -225,7 +314,7 @@ class TextAutoencoder(LatentSpace):
     def _normalize(self, texts: Sequence[str]) -> list[str]:
         return [self.normalization(text) for text in texts]
 
-    def _tokenize(self, texts: Sequence[str], too_long: str) -> list[list[int]]:
+    def _tokenize(self, texts: Sequence[str], too_long: TooLong) -> list[list[int]]:
         check_choice("too_long", too_long, ("error", "truncate"))
         rows = self.tokenizer.encode(self._normalize(texts))
         limit = self.autoencoder.max_length
@@ -242,48 +331,12 @@ class TextAutoencoder(LatentSpace):
         return rows
 
 
-class evaluating:  # noqa: N801 - reads as a verb
-    """Put a model in evaluation mode for a block, and back as it was."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.model = model
-
-    def __enter__(self) -> None:
-        self.training = self.model.training
-        self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.model.train(self.training)
-
-
-def bundle_folder(where: str | Path) -> Path:
-    """The folder of a bundle, given it or the folder of the run that it lies in."""
-    folder = Path(where)
-    is_run = (folder / "bundle").is_dir() and not (folder / "config.json").exists()
-    return folder / "bundle" if is_run else folder
-
-
-def load(where: str | Path, device: str = "cpu", with_density: bool = True) -> TextAutoencoder:
-    """Load a bundle.
-
-    Args:
-        where: the bundle's folder, or the folder of the run that it lies in.
-        device: where the model computes, as torch names it.
-        with_density: whether to read its density, too; one that is damaged is no hindrance
-            otherwise, and can be fitted anew.
-
-    Raises:
-        ValueError: if it is not a bundle, or not whole; nothing of it was run.
-    """
-    folder = bundle_folder(where)
-    autoencoder, tokenizer, normalization, details = read_bundle(folder, with_density)
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode for a block, then back in the mode that it was in."""
+    was_training = model.training
+    model.eval()
     try:
-        autoencoder.to(device)
-        torch.zeros((), device=device).item()  # `meta` can be had, but keeps no numbers
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"`device` must be one that this machine has, but it is {device} instead "
-            f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
-        ) from error
-    density = read_density(folder / DENSITY, autoencoder.latent_dim) if with_density else None
-    return TextAutoencoder(autoencoder, tokenizer, details, normalization, density)
+        yield
+    finally:
+        model.train(was_training)

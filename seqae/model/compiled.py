@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
+import torch.compiler.config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,4 +27,9 @@ R = TypeVar("R")
 @functools.cache
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function as compiled kernels, which its first call compiles."""
+    # torch (2.13) caches kernels on disk by their graph alone. Without this, kernels for a CPU
+    # with AVX-512 are taken for one with AVX2, where they silently compute other numbers.
+    capability, config = torch.backends.cpu.get_cpu_capability(), torch.compiler.config
+    if not config.cache_key_tag.endswith(capability):
+        config.cache_key_tag += capability
     return torch.compile(function, dynamic=True)

@@ -110,11 +110,6 @@ class Adversarial(NoisyObjective):
         sizes = [model.latent_dim] + [self.hidden_dim] * self.num_layers + [1]
         self.discriminator = dense_layers(sizes, "relu", 0.0)
 
-    @property
-    @override
-    def needs_whole_batch(self) -> bool:
-        return True  # the players' losses are means over sentences
-
     @override
     def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator

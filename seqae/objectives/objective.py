@@ -70,11 +70,6 @@ class Objective(Component, nn.Module):
             batch's target tokens, or over its sentences if the name is in `sentence_means`.
         """
 
-    @property
-    def needs_whole_batch(self) -> bool:
-        """Whether the loss of a batch is not a mean over its sentences or tokens."""
-        return False
-
     def is_schedule_finished(self, step: int) -> bool:
         """Whether the loss has reached its final form, so that models can be compared by it."""
         return True

@@ -134,11 +134,6 @@ class Variational(LikelihoodObjective):
         annealing = annealing_steps(self.kl_warmup_steps, self.kl_cycles, self.kl_rising_share)
         return step >= self.pretraining_steps + annealing
 
-    @property
-    @override
-    def needs_whole_batch(self) -> bool:
-        return self.free_bits > 0  # the floor clamps the mean over the batch
-
     @override
     def frozen_parameters(self, model: SequenceAutoencoder, step: int) -> Iterable[nn.Parameter]:
         aggressive_step = step - self.pretraining_steps

@@ -53,11 +53,6 @@ class WassersteinMMD(LikelihoodObjective):
         super().check(model, is_paired)
         check_prior(model, "WassersteinMMD")
 
-    @property
-    @override
-    def needs_whole_batch(self) -> bool:
-        return True  # the distance is between all latents of a batch and as many draws
-
     @override
     def forward(
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator

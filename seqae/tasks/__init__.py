@@ -1,1 +1,10 @@
-"""Tasks: a model and texts in, a table or a file out."""
+"""Tasks: what a trained model, or data before training, is used for; one function per command.
+
+runner.py         turns a function into a command: signature to options, docstring to help
+encode_decode.py  reconstruct, encode, decode
+latent_space.py   sample, interpolate, arithmetic, neighbours, transfer, density
+evaluate/         evaluate
+compare.py        compare; run_files.py reads the runs
+data_report.py    data report
+check.py          check
+"""

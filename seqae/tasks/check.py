@@ -1,4 +1,4 @@
-"""Check a bundle before trusting it."""
+"""`seqae check`: verify a bundle before trusting it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import seqae
 
 
 def check(model: str) -> None:
-    """Check that a bundle is whole and writes today what it wrote when it was made.
+    """Check that a bundle is intact and still gives the reconstructions stored in it.
 
     Args:
         model: a bundle, or the folder of a run.
 
     Raises:
-        ValueError: if a file is missing, changed or not what it should be, or a sentence of the
-            self-test comes out in another way.
+        ValueError: if a file is missing, changed or invalid, or a reconstruction differs.
     """
     loaded = seqae.load(model)
     rows = loaded.details["selftest"]
-    written = loaded.reconstruct([row["text"] for row in rows], too_long="truncate")
-    for row, now in zip(rows, written, strict=True):
-        if now != row["reconstruction"]:
+    reconstructions = loaded.reconstruct([row["text"] for row in rows], too_long="truncate")
+    for row, reconstruction in zip(rows, reconstructions, strict=True):
+        if reconstruction != row["reconstruction"]:
             raise ValueError(
-                f"`selftest` must come out as when the bundle was made, but {row['text']!r} gives "
-                f"{now!r} instead of {row['reconstruction']!r}. Compare `environment.json` with "
-                f"your versions."
+                f"`selftest` must give the reconstructions that the bundle stores, but "
+                f"{row['text']!r} gives {reconstruction!r} instead of {row['reconstruction']!r}. "
+                f"Compare `environment.json` with your versions."
             )
-    print(f"{model}: whole; {len(rows)} sentences of the self-test come out as they did.")
+    print(f"{model}: intact; {len(rows)} sentences of the self-test are reconstructed as before.")

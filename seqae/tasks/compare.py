@@ -1,8 +1,9 @@
-"""Compare: runs side by side, with the settings that differ and every figure that is known."""
+"""`seqae compare`: runs side by side, their different settings and their metrics."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +11,56 @@ from rich.table import Table
 from rich.text import Text
 
 from seqae.files import check_output
+from seqae.tasks.evaluate.definitions import GROUPS, METRICS
 from seqae.tasks.evaluate.run import without_nan
-from seqae.tasks.evaluate.table import FIGURES, GROUPS, console_of_width
+from seqae.tasks.evaluate.table import console_of_width
 from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import visible
 
-# Settings that say where and how a run was watched, not what was trained.
-LEFT_OUT = ("samples", "monitor", "name", "checkpoint", "threads", "data.cache_dir")
+# Settings of how a run was watched and stored, not of what was trained.
+IGNORED = ("samples", "monitor", "name", "checkpoint", "threads", "data.cache_dir")
 
-EVALUATION = "evaluation.json"  # beside a bundle or in a run's folder, from `seqae evaluate`
+EVALUATION = "evaluation.json"  # in a run or a bundle, if `seqae evaluate` wrote it there
 
 
 def compare(runs: list[str], output: str | None = None) -> None:
-    """Set runs side by side: the settings in which they differ, and their figures.
+    """Show runs side by side: the settings in which they differ, and their metrics.
 
-    Of a run's folder or a bundle the figures are those that validation found for the bundled model,
-    what training took, and those of an `evaluation.json` beside it; of a .json file those that
-    `seqae evaluate` wrote there.
+    The metrics of a run or a bundle are the validation of the bundled model, the cost of its
+    training, and those of an `evaluation.json` in the folder; the metrics of a .json file are those
+    that `seqae evaluate` wrote there.
 
     Args:
         runs: folders of runs or bundles, or .json files of `evaluate`.
-        output: a .json file for the same.
+        output: a .json file for the comparison.
     """
     check_output(output, (".json",))
-    found = [_read(Path(run)) for run in runs]
-    settings = {key: [flat.get(key) for flat, _ in found] for flat, _ in found for key in flat}
-    settings = {
-        key: values
-        for key, values in sorted(settings.items())
-        if any(value != values[0] for value in values)
-        and not any(f"{key}.".startswith(f"{left}.") for left in LEFT_OUT)
-    }
-    known = {key for _, figures in found for key in figures}
-    order = [key for key in FIGURES if key in known] + sorted(known - {*FIGURES})
-    figures = {key: [own.get(key) for _, own in found] for key in order}
+    columns = [_read(Path(run)) for run in runs]
+    settings = _different([flat for flat, _ in columns])
+    known = {key for _, metrics in columns for key in metrics}
+    order = [key for key in METRICS if key in known] + sorted(known - {*METRICS})
+    metrics = {key: [own.get(key) for _, own in columns] for key in order}
     if output is not None:
-        result = {"runs": runs, "settings": settings, "figures": figures}
+        result = {"runs": runs, "settings": settings, "figures": metrics}
         text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
         Path(output).write_text(text, encoding="utf-8")
-    _show(runs, settings, figures)
+    _show(runs, settings, metrics)
+
+
+def _different(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Select the settings that differ between runs, with the value of each run."""
+    keys = sorted({key for flat in settings for key in flat})
+    rows = {key: [flat.get(key) for flat in settings] for key in keys}
+    return {
+        key: values
+        for key, values in rows.items()
+        if any(value != values[0] for value in values)
+        and not any(f"{key}.".startswith(f"{ignored}.") for ignored in IGNORED)
+    }
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """`{"model": {"seed": 0}}` to `{"model.seed": 0}`; a part's class stands under its own key."""
+    """Flatten `{"model": {"seed": 0}}` to `{"model.seed": 0}`; a part's key has its class."""
     if isinstance(config, dict) and "class_path" in config:
         parts = flatten(config.get("init_args") or {}, prefix)
         return {prefix: str(config["class_path"]).rpartition(".")[2], **parts}
@@ -65,13 +73,13 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and figures of one run.
+    """Read the settings and the metrics of one run.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the path is no run, or a file of it is damaged.
     """
     if path.is_file():
-        return {}, _evaluated(path)
+        return {}, _read_evaluation(path)
     bundle = path if (path / "training.json").is_file() else path / "bundle"
     if not (bundle / "training.json").is_file():
         raise ValueError(
@@ -81,46 +89,46 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     training = read_json(bundle / "training.json", "runs")
     config = path / "config.yaml"
     settings = training.get("config", {})
-    if config.is_file() and bundle != path:  # else it is a stranger's
+    if config.is_file() and bundle != path:  # inside a bundle, the file is a stranger's
         settings = read_config(config, "runs")
-    figures = _numbers(bundle / "metrics.json", read_json(bundle / "metrics.json", "runs"))
-    costs = [key for key in ("optimizer_steps", "tokens", "seconds", "threads") if key in training]
-    took = {f"training/{key}": training[key] for key in costs}
-    figures |= _numbers(bundle / "training.json", took)
-    for place in (path / EVALUATION, bundle / EVALUATION):
-        if place.is_file():
-            figures |= _evaluated(place)
+    metrics = _check_numbers(bundle / "metrics.json", read_json(bundle / "metrics.json", "runs"))
+    keys = [key for key in ("optimizer_steps", "tokens", "seconds", "threads") if key in training]
+    costs = {f"training/{key}": training[key] for key in keys}
+    metrics |= _check_numbers(bundle / "training.json", costs)
+    for evaluation in (path / EVALUATION, bundle / EVALUATION):
+        if evaluation.is_file():
+            metrics |= _read_evaluation(evaluation)
     try:
-        return flatten(settings), figures
+        return flatten(settings), metrics
     except RecursionError as error:
-        raise damaged(bundle, "runs", "its settings hold one another without end") from error
+        raise damaged(bundle, "runs", "its settings contain themselves") from error
 
 
-def _evaluated(path: Path) -> dict[str, Any]:
+def _read_evaluation(path: Path) -> dict[str, Any]:
     scores = read_json(path, "runs").get("scores")
     if not isinstance(scores, dict) or not isinstance(scores.get("model"), dict):
         raise ValueError(
             f"`runs` must be folders of runs or .json files of `seqae evaluate`, but {path} holds "
             f"no scores of a model. Write it with `seqae evaluate MODEL --output FILE.json`."
         )
-    return _numbers(path, scores["model"])
+    return _check_numbers(path, scores["model"])
 
 
-def _numbers(path: Path, figures: dict[str, Any]) -> dict[str, float | None]:
-    """Figures as they are, if each is a number or None.
+def _check_numbers(path: Path, metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Return the metrics of a file if each is a number or None.
 
     Raises:
-        ValueError: if one is not.
+        ValueError: if one is anything else.
     """
-    for key, value in figures.items():
+    for key, value in metrics.items():
         is_number = type(value) is float or (type(value) is int and abs(value) < 2**63)
         if value is not None and not is_number:
-            found = visible(str(value), 40)
-            raise damaged(path, "runs", f"{visible(key, 40)} is no number, but {found}")
-    return dict(figures)
+            shown = visible(str(value), 40)
+            raise damaged(path, "runs", f"{visible(key, 40)} is no number, but {shown}")
+    return dict(metrics)
 
 
-def _show(runs: list[str], settings: dict[str, list[Any]], figures: dict[str, list[Any]]) -> None:
+def _show(runs: list[str], settings: dict[str, list[Any]], metrics: dict[str, list[Any]]) -> None:
     console = console_of_width()
     numbers = [f"[{number}]" for number in range(1, len(runs) + 1)]
     for number, run in zip(numbers, runs, strict=True):
@@ -134,20 +142,18 @@ def _show(runs: list[str], settings: dict[str, list[Any]], figures: dict[str, li
         for key, values in settings.items():
             table.add_row(Text(f"  {visible(key)}"), *(Text(_plain(value)) for value in values))
     parts: dict[str, list[str]] = {
-        group: [k for k in figures if k in FIGURES and FIGURES[k].group == group]
+        group: [k for k in metrics if k in METRICS and METRICS[k].group == group]
         for group in GROUPS
     }
-    parts["validation and training"] = [key for key in figures if key not in FIGURES]
+    parts["validation and training"] = [key for key in metrics if key not in METRICS]
     for name, keys in parts.items():
         if keys:
             table.add_section()
             table.add_row(name, *map(Text, numbers), style="bold")
         for key in keys:
-            label = FIGURES[key].label if key in FIGURES else visible(key)
-            cells = [
-                FIGURES[key].show(value) if key in FIGURES else _plain(value)
-                for value in figures[key]
-            ]
+            metric = METRICS.get(key)
+            label = metric.label if metric else visible(key)
+            cells = [metric.format(v) if metric else _plain(v) for v in metrics[key]]
             table.add_row(Text(f"  {label}"), *map(Text, cells))
     console.print(table)
 

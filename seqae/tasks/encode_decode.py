@@ -1,12 +1,13 @@
-"""Texts to latents, latents to texts, and both."""
+"""`seqae reconstruct`, `encode` and `decode`; and how tasks read sentences and write results."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import seqae
-from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_autoencoder import GREEDY, TextAutoencoder, TooLong
 from seqae.component import check_seed
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts
@@ -22,9 +23,7 @@ from seqae.files import check_output
 from seqae.generation import DecodingOptions
 from seqae.terminal import visible
 
-GREEDY = DecodingOptions()
-
-# What a damaged file of latents raises: sizes that cannot be had and nesting without end, too.
+# What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
 UNREADABLE = (
     *(ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError),
     pa.ArrowException,
@@ -36,12 +35,12 @@ def reconstruct(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: Literal["error", "truncate"] = "error",
+    too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
     decoding: DecodingOptions = GREEDY,
 ) -> None:
-    """Squeeze sentences into latents and write them back.
+    """Encode sentences to latents, and decode these again.
 
     Example:
         seqae reconstruct runs/seqae/RUN "the cat sat on the mat"
@@ -49,27 +48,27 @@ def reconstruct(
 
     Args:
         model: a bundle, or the folder of a run.
-        texts: sentences; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, or anything else that `data.train` may name.
-        output: a file for JSON lines with text and reconstruction; by default the reconstructions
-            are printed, one a line. Under `num_return_sequences`, each with its log-probability.
-        too_long: what to do with a sentence of more tokens than the model takes.
-        seed: of tokens that are drawn.
+        texts: sentences; `-` reads them from standard input, one per line.
+        input: a file of sentences instead, or anything else that `data.train` accepts.
+        output: a .jsonl file for text and reconstruction; by default the reconstructions are
+            printed, one per line. With `num_return_sequences` each has its log-probability.
+        too_long: what to do with a sentence of more tokens than the model accepts.
+        seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...
-        decoding: how latents are written out.
+        decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_seed(seed)
     sentences = gather(texts, input)
     loaded = seqae.load(model, device)
     latents, lengths = loaded.encode(sentences, too_long), loaded.lengths(sentences)
-    rows = write_out(loaded, latents, decoding, seed, lengths)
-    told = (
+    candidates = decode_rows(loaded, latents, decoding, seed, lengths)
+    rows = (
         {"text": sentence, "reconstruction": row.pop("text"), **row}
-        for sentence, found in zip(sentences, rows, strict=True)
-        for row in found
+        for sentence, own_rows in zip(sentences, candidates, strict=True)
+        for row in own_rows
     )
-    show(told, "reconstruction", output)
+    write_rows(rows, "reconstruction", output)
 
 
 def encode(
@@ -77,18 +76,18 @@ def encode(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: Literal["error", "truncate"] = "error",
+    too_long: TooLong = "error",
     device: str = "cpu",
 ) -> None:
-    """Squeeze sentences into latents.
+    """Encode sentences to latents.
 
     Args:
         model: a bundle, or the folder of a run.
-        texts: sentences; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, or anything else that `data.train` may name.
-        output: a file: .npy for an array (sentences, Z) of float32, .parquet for columns text and
+        texts: sentences; `-` reads them from standard input, one per line.
+        input: a file of sentences instead, or anything else that `data.train` accepts.
+        output: a file: .npy for a float32 array (sentences, Z), .parquet for the columns text and
             latent, .jsonl for JSON lines; by default JSON lines are printed.
-        too_long: what to do with a sentence of more tokens than the model takes.
+        too_long: what to do with a sentence of more tokens than the model accepts.
         device: where to compute: cpu, cuda, cuda:1 ...
     """
     check_output(output, (".npy", ".parquet", ".jsonl"))
@@ -102,7 +101,7 @@ def encode(
         pq.write_table(pa.table({"text": sentences, "latent": column}), output)
     else:
         rows = zip(sentences, latents.tolist(), strict=True)
-        write_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
+        write_json_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
 
 
 def decode(
@@ -113,7 +112,7 @@ def decode(
     device: str = "cpu",
     decoding: DecodingOptions = GREEDY,
 ) -> None:
-    """Write the sentences that latents stand for.
+    """Decode latents to sentences.
 
     Example:
         seqae decode runs/seqae/RUN latents.npy
@@ -123,60 +122,60 @@ def decode(
         model: a bundle, or the folder of a run.
         latents: a file that `seqae encode` wrote (.npy, .parquet, .jsonl), or `-` for JSON lines
             on standard input.
-        output: a file for JSON lines with the text; by default the texts are printed, one a line.
-            Under `num_return_sequences`, each with its log-probability.
-        seed: of tokens that are drawn.
+        output: a .jsonl file for the texts; by default they are printed, one per line. With
+            `num_return_sequences` each has its log-probability.
+        seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...
-        decoding: how latents are written out.
+        decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_seed(seed)
-    rows = write_out(seqae.load(model, device), read_latents(latents), decoding, seed)
-    show((row for found in rows for row in found), "text", output)
+    candidates = decode_rows(seqae.load(model, device), read_latents(latents), decoding, seed)
+    write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
 
-def write_out(
+def decode_rows(
     model: TextAutoencoder,
     latents: NDArray[np.float32],
     decoding: DecodingOptions,
     seed: int,
     lengths: Sequence[int] | None = None,
 ) -> list[list[dict[str, Any]]]:
-    """Give each latent one row `{"text": ...}`, or several, each with its `score`."""
+    """Decode each latent to one row `{"text": ...}`, or to several that also have a `score`."""
     if decoding.num_return_sequences == 1:
-        texts = model.tokenizer.decode(model.write(latents, decoding, seed, lengths))
+        texts = model.tokenizer.decode(model.decode_ids(latents, decoding, seed, lengths))
         return [[{"text": text}] for text in texts]
-    found = model.candidates(latents, decoding, seed, lengths)
-    return [[candidate._asdict() for candidate in candidates] for candidates in found]
+    candidates = model.candidates(latents, decoding, seed, lengths)
+    return [[candidate._asdict() for candidate in own] for own in candidates]
 
 
-def show(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> None:
-    """Write rows as JSON lines to a file; or print their text, behind the figure they may have.
+def write_rows(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> None:
+    """Write rows as JSON lines to a file, or print their text after their score, if they have one.
 
     Args:
         rows: plain data.
-        key: where the text is.
+        key: which field is the text.
         output: the file; None prints.
     """
     if output is not None:
-        write_lines(output, rows)
+        write_json_lines(output, rows)
         return
     for row in rows:
         _check_finite(row)
-        figure = row.get("score", row.get("similarity"))
-        print("" if figure is None else f"{figure:8.2f}  ", visible(row[key]), sep="")
+        score = row.get("score", row.get("similarity"))
+        print("" if score is None else f"{score:8.2f}  ", visible(row[key]), sep="")
 
 
 def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list[str]:
-    """Take sentences from the command line, standard input or a file.
+    """Read sentences from the command line, standard input or a file.
 
     Args:
-        texts: from the command line; `-` alone stands for standard input.
-        source: a file, or whatever `data.train` may name.
+        texts: sentences of the command line; `-` alone means standard input.
+        source: a file, or anything else that `data.train` accepts.
         key: the option that names the file; error messages begin with it.
 
     Raises:
-        ValueError: if there is none, or they come from two places.
+        ValueError: if neither or both of `texts` and `source` are given.
     """
     if bool(texts) == (source is not None):
         raise ValueError(
@@ -185,7 +184,7 @@ def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list
         )
     if len(texts) > 1 and "-" in texts:
         raise ValueError(
-            "`texts` must be sentences, or `-` alone for standard input, but `-` stands among "
+            "`texts` must be sentences, or `-` alone for standard input, but `-` is given among "
             "others. Leave it out, or leave out the others."
         )
     if source is None and list(texts) != ["-"]:
@@ -194,19 +193,23 @@ def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list
     for block in open_source(source or "-", key).blocks():
         sentences += block.texts
         counts.add(block.counts)
-    if counts.kept < counts.read:
+    if skipped := counts.read - counts.kept:
+        reasons = ", ".join(
+            f"{count:,} {reason}" for reason, count in sorted(counts.dropped.items()) if count
+        )
         print(
-            f"seqae: of the {key}, {counts}; rows of the output are not line numbers",
+            f"seqae: skipped {skipped:,} of {counts.read:,} lines of the {key} ({reasons}), so "
+            f"output rows no longer match input line numbers",
             file=sys.stderr,
         )
     return sentences
 
 
 def read_latents(source: str) -> NDArray[np.float32]:
-    """Read (n, Z) latents from a file that `encode` wrote, or from JSON lines.
+    """Read latents (n, Z) from a file that `encode` wrote, or from JSON lines.
 
     Raises:
-        ValueError: if the file is not one of these.
+        ValueError: if the file is neither.
     """
     path = Path(source)
     if source != "-" and not path.is_file():
@@ -222,7 +225,7 @@ def read_latents(source: str) -> NDArray[np.float32]:
         if path.suffix == ".parquet":
             column = pq.read_table(path, columns=["latent"])["latent"].to_pylist()
             return np.asarray(column, dtype=np.float32)
-        # Not `splitlines`: a text may hold U+2028, which ends no line of JSON.
+        # Not `splitlines`: a text may contain U+2028, which does not end a line of JSON.
         lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
         rows = [json.loads(line)["latent"] for line in lines if line.strip()]
         latents = np.asarray(rows, dtype=np.float32)
@@ -233,20 +236,20 @@ def read_latents(source: str) -> NDArray[np.float32]:
         ) from error
     if not rows:
         raise ValueError(
-            f"`latents` must hold a latent or more, but "
+            f"`latents` must hold at least one latent, but "
             f"{'standard input' if source == '-' else source} is empty. Write it with "
             f"`seqae encode MODEL --output latents.npy`."
         )
     return latents
 
 
-def write_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:
+def write_json_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:
     """Write JSON lines to a file, or to standard output.
 
     Raises:
-        ValueError: if a number is not finite, for which JSON has no word.
+        ValueError: if a number is not finite, which JSON cannot express.
     """
-    lines = (_line(row) for row in rows)
+    lines = (_to_json_line(row) for row in rows)
     if output is None:
         sys.stdout.writelines(lines)
         return
@@ -254,7 +257,7 @@ def write_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:
         file.writelines(lines)
 
 
-def _line(row: dict[str, Any]) -> str:
+def _to_json_line(row: dict[str, Any]) -> str:
     _check_finite(row)
     return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -263,6 +266,6 @@ def _check_finite(row: dict[str, Any]) -> None:
     for name, value in row.items():
         if not isinstance(value, str) and not np.isfinite(value).all():
             raise ValueError(
-                f"`{name}` must be finite, but of {str(row.get('text', ''))[:60]!r} it is not. The "
-                f"model's weights are too large, or its training went astray: take another one."
+                f"`{name}` must be finite, but that of {str(row.get('text', ''))[:60]!r} is not. "
+                f"The model's weights are too large, or its training diverged: use another model."
             )

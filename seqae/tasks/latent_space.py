@@ -1,34 +1,32 @@
-"""Sampling, interpolation, arithmetic, neighbours and transfer from the command line."""
+"""`seqae sample`, `interpolate`, `arithmetic`, `neighbours`, `transfer` and `density`."""
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import Literal
 
 import seqae
-from seqae.bundle.density import MIN_SENTENCES, can_fit, fit_density
-from seqae.bundle.io import add_density
-from seqae.bundle.latent_ops import Curve, Similarity, Source, between
-from seqae.bundle.text_autoencoder import TextAutoencoder, bundle_folder
+from seqae.bundle.density import MAX_DIM, MIN_SENTENCES, can_fit, fit_density
+from seqae.bundle.io import add_density, bundle_folder
+from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between
+from seqae.bundle.text_autoencoder import GREEDY, TextAutoencoder, TooLong
 from seqae.component import check_range, check_seed
 from seqae.files import check_output
 from seqae.generation import DecodingOptions
-from seqae.tasks.encode_decode import GREEDY, gather, show, write_out
+from seqae.tasks.encode_decode import decode_rows, gather, write_rows
 from seqae.tasks.evaluate.command import read_split
-
-TooLong = Literal["error", "truncate"]
 
 
 def sample(
     model: str,
     count: int = 10,
-    source: Source | None = None,
+    source: LatentSource | None = None,
     output: str | None = None,
     seed: int = 0,
     device: str = "cpu",
     decoding: DecodingOptions = GREEDY,
 ) -> None:
-    """Write new sentences, from random latents.
+    """Generate new sentences from random latents.
 
     Example:
         seqae sample runs/seqae/RUN --count 5
@@ -37,21 +35,21 @@ def sample(
     Args:
         model: a bundle, or the folder of a run.
         count: how many.
-        source: where latents are drawn: `prior`, the model's own (of a plain latent a standard
-            normal one); `gaussian` or `mixture`, a density of the training latents; by default the
-            prior of a model that has one, or else the Gaussian.
-        output: a file for JSON lines with the text; by default the texts are printed, one a line.
-        seed: of latents and of tokens that are drawn.
+        source: what latents are drawn from: `prior`, the model's own (for a plain latent the
+            standard normal distribution); `gaussian` or `mixture`, a density of the training
+            latents; by default the prior if the model has one, otherwise the Gaussian.
+        output: a .jsonl file for the texts; by default they are printed, one per line.
+        seed: seed of the random latents and the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...
-        decoding: how latents are written out.
+        decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_range("count", count, 0, 10**7)
     check_seed(seed)
     loaded = seqae.load(model, device)
     latents = loaded.sample_latents(count, source, seed)
-    rows = write_out(loaded, latents, decoding, seed)
-    show((row for found in rows for row in found), "text", output)
+    candidates = decode_rows(loaded, latents, decoding, seed)
+    write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
 
 def interpolate(
@@ -66,7 +64,7 @@ def interpolate(
     device: str = "cpu",
     decoding: DecodingOptions = GREEDY,
 ) -> None:
-    """Write the sentences between two.
+    """Generate the sentences between two.
 
     Example:
         seqae interpolate runs/seqae/RUN "the cat is asleep" "we went home by train"
@@ -74,16 +72,16 @@ def interpolate(
 
     Args:
         model: a bundle, or the folder of a run.
-        texts: two sentences, or several pairs; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, one a line, each two a pair.
-        steps: how many sentences of each pair, both ends counted.
+        texts: two sentences, or several pairs; `-` reads them from standard input, one per line.
+        input: a file of sentences instead, one per line; every two are a pair.
+        steps: sentences for each pair, both ends included.
         path: `linear`, or `spherical`: along the arc between the latents' directions.
-        output: a file for JSON lines with start, end, step and text; by default the texts are
-            printed, one a line.
-        too_long: what to do with a sentence of more tokens than the model takes.
-        seed: of tokens that are drawn.
+        output: a .jsonl file for start, end, step and text; by default the texts are printed, one
+            per line.
+        too_long: what to do with a sentence of more tokens than the model accepts.
+        seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...
-        decoding: how latents are written out.
+        decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_range("steps", steps, 2, 10**6)
@@ -93,10 +91,10 @@ def interpolate(
     rows = []
     for start, end in groups:
         first, last = loaded.encode([start, end], too_long)
-        written = loaded.decode(between(first, last, steps, path), decoding, seed)
-        for step, text in enumerate(written):
+        decoded = loaded.decode(between(first, last, steps, path), decoding, seed)
+        for step, text in enumerate(decoded):
             rows.append({"start": start, "end": end, "step": step, "text": text})
-    show(rows, "text", output)
+    write_rows(rows, "text", output)
 
 
 def arithmetic(
@@ -109,7 +107,7 @@ def arithmetic(
     device: str = "cpu",
     decoding: DecodingOptions = GREEDY,
 ) -> None:
-    """Write the sentence at a - b + c.
+    """Generate the sentence at a - b + c.
 
     Example:
         seqae arithmetic runs/seqae/RUN "he is here" "he is" "she is"
@@ -117,25 +115,26 @@ def arithmetic(
 
     Args:
         model: a bundle, or the folder of a run.
-        texts: three sentences a, b and c, or several threes; `-` reads them from standard input,
-            one a line.
-        input: a file of sentences instead, one a line, each three a sum.
-        output: a file for JSON lines with a, b, c and text; by default the texts are printed, one a
-            line.
-        too_long: what to do with a sentence of more tokens than the model takes.
-        seed: of tokens that are drawn.
+        texts: three sentences a, b and c, or several triples; `-` reads them from standard input,
+            one per line.
+        input: a file of sentences instead, one per line; every three are a triple.
+        output: a .jsonl file for a, b, c and text; by default the texts are printed, one per line.
+        too_long: what to do with a sentence of more tokens than the model accepts.
+        seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...
-        decoding: how latents are written out.
+        decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_seed(seed)
     groups = _groups(gather(texts, input), 3)
     loaded = seqae.load(model, device)
-    a, b, c = (loaded.encode(side, too_long) for side in zip(*groups, strict=True))
-    written = loaded.decode(a - b + c, decoding, seed)
-    names = ("a", "b", "c", "text")
-    rows = zip(groups, written, strict=True)
-    show((dict(zip(names, (*group, w), strict=True)) for group, w in rows), "text", output)
+    a, b, c = (loaded.encode(column, too_long) for column in zip(*groups, strict=True))
+    decoded = loaded.decode(a - b + c, decoding, seed)
+    rows = [
+        {"a": a, "b": b, "c": c, "text": text}
+        for (a, b, c), text in zip(groups, decoded, strict=True)
+    ]
+    write_rows(rows, "text", output)
 
 
 def neighbours(
@@ -157,29 +156,29 @@ def neighbours(
 
     Args:
         model: a bundle, or the folder of a run.
-        texts: sentences; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, one a line.
-        corpus: a file of sentences to look in; by default the training sentences.
-        count: how many of each.
+        texts: sentences; `-` reads them from standard input, one per line.
+        input: a file of sentences instead, one per line.
+        corpus: a file of sentences to search; by default the training sentences.
+        count: neighbours of each sentence.
         similarity: `cosine` of the latents, or `euclidean`: minus their distance.
-        output: a file for JSON lines with text, neighbour and similarity; by default these are
-            printed.
-        too_long: what to do with a sentence of more tokens than the model takes.
+        output: a .jsonl file for text, neighbour and similarity; by default neighbours and
+            similarities are printed.
+        too_long: what to do with a sentence of more tokens than the model accepts.
         device: where to compute: cpu, cuda, cuda:1 ...
     """
     check_output(output, (".jsonl",))
     check_range("count", count, 1, 10**6)
     sentences = gather(texts, input)
-    where = None if corpus is None else gather([], corpus, "corpus")
+    searched = None if corpus is None else gather([], corpus, "corpus")
     loaded = seqae.load(model, device)
-    where = where or _training_sentences(loaded, model)
-    found = loaded.neighbours(sentences, where, count, similarity, too_long)
+    searched = searched or _training_sentences(loaded, model)
+    neighbours = loaded.neighbours(sentences, searched, count, similarity, too_long)
     rows = [
         {"text": text, "neighbour": neighbour.text, "similarity": neighbour.similarity}
-        for text, near in zip(sentences, found, strict=True)
-        for neighbour in near
+        for text, own_neighbours in zip(sentences, neighbours, strict=True)
+        for neighbour in own_neighbours
     ]
-    show(rows, "neighbour", output)
+    write_rows(rows, "neighbour", output)
 
 
 def transfer(
@@ -195,7 +194,7 @@ def transfer(
     device: str = "cpu",
     decoding: DecodingOptions = GREEDY,
 ) -> None:
-    """Write sentences again with an attribute added, learnt from two files of sentences.
+    """Rewrite sentences with an attribute that is learnt from two files of sentences.
 
     Example:
         seqae transfer runs/seqae/RUN present.txt past.txt "he goes home"
@@ -203,18 +202,18 @@ def transfer(
 
     Args:
         model: a bundle, or the folder of a run.
-        source: a file of sentences without the attribute, one a line.
-        target: a file of sentences with it.
-        texts: sentences; `-` reads them from standard input, one a line.
-        input: a file of sentences instead, one a line.
-        strength: what the difference of the files' mean latents is multiplied by; below 0 the
-            attribute is taken away.
-        output: a file for JSON lines with text and transfer; by default the transfers are printed,
-            one a line.
-        too_long: what to do with a sentence of more tokens than the model takes.
-        seed: of tokens that are drawn.
+        source: a file of sentences without the attribute, one per line.
+        target: a file of sentences with it, one per line.
+        texts: sentences; `-` reads them from standard input, one per line.
+        input: a file of sentences instead, one per line.
+        strength: factor of the difference between the files' mean latents, which is added; below
+            0 the attribute is taken away.
+        output: a .jsonl file for text and transfer; by default the transfers are printed, one per
+            line.
+        too_long: what to do with a sentence of more tokens than the model accepts.
+        seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...
-        decoding: how latents are written out.
+        decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_range("strength", strength, -1e6, 1e6)
@@ -223,9 +222,12 @@ def transfer(
     sides = gather([], source, "source"), gather([], target, "target")
     loaded = seqae.load(model, device)
     attribute = loaded.attribute(*sides)
-    written = loaded.transfer(sentences, attribute, strength, decoding, too_long, seed)
-    rows = zip(sentences, written, strict=True)
-    show(({"text": text, "transfer": w} for text, w in rows), "transfer", output)
+    transfers = loaded.transfer(sentences, attribute, strength, decoding, too_long, seed)
+    rows = [
+        {"text": text, "transfer": transferred}
+        for text, transferred in zip(sentences, transfers, strict=True)
+    ]
+    write_rows(rows, "transfer", output)
 
 
 def density(
@@ -235,7 +237,7 @@ def density(
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
-    """Fit a density of the latents of training sentences, into a bundle; `fit` does so at its end.
+    """Fit a density of the training latents and store it in a bundle, as `fit` does at its end.
 
     Example:
         seqae density runs/seqae/RUN
@@ -243,9 +245,9 @@ def density(
 
     Args:
         model: a bundle, or the folder of a run.
-        input: a file of sentences, one a line; by default the training sentences.
-        limit: how many of them at most, spread evenly.
-        seed: of the mixture's first means.
+        input: a file of sentences, one per line; by default the training sentences.
+        limit: use at most this many of them, spread evenly.
+        seed: seed of the mixture's initial means.
         device: where to compute: cpu, cuda, cuda:1 ...
     """
     check_range("limit", limit, MIN_SENTENCES, 10**7)
@@ -255,21 +257,22 @@ def density(
     latents = loaded.encode(texts[:: max(1, -(-len(texts) // limit))], "truncate")
     if not can_fit(latents):
         raise ValueError(
-            f"`input` must have at least {MIN_SENTENCES} sentences, and the latents a size that "
-            f"a matrix is kept for, but they are of shape {latents.shape}. Give more sentences."
+            f"`input` must have at least {MIN_SENTENCES} sentences, and a latent at most "
+            f"{MAX_DIM:,} dimensions, but the latents are of shape {latents.shape}. Give more "
+            f"sentences."
         )
     add_density(bundle_folder(model), fit_density(latents, seed))
-    print(f"{model}: a density of {len(latents):,} latents; `seqae sample {model}` draws from it.")
+    print(f"{model}: fitted a density of {len(latents):,} latents, for `seqae sample {model}`.")
 
 
 def _groups(texts: list[str], size: int) -> list[tuple[str, ...]]:
     if not texts or len(texts) % size:
         raise ValueError(
             f"`texts` must be {size} sentences or a multiple, but there are {len(texts)} instead. "
-            f"Put each between quotation marks."
+            f"Put each in quotation marks."
         )
     return [tuple(texts[first : first + size]) for first in range(0, len(texts), size)]
 
 
 def _training_sentences(loaded: TextAutoencoder, model: str) -> list[str]:
-    return read_split(loaded, Path(model), "train").read
+    return read_split(loaded, Path(model), "train").inputs

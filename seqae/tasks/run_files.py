@@ -1,4 +1,4 @@
-"""The small files of a run, read as if anybody may have written them."""
+"""Read the small files of a run, which may come from a stranger."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def read_config(path: Path, key: str) -> Any:
 
     Args:
         path: the file.
-        key: what the user named it by; error messages begin with it.
+        key: the option that named the run; error messages begin with it.
 
     Raises:
-        ValueError: if it is too large or no YAML, or holds what JSON cannot.
+        ValueError: if the file is too large, no YAML, or holds values that JSON cannot express.
     """
     try:
         config = yaml.safe_load(_read_capped(path))
@@ -34,25 +34,25 @@ def read_json(path: Path, key: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        key: what the user named it by; error messages begin with it.
+        key: the option that named the run; error messages begin with it.
 
     Raises:
-        ValueError: if it is too large or something else.
+        ValueError: if the file is too large, or holds no JSON object.
     """
     try:
         value = json.loads(_read_capped(path))
     except (ValueError, RecursionError) as error:
         raise damaged(path, key, error) from error
     if not isinstance(value, dict):
-        raise damaged(path, key, "it holds no names")
+        raise damaged(path, key, "it holds no object")
     return value
 
 
 def damaged(path: Path, key: str, reason: object) -> ValueError:
-    """The error that a file is not what it should be."""
+    """Make the error for a file that is not what it should be."""
     return ValueError(
-        f"`{key}` must be readable, but {path} is damaged: {reason}. Leave this run out, or put "
-        f"the file right."
+        f"`{key}` must be readable, but {path} is damaged: {reason}. Leave this run out, or repair "
+        f"the file."
     )
 
 
@@ -62,7 +62,7 @@ def _read_capped(path: Path) -> str:
 
 
 def _check_plain(value: Any) -> None:
-    """Refuse dates, and parts that stand in themselves, or in one another until they are huge."""
+    """Refuse dates, values that contain themselves, and aliases that multiply to a huge size."""
     size = 0
     for part in json.JSONEncoder().iterencode(value):
         size += len(part)

@@ -1,142 +1,155 @@
-"""Run a task from the command line: its signature is its options, its docstring their help."""
+"""Run a task from the command line: its signature is its options, its docstring their help.
+
+jsonargparse's `auto_cli` does this for a whole module, but parses sentences as YAML and gives the
+options of decoding a prefix. Here texts are words and `--num_beams` is an option like any other.
+"""
 
 from __future__ import annotations
 
+import argparse
 import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter
 
 from seqae.generation import DecodingOptions
-from seqae.parser import choices, explain
-from seqae.tasks.evaluate.table import Group
-from seqae.terminal import fail
+from seqae.parser import OneLineParser, choices
+from seqae.tasks.evaluate.definitions import Group
 
-# Arguments that jsonargparse would not make of a signature what is wanted. Texts are words as they
-# stand, not YAML ("null" and "[a]" are sentences); what may be left out would become an option.
-WORDS: dict[str, dict[str, Any]] = {
-    "file": {"nargs": "?", "default": None, "help": "sentences that the model has not seen"},
-    "files": {"nargs": "+", "help": "what to train on: anything that `data.train` may name"},
-    "runs": {"nargs": "+", "help": "folders of runs or bundles, or .json files of `evaluate`"},
-    "texts": {"nargs": "*", "default": [], "help": "sentences; - reads them from the input"},
-}
-
-# Options of several words, as the shell parts them.
-LISTS: dict[str, dict[str, Any]] = {
-    "metrics": {
-        "type": Group,
-        "default": None,
-        "metavar": "GROUP",
-        "help": "groups of figures; by default reconstruction, likelihood and latent, and "
-        "embedding where pairs or labels are given; generation trains language models, for minutes",
-    },
-    "banned_words": {
+# Arguments that jsonargparse would derive wrongly from a signature. Sentences are words, not YAML
+# ("null" and "[a]" are sentences); optional ones would become options; and a list would be YAML in
+# one word instead of several words.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "file": {"nargs": "?", "type": str, "help": "sentences that the model has not seen"},
+    "files": {"nargs": "+", "type": str, "help": "what to train on, as in `data.train`"},
+    "runs": {
+        "nargs": "+",
         "type": str,
-        "action": "extend",  # twice the option is both times the words
+        "help": "folders of runs or bundles, or .json files of `evaluate`",
+    },
+    "texts": {
+        "nargs": "*",
+        "type": str,
+        "default": [],
+        "help": "sentences; - reads them from standard input, one per line",
+    },
+    "--metrics": {
+        "nargs": "+",
+        "type": Group,
+        "metavar": "GROUP",
+        "help": "groups of metrics; by default reconstruction, likelihood, latent, and embedding "
+        "if pairs or labels are given; generation trains language models, which takes minutes",
+    },
+    "--banned_words": {
+        "nargs": "+",
+        "type": str,
+        "action": "extend",  # the option may be repeated
         "default": [],
         "metavar": "WORD",
-        "help": "words that are not written, as the tokenizer spells them, also inside a longer "
+        "help": "words that are not generated, as the tokenizer encodes them, also inside a longer "
         "word",
     },
-    "forced_words": {
+    "--forced_words": {
+        "nargs": "+",
         "type": str,
-        "action": "extend",  # twice the option is both times the words
+        "action": "extend",  # the option may be repeated
         "default": [],
         "metavar": "WORD",
-        "help": "words that are written in any case, by a beam search, as the tokenizer spells "
-        "them, also inside a longer word: heat has he",
+        "help": "words that a beam search must generate, as the tokenizer encodes them, also "
+        "inside a longer word: heat contains he",
     },
 }
 
-# What a shell user may write behind `--explain`, which may also stand alone.
+# Values that may follow a flag, which may also be given alone: `--explain`, `--explain true`.
 TRUTHS = ("true", "false", "yes", "no")
 
-# Tasks that write one text of each latent, for which `num_return_sequences` is no option.
+# Tasks that give one text for each latent, and so do not take `num_return_sequences`.
 ONE_TEXT = ("interpolate", "arithmetic", "transfer")
 
 
-class OneLineParser(ArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
-        line = explain(self, message)
-        if line.endswith("`--help` lists the options."):
-            line += " Options stand before the other arguments or after them."
-        fail(line, status=2)
-
-
-class KeepLines(DefaultHelpFormatter):
-    """Help whose examples stay on lines of their own."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "".join(indent + line for line in text.splitlines(keepends=True))
-
-
-def examples(documentation: str | None) -> str:
-    """The part of a docstring under `Example:`."""
-    _, _, behind = inspect.cleandoc(documentation or "").partition("Example:\n")
-    return f"example:\n{behind.split(chr(10) * 2)[0]}" if behind else ""
-
-
-def spell_out(args: list[str], flags: set[str]) -> list[str]:
-    """Give each flag that stands alone its value; argparse would take the next argument for it.
-
-    Args:
-        args: the command line.
-        flags: options that are true or false.
-    """
-    behind = [*args, ""][1:]
-    return [
-        f"{arg}=true" if arg in flags and after.lower() not in TRUTHS else arg
-        for arg, after in zip(args, behind, strict=True)
-    ]
+class KeepLines(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Help that keeps the line ends of the examples."""
 
 
 def run(module: str, name: str, args: list[str]) -> None:
     """Parse the arguments of a task and call it.
 
     Args:
-        module: where the task's function is.
+        module: the module of the task's function.
         name: the command; its last word is the function.
         args: what follows the command.
     """
-    function = getattr(import_module(module), name.split()[-1])
+    task = getattr(import_module(module), name.split()[-1])
+    options = decoding_options(task)
+    parser = make_parser(task, name, options)
+    defaults = vars(parser.get_defaults().as_flat())
+    flags = {f"--{key}" for key, default in defaults.items() if isinstance(default, bool)}
+    parsed = parser.parse_args(complete_flags(args, flags))
+    values: dict[str, Any] = parser.instantiate_classes(parsed).as_dict()
+    if options:
+        values["decoding"] = DecodingOptions(**{option: values.pop(option) for option in options})
+    task(**values)
+
+
+def make_parser(task: Callable[..., None], name: str, options: Sequence[str]) -> OneLineParser:
+    """Make the parser of a task from its signature and docstring.
+
+    Args:
+        task: the function.
+        name: the command.
+        options: the options of decoding that it takes.
+    """
+    documentation = inspect.getdoc(task) or ""
     parser = OneLineParser(
         prog=f"seqae {name}",
-        description=function.__doc__.splitlines()[0],
-        epilog=examples(function.__doc__),
+        description=documentation.splitlines()[0],
+        epilog=examples(documentation),
         formatter_class=KeepLines,
         allow_abbrev=False,
     )
-    is_decoding = "decoding" in function.__annotations__
-    options = [f.name for f in fields(DecodingOptions)] if is_decoding else []
-    not_taken = {"num_return_sequences"} if name in ONE_TEXT else set()
-    options = [option for option in options if option not in not_taken]
-    taken = {*function.__annotations__, *options}
-    by_hand = [argument for argument in {**WORDS, **LISTS} if argument in taken]
-    skip: set[str | int] = {*by_hand, *(["decoding"] if is_decoding else [])}
-    parser.add_function_arguments(function, as_group=False, as_positional=True, skip=skip)
-    if is_decoding:  # each option under its own name: --num_beams
-        parser.add_class_arguments(DecodingOptions, skip=(skip & set(options)) | not_taken)
-    flags: set[str] = set()
+    skip: set[str | int] = {"decoding", *(flag.removeprefix("--") for flag in ARGUMENTS)}
+    parser.add_function_arguments(task, as_group=False, as_positional=True, skip=skip)
+    if options:
+        others = {field.name for field in fields(DecodingOptions)}.difference(options)
+        parser.add_class_arguments(DecodingOptions, skip=skip | others)
     for action in parser._actions:
         hint = getattr(action, "_typehint", None)
-        if hint is bool:  # `--explain` as well as `--explain true`
+        if hint is bool:  # complete_flags allows it to be left out
             action.nargs = "?"
-            flags.update(action.option_strings)
-        elif words := choices(hint):  # those that may be left out, too, which argparse knows not
+        elif words := choices(hint):  # argparse names no choices of an optional value
             action.metavar = f"{{{','.join(words)}}}"
-    for argument in by_hand:
-        if argument in LISTS:
-            parser.add_argument(f"--{argument}", nargs="+", **LISTS[argument])
-        else:
-            parser.add_argument(argument, type=str, **WORDS[argument])
-    values: dict[str, Any] = parser.instantiate_classes(
-        parser.parse_args(spell_out(args, flags))
-    ).as_dict()
-    if is_decoding:
-        values["decoding"] = DecodingOptions(**{name: values.pop(name) for name in options})
-    function(**values)
+    for flag, settings in ARGUMENTS.items():
+        if flag.removeprefix("--") in {*inspect.signature(task).parameters, *options}:
+            parser.add_argument(flag, **settings)
+    return parser
+
+
+def decoding_options(task: Callable[..., None]) -> list[str]:
+    """List the options of decoding that a task takes, each under its own name: `--num_beams`."""
+    if "decoding" not in inspect.signature(task).parameters:
+        return []
+    excluded = {"num_return_sequences"} if task.__name__ in ONE_TEXT else set()
+    return [field.name for field in fields(DecodingOptions) if field.name not in excluded]
+
+
+def examples(documentation: str) -> str:
+    """Extract the part of a docstring under `Example:`."""
+    _, _, following = documentation.partition("Example:\n")
+    return f"example:\n{following.split(chr(10) * 2)[0]}" if following else ""
+
+
+def complete_flags(args: list[str], flags: set[str]) -> list[str]:
+    """Give each flag without a value one; argparse would take the next argument as its value.
+
+    Args:
+        args: the command line.
+        flags: options that are true or false.
+    """
+    following = [*args, ""][1:]
+    return [
+        f"{arg}=true" if arg in flags and value.lower() not in TRUTHS else arg
+        for arg, value in zip(args, following, strict=True)
+    ]

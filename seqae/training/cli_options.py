@@ -1,25 +1,32 @@
-"""Options of the training commands beside those of Trainer, module and data module."""
+"""Options of the training commands that are not Trainer's or a constructor's, and checks of all."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, NoReturn
 
+import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined] # public, but not in __all__
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
-from seqae.component import check_range
-from seqae.parser import explain
+from seqae.component import check_choice, check_range
+from seqae.files import check_output
+from seqae.model.latents import StochasticLatent
+from seqae.parser import OneLineParser
 from seqae.recipes import find_config
-from seqae.terminal import fail
+from seqae.training.callbacks.collapse import CollapseMonitor
 from seqae.training.distributed.exit_status import prevent_restart
+from seqae.training.distributed.fsdp import check_shards_precision
 from seqae.training.distributed.launchers import wait_for_rank_zero
+from seqae.training.module import AutoencoderModule
+from seqae.training.precision import PRECISIONS
 
 Command = Literal["fit", "validate", "test", "predict"]
 
-# What may choose the bundle, and which way is better.
+# Metrics that may choose the model of the bundle, and which values are better.
 MONITORED: dict[str, Literal["max", "min"]] = {
     "val/token_accuracy": "max",
     "val/exact_match": "max",
@@ -33,25 +40,15 @@ MONITORED: dict[str, Literal["max", "min"]] = {
     "val/shuffle_gap": "max",
 }
 
-FIT_ONLY = (
-    "name",
-    "run_dir",
-    "checkpoint",
-    "samples",
-    "density_sentences",
-    "collapse_sentences",
-    "monitor",
-)
-
 
 @dataclass
 class Checkpoints:
     """How the state of training is saved, for `--resume`.
 
     Args:
-        every_n_steps: optimizer steps between saves; 0 saves only when the training is told to end.
+        every_n_steps: optimizer steps between saves; 0 saves only when the training is stopped.
         keep: how many of the latest are kept.
-        asynchronous: write while the training goes on, from a copy in main memory.
+        asynchronous: write while the training continues, from a copy in main memory.
     """
 
     every_n_steps: int = 500
@@ -59,14 +56,81 @@ class Checkpoints:
     asynchronous: bool = False
 
 
-class OneLineParser(LightningArgumentParser):
-    """A parser that says what is wrong in one line, and ends with status 2."""
+@dataclass(frozen=True)
+class Option:
+    """An option of the command line, or a group of options.
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print the error and exit."""
+    Args:
+        type: what the value must be; a dataclass makes a group, with defaults and help of its own.
+        default: the value if it is not given.
+        help: one line.
+    """
+
+    type: Any
+    default: Any = None
+    help: str = ""
+
+
+OF_EVERY_COMMAND = {
+    "threads": Option(
+        int | Literal["auto"],
+        "auto",
+        "CPU threads; auto times the first steps of each epoch and takes the fastest",
+    ),
+    "tf32": Option(
+        bool, False, "multiply float32 numbers in TF32, with 10 bits of each, on a GPU that has it"
+    ),
+}
+
+OF_PREDICT = {
+    "output": Option(
+        str, "predictions.jsonl", "file for the predictions, a JSON object on each line"
+    ),
+}
+
+OF_RESUMING = {
+    "resume": Option(
+        str | None,
+        None,
+        "folder of a run to continue: its configuration, from its newest checkpoint; or auto: the "
+        "run in --run_dir, or else the newest run of the given configuration, or else a new one",
+    ),
+    "resume_changed": Option(
+        bool, False, "continue even if the order of the data or the model has changed"
+    ),
+}
+
+# A run's config.yaml holds these, so that the other commands accept them, but ignore them.
+OF_FIT = {
+    "name": Option(str, "seqae", "the run's folder is runs/NAME/TIME"),
+    "run_dir": Option(str | None, None, "the run's folder, instead of that"),
+    "checkpoint": Option(Checkpoints),
+    "samples": Option(int, 4, "sentences shown after each validation"),
+    "density_sentences": Option(
+        int,
+        10_000,
+        "most training sentences to fit the bundle's density of latents to; 0: no density",
+    ),
+    "collapse_sentences": Option(
+        int, 256, "validation sentences on which to watch for posterior collapse; 0: do not watch"
+    ),
+    "monitor": Option(
+        str | None,
+        None,
+        "metric whose best model becomes the bundle; by default val/negative_elbo under "
+        "Variational, else val/token_accuracy",
+    ),
+}
+
+
+class TrainingParser(OneLineParser, LightningArgumentParser):
+    """The parser of `fit` and its like: one of several processes reports the error."""
+
+    @override
+    def exit_with(self, line: str) -> NoReturn:
         wait_for_rank_zero()
         prevent_restart(2)
-        fail(explain(self, message), status=2)
+        super().exit_with(line)
 
 
 class RecipeOrFile(ActionConfigFile):
@@ -77,14 +141,36 @@ class RecipeOrFile(ActionConfigFile):
         try:
             path = find_config(values)
         except ValueError as error:
-            parser.error(str(error))
+            parser.exit_with(str(error))
+        if os.path.isfile(path):
+            check_yaml(path, parser)
         super().__call__(parser, cfg, path, option_string)  # type: ignore[no-untyped-call]
 
 
+def check_yaml(path: str, parser: TrainingParser) -> None:
+    """Refuse a file that is not YAML, by its name, which jsonargparse would not mention.
+
+    Args:
+        path: the file.
+        parser: reports what is wrong with it.
+
+    Raises:
+        ValueError: if it is not UTF-8 text.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yaml.compose(file, Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"`config` must be UTF-8 text, but {path} is not: {error}.") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        parser.exit_with(f"`config` must be YAML, but {path} is not: {reason}. Check that line.")
+
+
 def make_parser(**kwargs: Any) -> LightningArgumentParser:
-    """A parser with one-line errors that takes configuration files."""
+    """Make a parser with one-line errors that takes configuration files."""
     # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
-    parser = OneLineParser(allow_abbrev=False, **kwargs)
+    parser = TrainingParser(allow_abbrev=False, **kwargs)
     parser.add_argument(
         "-c",
         "--config",
@@ -96,84 +182,54 @@ def make_parser(**kwargs: Any) -> LightningArgumentParser:
 
 
 def add_options(parser: LightningArgumentParser, command: Command) -> None:
-    """The options that are not of Trainer, module or data module."""
-    parser.add_argument(
-        "--threads",
-        type=int | Literal["auto"],
-        default="auto",
-        help="CPU threads; auto times the first steps of each epoch and takes the fastest",
-    )
-    parser.add_argument(
-        "--tf32",
-        type=bool,
-        default=False,
-        help="multiply float32 numbers in TF32, with 10 bits of each, on a GPU that has it",
-    )
+    """Add the options that are not those of Trainer, module or data module."""
+    options = dict(OF_EVERY_COMMAND)
     if command == "predict":
-        parser.add_argument(
-            "--output",
-            type=str,
-            default="predictions.jsonl",
-            help="file for the predictions, a JSON object a line",
-        )
+        options |= OF_PREDICT
+    if command == "fit":
+        options |= OF_RESUMING | OF_FIT
+    for name, option in options.items():
+        if is_dataclass(option.type):
+            parser.add_class_arguments(option.type, name)
+        else:
+            parser.add_argument(
+                f"--{name}", type=option.type, default=option.default, help=option.help
+            )
+    for name in [name for name in OF_FIT if name not in options]:
+        parser.add_argument(f"--{name}", type=Any, default=None, help=argparse.SUPPRESS)
+
+
+def check_options(command: Command, options: Any) -> None:
+    """Check what can be checked before anything is built.
+
+    Args:
+        command: the command that they are for.
+        options: all of its options.
+
+    Raises:
+        ValueError: if an option has a value that cannot work, or would be ignored.
+    """
+    check_trainer(options.trainer)
+    if command == "predict":
+        check_output(options.output, (".jsonl",))
     if command != "fit":
-        for key in FIT_ONLY:  # a run's config.yaml has them; they say nothing here
-            parser.add_argument(f"--{key}", type=Any, default=None, help=argparse.SUPPRESS)
         return
-    parser.add_argument(
-        "--resume",
-        type=str | None,
-        default=None,
-        help="folder of a run to go on with: its configuration, from its newest checkpoint; "
-        "or auto: the run in --run_dir, or else the newest run of the configuration that is "
-        "given, or else a new one",
-    )
-    parser.add_argument(
-        "--resume_changed",
-        type=bool,
-        default=False,
-        help="go on even if the order of the data or the model has changed",
-    )
-    parser.add_argument(
-        "--name", type=str, default="seqae", help="the run's folder is runs/NAME/TIME"
-    )
-    parser.add_argument(
-        "--run_dir", type=str | None, default=None, help="the run's folder, instead of that"
-    )
-    parser.add_class_arguments(Checkpoints, "checkpoint")
-    parser.add_argument(
-        "--samples", type=int, default=4, help="sentences shown after each validation"
-    )
-    parser.add_argument(
-        "--density_sentences",
-        type=int,
-        default=10_000,
-        help="training sentences at most whose latents the bundle gets a density of; 0: none",
-    )
-    parser.add_argument(
-        "--collapse_sentences",
-        type=int,
-        default=256,
-        help="validation sentences that a posterior's collapse is watched on; 0 does not watch",
-    )
-    parser.add_argument(
-        "--monitor",
-        type=str | None,
-        default=None,
-        help="figure whose best model becomes the bundle; by default val/negative_elbo under "
-        "Variational, else val/token_accuracy",
-    )
+    check_range("samples", options.samples, 0, 1000)
+    check_range("density_sentences", options.density_sentences, 0, 10**7)
+    if options.monitor is not None:
+        check_choice("monitor", options.monitor, tuple(MONITORED))
+    check_resume(options)
 
 
 def check_trainer(options: Any) -> None:
-    """Refuse numbers that Lightning takes, and that mean nothing.
+    """Refuse what Lightning accepts, but what means nothing, or something else, here.
 
     Args:
-        options: of the Trainer.
-
-    Raises:
-        ValueError: in one line.
+        options: those of the Trainer.
     """
+    precision, strategy = str(options.precision), options.strategy
+    check_choice("trainer.precision", precision, PRECISIONS)
+    check_shards_precision(precision, str(getattr(strategy, "class_path", strategy)))
     check_range("trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 10**9)
     for name in ("val_check_interval", "limit_train_batches"):
         if options[name] is not None and options[name] <= 0:
@@ -181,3 +237,64 @@ def check_trainer(options: Any) -> None:
                 f"`trainer.{name}` must be above 0, but it is {options[name]} instead. Leave it "
                 f"out, or give batches (10) or a share of an epoch (0.5)."
             )
+    if options.logger is True:
+        raise ValueError(
+            "`trainer.logger` must be a logger's class or false, but it is true instead. "
+            "metrics.jsonl is always written; `-c overlays/wandb` adds W&B."
+        )
+
+
+def check_resume(options: Any) -> None:
+    """Refuse options of `fit` that contradict each other, or would be ignored.
+
+    Args:
+        options: all options of `fit`.
+    """
+    if options.resume not in (None, "auto"):  # on the command line, a run's name is replaced
+        raise ValueError(
+            f"`resume` must be given on the command line, or be auto, but a file has it as "
+            f"{options.resume} instead. Write `seqae fit --resume {options.resume}`."
+        )
+    if options.resume is not None and options.ckpt_path is not None:
+        raise ValueError(
+            "`ckpt_path` must not be given beside `--resume auto`, which finds the newest "
+            "checkpoint itself. Leave one of them out."
+        )
+    if options.trainer.default_root_dir is not None:
+        raise ValueError(
+            f"`trainer.default_root_dir` must not be given, but it is "
+            f"{options.trainer.default_root_dir}. Name the run's folder with `--run_dir`."
+        )
+    if options.trainer.enable_checkpointing is False and options.trainer.max_time is not None:
+        raise ValueError(
+            "`trainer.max_time` must not be given where nothing is saved when the time is up, "
+            "but `trainer.enable_checkpointing` is false. Leave one of them out."
+        )
+
+
+def check_monitor(options: Any, model: AutoencoderModule) -> None:
+    """Refuse a metric that this model does not have.
+
+    Args:
+        options: all options of `fit`.
+        model: which measures it.
+    """
+    name = monitored(options, model).removeprefix("val/")
+    of_posterior = name in CollapseMonitor.METRICS
+    if name == "negative_elbo" and name not in model.objective.sentence_means:
+        missing = f"under {type(model.objective).__name__}"
+    elif of_posterior and not isinstance(model.autoencoder.latent, StochasticLatent):
+        missing = f"for a {type(model.autoencoder.latent).__name__}"
+    elif of_posterior and not options.collapse_sentences:
+        missing = "with `collapse_sentences` at 0"
+    else:
+        return
+    raise ValueError(
+        f"`monitor` must be a figure that is measured, but there is no val/{name} "
+        f"{missing}. Choose another one, such as val/token_accuracy."
+    )
+
+
+def monitored(options: Any, model: AutoencoderModule) -> str:
+    """Return the metric whose best model becomes the bundle."""
+    return options.monitor or model.objective.monitored

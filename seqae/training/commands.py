@@ -1,4 +1,4 @@
-"""The Lightning half of the command line: fit, validate, test, predict, and preparing the data."""
+"""The commands that need Lightning: fit, prepare, validate, test and predict."""
 
 from __future__ import annotations
 
@@ -19,51 +19,48 @@ from seqae.training.distributed.exit_status import prevent_restart, reported_sta
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
 from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
 
-# How torch begins when a file is no checkpoint, or one of another model.
+# Warnings of Lightning and torch that do not apply, as regular expressions.
+IGNORED_WARNINGS = (
+    ".*does not have many workers.*",  # they cost more than they bring here
+    ".*is smaller than the logging interval.*",  # a short epoch is no mistake
+    ".*your dataloader is not resumable.*",  # the batch sampler is
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*`srun` command is available.*",  # on a SLURM cluster, whether it is used or not
+    ".*callbacks used to create the checkpoint.*",  # only training needs these callbacks
+    ".*Couldn't infer the batch indices.*",  # the batches of a prediction are planned beforehand
+    # A Transformer block returns keys and values that are views; nothing writes to them.
+    "FSDP2-wrapped module .* returned a view tensor",
+    # torch's compiler looks at gradients that do not exist.
+    "The .grad attribute of a Tensor that is not a leaf.*",
+    ".*Total length of `list` across ranks is zero.*",  # the user wants no validation split
+)
+
+# How torch's errors begin if a file is not a checkpoint, or is one of another model.
 UNLOADABLE = ("Error(s) in loading state_dict", "PytorchStreamReader", "Weights only load failed")
 
 
 def run(command: Command | Literal["prepare"], args: list[str]) -> None:
-    """Run one of Lightning's subcommands, or prepare the data of one.
+    """Run one of the commands.
 
     Args:
-        command: fit, validate, test, predict or prepare.
-        args: what follows it on the command line.
+        command: which.
+        args: what follows the command on the command line.
+
+    Raises:
+        ValueError: if an option or a checkpoint cannot be used.
     """
     if reported_status() is not None:
-        raise SystemExit(0)  # torchrun has started this process again, but all is over
+        raise SystemExit(0)  # torchrun has restarted this process, but the training has ended
     show_log()
-    # Advice of Lightning's that does not fit: workers cost more than they bring here, the batch
-    # sampler knows where it was, and a short epoch is no mistake.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # where SLURM is
-    # What is measured needs nothing of the training's callbacks, and the batches of a prediction
-    # are planned beforehand.
-    warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
-    warnings.filterwarnings("ignore", message=".*Couldn't infer the batch indices.*")
-    # Keys and values that a Transformer's block hands on are views, which nothing writes to.
-    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    # torch's compiler looks at gradients that there are not.
-    warnings.filterwarnings(
-        "ignore", message="The .grad attribute of a Tensor that is not a leaf.*"
-    )
-    # Training without a validation split is what the user asked for.
-    warnings.filterwarnings("ignore", message=".*Total length of `list` across ranks is zero.*")
-    if command == "fit" and any(a == "--resume" or a.startswith("--resume=") for a in args):
-        args = resume_arguments(args)
-    if command not in ("fit", "prepare") and args and (Path(args[0]) / "config.yaml").is_file():
-        run_dir = Path(args[0])  # `seqae test RUN`
-        newest = newest_checkpoint(run_dir / "checkpoints") or run_dir / "checkpoints" / LAST
-        args = ["-c", str(run_dir / "config.yaml"), "--ckpt_path", str(newest), *args[1:]]
+    for message in IGNORED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+    args = expand_run(command, args)
     try:
         if command == "prepare":
-            if any(arg.partition("=")[0] == "--resume" for arg in args):
+            if has_resume(args):
                 raise ValueError(
-                    "`resume` must not be given: `seqae prepare` goes on where it was by itself. "
-                    "Leave it out."
+                    "`resume` must not be given: `seqae prepare` continues automatically. Leave it "
+                    "out."
                 )
             PrepareCLI(args)
         elif command == "fit":
@@ -81,12 +78,34 @@ def run(command: Command | Literal["prepare"], args: list[str]) -> None:
             f"`ckpt_path` must be a checkpoint of the model that is configured, but it is not: "
             f"{str(error)[:300]}. Give it the configuration that it was trained with."
         ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"`config` must be UTF-8 text, but it is not: {error}.") from error
+
+
+def has_resume(args: list[str]) -> bool:
+    """Return whether `--resume` is among the arguments."""
+    return any(arg.partition("=")[0] == "--resume" for arg in args)
+
+
+def expand_run(command: str, args: list[str]) -> list[str]:
+    """Replace the name of a run by the options that it means: its configuration and checkpoint.
+
+    Args:
+        command: one of the commands.
+        args: what follows the command: `--resume RUN` for fit, `RUN` for validate and the like.
+    """
+    if command == "fit" and has_resume(args):
+        return resume_arguments(args)
+    if command in ("fit", "prepare") or not args:
+        return args
+    config = Path(args[0]) / "config.yaml"
+    if not config.is_file():
+        return args
+    folder = Path(args[0]) / "checkpoints"
+    newest = newest_checkpoint(folder) or folder / LAST
+    return ["-c", str(config), "--ckpt_path", str(newest), *args[1:]]
 
 
 def train(args: list[str]) -> None:
-    """Run `seqae fit`; of several processes one tells of an error.
+    """Run `seqae fit`; only one of several processes reports an error.
 
     Args:
         args: what follows `fit` on the command line.
@@ -95,8 +114,8 @@ def train(args: list[str]) -> None:
     with ending_with_rank_zero():
         try:
             TrainingCLI("fit", args)
-        except Preempted as told:
-            stopped = told
+        except Preempted as preempted:
+            stopped = preempted
         except Exception as error:
             wait_for_rank_zero()
             if isinstance(error, ValueError):
@@ -108,10 +127,10 @@ def train(args: list[str]) -> None:
 
 
 def shutdown_process_group() -> None:
-    """Wait for the other processes, and take leave of them.
+    """Wait for the other processes, and leave the process group together.
 
-    A process that ends while another still works takes the store with it that they meet at, and
-    gloo's threads abort the process where nobody has ended them.
+    A process that ends early takes down the store that the others still need, and gloo's threads
+    abort a process that has not shut them down.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -119,11 +138,11 @@ def shutdown_process_group() -> None:
 
 
 def show_log() -> None:
-    """Print what seqae has to say, and of Lightning only warnings."""
+    """Print the log of seqae, and only the warnings of Lightning."""
 
     class ToStandardOutput(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            print(record.getMessage(), flush=True)  # by name: the progress bar redirects stdout
+            print(record.getMessage(), flush=True)  # print: the progress bar replaces sys.stdout
 
     logger = logging.getLogger("seqae")
     logger.setLevel(logging.INFO)
@@ -131,8 +150,8 @@ def show_log() -> None:
         logger.addHandler(ToStandardOutput())
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It says which process has died before it ends all others.
+    # This one says which process has died before it ends the others.
     logging.getLogger("lightning.fabric.strategies.launchers").setLevel(logging.INFO)
-    for name in ("pytorch", "fabric"):  # these set their own level when they are imported
+    for name in ("pytorch", "fabric"):  # these modules set their own level on import
         logging.getLogger(f"lightning.{name}.utilities.rank_zero").setLevel(logging.WARNING)
         logging.getLogger(f"lightning.{name}.utilities.seed").setLevel(logging.WARNING)

@@ -1,4 +1,9 @@
-"""What is NaN or infinite is neither saved nor loaded."""
+"""Refuse NaN and infinity: a loss stops the training before the update, weights are not saved.
+
+Asking a GPU for a number waits until it has done everything that was asked of it before. So a loss
+is copied when the forward pass ends and looked at just before the optimizer steps: by then the
+backward pass has been queued, and the GPU has work while this process waits for the forward pass.
+"""
 
 from __future__ import annotations
 
@@ -14,87 +19,89 @@ from seqae.training.distributed.fsdp import local
 
 
 def check_finite(trainer: Trainer) -> None:
-    """Refuse to save weights that are of no use, in the place of older ones that are.
+    """Refuse to save useless weights over older ones that are good.
 
     Raises:
         ValueError: on all ranks, if a weight or a moving average of any is NaN or infinite.
     """
     module = trainer.lightning_module
-    found = not_finite(itertools.chain(module.named_parameters(), module.named_buffers()))
-    if not trainer.strategy.reduce_boolean_decision(found is None, all=True):
+    tensors = itertools.chain(module.named_parameters(), module.named_buffers())
+    name = first_non_finite(tensors)
+    if not trainer.strategy.reduce_boolean_decision(name is None, all=True):
         raise ValueError(
-            f"`{found or 'a weight of another process'}` must be finite to be saved, but it has "
+            f"`{name or 'a weight of another process'}` must be finite to be saved, but it has "
             f"NaN or infinity at step {trainer.global_step:,}. Go on from the last checkpoint with "
             f"a lower `model.learning_rate`."
         )
 
 
-def not_finite(tensors: Iterable[tuple[str, Any]]) -> str | None:
-    """The name of the first tensor that has a NaN or an infinity, if there is one."""
+def first_non_finite(tensors: Iterable[tuple[str, Any]]) -> str | None:
+    """Return the name of the first tensor that has a NaN or an infinity, if any has."""
     for name, tensor in tensors:
         if isinstance(tensor, Tensor) and not torch.isfinite(local(tensor)).all():
             return name
     return None
 
 
-class _Noted(NamedTuple):
+class _PendingLoss(NamedTuple):
     loss: Tensor  # () on its device
     is_finite: Tensor  # () on the CPU, perhaps still on its way there
-    arrived: torch.Event | None
+    arrival: torch.Event | None
     batch_idx: int
-    is_shared: bool  # whether all processes know
+    is_shared: bool  # whether all ranks know of it
 
 
 class LossCheck:
-    """Takes note of losses, and looks at them later."""
+    """Notes losses without waiting for them, and checks them before the optimizer steps."""
 
     def __init__(self) -> None:
-        self._noted: list[_Noted] = []
+        self._pending: list[_PendingLoss] = []
 
-    def note(self, loss: Tensor, batch_idx: int, sign: Tensor | None = None) -> None:
-        """Remember a loss; waits for nothing.
+    def note(self, loss: Tensor, batch_idx: int, indicator: Tensor | None = None) -> None:
+        """Note a loss, without waiting for the device.
 
         Args:
             loss: ().
-            batch_idx: of which batch.
-            sign: (), not finite if the loss of any process is not, the same on all of them; by
+            batch_idx: number of its batch.
+            indicator: (), the same on all ranks, not finite if the loss of any rank is not; by
                 default the loss itself.
         """
         loss = loss.detach()
-        is_finite, arrived = torch.isfinite(loss if sign is None else sign), None
+        is_finite, arrival = torch.isfinite(loss if indicator is None else indicator), None
         if loss.device.type != "cpu":
             is_finite = is_finite.to("cpu", non_blocking=True)
-            arrived = torch.Event(loss.device.type)
-            arrived.record()
-        self._noted.append(_Noted(loss, is_finite, arrived, batch_idx, sign is not None))
+            arrival = torch.Event(loss.device.type)
+            arrival.record()
+        is_shared = indicator is not None
+        self._pending.append(_PendingLoss(loss, is_finite, arrival, batch_idx, is_shared))
 
     def check(
-        self, step: int, epoch: int, rank: int, over_ranks: Callable[[Tensor], Tensor]
+        self, step: int, epoch: int, rank: int, gather_ranks: Callable[[Tensor], Tensor]
     ) -> None:
-        """Look at what was noted since the last call.
+        """Check the losses noted since the last call.
 
         Args:
             step: optimizer steps taken.
-            epoch: the epoch.
+            epoch: number of the epoch.
             rank: of this process.
-            over_ranks: gathers a tensor of all processes.
+            gather_ranks: gathers a tensor of all ranks.
 
         Raises:
-            ValueError: naming the place, if a loss is not finite.
+            ValueError: naming step, batch and rank, if a loss is not finite.
         """
-        noted, self._noted = self._noted, []
-        for one in noted:
-            if one.arrived is not None:
-                one.arrived.synchronize()
-            if one.is_finite:
+        pending, self._pending = self._pending, []
+        for noted in pending:
+            if noted.arrival is not None:
+                noted.arrival.synchronize()
+            if noted.is_finite:
                 continue
-            loss = float(one.loss)
-            if one.is_shared:
-                losses = over_ranks(one.loss)
+            loss = float(noted.loss)
+            if noted.is_shared:
+                losses = gather_ranks(noted.loss)
                 rank = int(losses.isfinite().logical_not().nonzero()[0])
                 loss = float(losses[rank])
             raise ValueError(
                 f"`loss` must be finite, but it is {loss:g} at step {step:,}, batch "
-                f"{one.batch_idx:,} of epoch {epoch}, on process {rank}. Go on from the last "
+                f"{noted.batch_idx:,} of epoch {epoch}, on process {rank}. Go on from the last "
                 f"checkpoint with a lower `model.learning_rate`."
             )

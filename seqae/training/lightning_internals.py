@@ -1,13 +1,65 @@
-"""What reads or sets private parts of Lightning: each in one function, each with a test.
+"""Every private part of Lightning and torch that this package uses, one function for each.
 
-tests/test_lightning_internals.py fails when an upgrade moves what a function here relies on.
+No library promises these names, so an upgrade may move them; tests/test_lightning_internals.py then
+fails before a training does. The private parts of jsonargparse are in parser.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from subprocess import Popen
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from torch.distributed.checkpoint._nested_dict import unflatten_state_dict
+from torch.utils._pytree import tree_map
+
+
+def multiplies_bfloat16() -> bool:
+    """Say whether this x86 processor has instructions for products of bfloat16."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def multiplies_float16() -> bool:
+    """Say whether this x86 processor has instructions for products of float16."""
+    return bool(torch.cpu._is_amx_fp16_supported())
+
+
+def leave_unscaling_to_scaler(optimizer: torch.optim.Optimizer) -> None:
+    """Keep a fused optimizer from unscaling the gradients in its step.
+
+    Lightning refuses to clip gradients if the optimizer would unscale them after the clipping.
+    """
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+
+
+def map_tree(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to every leaf of nested dictionaries, lists and tuples."""
+    return tree_map(function, tree)
+
+
+def unflatten(flat: dict[str, Any], paths: Any) -> dict[str, Any]:
+    """Rebuild a nested state from flat names, with the paths that a sharded checkpoint recorded."""
+    nested: dict[str, Any] = unflatten_state_dict(flat, paths)
+    return nested
+
+
+def child_processes(trainer: Trainer) -> list[Popen[bytes]]:
+    """List the processes of this training that Lightning started from this one, by local rank."""
+    launcher = trainer.strategy.launcher
+    return list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
+
+
+def share_one_model(strategy: ModelParallelStrategy) -> None:
+    """Let all processes shard one model; Lightning would keep a copy of it on each host.
+
+    Call this before the strategy sets up its environment.
+    """
+    strategy._data_parallel_size = strategy.num_nodes * strategy.num_processes
+    strategy._tensor_parallel_size = 1
 
 
 def forget_train_loader(trainer: Trainer) -> None:
@@ -40,3 +92,8 @@ def set_loop_progress(trainer: Trainer, epoch: int, steps: int) -> None:
     loop.epoch_loop.restarting = is_within  # with `max_steps`, `loop` takes no False
     loop.update_restart_stage()
     loop._last_train_dl_reload_epoch = epoch
+
+
+def rewind_stepped_batches(fit_loop: dict[str, Any], batches: int) -> None:
+    """Count fewer batches as stepped, in the state of the training loop that a checkpoint holds."""
+    fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= batches

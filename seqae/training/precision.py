@@ -1,9 +1,9 @@
-"""Precision: what Lightning does otherwise than one would think, put right.
+"""Precision: mend what Lightning does under two of its names, and refuse what a device cannot do.
 
-Under `bf16-true` Lightning changes torch's default type while the model is built and run, so that
-random numbers, too, come in steps of a 256th; here only the weights are in bfloat16, made of the
-same numbers as in other precisions. For `16-mixed` on a CPU it takes bfloat16 without a scaler;
-here it is float16 with one, as on a GPU.
+Under `bf16-true` Lightning changes torch's default type while the model is built and run, so random
+numbers come in steps of 1/256, too. Here only the weights are in bfloat16, rounded from the numbers
+that other precisions draw. For `16-mixed` on a CPU Lightning takes bfloat16 without a scaler; here
+it is float16 with a scaler, as on a GPU.
 """
 
 from __future__ import annotations
@@ -21,87 +21,86 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import HalfPrecision, MixedPrecision, Precision
 from torch import nn
+from typing_extensions import override
 
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import LSTMDecoder
-from seqae.model.encoders import LSTMEncoder
+from seqae.model.decoders import RecurrentDecoder
+from seqae.model.encoders import RecurrentEncoder
+from seqae.model.half_precision import trains_in_half_precision
+from seqae.training.lightning_internals import multiplies_bfloat16, multiplies_float16
 
-# The last four in half precision: products only, or the weights too.
+# In half precision, the last four: only the products (mixed), or the weights too (true).
 PRECISIONS = ("None", "32", "32-true", "16-mixed", "bf16-mixed", "bf16-true")
 
-LSTMS = (LSTMEncoder, LSTMDecoder)
+TF32_CAPABILITY = (8, 0)  # of Ampere, the first GPUs that multiply in TF32
 
 log = logging.getLogger(__name__)
 
 
 class Bfloat16Weights(HalfPrecision):
-    """Weights, gradients and the optimizer's figures in bfloat16; moving figures in float32.
+    """Keep weights, gradients and the optimizer's state in bfloat16, moving averages in float32.
 
-    A loss, and what is summed up over a batch, is in float32. A step of less than a 256th of a
-    weight is lost, so that training ends earlier than with other precisions.
+    A loss, like everything that is summed over a batch, is in float32. A step smaller than 1/256 of
+    a weight is lost, so training stops improving earlier than in other precisions.
     """
 
     def __init__(self) -> None:
         super().__init__("bf16-true")
 
+    @override
     def convert_module(self, module: nn.Module) -> nn.Module:
-        """Round the weights."""
         for weight in module.parameters():
             weight.data = weight.data.to(torch.bfloat16)
         return module
 
+    @override
     def tensor_init_context(self) -> AbstractContextManager[None]:
-        """Draw weights as in other precisions."""
-        return nullcontext()
+        return nullcontext()  # weights are drawn as in other precisions
 
+    @override
     def module_init_context(self) -> AbstractContextManager[None]:
-        """Draw weights as in other precisions."""
         return nullcontext()
 
+    @override
     @contextmanager
     def forward_context(self) -> Iterator[None]:
-        """Leave torch's default type alone."""
-        yield
+        yield  # torch's default type stays as it is
 
 
-def precision_plugin(precision: str, is_on_cpu: bool) -> Precision | None:
-    """What to give the Trainer in place of a precision's name, if anything.
+def precision_plugin(precision: str, on_cpu: bool) -> Precision | None:
+    """Choose the plugin to give to the Trainer instead of a precision's name, if it needs one.
 
     Args:
         precision: one of PRECISIONS.
-        is_on_cpu: whether the training is to run on a CPU.
+        on_cpu: whether the training will run on a CPU.
     """
     if precision == "bf16-true":
         return Bfloat16Weights()
-    if precision == "16-mixed" and is_on_cpu:
+    if precision == "16-mixed" and on_cpu:
         return MixedPrecision("16-mixed", "cpu")
     return None
 
 
 def check_precision(trainer: Trainer, model: SequenceAutoencoder) -> None:
-    """Warn where a precision costs more than it brings; refuse what does not go together.
+    """Refuse a precision that the model cannot be trained in here; warn of one that is slow here.
 
     Args:
         trainer: knows precision and device.
-        model: what is trained; it need not be built.
+        model: the model to train; it need not be built.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if torch lacks the kernels for a part of the model on this CPU.
     """
     precision, device = str(trainer.precision), trainer.strategy.root_device
     if precision in ("32-true", "64-true"):
         return
-    if device.type == "cpu" and not has_half_precision(precision):
-        recurrent = [part for part in (model.encoder, model.decoder) if type(part) in LSTMS]
-        if precision == "16-mixed" and recurrent:
-            raise ValueError(
-                f"`trainer.precision` must not be 16-mixed for {type(recurrent[0]).__name__} on "
-                f"this CPU, for which torch has no such kernel. Set 32-true."
+    if device.type == "cpu":
+        _check_kernels(precision, model)
+        if not has_half_precision(precision):
+            log.warning(
+                f"This CPU has no instructions for `trainer.precision: {precision}`, which is "
+                f"several times slower than 32-true here."
             )
-        log.warning(
-            f"This CPU has no instructions for `trainer.precision: {precision}`, which is several "
-            f"times slower than 32-true here."
-        )
     elif device.type == "cuda" and precision.startswith("bf16"):
         with torch.cuda.device(device):
             if not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -111,23 +110,30 @@ def check_precision(trainer: Trainer, model: SequenceAutoencoder) -> None:
                 )
 
 
+def _check_kernels(precision: str, model: SequenceAutoencoder) -> None:
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
+    for part in (model.encoder, model.decoder):
+        if isinstance(part, (RecurrentEncoder, RecurrentDecoder)) and not trains_in_half_precision(
+            part.stack_type, dtype, autocast=precision.endswith("mixed")
+        ):
+            raise ValueError(
+                f"`trainer.precision` must not be {precision} for {type(part).__name__} on this "
+                f"CPU, for which torch has no such kernel. Set 32-true."
+            )
+
+
 def has_half_precision(precision: str) -> bool:
-    """Whether this CPU multiplies in the precision itself; true where that is not known."""
+    """Say whether this CPU multiplies in a precision itself; true if that is not known."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
-    if precision.startswith("bf16"):
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return bool(torch.cpu._is_amx_fp16_supported())
-
-
-TF32_CAPABILITY = (8, 0)  # of the first GPUs that have it, Ampere
+    return multiplies_bfloat16() if precision.startswith("bf16") else multiplies_float16()
 
 
 def check_compiler(device: torch.device) -> None:
-    """Refuse to compile where nothing can.
+    """Refuse `model.compiled` if there is nothing to compile with.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if the C++ compiler, or Triton on a GPU, is missing.
     """
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     missing = None
@@ -143,10 +149,10 @@ def check_compiler(device: torch.device) -> None:
 
 
 def set_tf32(is_on: bool, device: torch.device) -> None:
-    """Let a GPU multiply float32 numbers in TF32, or not; by itself torch does in cuDNN's layers.
+    """Let a GPU multiply float32 numbers in TF32, or not; torch's default does in cuDNN's layers.
 
     Raises:
-        ValueError: in one line, if this device has no TF32.
+        ValueError: if TF32 is asked for on a device that has none.
     """
     is_gpu = device.type == "cuda"
     if is_on and not (is_gpu and torch.cuda.get_device_capability(device) >= TF32_CAPABILITY):

@@ -1,18 +1,25 @@
-"""The learning rate over a training: up in a line, then down to zero at the last step.
+"""The learning rate over a training: a linear warm-up, then a decay to zero at the last step.
 
-The last step is known beforehand only as long as a training goes on as it began: on another number
-of processes an epoch has another number of steps. Then what is left of the decay is divided over
-the steps that are left, without a jump.
+The last step is known in advance only while the number of processes stays the same: on another
+number an epoch has another number of steps. A run that resumes there spreads the rest of the decay
+over the remaining steps, without a jump.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from lightning.pytorch import Trainer
+
+from seqae.data.datamodule import TextDataModule
+
 Schedule = Literal["cosine", "linear", "constant"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,11 +28,11 @@ class Decay:
 
     Attributes:
         end: the step at which it is complete.
-        start: the step from which on the rest of it is divided evenly.
-        progress: the share of it that lies behind at `start`.
-        epoch_steps: optimizer steps of an epoch, as many processes as there are.
-        max_epochs: as the trainer was told.
-        max_steps: as the trainer was told.
+        start: the step from which its rest is spread evenly.
+        progress: the share that is done at `start`.
+        epoch_steps: optimizer steps of an epoch on this number of processes.
+        max_epochs: of the trainer.
+        max_steps: of the trainer.
     """
 
     end: float
@@ -36,27 +43,70 @@ class Decay:
     max_steps: int
 
     def progress_at(self, step: int) -> float:
-        """The share of it that lies behind, 0 to 1."""
+        """Return the share that is done at a step, 0 to 1."""
         share = (step - self.start) / max(1.0, self.end - self.start)
         return min(1.0, self.progress + (1.0 - self.progress) * share)
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return plain data for a checkpoint."""
         return asdict(self)
 
 
-def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
-    """The decay in a training that goes on.
+def plan_decay(
+    trainer: Trainer,
+    datamodule: TextDataModule,
+    schedule: Schedule,
+    warmup_steps: int,
+    saved: tuple[Decay, int] | None,
+) -> Decay:
+    """Plan the decay of this training; after a resume on other processes, the rest of it.
 
     Args:
-        before: as it was saved.
-        now: as a new training of this configuration on these processes would have it.
-        step: the optimizer steps that have been taken.
-        steps_left: that there are to be, if no `max_steps` ends them before.
+        trainer: knows the length of the training.
+        datamodule: knows the batches of an epoch, as soon as the trainer has asked it for them.
+        schedule: the shape of the decay.
+        warmup_steps: steps before it.
+        saved: the decay of the checkpoint that is resumed, and the step at which it was saved.
+
+    Raises:
+        ValueError: if there is a decay, but no last step.
+    """
+    last_step = trainer.estimated_stepping_batches
+    if schedule != "constant" and not math.isfinite(last_step):
+        raise ValueError(
+            f"`model.schedule` must be constant when training has no last step, but it is "
+            f"{schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
+        )
+    epoch_batches, batches_left, epoch = datamodule.epoch_progress
+    window = trainer.accumulate_grad_batches
+    epoch_steps = math.ceil(epoch_batches / window)
+    max_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    decay = Decay(last_step, warmup_steps, 0.0, epoch_steps, max_epochs, trainer.max_steps)
+    if saved is not None:
+        steps_left: float = math.inf
+        if max_epochs != -1:
+            steps_left = math.ceil(batches_left / window) + (max_epochs - epoch - 1) * epoch_steps
+        return resume_decay(saved[0], decay, saved[1], max(0, steps_left))
+    if warmup_steps > last_step / 2 and trainer.is_global_zero:
+        log.warning(
+            f"`model.warmup_steps` is {warmup_steps:,} of {last_step:,} steps in all, so that the "
+            f"learning rate hardly gets up. Lower it, or train longer."
+        )
+    return decay
+
+
+def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
+    """Return the decay of a training that resumes.
+
+    Args:
+        before: the decay that was saved.
+        now: the decay of a new training with this configuration on these processes.
+        step: optimizer steps that have been taken.
+        steps_left: optimizer steps that remain, unless `max_steps` ends them earlier.
 
     Returns:
-        The same if nothing has changed; the rest of it, in other steps, if only the steps of an
-        epoch have; a new one if the training is to last for longer, or not as long.
+        The saved decay if nothing has changed; its rest, in other steps, if only the number of
+        steps in an epoch has changed; a new decay if the length of the training has changed.
     """
     if before.progress == 0.0:
         before = replace(before, start=now.start)  # another warm-up
@@ -76,10 +126,10 @@ def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Dec
 def learning_rate_factor(
     schedule: Schedule, warmup_steps: int, decay: Decay
 ) -> Callable[[int], float]:
-    """The factor on the learning rate at each optimizer step.
+    """Return the factor on the learning rate as a function of the optimizer step.
 
-    A function, not an object: LambdaLR would save an object's numbers and bring them back on a
-    resume, where the decay may be another one.
+    A function rather than an object, because LambdaLR saves an object's attributes and restores
+    them on a resume, where the decay may differ.
     """
 
     def factor(step: int) -> float:

@@ -47,11 +47,6 @@ class Latent(Component, nn.Module):
 
     output_dim: int
 
-    @property
-    def needs_whole_batch(self) -> bool:
-        """Whether a latent depends on the other sentences of its batch in training."""
-        return False
-
     @abstractmethod
     def build(self, input_dim: int, num_latents: int = 1) -> None:
         """Make the weights.

@@ -52,11 +52,6 @@ class GaussianLatent(StochasticLatent):
             self.normalize = nn.BatchNorm1d(self.output_dim, affine=False)
             self.shift = nn.Parameter(torch.zeros(self.output_dim))
 
-    @property
-    @override
-    def needs_whole_batch(self) -> bool:
-        return self.batch_norm > 0
-
     @override
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:
         # In half precision a KL term of many dimensions would be lost in rounding.

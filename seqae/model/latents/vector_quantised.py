@@ -92,11 +92,6 @@ class VectorQuantisedLatent(Latent):
         self.register_buffer("frequency", torch.zeros(shape[:2]))
         nn.init.normal_(self.codebook)
 
-    @property
-    @override
-    def needs_whole_batch(self) -> bool:
-        return True  # the codebook follows the means of a batch
-
     @override
     def set_all_gather(self, all_gather: Callable[[Tensor], Tensor]) -> None:
         """Count over all devices, so that they keep equal codebooks."""

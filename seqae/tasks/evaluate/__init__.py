@@ -1,1 +1,11 @@
-"""`seqae evaluate`: groups of metrics beside baselines, as a table and as JSON."""
+"""`seqae evaluate`: metrics of a model on unseen sentences, beside trivial baselines.
+
+command.py      the command, and the sentences that it reads
+run.py          one evaluation, collected by column
+groups.py       reconstruction, likelihood, latent and embedding
+samples.py      generation, scored by the small models of language_model.py
+baselines.py    what a model must beat
+annotations.py  sentences with scores or labels
+definitions.py  what each metric is called and what it means
+table.py        the printed table
+"""

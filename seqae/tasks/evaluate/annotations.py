@@ -1,32 +1,58 @@
-"""Sentences with a judgement: pairs with a score of similarity, sentences with a label."""
+"""Read sentences that people annotated: pairs with a similarity, sentences with a label."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seqae.metrics.embedding import FOLDS
 
 
+@dataclass
+class LabelledData:
+    """Annotated sentences.
+
+    Attributes:
+        pairs: (first, second, score) each; None if no file was given.
+        labelled: (text, label) each; None if no file was given.
+    """
+
+    pairs: Sequence[tuple[str, str, float]] | None = None
+    labelled: Sequence[tuple[str, str]] | None = None
+
+    def __bool__(self) -> bool:
+        return self.pairs is not None or self.labelled is not None
+
+
+def read_annotations(pairs: str | None, labels: str | None) -> LabelledData:
+    """Read the files of annotated sentences that are given; see `read_pairs`, `read_labelled`."""
+    return LabelledData(
+        None if pairs is None else read_pairs(pairs),
+        None if labels is None else read_labelled(labels),
+    )
+
+
 def read_pairs(path: str) -> list[tuple[str, str, float]]:
-    """Read pairs of sentences with a score, as those of an STS task.
+    """Read pairs of sentences with a score, such as those of an STS task.
 
     Args:
         path: a .tsv file of `first TAB second TAB score`, or a .jsonl file with these keys.
 
     Raises:
-        ValueError: if it holds something else, or fewer than two pairs.
+        ValueError: if the file holds anything else, or fewer than two pairs.
     """
     pairs = []
-    for first, second, told in _read(path, "pairs", ("first", "second", "score"), texts=2):
-        score = _number(told)
+    for first, second, value in _read_rows(path, "pairs", ("first", "second", "score"), texts=2):
+        score = _to_finite(value)
         if score is None:
             raise ValueError(
                 f"`pairs` must have a finite number as the score of each pair, but {path} has "
-                f"{str(told)[:60]!r}. Take out the line of headings, if that is it."
+                f"{str(value)[:60]!r}. If that is a heading, remove its line."
             )
         pairs.append((first, second, score))
     if len(pairs) < 2:
@@ -41,22 +67,22 @@ def read_labelled(path: str) -> list[tuple[str, str]]:
         path: a .tsv file of `text TAB label`, or a .jsonl file with these keys.
 
     Raises:
-        ValueError: if it holds something else, or too few sentences of a label.
+        ValueError: if the file holds anything else, or too few sentences of a label.
     """
-    rows = _read(path, "labels", ("text", "label"), texts=1)
+    rows = _read_rows(path, "labels", ("text", "label"), texts=1)
     labelled = [(text, str(label)) for text, label in rows]
     counts = Counter(label for _, label in labelled)
     rarest = min(counts, key=lambda label: counts[label], default="")
     if len(counts) < 2 or counts[rarest] < FOLDS:
         raise ValueError(
             f"`labels` must hold two labels or more with {FOLDS} sentences or more each, but "
-            f"{path} holds {len(counts)}, and {counts[rarest]} of {rarest!r}. Leave rare ones out."
+            f"{path} holds {len(counts)}, and {counts[rarest]} of {rarest!r}. Remove rare labels."
         )
     return labelled
 
 
-def _read(path: str, key: str, columns: tuple[str, ...], texts: int) -> list[list[Any]]:
-    """The columns of each line; the first `texts` of them are text."""
+def _read_rows(path: str, key: str, columns: tuple[str, ...], texts: int) -> list[list[Any]]:
+    """Read the columns of each line, of which the first `texts` must be text."""
     if Path(path).suffix not in (".tsv", ".jsonl"):
         raise ValueError(
             f"`{key}` must be a .tsv or .jsonl file, but it is {path} instead. Write "
@@ -79,14 +105,14 @@ def _read(path: str, key: str, columns: tuple[str, ...], texts: int) -> list[lis
         if row is None or not all(isinstance(text, str) for text in row[:texts]):
             raise ValueError(
                 f"`{key}` must have {', '.join(columns)} in each line, but line {number} of {path} "
-                f"has not: {line[:60]!r}. Put it right or take it out."
+                f"has not: {line[:60]!r}. Correct or remove it."
             )
         rows.append(row)
     return rows
 
 
 def _split(line: str, columns: tuple[str, ...], is_json: bool) -> list[Any] | None:
-    """The columns of a line; None if it has others."""
+    """Split a line into its columns; None if it has others."""
     if not is_json:
         row = line.split("\t")
         return row if len(row) == len(columns) else None
@@ -98,8 +124,8 @@ def _split(line: str, columns: tuple[str, ...], is_json: bool) -> list[Any] | No
     return row if all(isinstance(value, (str, int, float)) for value in row) else None
 
 
-def _number(value: Any) -> float | None:
-    """A finite number, or None."""
+def _to_finite(value: Any) -> float | None:
+    """Convert a value to a finite number; None if that is impossible."""
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Trivial baselines: what a model has to be better than before its figures mean anything."""
+"""Trivial baselines, which a model must beat before its metrics mean anything."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-SIMILARITIES = 2**24  # held at a time: 128 MiB
+SIMILARITIES = 2**24  # in memory at a time: 128 MiB
 WORD = r"(?u)\b\w+\b"
 
 
 def check_train(train: Sequence[str]) -> None:
-    """Refuse training sentences that no baseline of words can be fitted to.
+    """Refuse training sentences to which no baseline of words can be fitted.
 
     Raises:
         ValueError: if there are fewer than two, or fewer than two different words.
@@ -34,8 +34,8 @@ def check_train(train: Sequence[str]) -> None:
 def most_frequent_sentence(train: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Answer every text with the training sentence that occurs most often.
 
-    Among equals, the one whose words are the most frequent on average, which is the best guess
-    that a constant can be where no sentence occurs twice.
+    Among equally frequent ones it is the sentence whose words are the most frequent on average:
+    the best constant guess if no sentence occurs twice.
     """
     counts = Counter(train)
     highest = max(counts.values())
@@ -54,19 +54,19 @@ def nearest_by_tfidf(
 ) -> list[str]:
     """Answer each text with the training sentence of the highest TF-IDF cosine.
 
-    Words as scikit-learn finds them, sublinear term frequency; blocks bound the memory.
+    Words are those of scikit-learn, term frequency is sublinear; blocks bound the memory.
 
     Args:
         train: training sentences.
-        texts: what is asked.
-        answers: for each training sentence what is answered in its place.
+        texts: sentences to answer.
+        answers: what to answer instead of each training sentence.
     """
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD)
     vectors = vectorizer.fit_transform(train).T.tocsc()
-    asked = vectorizer.transform(texts)
+    queries = vectorizer.transform(texts)
     nearest: list[int] = []
     rows = max(1, SIMILARITIES // len(train))
     for start in range(0, len(texts), rows):
-        similarity = (asked[start : start + rows] @ vectors).toarray()
+        similarity = (queries[start : start + rows] @ vectors).toarray()
         nearest += np.asarray(similarity).argmax(axis=1).tolist()
     return [(answers or train)[index] for index in nearest]

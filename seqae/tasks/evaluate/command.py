@@ -1,15 +1,16 @@
-"""Evaluate: the field's figures of a model on unseen sentences, beside trivial baselines."""
+"""`seqae evaluate`: metrics of a model on unseen sentences, beside trivial baselines."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from seqae.bundle.text_autoencoder import TextAutoencoder, load
+from seqae.bundle.io import load
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed, from_plain
 from seqae.data.builtin import builtin_names
 from seqae.data.config import DataConfig
@@ -18,10 +19,11 @@ from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.split import Split
 from seqae.files import check_output
-from seqae.tasks.evaluate.annotations import read_labelled, read_pairs
+from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
-from seqae.tasks.evaluate.run import Evaluation, Judged, choose_groups, sides_that_fit, without_nan
-from seqae.tasks.evaluate.table import Group, show, show_examples
+from seqae.tasks.evaluate.definitions import Group
+from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation, without_nan
+from seqae.tasks.evaluate.table import show, show_examples
 from seqae.tasks.run_files import read_config
 
 
@@ -48,27 +50,27 @@ def evaluate(
 
     Args:
         model: a bundle, or the folder of a run.
-        file: sentences that the model has not seen, in a file or whatever `data.train` may name; by
-            default the held-out split of the data that it was trained on.
-        metrics: groups of figures: reconstruction, likelihood, latent, generation (trains three
-            small language models, minutes), embedding; by default the first three, and embedding
-            where `pairs` or `labels` are given.
-        train_file: its training sentences, for the baselines; by default the data that it was
-            trained on.
-        split: which held-out split, where no file is given; by default test.
-        limit: how many sentences, drawn at random; 0 takes all.
-        seed: of the drawing.
-        importance_samples: draws of the importance-weighted likelihood; by default 10.
-        samples: sentences to draw from the prior, and to train the language models on; by default
-            5,000, and no more than there are training sentences.
-        steps: of each language model's training, of up to 1,024 tokens each; by default 500.
+        file: sentences that the model has not seen: a file, or anything else that `data.train`
+            accepts; by default the held-out split of the data that it was trained on.
+        metrics: groups of metrics: reconstruction, likelihood, latent, generation (trains three
+            small language models, which takes minutes), embedding; by default the first three, and
+            embedding if `pairs` or `labels` are given.
+        train_file: the model's training sentences, for the baselines; by default the data that it
+            was trained on.
+        split: the held-out split to use if no file is given; by default test.
+        limit: number of sentences, drawn at random; 0 takes all.
+        seed: seed of all random draws.
+        importance_samples: draws for the importance-weighted likelihood; by default 10.
+        samples: sentences to sample, and to train the language models on; by default 5,000, but no
+            more than there are training sentences.
+        steps: training steps of each language model, of up to 1,024 tokens each; by default 500.
         pairs: a .tsv or .jsonl file of first, second, score: pairs with a human similarity.
         labels: a .tsv or .jsonl file of text, label: sentences to classify.
-        examples: how many sentences to show; 0 shows none.
-        output: a .json file for the figures and the examples.
-        explain: say what each row and column means.
+        examples: number of sentences to show; 0 shows none.
+        output: a .json file for the metrics and the examples.
+        explain: define each row and column.
         device: where to compute: cpu, cuda, cuda:1 ...
-        reading: how the files are read; with `target_column`, what was written is held against that
+        reading: how the files are read; with `target_column`, predictions are compared with that
             column.
     """
     check_output(output, (".json",))
@@ -77,130 +79,181 @@ def evaluate(
     check_range("examples", examples, 0, 10**9)
     if file is not None and split is not None:
         raise ValueError(
-            f"`split` must be left out where a file is named, but it is {split} instead. Leave out "
+            f"`split` must be left out if a file is named, but it is {split} instead. Leave out "
             f"one of the two."
         )
+    annotations = read_annotations(pairs, labels)
+    groups = choose_groups(metrics, annotations)
+    budget = choose_budget(groups, importance_samples, samples, steps)
     split = split or "test"
-    judged = Judged(
-        None if pairs is None else read_pairs(pairs),
-        None if labels is None else read_labelled(labels),
+    loaded, folder = load(model, device), Path(model)
+    train = (
+        read_split(loaded, folder, "train")
+        if train_file is None
+        else _read(train_file, "train_file", reading)
     )
-    groups = choose_groups(metrics, judged)
-    importance_samples = _of_group(
-        "importance_samples", importance_samples, 10, "likelihood", groups, (1, 10**6)
-    )
-    samples = _of_group("samples", samples, 5000, "generation", groups, (2, 10**7))
-    steps = _of_group("steps", steps, 500, "generation", groups, (1, 10**7))
-    loaded = load(model, device)
-    folder = Path(model)
-    if train_file is None:
-        train = read_split(loaded, folder, "train")
-    else:
-        train = _read(train_file, "train_file", reading)
     texts = read_split(loaded, folder, split) if file is None else _read(file, "file", reading)
-    for some in (train, texts):  # as the model reads them; twice is once
-        some.read = [loaded.normalization(text) for text in some.read]
-        some.due = [loaded.normalization(text) for text in some.due]
-    if limit and len(texts.read) > limit:
+    for side in (train, texts):
+        side.normalize(loaded)
+    if limit and len(texts.inputs) > limit:
         texts = texts.sample(limit, seed)
-    if set(groups) & {"reconstruction", "latent", "embedding"}:
-        check_train(train.read)
-    fitting = sides_that_fit(loaded, train.due, texts.due, file) if "generation" in groups else None
-    written = loaded.write(loaded.encode(texts.read, too_long="truncate"))
-    work = Evaluation(loaded, texts.read, texts.due, written, train.read, seed)
-    if "reconstruction" in groups:
-        work.reconstruction(train.due)
-    if "likelihood" in groups or "latent" in groups:
-        work.likelihood_and_latent(groups, importance_samples)
-    if fitting is not None:
-        work.generation(*fitting, samples, steps)
-    if "embedding" in groups:
-        work.embedding(judged)
-    shown = list(zip(texts.due, loaded.tokenizer.decode(written), strict=True))[:examples]
-    where = file or f"unseen, from the {split} split"
+    evaluation = measure(loaded, train, texts, file, groups, annotations, budget, seed)
+    predictions = loaded.tokenizer.decode(evaluation.predictions[:examples])
+    shown = list(zip(texts.references, predictions, strict=False))
+    origin = file or f"unseen, from the {split} split"
     if output is not None:
-        result = {
-            "model": model,
-            "sentences": len(texts.read),
-            "from": where,
-            "seed": seed,
-            "scores": work.scores,
-            "by_length": work.by_length,
-            "notes": work.notes,
-            "settings": {
-                "importance_samples": importance_samples,
-                "samples": samples,
-                "language_model_steps": steps,
-            },
-            "examples": [{"text": t, "reconstruction": w} for t, w in shown],
-        }
-        text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
-        Path(output).write_text(text, encoding="utf-8")
+        _write_json(output, evaluation, model, origin, budget, shown)
     show_examples(shown)
-    sentences = "1 sentence" if len(texts.read) == 1 else f"{len(texts.read):,} sentences"
-    show(f"{sentences}: {where}", work.scores, work.notes, explain)
+    count = len(texts.inputs)
+    sentences = "1 sentence" if count == 1 else f"{count:,} sentences"
+    show(f"{sentences}: {origin}", evaluation.scores, evaluation.notes, explain)
 
 
-def _of_group(
-    key: str,
-    value: int | None,
-    default: int,
-    group: Group,
-    groups: Sequence[Group],
-    limits: tuple[int, int],
-) -> int:
-    """An option of a group, or its default.
+@dataclass(frozen=True)
+class Budget:
+    """How much is spent on metrics that are estimates; see the options of `evaluate`."""
+
+    importance_samples: int
+    samples: int
+    language_model_steps: int
+
+
+def choose_budget(
+    groups: Sequence[Group], importance_samples: int | None, samples: int | None, steps: int | None
+) -> Budget:
+    """Complete the options that belong to one group of metrics each.
 
     Raises:
-        ValueError: if it is out of range, or the group is not measured.
+        ValueError: if one is out of range, or its group is not measured.
     """
-    if value is None:
-        return default
-    check_range(key, value, *limits)
-    if group not in groups:
-        raise ValueError(
-            f"`{key}` must be left out where {group} is not measured, but it is {value} instead. "
-            f"Leave it out, or add {group} to `metrics`."
-        )
-    return value
+
+    def choose(
+        key: str, value: int | None, default: int, group: Group, limits: tuple[int, int]
+    ) -> int:
+        if value is None:
+            return default
+        check_range(key, value, *limits)
+        if group not in groups:
+            raise ValueError(
+                f"`{key}` must be left out if {group} is not measured, but it is {value} instead. "
+                f"Leave it out, or add {group} to `metrics`."
+            )
+        return value
+
+    return Budget(
+        choose("importance_samples", importance_samples, 10, "likelihood", (1, 10**6)),
+        choose("samples", samples, 5000, "generation", (2, 10**7)),
+        choose("steps", steps, 500, "generation", (1, 10**7)),
+    )
+
+
+def measure(
+    model: TextAutoencoder,
+    train: Texts,
+    texts: Texts,
+    file: str | None,
+    groups: Sequence[Group],
+    annotations: LabelledData,
+    budget: Budget,
+    seed: int,
+) -> Evaluation:
+    """Decode the texts, and measure each group.
+
+    Args:
+        model: what is measured.
+        train: training sentences.
+        texts: unseen sentences.
+        file: the file that the user named for the unseen sentences, if any.
+        groups: what to measure.
+        annotations: annotated sentences, for `embedding`.
+        budget: how much to spend.
+        seed: of all draws.
+
+    Raises:
+        ValueError: if there are too few sentences for a group.
+    """
+    if set(groups) & {"reconstruction", "latent", "embedding"}:
+        check_train(train.inputs)
+    compared = None
+    if "generation" in groups:
+        compared = texts_for_generation(model, train.references, texts.references, file)
+    predictions = model.decode_ids(model.encode(texts.inputs, too_long="truncate"))
+    evaluation = Evaluation(model, texts.inputs, texts.references, predictions, train.inputs, seed)
+    if "reconstruction" in groups:
+        evaluation.reconstruction(train.references)
+    if "likelihood" in groups or "latent" in groups:
+        evaluation.likelihood_and_latent(groups, budget.importance_samples)
+    if compared is not None:
+        evaluation.generation(*compared, budget.samples, budget.language_model_steps)
+    if "embedding" in groups:
+        evaluation.embedding(annotations)
+    return evaluation
+
+
+def _write_json(
+    output: str,
+    evaluation: Evaluation,
+    model: str,
+    origin: str,
+    budget: Budget,
+    examples: Sequence[tuple[str, str]],
+) -> None:
+    result: dict[str, Any] = {
+        "model": model,
+        "sentences": len(evaluation.inputs),
+        "from": origin,
+        "seed": evaluation.seed,
+        "scores": evaluation.scores,
+        "by_length": evaluation.by_length,
+        "notes": evaluation.notes,
+        "settings": asdict(budget),
+        "examples": [{"text": text, "reconstruction": other} for text, other in examples],
+    }
+    text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
+    Path(output).write_text(text, encoding="utf-8")
 
 
 @dataclass
 class Texts:
-    """Sentences, and for paired text what is to be written for each.
+    """Sentences, and for paired text their targets.
 
     Attributes:
-        read: what the model reads.
-        due: what it should write: the same, or the other side of each pair.
+        inputs: what the model encodes.
+        references: what it should decode: the same sentences, or their targets.
     """
 
-    read: list[str] = field(default_factory=list)
-    due: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
 
     def add(self, block: Block) -> None:
-        """Add sentences of a block."""
-        self.read += block.texts
-        self.due += block.targets or block.texts
+        """Add the sentences of a block."""
+        self.inputs += block.texts
+        self.references += block.targets or block.texts
+
+    def normalize(self, model: TextAutoencoder) -> None:
+        """Normalize all texts as the model does; a second time changes nothing."""
+        self.inputs = [model.normalization(text) for text in self.inputs]
+        self.references = [model.normalization(text) for text in self.references]
 
     def sample(self, count: int, seed: int) -> Texts:
-        """Draw some of them at random."""
-        chosen = random.Random(seed).sample(range(len(self.read)), count)
-        return Texts([self.read[i] for i in chosen], [self.due[i] for i in chosen])
+        """Draw some sentences at random, without replacement."""
+        rows = random.Random(seed).sample(range(len(self.inputs)), count)
+        return Texts([self.inputs[i] for i in rows], [self.references[i] for i in rows])
 
 
 def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
     """Read a split of the data that a model was trained on.
 
-    From a bundle alone only built-in corpora are read: it may come from a stranger, who must not
-    say which files of this machine are opened. The `config.yaml` of one's own run names others.
+    Of a bundle alone only built-in corpora are read: it may come from a stranger, who must not
+    choose which files of this machine are opened. The `config.yaml` of a run may name any file.
 
     Args:
         model: loaded from `where`.
         where: a bundle, or the folder of a run.
-        split: which one.
+        split: which split.
 
     Raises:
-        ValueError: if it is not known, or not to be read from here.
+        ValueError: if the data is unknown, or must not be read.
     """
     settings = _data_settings(model, where)
     own = split if settings.source_names[split] else "train"
@@ -208,7 +261,7 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
     for source in settings.open_sources()[own]:
         for block in source.blocks():
             texts.add(clean_and_split(block, own, settings).select(split))
-    if not texts.read:
+    if not texts.inputs:
         names = ", ".join(settings.source_names["train"])
         raise ValueError(
             f"`split` must have sentences, but no {split} was held out of {names}. Name a file: "
@@ -218,18 +271,15 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
 
 
 def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
-    """What the run's own configuration says of the data, or else the bundle."""
-    # Of a bundle, the folder that it lies in is a run's only under the name that runs give it; what
-    # else lies in a bundle is not read.
+    """Read the data settings from the run's configuration, if there is a run, or the bundle's."""
+    # The parent of a bundle counts as a run only if the bundle has the name that runs give it. A
+    # config.yaml inside a bundle is a stranger's and is ignored.
     is_bundle = (where / "config.json").exists()
-    place = where.resolve().parent if is_bundle and where.resolve().name == "bundle" else where
-    run = (
-        place
-        if (place / "config.yaml").is_file() and not (place / "config.json").exists()
-        else None
-    )
+    folder = where.resolve()
+    run = folder.parent if is_bundle and folder.name == "bundle" else where
+    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
     config = model.details.get("training", {}).get("config", {})
-    if run is not None:
+    if is_run:
         config = read_config(run / "config.yaml", "model")
     data = config.get("data") if isinstance(config, dict) else None
     if not isinstance(data, dict) or not data.get("train"):
@@ -241,7 +291,7 @@ def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
     settings: DataConfig = from_plain(options, DataConfig, "data")
     settings.check()
     named = {name for names in settings.source_names.values() for name in names}
-    if "-" in named or (run is None and not named <= set(builtin_names())):
+    if "-" in named or not (is_run or named <= set(builtin_names())):
         raise ValueError(
             f"`file` and `train_file` must be given, because the model was trained on "
             f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "

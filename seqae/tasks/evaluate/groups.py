@@ -1,4 +1,4 @@
-"""A function for each group of figures that `seqae evaluate` gives, with its baselines."""
+"""Compute the metrics of each group of `seqae evaluate`, and those of its baselines."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from seqae.metrics.geometry import duplicates, isotropy
 from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
 from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
 from seqae.model.latents import StochasticLatent
-from seqae.tasks.evaluate.table import LENGTHS, Scores
+from seqae.tasks.evaluate.definitions import LENGTHS, Scores
 
 BATCH_TOKENS = 4096
 
-STEPS = 9  # of an interpolation, both ends counted
-PAIRS = 100  # that are interpolated between
+STEPS = 9  # of an interpolation, both ends included
+PAIRS = 100  # of sentences that are interpolated at most
 
 
 def reconstruction(
@@ -58,7 +58,7 @@ def by_length(
     model: TextAutoencoder, predictions: list[list[int]], references: list[str]
 ) -> dict[str, dict[str, float]]:
     """Score the sentences of each length alone, and count them."""
-    found = {}
+    result = {}
     for key, (low, high) in LENGTHS.items():
         rows = [i for i, text in enumerate(references) if low <= len(text.split()) <= high]
         if rows:
@@ -66,43 +66,43 @@ def by_length(
                 model, [predictions[i] for i in rows], [references[i] for i in rows]
             )
             own = {name: v for name, v in scores.items() if not name.startswith("exact_match_")}
-            found[key] = {"sentences": len(rows), **own}
-    return found
+            result[key] = {"sentences": len(rows), **own}
+    return result
 
 
 def posterior(
     model: TextAutoencoder,
-    texts: Sequence[str],
-    due: Sequence[str],
+    inputs: Sequence[str],
+    references: Sequence[str],
     seed: int = 0,
     importance_samples: int = 0,
 ) -> Posterior:
-    """Encode texts and score what is due; all must fit the model."""
+    """Encode inputs and score their references, all of which must fit the model."""
     with evaluating(model.autoencoder):
-        batches = (batch for _, batch in batches_of(model, texts, due))
+        batches = (batch for _, batch in batches_of(model, inputs, references))
         return posterior_of(model.autoencoder, batches, seed, importance_samples)
 
 
 def likelihood(
-    model: TextAutoencoder, found: Posterior, due: Sequence[str], train: Sequence[str]
+    model: TextAutoencoder, posterior: Posterior, references: Sequence[str], train: Sequence[str]
 ) -> Scores:
-    """Likelihood figures, beside those of tokens drawn by their frequency in training."""
-    rows = model.tokenizer.encode(due)
+    """Measure likelihood, beside that of tokens drawn by their frequency in training."""
+    rows = model.tokenizer.encode(references)
     counts = Counter(i for row in model.tokenizer.encode(list(train)) for i in row[1:])
     total = sum(counts.values()) + model.tokenizer.vocab_size  # add-one smoothing
-    guessed = -sum(math.log((counts[i] + 1) / total) for row in rows for i in row[1:])
-    scores = {"model": {"conditional_nll": found.nll / found.tokens}}
-    bound = found.importance_weighted
+    unigram_nll = -sum(math.log((counts[i] + 1) / total) for row in rows for i in row[1:])
+    scores = {"model": {"conditional_nll": posterior.nll / posterior.tokens}}
+    bound = posterior.importance_weighted
     if has_latent_cost(model.autoencoder):
-        assert found.negative_elbo is not None
-        bound = found.negative_elbo if bound is None else bound
-        scores["model"] |= {"negative_elbo": found.negative_elbo / found.sentences}
-        scores["model"] |= _of_nll(model, bound, rows, due)
-    scores["token frequencies"] = _of_nll(model, guessed, rows, due)
+        assert posterior.negative_elbo is not None
+        bound = posterior.negative_elbo if bound is None else bound
+        scores["model"] |= {"negative_elbo": posterior.negative_elbo / posterior.sentences}
+        scores["model"] |= _nll_metrics(model, bound, rows, references)
+    scores["token frequencies"] = _nll_metrics(model, unigram_nll, rows, references)
     return scores
 
 
-def _of_nll(
+def _nll_metrics(
     model: TextAutoencoder, nats: float, rows: list[list[int]], texts: Sequence[str]
 ) -> dict[str, float]:
     tokens = sum(len(row) - 1 for row in rows)
@@ -116,41 +116,41 @@ def _of_nll(
 
 
 def latent(
-    model: TextAutoencoder, tfidf: TfidfSvd, found: Posterior, texts: Sequence[str]
+    model: TextAutoencoder, tfidf: TfidfSvd, posterior: Posterior, texts: Sequence[str]
 ) -> Scores:
-    """Figures of the latent space; isotropy beside that of TF-IDF vectors."""
+    """Measure the latent space; its isotropy beside that of TF-IDF vectors."""
     module = model.autoencoder.latent
     scores: dict[str, float] = {}
     if isinstance(module, StochasticLatent):
-        scores |= found.metrics(module)
+        scores |= posterior.metrics(module)
     scores |= {name: float(value) for name, value in module.metrics().items()}
     scores["latent_dim"] = model.latent_dim
     different = list(dict.fromkeys(texts))
     latents = model.encode(different)
-    scores["duplicates"] = duplicates(list(map(tuple, model.write(latents))))
-    scores["shuffle_gap"] = found.shuffle_gap
-    scores["isotropy"] = isotropy(found.output.latent[found.spread(MAX_PAIRWISE)])
+    scores["duplicates"] = duplicates(list(map(tuple, model.decode_ids(latents))))
+    scores["shuffle_gap"] = posterior.shuffle_gap
+    scores["isotropy"] = isotropy(posterior.output.latent[posterior.spread(MAX_PAIRWISE)])
     scores |= interpolation(model, different)
     vectors = torch.from_numpy(tfidf.encode(texts[:MAX_PAIRWISE]))
     return {"model": scores, "TF-IDF + SVD": {"isotropy": isotropy(vectors)}}
 
 
 def interpolation(model: TextAutoencoder, texts: Sequence[str]) -> dict[str, float]:
-    """How smoothly the text changes on the way that `seqae interpolate` takes between two latents.
+    """Measure how smoothly the text changes on the path that `seqae interpolate` takes.
 
-    Edit distances in words between neighbours of nine even steps: their sum over the distance of
-    the two ends (it is at least 1, as distances are), and the largest's share of the sum. Pairs
-    whose ends are written alike say nothing and are left out.
+    The path has nine even steps; its edit distances in words are those between successive texts.
+    The detour is their sum divided by the distance between the ends (at least 1, by the triangle
+    inequality), the largest step is its share of the sum. Pairs with equal ends are left out.
     """
     half = min(PAIRS, len(texts) // 2)
     ends = model.encode(texts[: 2 * half])
-    ways = [between(*pair, STEPS) for pair in zip(ends[:half], ends[half:], strict=True)]
-    written = model.decode(np.reshape(ways, (-1, model.latent_dim)))
+    paths = [between(*pair, STEPS) for pair in zip(ends[:half], ends[half:], strict=True)]
+    decoded = model.decode(np.reshape(paths, (-1, model.latent_dim)))
     detours, largest = [], []
-    for start in range(0, len(written), STEPS):
-        way = [text_metrics.words(text) for text in written[start : start + STEPS]]
-        steps = [text_metrics.edit_distance(a, b) for a, b in zip(way[:-1], way[1:], strict=True)]
-        if distance := text_metrics.edit_distance(way[0], way[-1]):
+    for start in range(0, len(decoded), STEPS):
+        path = [text_metrics.words(text) for text in decoded[start : start + STEPS]]
+        steps = [text_metrics.edit_distance(a, b) for a, b in zip(path[:-1], path[1:], strict=True)]
+        if distance := text_metrics.edit_distance(path[0], path[-1]):
             detours.append(sum(steps) / distance)
             largest.append(max(steps) / sum(steps))
     mean = [float(np.mean(values)) if values else math.nan for values in (detours, largest)]
@@ -160,9 +160,8 @@ def interpolation(model: TextAutoencoder, texts: Sequence[str]) -> dict[str, flo
 def similarity(
     model: TextAutoencoder, tfidf: TfidfSvd, pairs: Sequence[tuple[str, str, float]]
 ) -> Scores:
-    """How well cosines of latents rank pairs of sentences."""
-    first, second = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    human = [pair[2] for pair in pairs]
+    """Measure how well cosines of latents rank pairs of sentences."""
+    first, second, human = (list(column) for column in zip(*pairs, strict=True))
     own = spearman(model.encode(first, "truncate"), model.encode(second, "truncate"), human)
     other = spearman(tfidf.encode(first), tfidf.encode(second), human)
     return {"model": {"spearman": own}, "TF-IDF + SVD": {"spearman": other}}
@@ -171,7 +170,7 @@ def similarity(
 def classification(
     model: TextAutoencoder, tfidf: TfidfSvd, labelled: Sequence[tuple[str, str]]
 ) -> Scores:
-    """How well latents tell labels apart."""
+    """Measure how well latents separate labels."""
     texts, labels = [text for text, _ in labelled], [label for _, label in labelled]
     columns = {
         "model": model.encode(texts, "truncate"),
@@ -190,11 +189,11 @@ def classification(
 
 
 def batches_of(
-    model: TextAutoencoder, texts: Sequence[str], due: Sequence[str]
+    model: TextAutoencoder, inputs: Sequence[str], references: Sequence[str]
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Texts, and what is due for each, as batches of like length, with their places."""
-    rows = model.tokenizer.encode(list(texts))
-    wanted = rows if due is texts else model.tokenizer.encode(list(due))
+    """Batch inputs of similar length, with their references as targets, and give their indices."""
+    rows = model.tokenizer.encode(list(inputs))
+    wanted = rows if references is inputs else model.tokenizer.encode(list(references))
     vocabulary = model.autoencoder.vocabulary
     assert vocabulary is not None
     for indices, batch in like_length_batches(rows, vocabulary, BATCH_TOKENS):
@@ -204,11 +203,11 @@ def batches_of(
 
 
 def fits(model: TextAutoencoder, texts: Sequence[str]) -> list[bool]:
-    """Which texts have no more tokens than the model takes."""
+    """Say of each text whether it has no more tokens than the model accepts."""
     limit = model.autoencoder.max_length
     return [len(row) <= limit for row in model.tokenizer.encode(list(texts))]
 
 
 def token_ids(model: TextAutoencoder, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids without bos and eos."""
+    """Tokenize texts, without bos and eos."""
     return [row[1:-1] for row in model.tokenizer.encode(list(texts))]

@@ -1,4 +1,4 @@
-"""A small language model, which says how fluent samples are and how well they cover real text."""
+"""A small language model, which measures fluency of samples and their coverage of real text."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ LEARNING_RATE = 4e-3
 
 
 class LanguageModel:
-    """A decoder of this package whose latent is always zero: a GRU language model.
+    """A GRU language model: a decoder of this package whose latent is always zero.
 
-    Two of them are comparable that have read the same tokenizer's ids for as many steps.
+    Two language models are comparable if they trained on the same tokenizer's ids for equally many
+    steps.
 
     Args:
         vocabulary: of the tokenizer.
-        max_length: most tokens of a sentence, bos and eos counted.
+        max_length: tokens of a sentence at most, bos and eos included.
         hidden_dim: units of the GRU.
         embedding_dim: size of a token's embedding.
-        seed: of weights and order.
+        seed: of the weights and of the order of batches.
     """
 
     def __init__(
@@ -44,27 +45,26 @@ class LanguageModel:
         seed: int = 0,
     ) -> None:
         self.vocabulary, self.seed = vocabulary, seed
-        state = torch.get_rng_state()
-        torch.manual_seed(seed)
-        self.model = SequenceAutoencoder(
-            GRUEncoder(1),  # is never asked
-            DeterministicLatent(1),
-            GRUDecoder(hidden_dim, position_dim=0),
-            embedding_dim,
-        ).build(vocabulary, max_length)
-        torch.set_rng_state(state)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = SequenceAutoencoder(
+                GRUEncoder(1),  # never called: an autoencoder must have one
+                DeterministicLatent(1),
+                GRUDecoder(hidden_dim, position_dim=0),
+                embedding_dim,
+            ).build(vocabulary, max_length)
 
     def fit(self, rows: Sequence[Sequence[int]], steps: int) -> LanguageModel:
-        """Train on sentences, bos and eos included; AdamW, a rate that falls to zero in a cosine.
+        """Train with AdamW, whose learning rate falls to zero along a cosine.
 
         Args:
-            rows: token ids.
-            steps: batches, of at most 1,024 tokens; as many whatever the number of sentences.
+            rows: token ids of sentences, bos and eos included.
+            steps: number of batches, of at most 1,024 tokens each.
 
         Returns:
             The language model itself.
         """
-        assert rows, "nothing to train on"  # there would be no first batch to wait for
+        assert rows, "nothing to train on"  # would wait for a first batch forever
         weights = [*self.model.embedding.parameters(), *self.model.decoder.parameters()]
         weights += [*self.model.output.parameters(), self.model.output_bias]
         optimizer = torch.optim.AdamW(weights, LEARNING_RATE, betas=(0.9, 0.98))
@@ -81,7 +81,7 @@ class LanguageModel:
 
     @torch.inference_mode()
     def perplexity(self, rows: Sequence[Sequence[int]]) -> float:
-        """The exponential of the nats per token, the ends counted."""
+        """Compute the exponential of the nats per token, the ends of sentences included."""
         nll, tokens = 0.0, 0
         for _, batch in like_length_batches(rows, self.vocabulary, BATCH_TOKENS):
             nll += float(self._nll(batch))
@@ -89,9 +89,9 @@ class LanguageModel:
         return math.exp(nll / tokens) if tokens else math.nan
 
     def _nll(self, batch: Batch) -> Tensor:
-        """Sum over sentences, in nats."""
-        nothing = torch.zeros(len(batch), 1)
-        return sentence_nll(self.model, batch, nothing).sum()
+        """Compute -log p of a batch, summed over its sentences, in nats."""
+        zero_latent = torch.zeros(len(batch), 1)
+        return sentence_nll(self.model, batch, zero_latent).sum()
 
     def _epochs(self, rows: Sequence[Sequence[int]]) -> Iterator[Batch]:
         lengths = np.asarray([len(row) for row in rows], np.int32)

@@ -1,4 +1,4 @@
-"""One evaluation: the groups of figures that were asked for, gathered by column."""
+"""One evaluation: the metrics of each group that was requested, collected by column."""
 
 from __future__ import annotations
 
@@ -14,150 +14,137 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.nll import has_latent_cost
 from seqae.model.latents import StochasticLatent
-from seqae.tasks.evaluate import groups as measures
+from seqae.tasks.evaluate import groups
+from seqae.tasks.evaluate.annotations import LabelledData
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
+from seqae.tasks.evaluate.definitions import GROUPS, Group, Scores
 from seqae.tasks.evaluate.samples import generation
-from seqae.tasks.evaluate.table import GROUPS, Group, Scores
 
-# Cheap, and of use for every model.
+# The cheap groups, which are useful for every model.
 DEFAULT: tuple[Group, ...] = ("reconstruction", "likelihood", "latent")
 
-# Training sentences that baselines are fitted on, but for the nearest one, which needs all.
+# Training sentences for the baselines, except for the nearest one, which needs all.
 BASELINE_SENTENCES = 20_000
 
 
-@dataclass
-class Judged:
-    """Sentences with a judgement of people.
-
-    Attributes:
-        pairs: first, second, score.
-        labelled: text, label.
-    """
-
-    pairs: Sequence[tuple[str, str, float]] | None = None
-    labelled: Sequence[tuple[str, str]] | None = None
-
-    def __bool__(self) -> bool:
-        return self.pairs is not None or self.labelled is not None
-
-
-def choose_groups(asked: Sequence[Group] | None, judged: Judged) -> list[Group]:
-    """The groups to measure: those asked for, or the cheap ones that apply.
+def choose_groups(requested: Sequence[Group] | None, annotations: LabelledData) -> list[Group]:
+    """Choose the groups to measure: those requested, or else the cheap ones that apply.
 
     Raises:
-        ValueError: if embeddings are asked for and there is nothing to hold them against.
+        ValueError: if embedding is requested without annotated sentences.
     """
-    if asked and "embedding" in asked and not judged:
+    if requested and "embedding" in requested and not annotations:
         raise ValueError(
-            "`metrics` must not have embedding without judged sentences, but neither `pairs` nor "
-            "`labels` is given. Name a file, `--pairs sts.tsv`, or leave embedding out."
+            "`metrics` must not have embedding without annotated sentences, but neither `pairs` "
+            "nor `labels` is given. Name a file, `--pairs sts.tsv`, or leave embedding out."
         )
-    wanted = set(asked or DEFAULT) | ({"embedding"} if judged else set())
+    wanted = set(requested or DEFAULT) | ({"embedding"} if annotations else set())
     return [group for group in GROUPS if group in wanted]
 
 
-def sides_that_fit(
+def texts_for_generation(
     model: TextAutoencoder, train: Sequence[str], texts: Sequence[str], file: str | None
 ) -> tuple[list[str], list[str]]:
-    """The training and the unseen sentences that samples are held against.
+    """Select the training and the unseen sentences that samples are compared with.
 
     Args:
-        model: what is measured; sentences of more tokens than it takes are left out.
+        model: what is measured; sentences with more tokens than it accepts are left out.
         train: training sentences.
-        texts: unseen ones.
-        file: what the user named these by; None where they are of a split.
+        texts: unseen sentences.
+        file: the file that the user named for the unseen sentences; None if they are of a split.
 
     Raises:
-        ValueError: if fewer than two are left of one of them.
+        ValueError: if fewer than two are left of either.
     """
-    found = []
-    named = "the sentences of the split" if file is None else "the sentences of `file`"
-    for name, side in (("the training sentences", train), (named, texts)):
-        fitting = list(itertools.compress(side, measures.fits(model, side)))
-        if len(fitting) < 2:
-            raise ValueError(
-                f"`metrics` must not have generation with fewer than two sentences that fit the "
-                f"model, but of {name} {len(fitting)} of {len(side)} "
-                f"{'has' if len(fitting) == 1 else 'have'} at most "
-                f"{model.autoencoder.max_length} tokens. Leave it out, or give more sentences."
-            )
-        found.append(fitting)
-    return found[0], found[1]
+    name = "the sentences of the split" if file is None else "the sentences of `file`"
+    return (
+        _at_least_two(model, train, "the training sentences"),
+        _at_least_two(model, texts, name),
+    )
+
+
+def _at_least_two(model: TextAutoencoder, texts: Sequence[str], name: str) -> list[str]:
+    fitting = list(itertools.compress(texts, groups.fits(model, texts)))
+    if len(fitting) < 2:
+        raise ValueError(
+            f"`metrics` must not have generation with fewer than two sentences that fit the "
+            f"model, but of {name} {len(fitting)} of {len(texts)} "
+            f"{'has' if len(fitting) == 1 else 'have'} at most "
+            f"{model.autoencoder.max_length} tokens. Leave it out, or give more sentences."
+        )
+    return fitting
 
 
 @dataclass
 class Evaluation:
-    """The figures of a model so far.
+    """The metrics of a model so far.
 
     Args:
         model: what is measured.
-        texts: unseen sentences, what the model reads.
-        due: what it should write: the same, or the other side of paired text.
-        written: the token ids that it wrote for each.
+        inputs: unseen sentences, which the model encodes.
+        references: what it should decode: the same sentences, or the targets of paired text.
+        predictions: the token ids that it decoded for each.
         train: training sentences.
         seed: of all draws.
     """
 
     model: TextAutoencoder
-    texts: list[str]
-    due: list[str]
-    written: list[list[int]]
+    inputs: list[str]
+    references: list[str]
+    predictions: list[list[int]]
     train: list[str]
     seed: int
     scores: Scores = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     by_length: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def reconstruction(self, train_due: list[str] | None = None) -> None:
-        """How well it writes back, beside retrieval and a constant.
+    def reconstruction(self, train_references: list[str] | None = None) -> None:
+        """Measure reconstruction, beside retrieval and a constant.
 
         Args:
-            train_due: for paired text, what is to be written for each training sentence.
+            train_references: for paired text, the target of each training sentence.
         """
-        answers = train_due or self.train
-        nearest = nearest_by_tfidf(self.train, self.texts, answers)
+        answers = train_references or self.train
+        nearest = nearest_by_tfidf(self.train, self.inputs, answers)
+        constant = most_frequent_sentence(answers, self.inputs)
         columns = {
-            "model": self.written,
-            "nearest by TF-IDF": measures.token_ids(self.model, nearest),
-            "most frequent sentence": measures.token_ids(
-                self.model, most_frequent_sentence(answers, self.texts)
-            ),
+            "model": self.predictions,
+            "nearest by TF-IDF": groups.token_ids(self.model, nearest),
+            "most frequent sentence": groups.token_ids(self.model, constant),
         }
-        for name, rows in columns.items():
-            self._add({name: measures.reconstruction(self.model, rows, self.due)})
-        self.by_length = measures.by_length(self.model, self.written, self.due)
+        for name, predictions in columns.items():
+            self._add({name: groups.reconstruction(self.model, predictions, self.references)})
+        self.by_length = groups.by_length(self.model, self.predictions, self.references)
 
-    def likelihood_and_latent(self, groups: Sequence[Group], importance_samples: int) -> None:
-        """Both from one walk over the sentences that fit the model."""
-        sides = zip(
-            measures.fits(self.model, self.texts), measures.fits(self.model, self.due), strict=True
-        )
-        rows = [index for index, fit in enumerate(sides) if all(fit)]
+    def likelihood_and_latent(self, requested: Sequence[Group], importance_samples: int) -> None:
+        """Measure either or both in one pass over the sentences that fit the model."""
+        sides = (groups.fits(self.model, texts) for texts in (self.inputs, self.references))
+        rows = [index for index, fit in enumerate(zip(*sides, strict=True)) if all(fit)]
         if len(rows) < 2:
-            for group in GROUPS[1:3]:
-                if group in groups:
+            for group in ("likelihood", "latent"):
+                if group in requested:
                     self.notes[group] = "fewer than two sentences fit the model; nothing measured"
             return
-        texts = [self.texts[index] for index in rows]
-        due = texts if self.due == self.texts else [self.due[index] for index in rows]
-        draws = importance_samples if "likelihood" in groups else 0
-        found = measures.posterior(self.model, texts, due, self.seed, draws)
-        left_out = len(rows) < len(self.texts)
-        of_those = [f"of the {len(rows):,} sentences that fit the model"] if left_out else []
-        if "likelihood" in groups:
-            self._add(measures.likelihood(self.model, found, due, self.some_train))
-            how = self._of_likelihood(importance_samples)
-            self.notes["likelihood"] = "; ".join([*of_those, how])
-        if "latent" in groups:
-            self._add(measures.latent(self.model, self.tfidf, found, texts))
-            if of_those:
-                self.notes["latent"] = of_those[0]
+        inputs = [self.inputs[index] for index in rows]
+        is_same = self.references == self.inputs
+        references = inputs if is_same else [self.references[index] for index in rows]
+        draws = importance_samples if "likelihood" in requested else 0
+        posterior = groups.posterior(self.model, inputs, references, self.seed, draws)
+        left_out = len(rows) < len(self.inputs)
+        subset = [f"of the {len(rows):,} sentences that fit the model"] if left_out else []
+        if "likelihood" in requested:
+            self._add(groups.likelihood(self.model, posterior, references, self.some_train))
+            note = self._likelihood_note(importance_samples)
+            self.notes["likelihood"] = "; ".join([*subset, note])
+        if "latent" in requested:
+            self._add(groups.latent(self.model, self.tfidf, posterior, inputs))
+            if subset:
+                self.notes["latent"] = subset[0]
 
     def generation(
         self, train: Sequence[str], texts: Sequence[str], samples: int, steps: int
     ) -> None:
-        """Samples beside real text and random words.
+        """Measure samples, beside real text and random words.
 
         Args:
             train: training sentences that fit the model.
@@ -168,21 +155,21 @@ class Evaluation:
         self._add(generation(self.model, texts, train, samples, steps, self.seed))
         notes = []
         if len(train) < samples:
-            notes = [f"of {len(train):,} samples, as many as there are training sentences"]
+            notes = [f"{len(train):,} samples only, as many as there are training sentences"]
         if not isinstance(self.model.autoencoder.latent, StochasticLatent):
             notes.append(
-                "the latent has no prior: samples are of a normal distribution fitted to the "
-                "latents of training sentences"
+                "the latent has no prior: latents are drawn from a normal distribution fitted to "
+                "those of training sentences"
             )
         if notes:
             self.notes["generation"] = "; ".join(notes)
 
-    def embedding(self, judged: Judged) -> None:
-        """Latents as embeddings."""
-        if judged.pairs is not None:
-            self._add(measures.similarity(self.model, self.tfidf, judged.pairs))
-        if judged.labelled is not None:
-            self._add(measures.classification(self.model, self.tfidf, judged.labelled))
+    def embedding(self, annotations: LabelledData) -> None:
+        """Measure latents as embeddings."""
+        if annotations.pairs is not None:
+            self._add(groups.similarity(self.model, self.tfidf, annotations.pairs))
+        if annotations.labelled is not None:
+            self._add(groups.classification(self.model, self.tfidf, annotations.labelled))
 
     @cached_property
     def some_train(self) -> list[str]:
@@ -192,15 +179,15 @@ class Evaluation:
 
     @cached_property
     def tfidf(self) -> TfidfSvd:
-        """TF-IDF vectors as large as the latents."""
+        """TF-IDF vectors with as many dimensions as the latents."""
         return TfidfSvd(self.some_train, self.model.latent_dim, self.seed)
 
-    def _of_likelihood(self, importance_samples: int) -> str:
+    def _likelihood_note(self, importance_samples: int) -> str:
         if isinstance(self.model.autoencoder.latent, StochasticLatent):
             return f"NLL with {importance_samples} importance-weighted draws"
         if has_latent_cost(self.model.autoencoder):
-            return "the codes cost as much as even ones would; an upper bound"
-        return "none: the latent is not paid for, so that a sentence has no probability"
+            return "KL assumes a uniform prior over codes; an upper bound"
+        return "none: the latent has no cost, so a sentence has no probability"
 
     def _add(self, scores: Scores) -> None:
         for name, column in scores.items():
@@ -208,7 +195,7 @@ class Evaluation:
 
 
 def without_nan(value: Any) -> Any:
-    """The same with None in place of what is not a finite number, which JSON has no word for."""
+    """Replace numbers that are not finite, which JSON cannot express, with None."""
     if isinstance(value, Mapping):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

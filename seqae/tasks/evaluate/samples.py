@@ -1,4 +1,4 @@
-"""Figures of text that a model writes from the prior, beside real text and random words."""
+"""Metrics of sentences generated from random latents, beside real text and random words."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.geometry import duplicates
 from seqae.metrics.text import copies, distinct, self_bleu
 from seqae.model.latents import StochasticLatent
+from seqae.tasks.evaluate.definitions import Scores
 from seqae.tasks.evaluate.language_model import LanguageModel
-from seqae.tasks.evaluate.table import Scores
 
 
 def generation(
@@ -30,43 +30,43 @@ def generation(
 ) -> Scores:
     """Score samples.
 
-    The forward language model has read `samples` training sentences, or all if there are fewer; the
-    reverse ones as many samples, random words or, for `real text`, the same training sentences. All
-    have taken as many steps. Diversity and forward perplexity depend on the number of texts, and
-    are of as many in each column: of the samples as of the unseen sentences.
+    The forward language model trains on `samples` training sentences, or on all if there are fewer.
+    The reverse ones train on equally many samples, rows of random words or, for `real text`, on the
+    same training sentences. All train for equally many steps. Diversity and forward perplexity
+    depend on the number of texts, so each column has equally many, samples or unseen sentences.
 
     Args:
         model: what is measured.
-        texts: two unseen sentences or more that fit the model; half of them as starts, half as
-            ends, make the midpoints.
-        train: two training sentences or more that fit the model.
-        samples: how many to draw, if there are as many training sentences.
+        texts: at least two unseen sentences that fit the model. The first half are the starts, the
+            second half the ends of the interpolations for the midpoints.
+        train: at least two training sentences that fit the model.
+        samples: number of samples; at most one for each training sentence.
         steps: of each language model's training.
-        seed: of the draws.
+        seed: of all draws.
     """
     rng = random.Random(seed)
     samples = min(samples, len(train))
     real = rng.sample(list(train), samples)
     rows = {
-        "model": model.write(draw_latents(model, real, samples, seed)),
+        "model": model.decode_ids(draw_latents(model, real, samples, seed)),
         "real text": [row[1:-1] for row in model.tokenizer.encode(real)],
     }
     rows["random words"] = random_rows(rows["real text"], samples, rng)
     unseen = _framed(model, [row[1:-1] for row in model.tokenizer.encode(list(texts))])
-    readers = {name: _reader(model, written, steps, seed) for name, written in rows.items()}
-    forward = readers["real text"]
+    reverse = {name: _train(model, column, steps, seed) for name, column in rows.items()}
+    forward = reverse["real text"]
     count = min(samples, len(texts))
-    of_real = rng.sample(range(len(texts)), count)
+    of_unseen = rng.sample(range(len(texts)), count)
     scores: Scores = {}
-    for name, reader in readers.items():
+    for name, language_model in reverse.items():
         if name == "real text":
-            shown, judged = [texts[i] for i in of_real], [unseen[i] for i in of_real]
+            shown, framed = [texts[i] for i in of_unseen], [unseen[i] for i in of_unseen]
         else:
             shown = model.tokenizer.decode(rows[name][:count])
-            judged = _framed(model, rows[name][:count])
+            framed = _framed(model, rows[name][:count])
         scores[name] = {
-            "forward_perplexity": forward.perplexity(judged),
-            "reverse_perplexity": reader.perplexity(unseen),
+            "forward_perplexity": forward.perplexity(framed),
+            "reverse_perplexity": language_model.perplexity(unseen),
             "self_bleu": self_bleu(shown),
             "distinct_1": distinct(shown, 1),
             "distinct_2": distinct(shown, 2),
@@ -75,22 +75,24 @@ def generation(
         }
     half = len(texts) // 2
     ends = model.encode(texts[: 2 * half])
-    middle = [between(*pair, 3)[1] for pair in zip(ends[:half], ends[half:], strict=True)]
-    midpoints = _framed(model, model.write(np.asarray(middle)))
-    scores["model"]["midpoint_perplexity"] = forward.perplexity(midpoints)
+    midpoints = [between(*pair, 3)[1] for pair in zip(ends[:half], ends[half:], strict=True)]
+    framed = _framed(model, model.decode_ids(np.asarray(midpoints)))
+    scores["model"]["midpoint_perplexity"] = forward.perplexity(framed)
     return scores
 
 
 def draw_latents(
     model: TextAutoencoder, train: Sequence[str], count: int, seed: int
 ) -> NDArray[np.float32]:
-    """What `seqae sample` draws, (count, Z); a bundle without a density gets one, for this once.
+    """Draw latents as `seqae sample` does, (count, Z).
+
+    If the model has neither prior nor density, a density is fitted to the training sentences.
 
     Raises:
-        ValueError: if there are too few training sentences to fit one.
+        ValueError: if there are too few training sentences for that.
     """
-    has_source = model.density is not None
-    if isinstance(model.autoencoder.latent, StochasticLatent) or has_source:
+    has_prior = isinstance(model.autoencoder.latent, StochasticLatent)
+    if has_prior or model.density is not None:
         return model.sample_latents(count, seed=seed)
     latents = model.encode(train, "truncate")
     if not can_fit(latents):
@@ -103,21 +105,21 @@ def draw_latents(
 
 
 def random_rows(rows: Sequence[list[int]], count: int, rng: random.Random) -> list[list[int]]:
-    """Tokens drawn by their frequency, in rows as long as the given ones."""
+    """Draw tokens by their frequency, in rows as long as the given ones."""
     frequency = Counter(token for row in rows for token in row)
     tokens, weights = list(frequency), list(frequency.values())
     lengths = [len(rng.choice(rows)) for _ in range(count)]
     return [rng.choices(tokens, weights, k=length) for length in lengths]
 
 
-def _reader(model: TextAutoencoder, rows: list[list[int]], steps: int, seed: int) -> LanguageModel:
-    assert model.autoencoder.vocabulary is not None
-    reader = LanguageModel(
-        model.autoencoder.vocabulary, model.autoencoder.max_length + 1, seed=seed
-    )
-    return reader.fit(_framed(model, rows), steps)
+def _train(model: TextAutoencoder, rows: list[list[int]], steps: int, seed: int) -> LanguageModel:
+    vocabulary, max_length = model.autoencoder.vocabulary, model.autoencoder.max_length
+    assert vocabulary is not None
+    # One token more: a sample that was cut at max_length has no eos yet.
+    language_model = LanguageModel(vocabulary, max_length + 1, seed=seed)
+    return language_model.fit(_framed(model, rows), steps)
 
 
 def _framed(model: TextAutoencoder, rows: list[list[int]]) -> list[list[int]]:
-    """With bos and eos; what was cut off at the longest length gets its eos too."""
+    """Add bos and eos to rows of token ids."""
     return [[model.tokenizer.bos_id, *row, model.tokenizer.eos_id] for row in rows]

@@ -14,8 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.io import add_density, write_bundle
-from seqae.bundle.text_autoencoder import load
+from seqae.bundle.io import add_density, load, write_bundle
 from seqae.component import check_choice
 from seqae.data.datamodule import TextDataModule
 from seqae.files import reporting, restore_folder
@@ -98,7 +97,7 @@ class BundleWriter(Callback):
         """Write the last model if no validation has chosen one."""
         if self.best is None:
             assert isinstance(pl_module, AutoencoderModule)
-            pl_module.gather()
+            pl_module.trained.copy_weights()
             self._write(trainer, pl_module)
 
     def attach_density(self, datamodule: TextDataModule, limit: int, device: str = "cpu") -> None:
@@ -165,7 +164,7 @@ class BundleWriter(Callback):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             write_bundle(
                 self.folder,
-                pl_module.whole.autoencoder,
+                pl_module.unsharded.autoencoder,
                 pl_module.datamodule.tokenizer,
                 metrics,
                 training,

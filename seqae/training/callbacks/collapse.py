@@ -84,7 +84,7 @@ class CollapseMonitor(Callback):
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        model = pl_module.whole.autoencoder
+        model = pl_module.unsharded.autoencoder
         corpus = pl_module.datamodule.corpora["val"]
         count = min(self.sentences, len(corpus))
         if trainer.sanity_checking or count < 2 or not isinstance(model.latent, StochasticLatent):

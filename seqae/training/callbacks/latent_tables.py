@@ -9,8 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.latent_ops import Neighbour
-from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_autoencoder import Neighbour, TextAutoencoder
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.training.loggers import table_loggers
@@ -55,7 +54,7 @@ def latent_space_tables(
 ) -> dict[str, list[dict[str, Any]]]:
     """Make the rows of each table, keyed by its name."""
     datamodule = pl_module.datamodule
-    model = TextAutoencoder(pl_module.whole.autoencoder, datamodule.tokenizer)
+    model = TextAutoencoder(pl_module.unsharded.autoencoder, datamodule.tokenizer)
     train = spread(datamodule, "train", TABLE_SENTENCES)
     texts = spread(datamodule, "val" if len(datamodule.corpora["val"]) else "train", count)
     latents = model.encode(train, "truncate")

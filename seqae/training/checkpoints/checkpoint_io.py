@@ -10,12 +10,12 @@ from typing import Any, BinaryIO, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from torch.utils._pytree import tree_map
 from typing_extensions import override
 
 from seqae.files import reporting
 from seqae.training.checkpoints.integrity import check_intact, is_intact, write_hashed
 from seqae.training.checkpoints.sharded import read_unsharded, remove_checkpoint
+from seqae.training.lightning_internals import map_tree
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -101,5 +101,5 @@ def _copy_to_cpu(checkpoint: dict[str, Any]) -> dict[str, Any]:
             return value.detach().to("cpu", copy=True)
         return copy.deepcopy(value)
 
-    result: dict[str, Any] = tree_map(copied, checkpoint)
+    result: dict[str, Any] = map_tree(copied, checkpoint)
     return result

@@ -11,6 +11,7 @@ import yaml
 
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
+from seqae.training.finite import first_non_finite
 
 # A change of one of these changes the order of the sentences, or the model.
 FIXED_KEYS = ("data", "model.autoencoder", "model.seed", "seed_everything")
@@ -167,3 +168,26 @@ def check_checkpoint(path: Path) -> None:
 
 def _is_below(key: str, parents: tuple[str, ...]) -> bool:
     return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
+
+
+def check_weights(checkpoint: Mapping[str, Any], tokenizer_sha256: str) -> None:
+    """Refuse weights that are not finite, and those of another tokenizer, whose ids differ.
+
+    Args:
+        checkpoint: as Lightning has read it.
+        tokenizer_sha256: fingerprint of the tokenizer that prepared this data.
+
+    Raises:
+        ValueError: naming the weight, or what changed.
+    """
+    if (name := first_non_finite(checkpoint.get("state_dict", {}).items())) is not None:
+        raise ValueError(
+            f"`{name}` must be finite to be loaded, but it has NaN or infinity in the checkpoint. "
+            f"Go on from an earlier one with `--ckpt_path`."
+        )
+    if checkpoint.get("tokenizer_sha256") != tokenizer_sha256:
+        raise ValueError(
+            "`data` must be what the checkpoint was trained on, but its tokenizer comes out "
+            "another one: the training text, the split or `data.tokenizer` has changed. Put it "
+            "back, or train anew."
+        )

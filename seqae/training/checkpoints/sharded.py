@@ -24,7 +24,6 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import torch
 import torch.distributed
-from torch.distributed.checkpoint._nested_dict import unflatten_state_dict
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
@@ -36,6 +35,7 @@ from typing_extensions import override
 
 from seqae.files import StorageError, cannot_write, sha256_of, sync_path
 from seqae.training.checkpoints.integrity import SEAL, write_hashed
+from seqae.training.lightning_internals import unflatten
 
 TRAINER_STATE = "meta.pt"  # all but the weights and the optimizers' state; Lightning's name
 METADATA = ".metadata"  # torch's name
@@ -160,7 +160,7 @@ def read_unsharded(folder: Path) -> dict[str, Any]:
         if isinstance(entry, TensorStorageMetadata):
             flat[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
     read_shards(flat, folder, is_alone=True)
-    nested = unflatten_state_dict(flat, metadata.planner_data)
+    nested = unflatten(flat, metadata.planner_data)
     checkpoint = {**read_trainer_state(folder), "state_dict": nested.pop("state_dict")}
     if nested:
         names = (f"optimizer_{index}" for index in range(len(nested)))

@@ -12,10 +12,10 @@ from traceback import walk_tb
 
 import torch.distributed
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.distributed.launchers import end_children
+from seqae.training.lightning_internals import child_processes
 
 # torch's errors contain this path when a peer has left a gloo exchange; NCCL has its own class.
 GLOO_PATH = "/gloo/"
@@ -50,6 +50,14 @@ def report_dead_process(trainer: Trainer) -> Iterator[None]:
         raise
 
 
+def out_of_memory(device: torch.device) -> ValueError:
+    """Make the error for a batch that does not fit the memory of a device."""
+    return ValueError(
+        f"`data.batch_tokens` must be lower: a batch does not fit the memory of {device}. Halve it "
+        f"and double `trainer.accumulate_grad_batches`; the last checkpoint is intact."
+    )
+
+
 def _cause_of_death(error: Exception, trainer: Trainer) -> str | None:
     """Say which process has died, if one has; None if the error has another cause."""
     if _is_from_loader_worker(error):
@@ -59,8 +67,7 @@ def _cause_of_death(error: Exception, trainer: Trainer) -> str | None:
         )
     if not isinstance(error, torch.distributed.DistError) and GLOO_PATH not in str(error):
         return None
-    launcher = trainer.strategy.launcher
-    children = launcher.procs if isinstance(launcher, _SubprocessScriptLauncher) else []
+    children = child_processes(trainer)
     # Another launcher has the children: it names the dead one and ends the rest while this waits.
     deadline = time.monotonic() + PEER_EXIT_SECONDS
     while time.monotonic() < deadline and not any(child.poll() for child in children):

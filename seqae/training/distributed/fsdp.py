@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import (
     DeepSpeedStrategy,
     FSDPStrategy,
@@ -42,11 +43,12 @@ from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import damaged_checkpoint, is_intact
 from seqae.training.checkpoints.sharded import read_shards, read_trainer_state, write_shards
+from seqae.training.lightning_internals import share_one_model
 
 
 @final
-class Trained(nn.Module):
-    """A model and its objective, as one module whose call is all of a step that reads weights.
+class LossModule(nn.Module):
+    """A model and its objective as one module, whose call is all of a step that reads weights.
 
     Args:
         autoencoder: the model.
@@ -57,48 +59,95 @@ class Trained(nn.Module):
         super().__init__()
         self.autoencoder, self.objective = autoencoder, objective
 
+    @override
     def forward(self, batch: Batch, step: int, generator: Generator) -> dict[str, Tensor]:
-        """What the objective makes of a batch; see Objective.forward."""
+        """Compute the objective on a batch; see Objective.forward."""
         values: dict[str, Tensor] = self.objective(self.autoencoder, batch, step, generator)
         return values
 
 
-def shard(trained: Trained, mesh: DeviceMesh, device: torch.device) -> None:
+class TrainedModel:
+    """The module that training steps call, and the weights that everything else reads.
+
+    These are the same module, unless the weights are sharded or not in float32: then everything
+    else reads a copy of them.
+
+    Args:
+        loss_module: what trains.
+    """
+
+    def __init__(self, loss_module: LossModule) -> None:
+        self.loss_module = loss_module
+        self._copy: LossModule | None = None
+
+    def configure(self, trainer: Trainer) -> None:
+        """Shard the weights if the strategy says so; call this when the model has been built."""
+        strategy = trainer.strategy
+        if isinstance(strategy, ShardedStrategy):
+            # Lightning rounds the weights of other strategies' models, later.
+            trainer.precision_plugin.convert_module(self.loss_module)
+            shard(self.loss_module, strategy.mesh, strategy.root_device)
+
+    @property
+    def unsharded(self) -> LossModule:
+        """The module with all weights in float32, as they were when `copy_weights` ran."""
+        if not self._is_copied:
+            return self.loss_module
+        assert self._copy is not None, "`copy_weights` must run before"
+        return self._copy
+
+    def copy_weights(self) -> None:
+        """Bring `unsharded` up to date; all ranks must call this."""
+        self.forget_copy()  # there is no room for two
+        if self._is_copied:
+            self._copy = unsharded_copy(self.loss_module)
+
+    def forget_copy(self) -> None:
+        """Free the memory of a copy that is about to be outdated."""
+        self._copy = None
+
+    @property
+    def _is_copied(self) -> bool:
+        weights = self.loss_module.autoencoder.parameters()
+        return is_sharded(self.loss_module) or next(weights).dtype != torch.float32
+
+
+def shard(module: LossModule, mesh: DeviceMesh, device: torch.device) -> None:
     """Shard a module in place; all ranks start from the weights of rank 0.
 
     The layers of a stack are gathered one by one, when they run. The rest is gathered for the whole
     step, since embeddings are used at both ends of the model.
 
     Args:
-        trained: built, the same on all ranks except for the values of the weights.
+        module: built, the same on all ranks except for the values of the weights.
         mesh: the ranks, in one dimension.
         device: of this rank.
     """
-    trained.to(device)
-    for weight in trained.parameters():
+    module.to(device)
+    for weight in module.parameters():
         torch.distributed.broadcast(weight.data, src=0)
-    for layer in _layers(trained):
+    for layer in _layers(module):
         fully_shard(layer, mesh=mesh)
-    fully_shard(trained, mesh=mesh)
-    trained.register_forward_pre_hook(_share_buffers)
+    fully_shard(module, mesh=mesh)
+    module.register_forward_pre_hook(_share_buffers)
 
 
-def whole(trained: Trained) -> Trained:
+def unsharded_copy(module: LossModule) -> LossModule:
     """Copy all weights to a plain module, in float32 and evaluation mode; all ranks must call this.
 
     The copy takes as much memory as the weights, as a training step does when it gathers them.
     """
-    model = trained.autoencoder
+    model = module.autoencoder
     assert model.vocabulary is not None
     with torch.device("meta"):
-        copied = SequenceAutoencoder.from_config(model.config())
-        copied.build(model.vocabulary, model.max_length)
-        objective = Objective.from_config(trained.objective.config())
-        objective.build(copied)
-    found = Trained(copied, objective)
-    state = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True))
-    found.load_state_dict(state, assign=True)
-    return found.float().eval()
+        autoencoder = SequenceAutoencoder.from_config(model.config())
+        autoencoder.build(model.vocabulary, model.max_length)
+        objective = Objective.from_config(module.objective.config())
+        objective.build(autoencoder)
+    copy = LossModule(autoencoder, objective)
+    state = get_model_state_dict(module, options=StateDictOptions(full_state_dict=True))
+    copy.load_state_dict(state, assign=True)
+    return copy.float().eval()
 
 
 def is_sharded(module: nn.Module) -> bool:
@@ -117,12 +166,12 @@ def drawing_weights() -> AbstractContextManager[None]:
     return implicit_replication()
 
 
-def _share_buffers(trained: nn.Module, _: object) -> None:
+def _share_buffers(module: nn.Module, _: object) -> None:
     """Copy the moving averages of rank 0 to all ranks before a step, as DDP does.
 
     Buffers are not sharded, and a checkpoint holds one copy of each.
     """
-    for buffer in trained.buffers():
+    for buffer in module.buffers():
         torch.distributed.broadcast(buffer, src=0)
 
 
@@ -177,8 +226,7 @@ class ShardedStrategy(ModelParallelStrategy):
     @override
     def setup_environment(self) -> None:
         """Shard over all processes, whatever their number."""
-        self._data_parallel_size = self.num_nodes * self.num_processes
-        self._tensor_parallel_size = 1
+        share_one_model(self)
         super().setup_environment()
 
     @override

@@ -13,10 +13,10 @@ from typing import Any
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.processes import exiting_when_orphaned
+from seqae.training.lightning_internals import child_processes
 
 # Longer than any launcher takes to end the other processes when one has failed.
 RANK_ZERO_HEAD_START_SECONDS = 5.0
@@ -127,9 +127,8 @@ def ending_with_rank_zero() -> Iterator[None]:
 
 def end_children(trainer: Trainer) -> None:
     """Kill the processes that Lightning has started from this one."""
-    if isinstance(trainer.strategy.launcher, _SubprocessScriptLauncher):
-        for child in trainer.strategy.launcher.procs:
-            child.kill()
+    for child in child_processes(trainer):
+        child.kill()
 
 
 def _number_of(devices: Any) -> int | None:

@@ -78,7 +78,7 @@ def test_a_change_that_was_asked_for(
         write_text(text, [f"{sentence}!" for sentence in numbered(60)])
     arguments, told = changes[change]
     capsys.readouterr()
-    again = ["--resume", run, *arguments, "--trainer.callbacks", recorder(tmp_path)]
+    again = ["--resume", run, *arguments, *recorder(tmp_path)]
     assert run_seqae("fit", *again) == 1
     assert "or write `--resume_changed true`" in capsys.readouterr().err
     assert run_seqae("fit", *again, "--resume_changed", "true") == 0
