@@ -20,9 +20,10 @@ from small import run_seqae, write_text
 from seqae.data import corpus as corpus_file
 from seqae.data import duplicates as repetitions
 from seqae.data.corpus import CorpusWriter, Rows, TokenizedCorpus
-from seqae.data.duplicates import PairHashes
+from seqae.data.duplicates import PairHashes, first_occurrences
 from seqae.data.report.findings import find, percent
-from seqae.data.report.measure import describe_lengths, first_occurrences, measure, to_text
+from seqae.data.report.measure import describe_lengths, measure
+from seqae.data.report.render import to_text
 from seqae.data.split import hash_texts
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
@@ -276,7 +277,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "longer than asked about": (
         {"train": {"over_max_length": {"max_length": 32, "sentences": 1}}},
-        "0.1% of the sentences of train (1) have more than 32 tokens, so that training would stop",
+        "0.1% of the sentences of train (1) have more than 32 tokens; training would stop",
         "`data.max_length`",
     ),
     "repeated": (
@@ -312,7 +313,7 @@ def test_what_stands_out(what: str) -> None:
 
 def test_nothing_stands_out() -> None:
     assert list(find(report())) == []
-    assert "Nothing: no sentence stands in two splits" in to_text(report())
+    assert "Nothing: no sentence is in two splits" in to_text(report())
 
 
 # The command
@@ -353,17 +354,16 @@ Tokens a sentence: train
 
 What stands out
 ───────────────
-!  Leakage: 50.0% of the sentences of val (1) stand in train, too, so that
-   figures on val come out too good. `data.cleaning.deduplicate: true` takes
-   them out of train.
+!  Leakage: 50.0% of the sentences of val (1) are also in train, so metrics on
+   val are too good. `data.cleaning.deduplicate: true` takes them out of train.
       end\\x1b[2J\\u202e
 !  50.0% of the tokens of val are unknown to the tokenizer, in 50.0% of the
-   sentences, none of which can be written as they are. Train the tokenizer on
-   text like this, with a larger `vocab_size`; or take BPETokenizer, which knows
-   all text.
-!  24.8% of the sentences of train (25) have more than 8 tokens, so that
-   training would stop at the first. Raise `data.max_length`, or set
-   `data.too_long` to truncate, drop or split.
+   sentences, which cannot be reconstructed exactly. Train the tokenizer on text
+   like this, with a larger `vocab_size`; or use BPETokenizer, which knows all
+   text.
+!  24.8% of the sentences of train (25) have more than 8 tokens; training would
+   stop at the first of them. Raise `data.max_length`, or set `data.too_long` to
+   truncate, drop or split.
 !  11.9% of the sentences of train (12) repeat another one.
    `data.cleaning.deduplicate: true` keeps one of each. The most frequent:
       2 times: number 0 is nice

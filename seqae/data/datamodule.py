@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
+from typing_extensions import override
 
 from seqae.batch import Batch, Vocabulary
 from seqae.data.batching import batches_of_rank, plan_batches
@@ -23,12 +24,7 @@ from seqae.data.epoch_resume import EpochResume, epoch_state
 from seqae.data.prepare import REPORT, REPORT_TEXT
 from seqae.data.preprocessing import Pipeline
 from seqae.data.report.render import log_report
-from seqae.data.sampler import (
-    PlannedBatches,
-    RoundedPadding,
-    TokenBudgetBatchSampler,
-    make_loader,
-)
+from seqae.data.sampler import TokenBudgetBatchSampler, make_loader, make_planned_loader
 from seqae.data.split import Split
 from seqae.data.streaming.checks import check_division, check_limits, check_streamable
 from seqae.data.streaming.stream import (
@@ -102,6 +98,7 @@ class TextDataModule(DataConfig, LightningDataModule):
             raise ValueError("the data must be prepared first. Call `prepare_data` and `setup`.")
         return self._prepared
 
+    @override
     def prepare_data(self) -> None:
         """Train the tokenizer and tokenise, in one process per machine; the others wait."""
         if self._folder is None:
@@ -109,6 +106,7 @@ class TextDataModule(DataConfig, LightningDataModule):
                 self.corpus_config, self.tokenizer, self.cache_folder, self.prepare_workers
             )
 
+    @override
     def setup(self, stage: str) -> None:
         """Open the tokenised corpora, in every process.
 
@@ -156,6 +154,7 @@ class TextDataModule(DataConfig, LightningDataModule):
             if source["name"].startswith("hf:")
         }
 
+    @override
     def train_dataloader(self) -> DataLoader[Any]:
         """Load this process's batches, in the order of the epoch or of the stream."""
         if self.streaming:
@@ -219,6 +218,7 @@ class TextDataModule(DataConfig, LightningDataModule):
                 self._stream.load_state_dict(self._stream_state)
         return self._stream.loader(*self._rank(), self.num_workers, self._pins_memory)
 
+    @override
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Mark a stream's batch as consumed when it is about to be trained, not when fetched."""
         if isinstance(batch, StreamBatch):
@@ -226,6 +226,7 @@ class TextDataModule(DataConfig, LightningDataModule):
             return self._stream.consumed(batch)
         return batch
 
+    @override
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
@@ -245,12 +246,12 @@ class TextDataModule(DataConfig, LightningDataModule):
         is_incomplete = loop.batch_progress.current.ready > loop.batch_progress.current.processed
         return gather_states(stream.rank_state(without_last=is_incomplete))
 
+    @override
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Load this process's batches; none if nothing is held out."""
         return self._eval_loader("val")
 
+    @override
     def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Load this process's batches; none if nothing is held out."""
         return self._eval_loader("test")
 
     def has_own(self, split: Split, batch_idx: int) -> bool:
@@ -260,13 +261,10 @@ class TextDataModule(DataConfig, LightningDataModule):
         """
         return batch_idx < self._eval_samplers[split].num_own
 
+    @override
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Load the test sentences; `predict_rows` tells which sentences a batch holds."""
-        # Lightning insists on rebuilding a batch sampler for prediction, so there is none here.
-        corpus = self.corpora["test"]
-        padding = RoundedPadding(self.rounding, corpus.pad_id)
-        batches = PlannedBatches(corpus, self.predict_rows(), padding)
-        return DataLoader(batches, batch_size=None)
+        return make_planned_loader(self.corpora["test"], self.predict_rows(), self.rounding)
 
     def predict_rows(self) -> Sequence[NDArray[np.int64]]:
         """Return the indices in the corpus of the sentences of each prediction batch."""
@@ -279,6 +277,7 @@ class TextDataModule(DataConfig, LightningDataModule):
         return list(batches_of_rank(plan, *self._rank()))
 
     def _eval_loader(self, split: Split) -> DataLoader[Batch] | list[Any]:
+        """Load this process's batches; none if nothing is held out."""
         if not len(self.corpora[split]):
             if self.trainer is not None and self.trainer.state.fn in ("validate", "test"):
                 raise ValueError(
@@ -310,6 +309,7 @@ class TextDataModule(DataConfig, LightningDataModule):
         is_on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return self.pin_memory and is_on_gpu
 
+    @override
     def state_dict(self) -> dict[str, Any]:
         """Return where the order of the training data stands: `epoch_state` or `merge_states`.
 
@@ -322,6 +322,7 @@ class TextDataModule(DataConfig, LightningDataModule):
             return {"stream": self._stream_state} if self._stream_state else {}
         return epoch_state(self.trainer, self._train_sampler) | {"order": self._order()}
 
+    @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep a state, so that the next training loader continues there on any number of ranks.
 

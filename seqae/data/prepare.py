@@ -19,8 +19,10 @@ import numpy as np
 
 from seqae.data.config import CorpusConfig
 from seqae.data.corpus import CorpusWriter
+from seqae.data.duplicates import first_occurrences
 from seqae.data.preprocessing import Encoded, Pipeline, clean_and_split
-from seqae.data.report.measure import first_occurrences, measure, to_text
+from seqae.data.report.measure import measure
+from seqae.data.report.render import to_text
 from seqae.data.sources.base import Source
 from seqae.data.sources.records import Block, Counts, Position
 from seqae.data.split import SPLITS, Split

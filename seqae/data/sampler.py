@@ -173,6 +173,20 @@ def make_loader(
     )
 
 
+def make_planned_loader(
+    corpus: TokenizedCorpus, rows: Sequence[NDArray[np.int64]], rounding: Rounding
+) -> DataLoader[Batch]:
+    """Make a DataLoader without a batch sampler, which Lightning would rebuild for prediction.
+
+    Args:
+        corpus: tokenised sentences.
+        rows: indices of the sentences of each batch.
+        rounding: of padded lengths.
+    """
+    batches = PlannedBatches(corpus, rows, RoundedPadding(rounding, corpus.pad_id))
+    return DataLoader(batches, batch_size=None)
+
+
 class PlannedBatches(Dataset[Batch]):
     """Gives the batches of a corpus that was cut into batches before.
 

@@ -14,7 +14,7 @@ from seqae.component import check_range, concrete_subclasses
 from seqae.data.cache import PreparedData, open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig, default_cache_dir
-from seqae.data.report.measure import to_text
+from seqae.data.report.render import to_text
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
 from seqae.files import check_output

@@ -1,4 +1,4 @@
-"""What stands out in a data report: what is so, why it matters, and which option changes it."""
+"""What stands out in a data report: the fact, why it matters, and which option changes it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from seqae.data.preprocessing import TRUNCATED
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
 from seqae.terminal import visible
 
-# From which share on it is worth a word. Leakage always is.
+# The smallest shares worth a word. Leakage always is.
 UNKNOWN_SHARE = 0.01
 DROPPED_SHARE = 0.01
 TRUNCATED_SHARE = 0.01
 REPEATED_SHARE = 0.01
 UNUSED_SHARE = 0.25
-LARGE_VOCABULARY = 1000  # of a smaller one, such as the 256 bytes, much is always unused
+LARGE_VOCABULARY = 1000  # a smaller one, such as the 256 bytes, always has many unused tokens
 ONE_TOKEN = 3  # with bos and eos
-DOCUMENT_TOKENS = 200  # if half of the sentences are longer, they are hardly sentences
+DOCUMENT_TOKENS = 200  # if half of the sentences are longer, they are probably documents
 
 RECORD_REMEDIES = {
     TOO_LONG: "Raise `data.reading.max_line_bytes` if such long lines are text.",
@@ -32,14 +32,14 @@ SENTENCE_REMEDIES = {
     TOO_MANY_CHARACTERS: "Raise `data.cleaning.max_characters` to keep the long ones.",
 }
 
-Finding = tuple[str, list[str]]  # what is said, and examples
+Finding = tuple[str, list[str]]  # a statement, and examples
 
 
 def find(report: Mapping[str, Any]) -> Iterator[Finding]:
-    """Say what stands out, the most serious first.
+    """Find what stands out, the most serious first.
 
     Args:
-        report: what `measure` gave, with what `prepare` adds to it.
+        report: from `measure`, with what `prepare` adds to it.
     """
     yield from _leakage(report)
     yield from _unknown(report)
@@ -55,7 +55,7 @@ def find(report: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def percent(share: float) -> str:
-    """A share for people: never 0% of what is there, nor 100% where some is missing."""
+    """Format a share, as 0% or 100% only if it is exactly that."""
     if 0 < share < 0.0005:
         return "<0.1%"
     if 0.9995 <= share < 1:
@@ -70,8 +70,8 @@ def _leakage(report: Mapping[str, Any]) -> Iterator[Finding]:
             total = report["splits"][second]["sentences"]
             yield (
                 f"Leakage: {percent(shared[second] / total)} of the sentences of {second} "
-                f"({shared[second]:,}) stand in {first}, too, so that figures on {second} come "
-                f"out too good. `data.cleaning.deduplicate: true` takes them out of {first}.",
+                f"({shared[second]:,}) are also in {first}, so metrics on {second} are too good. "
+                f"`data.cleaning.deduplicate: true` takes them out of {first}.",
                 shared["examples"],
             )
 
@@ -84,9 +84,9 @@ def _unknown(report: Mapping[str, Any]) -> Iterator[Finding]:
             sentences = percent(side["sentences_with_unknown"] / side["sentences"])
             yield (
                 f"{percent(side['unknown_share'])} of the tokens of {name} are unknown to the "
-                f"tokenizer, in {sentences} of the sentences, none of which can be written as "
-                f"they are. Train the tokenizer on text like this, with a larger `vocab_size`; or "
-                f"take BPETokenizer, which knows all text.",
+                f"tokenizer, in {sentences} of the sentences, which cannot be reconstructed "
+                f"exactly. Train the tokenizer on text like this, with a larger `vocab_size`; or "
+                f"use BPETokenizer, which knows all text.",
                 [],
             )
 
@@ -97,10 +97,10 @@ def _dropped(source: Mapping[str, Any]) -> Iterator[Finding]:
         dropped = {reason: n for reason, n in counts["dropped"].items() if reason != BLANK}
         if sum(dropped.values()) >= DROPPED_SHARE * max(1, counts["read"]):
             share = percent(sum(dropped.values()) / counts["read"])
-            told = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
             ways = " ".join(remedies[reason] for reason in dropped if reason in remedies)
             name = visible(source["name"])
-            yield f"{share} of the {unit} of {name} were dropped: {told}. {ways}", []
+            yield f"{share} of the {unit} of {name} were dropped: {reasons}. {ways}", []
 
 
 def _truncated(source: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:
@@ -115,38 +115,38 @@ def _truncated(source: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterat
 
 
 def _too_long(name: str, split: Mapping[str, Any]) -> Iterator[Finding]:
-    """What `seqae data report` adds where a `max_length` is asked about."""
+    """Report sentences over the `max_length` that the user gave to `seqae data report`."""
     if count := split.get("over_max_length", {}).get("sentences"):
         yield (
             f"{percent(count / split['sentences'])} of the sentences of {name} ({count:,}) have "
-            f"more than {split['over_max_length']['max_length']:,} tokens, so that training would "
-            f"stop at the first. Raise `data.max_length`, or set `data.too_long` to truncate, "
+            f"more than {split['over_max_length']['max_length']:,} tokens; training would stop at "
+            f"the first of them. Raise `data.max_length`, or set `data.too_long` to truncate, "
             f"drop or split.",
             [],
         )
 
 
 def _repeated(name: str, split: Mapping[str, Any]) -> Iterator[Finding]:
-    found = split["repetitions"]
-    if found["repeated"] >= REPEATED_SHARE * split["sentences"]:
+    repetitions = split["repetitions"]
+    if repetitions["repeated"] >= REPEATED_SHARE * split["sentences"]:
         yield (
-            f"{percent(found['repeated'] / split['sentences'])} of the sentences of {name} "
-            f"({found['repeated']:,}) repeat another one. `data.cleaning.deduplicate: true` keeps "
-            f"one of each. The most frequent:",
-            [f"{row['count']:,} times: {row['text']}" for row in found["most_repeated"]],
+            f"{percent(repetitions['repeated'] / split['sentences'])} of the sentences of {name} "
+            f"({repetitions['repeated']:,}) repeat another one. `data.cleaning.deduplicate: true` "
+            f"keeps one of each. The most frequent:",
+            [f"{row['count']:,} times: {row['text']}" for row in repetitions["most_repeated"]],
         )
 
 
 def _documents(report: Mapping[str, Any]) -> Iterator[Finding]:
     for name, split in report["splits"].items():
         median = split["lengths"]["p50"]
-        # A document that has a summary is one text.
+        # A document with a summary is one text.
         is_one = "target" in split or report["settings"]["cleaning"]["split_sentences"]
         if median > DOCUMENT_TOKENS and not is_one:
             yield (
                 f"Half of the sentences of {name} have {median:,} tokens or more. If they are "
-                f"documents, `data.cleaning.split_sentences: en` (or de, zh ...) makes sentences "
-                f"of them.",
+                f"documents, `data.cleaning.split_sentences: en` (or de, zh ...) splits them into "
+                f"sentences.",
                 [],
             )
 
@@ -156,8 +156,8 @@ def _single_tokens(report: Mapping[str, Any]) -> Iterator[Finding]:
     if train and train["lengths"]["p95"] <= ONE_TOKEN:
         yield (
             f"Nearly every sentence of train is a single token to the "
-            f"{report['tokenizer']['class_path']}. Where words are not set apart by blanks, as in "
-            f"Chinese, take BPETokenizer or CharacterTokenizer.",
+            f"{report['tokenizer']['class_path']}. If blanks do not separate words, as in "
+            f"Chinese, use BPETokenizer or CharacterTokenizer.",
             [],
         )
 
@@ -167,6 +167,6 @@ def _unused(report: Mapping[str, Any]) -> Iterator[Finding]:
     if train and size > LARGE_VOCABULARY and train["vocabulary_used_share"] < 1 - UNUSED_SHARE:
         yield (
             f"Only {percent(train['vocabulary_used_share'])} of the vocabulary of {size:,} tokens "
-            f"occur in train. With a smaller `vocab_size` the model is smaller and no worse.",
+            f"occur in train. A smaller `vocab_size` makes the model smaller and no worse.",
             [],
         )

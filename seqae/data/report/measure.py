@@ -1,13 +1,13 @@
 """The data report: what a person should know of a corpus before training on it, as plain data.
 
-Figures come from the tokenised corpora on disk, in blocks; no sentence becomes a Python object but
-the few that are shown. report_text.py writes the same for people.
+It measures the tokenised corpora on disk, block by block; only the few sentences that are shown
+become Python objects. render.py writes the report for people.
 
     tokenizer   class_path, vocab_size
     splits      by split: sentences, tokens, unknown ..., lengths, repetitions, and for paired text
-                the same of the target side
-    overlaps    by `train/val` and the like: distinct sentences in both, how many of each split
-                these are, examples
+                the same for the targets
+    overlaps    by `train/val` and the like: distinct sentences that are in both, how many sentences
+                of each split these are, examples
 
 `prepare` adds `sources`, `repetitions_left_out` and `settings`.
 """
@@ -22,28 +22,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqae.data.corpus import TokenizedCorpus
-from seqae.data.duplicates import Hashes, PairHashes, distinct_parts, first_occurrences
-from seqae.data.report.render import to_text
+from seqae.data.duplicates import Hashes, PairHashes, distinct_parts
 from seqae.data.split import Split
 from seqae.data.tokenizers.base import Tokenizer
 
-__all__ = ["first_occurrences", "measure", "to_text"]
-
-BLOCK = 1 << 13  # sentences looked at together
-EXAMPLES = 3  # sentences shown of what repeats, or of what two splits share
+BLOCK = 1 << 13  # sentences measured together
+EXAMPLES = 3  # sentences shown of those that repeat, or that two splits share
 EXAMPLE_CHARACTERS = 200
-BINS = 12  # of a histogram, and one for what is beyond 99 %
+BINS = 12  # of a histogram, and one more for the longest 1 %
 
 
 def measure(corpora: Mapping[Split, TokenizedCorpus], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Measure tokenised corpora; empty ones are left out.
+    """Measure tokenised corpora, except for empty ones.
 
     Args:
         corpora: by split.
-        tokenizer: what they were tokenised with.
+        tokenizer: that tokenised them.
 
     Returns:
-        Plain data, as the module's text says.
+        Plain data; the module's docstring lists the keys.
     """
     present = {split: corpus for split, corpus in corpora.items() if len(corpus)}
     splits: dict[str, Any] = {}
@@ -83,7 +80,7 @@ def _measure_tokens(corpus: TokenizedCorpus, tokenizer: Tokenizer) -> dict[str, 
         "sentences": len(corpus),
         "tokens": tokens,
         "unknown": unknown_tokens,
-        # bos and eos stand for no text
+        # bos and eos are no text
         "unknown_share": unknown_tokens / max(1, tokens - 2 * len(corpus)),
         "sentences_with_unknown": with_unknown,
         "vocabulary_used": used,
@@ -93,7 +90,7 @@ def _measure_tokens(corpus: TokenizedCorpus, tokenizer: Tokenizer) -> dict[str, 
 
 
 def _blocks(corpus: TokenizedCorpus) -> Iterator[tuple[NDArray[Any], NDArray[np.int32]]]:
-    """The ids of some sentences, one after the other, and their lengths; then of the next."""
+    """Yield the ids of some sentences, one after the other, and their lengths; then the next."""
     for start in range(0, len(corpus), BLOCK):
         lengths = np.asarray(corpus.lengths[start : start + BLOCK])
         yield corpus.flat_ids(start, start + len(lengths)), lengths
@@ -103,15 +100,15 @@ def describe_lengths(counts: NDArray[np.int64]) -> dict[str, Any]:
     """Describe how long sentences are.
 
     Args:
-        counts: (longest + 1,) how many sentences have 0, 1, 2 ... tokens; at least one in all.
+        counts: (longest + 1,) how many sentences have 0, 1, 2 ... tokens; not all zero.
 
     Returns:
-        min, mean, max; p50 to p99, each the smallest length that so many percent of the sentences
-        do not exceed; and a histogram with both ends of each bin inside it.
+        min, mean, max; p50 to p99, each the smallest length that this percentage of the sentences
+        does not exceed; and a histogram whose bins include both their ends.
     """
     total = int(counts.sum())
-    upto = counts.cumsum()
-    covering = {p: int(np.searchsorted(upto * 100, total * p)) for p in (50, 90, 95, 99)}
+    cumulative = counts.cumsum()
+    covering = {p: int(np.searchsorted(cumulative * 100, total * p)) for p in (50, 90, 95, 99)}
     shortest, longest = (int(np.flatnonzero(counts)[end]) for end in (0, -1))
     return {
         "min": shortest,
@@ -126,7 +123,7 @@ def describe_lengths(counts: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def _bins(shortest: int, most: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Bins of a round width from the shortest to `most`, and one from there to the longest."""
+    """Yield bins of a round width from the shortest to `most`, and one more up to the longest."""
     widths = (digit * 10**zeros for zeros in range(9) for digit in (1, 2, 5))
     width = next(w for w in widths if (most - 1) // w - (shortest - 1) // w < BINS)
     low = (shortest - 1) // width * width + 1
@@ -139,22 +136,24 @@ def _bins(shortest: int, most: int, longest: int) -> Iterator[tuple[int, int]]:
 
 
 def _measure_repetitions(corpus: TokenizedCorpus, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Count what stands there more than once; of pairs, where both sides are the same."""
+    """Count sentences that occur more than once; pairs must be equal on both sides."""
     hashes: Hashes = corpus.hashes
     if corpus.target is not None:
         hashes = PairHashes(corpus.hashes, corpus.target.hashes)
-    distinct, often = 0, np.empty((0, 2), np.int64)  # often: count, index of the first
+    distinct = 0
+    frequent = np.empty((0, 2), np.int64)  # count and first index of the most repeated
     for (part,) in distinct_parts([hashes]):
         distinct += len(part.hashes)
         rows = np.flatnonzero(part.counts > 1)
-        often = np.concatenate([often, np.stack([part.counts[rows], part.first[rows]], axis=1)])
-        often = often[np.lexsort((often[:, 1], -often[:, 0]))][:EXAMPLES]
+        repeated = np.stack([part.counts[rows], part.first[rows]], axis=1)
+        frequent = np.concatenate([frequent, repeated])
+        frequent = frequent[np.lexsort((frequent[:, 1], -frequent[:, 0]))][:EXAMPLES]
     return {
         "distinct": distinct,
         "repeated": len(corpus) - distinct,
         "most_repeated": [
             {"count": int(count), "text": _text(corpus, int(index), tokenizer)}
-            for count, index in often
+            for count, index in frequent
         ],
     }
 
@@ -162,9 +161,9 @@ def _measure_repetitions(corpus: TokenizedCorpus, tokenizer: Tokenizer) -> dict[
 def _measure_overlaps(
     corpora: Mapping[Split, TokenizedCorpus], tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    """Count the sentences that two splits share; of pairs, by the text that is read."""
+    """Count the sentences that two splits share; for pairs, compare the text to read."""
     pairs = list(combinations(corpora, 2))
-    told: dict[str, Any] = {f"{a}/{b}": {"distinct": 0, a: 0, b: 0} for a, b in pairs}
+    overlaps: dict[str, Any] = {f"{a}/{b}": {"distinct": 0, a: 0, b: 0} for a, b in pairs}
     first = {pair: np.empty(0, np.int64) for pair in pairs}
     for parts in distinct_parts([corpus.hashes for corpus in corpora.values()] if pairs else []):
         part_of = dict(zip(corpora, parts, strict=False))
@@ -173,15 +172,15 @@ def _measure_overlaps(
             _, in_left, in_right = np.intersect1d(
                 left.hashes, right.hashes, assume_unique=True, return_indices=True
             )
-            counts = told[f"{a}/{b}"]
+            counts = overlaps[f"{a}/{b}"]
             counts["distinct"] += len(in_left)
             counts[a] += int(left.counts[in_left].sum())
             counts[b] += int(right.counts[in_right].sum())
             first[a, b] = np.sort(np.concatenate([first[a, b], right.first[in_right]]))[:EXAMPLES]
     for (a, b), indices in first.items():
         examples = [_text(corpora[b], index, tokenizer) for index in indices.tolist()]
-        told[f"{a}/{b}"]["examples"] = examples
-    return told
+        overlaps[f"{a}/{b}"]["examples"] = examples
+    return overlaps
 
 
 def _text(corpus: TokenizedCorpus, index: int, tokenizer: Tokenizer) -> str:

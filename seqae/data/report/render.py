@@ -1,4 +1,4 @@
-"""The data report as a person reads it, on 80 columns: tables, a histogram, and what stands out."""
+"""Write the data report for people, in 80 columns: tables, a histogram, and what stands out."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from seqae.terminal import visible
 log = logging.getLogger(__name__)
 
 WIDTH = 80
-BAR = 32  # columns of the longest bar
+BAR_COLUMNS = 32  # of the longest bar
 EIGHTHS = ("", *"▏▎▍▌▋▊▉")
-EXAMPLE = 60  # characters of an example
+EXAMPLE_CHARACTERS = 60
 NOTHING = (
-    "Nothing: no sentence stands in two splits, and less than 1% are repeated, dropped, truncated "
+    "Nothing: no sentence is in two splits, and less than 1% are repeated, dropped, truncated "
     "or unknown to the tokenizer."
 )
 
@@ -50,7 +50,7 @@ def to_text(report: Mapping[str, Any]) -> str:
     """Write a data report for people.
 
     Args:
-        report: what `measure` gave, with what `prepare` adds to it.
+        report: from `measure`, with what `prepare` adds to it.
     """
     file = io.StringIO()
     # A name such as "[red]" or ":bug:" is text, not a command to rich.
@@ -68,7 +68,7 @@ def log_report(report: Mapping[str, Any]) -> None:
     """Log how much data there is, and warn of what stands out in it.
 
     Args:
-        report: what `measure` gave, with what `prepare` adds to it.
+        report: from `measure`, with what `prepare` adds to it.
     """
     splits, settings = report["splits"], report["settings"]
     counts = {split: splits.get(split, {"sentences": 0})["sentences"] for split in SPLITS}
@@ -102,7 +102,7 @@ def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _sources(sources: list[dict[str, Any]]) -> Table:
-    """For each source what became of its records, and of their sentences if that differs."""
+    """Show what became of the records of each source, and of their sentences if that differs."""
     table = _table("source", "split", "", "read", "kept", "left out", numbers=(3, 4))
     for source in sources:
         records, sentences = source["records"], source["sentences"]
@@ -154,14 +154,14 @@ def _lengths(lengths: Mapping[str, Any], settings: Mapping[str, Any]) -> list[An
 
 def _histogram(lengths: Mapping[str, Any]) -> Table:
     bins = lengths["histogram"]
-    total = sum(found["sentences"] for found in bins)
-    most = max(found["sentences"] for found in bins)
+    total = sum(row["sentences"] for row in bins)
+    most = max(row["sentences"] for row in bins)
     table = _table("", "", "", "", numbers=(0, 2, 3), with_header=False)
-    for found in bins:
-        count = found["sentences"]
-        eighths = -(-count * BAR * 8 // most)  # rounded up: what is there is seen
+    for row in bins:
+        count = row["sentences"]
+        eighths = -(-count * BAR_COLUMNS * 8 // most)  # rounded up, so that no bar vanishes
         bar = "█" * (eighths // 8) + EIGHTHS[eighths % 8]
-        low, high = f"{found['from']:,}", f"{found['to']:,}"
+        low, high = f"{row['from']:,}", f"{row['to']:,}"
         name = low if low == high else f"{low} to {high}"
         table.add_row(name, bar, f"{count:,}", percent(count / total))
     return table
@@ -171,7 +171,7 @@ def _finding(text: str, examples: list[str]) -> Table:
     table = _table("", "", with_header=False)
     table.add_row("!", text)
     for example in examples:
-        table.add_row("", f"   {visible(example, EXAMPLE)}")
+        table.add_row("", f"   {visible(example, EXAMPLE_CHARACTERS)}")
     return table
 
 
