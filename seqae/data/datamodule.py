@@ -30,12 +30,11 @@ from seqae.data.sampler import (
     make_loader,
 )
 from seqae.data.split import Split
+from seqae.data.streaming.checks import check_division, check_limits, check_streamable
 from seqae.data.streaming.stream import (
     StreamBatch,
     StreamLoader,
     TokenStream,
-    check_division,
-    check_streamable,
     gather_states,
     summarize,
 )
@@ -50,7 +49,9 @@ class TextDataModule(DataConfig, LightningDataModule):
 
     The text is tokenised once, to memory-mapped files in a cache. Validation and test sentences are
     held out from the training sources, unless they have sources of their own, by a hash of each
-    sentence, so a sentence that occurs twice never is on both sides. Fields are options of `data`.
+    sentence, so that a sentence that occurs twice is never on both sides.
+
+    The other arguments are the options of `data`, see DataConfig.
 
     Args:
         tokenizer: text to token ids; `setup` replaces it by a copy that was trained on the training
@@ -201,27 +202,18 @@ class TextDataModule(DataConfig, LightningDataModule):
             ValueError: if `max_steps` is not given, or the shards cannot be divided.
             OSError: if a source cannot be read.
         """
-        if not self.streaming:
-            return
-        if trainer.max_steps < 0:
-            raise ValueError(
-                "`trainer.max_steps` must be given for a stream, which has no end, but it is -1 "
-                "instead. Set it, and `trainer.val_check_interval` to the steps between "
-                "validations; or leave out `data.streaming`."
-            )
-        if trainer.val_check_interval == 1.0 and not isinstance(trainer.limit_train_batches, int):
-            log.warning(
-                "data: a stream has no epochs, so that only the last model will be measured. Set "
-                "`trainer.val_check_interval` to a number of steps."
-            )
-        check_division(self.stream_shards, trainer.world_size, self.num_workers)
-        for source in self.open_sources()["train"]:
-            check_streamable(source)
+        if self.streaming:
+            check_limits(trainer)
+            check_division(self.stream_shards, trainer.world_size, self.num_workers)
+            for source in self.open_sources()["train"]:
+                check_streamable(source)
 
     def _open_stream(self) -> StreamLoader:
         if self._stream is None:
-            pipeline = Pipeline(self.corpus_config, self._ready.tokenizer)
-            sources = self.open_sources()["train"]
+            sources, pipeline = (
+                self.open_sources()["train"],
+                Pipeline(self.corpus_config, self.tokenizer),
+            )
             self._stream = TokenStream(sources, pipeline, self.stream_options)
             if self._stream_state is not None:
                 self._stream.load_state_dict(self._stream_state)
@@ -250,8 +242,8 @@ class TextDataModule(DataConfig, LightningDataModule):
         """Merge the states of all processes, without a batch whose training is not complete."""
         assert self.trainer is not None
         loop: Any = self.trainer.fit_loop.epoch_loop
-        progress = loop.batch_progress.current
-        return gather_states(stream.rank_state(progress.ready > progress.processed))
+        is_incomplete = loop.batch_progress.current.ready > loop.batch_progress.current.processed
+        return gather_states(stream.rank_state(without_last=is_incomplete))
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Load this process's batches; none if nothing is held out."""

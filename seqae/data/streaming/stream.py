@@ -28,10 +28,10 @@ from seqae.batch import Batch
 from seqae.data.config import StreamOptions
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
-from seqae.data.sources.discovery import quote
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.reader import Reader
 from seqae.data.split import SPLITS
+from seqae.data.streaming.checks import check_division, check_streamable
 from seqae.data.streaming.shard import ShardState, StreamCounts, StreamShard
 from seqae.processes import ignore_group_signals
 
@@ -181,42 +181,6 @@ class TokenStream:
             "data": f"settings of reading, cleaning, split and length with key {self._config}",
             "data.train": f"the text of {len(self.parts)} parts with key {self._text}",
         }
-
-
-def check_division(shards: int, world_size: int, num_workers: int) -> None:
-    """Refuse shards that cannot be divided over processes and loader workers.
-
-    Raises:
-        ValueError: if they cannot; it names numbers that fit.
-    """
-    if shards % world_size:
-        raise ValueError(
-            f"`data.stream_shards` must be a multiple of the number of processes, but it is "
-            f"{shards} and there are {world_size} processes instead. Set it to "
-            f"{-(-shards // world_size) * world_size}."
-        )
-    each = shards // world_size
-    if num_workers and each % num_workers:
-        fits = [str(n) for n in range(1, each + 1) if each % n == 0 and n < 2 * num_workers]
-        raise ValueError(
-            f"`data.num_workers` must divide the {each} shards of a process "
-            f"(`data.stream_shards` by the number of processes), but it is {num_workers} "
-            f"instead. Choose 0, {', '.join(fits)}."
-        )
-
-
-def check_streamable(source: Source) -> None:
-    """Refuse a source that can be read only once.
-
-    Raises:
-        ValueError: if it can be read only once.
-    """
-    if not source.can_reread:
-        raise ValueError(
-            f"`{source.keys.source}` must be files or a data set to be streamed, but "
-            f"{quote(source.name)} can be read only once. Save it to a file, or leave out "
-            f"`data.streaming`."
-        )
 
 
 def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
