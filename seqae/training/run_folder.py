@@ -1,4 +1,4 @@
-"""The folder of a run: made once the data has been found good, and what is written into it."""
+"""RunFolder: makes the folder of a run once data and model are known to be good, and locks it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from seqae.training.loggers import MetricsFile, remember_run
 UNFINISHED = ".config.yaml.unfinished"
 LOCK = ".lock"
 
-# Seconds. Workers that load data hold the lock until they miss their parent; a file server, until
-# it misses a node that is gone.
-PATIENCE = 120.0
+# Loader workers hold the lock until they notice that their parent is gone; a file server, until it
+# notices that a node is.
+LOCK_TIMEOUT_SECONDS = 120.0
 
 # What a run writes to, and what it must be: links are not followed out of it.
 OWN = {
@@ -37,12 +37,12 @@ OWN = {
 
 
 class RunFolder(Callback):
-    """The run's folder, made once the data has been found good, with its records in order.
+    """Makes the run's folder once the data is known to be good, and keeps its records in order.
 
     Args:
         folder: the run's folder.
         config: the resolved configuration.
-        is_resumed: whether the folder is that of the run that goes on.
+        is_resumed: whether the folder is of a run that resumes.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
@@ -77,7 +77,7 @@ class RunFolder(Callback):
         print(f"run folder: {self.folder}")
 
     def _hold(self) -> None:
-        """Keep other trainings out, until `release` or the end of this process."""
+        """Lock the folder until `release` or the end of this process."""
         lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
@@ -86,7 +86,7 @@ class RunFolder(Callback):
         except Timeout:
             print(f"waiting for another training, which holds {self.folder}", flush=True)
             try:
-                lock.acquire(timeout=PATIENCE)
+                lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
             except Timeout:
                 raise ValueError(
                     f"`run_dir` must be a folder that no training writes to, but one writes to "
@@ -100,7 +100,7 @@ class RunFolder(Callback):
             )
 
     def release(self) -> None:
-        """Let others in."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -111,14 +111,14 @@ class RunFolder(Callback):
 
     @rank_zero_only
     def write_stream(self, read: dict[str, Any]) -> None:
-        """Write what a stream has read, which no report before the training could say."""
+        """Write what a stream has read, which no report before the training could know."""
         path = self.folder / "data_stream.json"
         atomic_write(path, json.dumps(read, indent=2) + "\n")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say how to go on after a stop."""
+        """Say how to resume after a stop."""
         if not trainer.is_global_zero:
             return
         if isinstance(exception, Preempted):
@@ -133,22 +133,23 @@ class RunFolder(Callback):
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the file of figures count the steps."""
+        """Let metrics.jsonl count the steps."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.trainer = trainer
 
     def forget_validation(self, trainer: Trainer) -> None:
-        """Drop the figures of a last validation that a run which was killed behind it does again.
+        """Drop rows of a final validation that is repeated because the run was killed after it.
 
-        Only the rows of this step: it is validated behind the training where it was not within.
+        Only rows of this step are dropped, because the last step is validated after the training if it
+        was not during it.
         """
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.forget_validation(trainer.global_step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
+        """Drop rows of steps that a resumed run repeats; give W&B the configuration."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.forget_after(trainer.global_step)
@@ -159,10 +160,10 @@ class RunFolder(Callback):
 
 
 def check_run_dir(folder: Path, resuming: bool) -> None:
-    """Refuse a folder that is in use or cannot be made, before anything is done.
+    """Refuse a folder that is in use or cannot be made, before any work is done.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if the folder cannot be used.
     """
     if not resuming and folder.is_dir() and not is_empty(folder):
         raise ValueError(
@@ -191,5 +192,5 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether it is a folder with nothing in it; what a killed process had begun is nothing."""
+    """Say whether a folder is empty, apart from what a killed process may have left."""
     return folder.is_dir() and all(path.name in (UNFINISHED, LOCK) for path in folder.iterdir())
