@@ -1,7 +1,7 @@
 """The data report: what a person should know of a corpus before training on it, as plain data.
 
 Figures come from the tokenised corpora on disk, in blocks; no sentence becomes a Python object but
-the few that are shown. report_text.py writes the same for people.
+the few that are shown. render.py writes the same for people.
 
     tokenizer   class_path, vocab_size
     splits      by split: sentences, tokens, unknown ..., lengths, repetitions, and for paired text
