@@ -1,8 +1,8 @@
-"""Write files and folders that are complete or absent: beside their place, synced, then renamed.
+"""Write files and folders completely or not at all: beside the target, synced, then renamed.
 
 A power cut, a kill or a full disk in the middle of a plain write leaves half a file under the right
 name. Everything that this package must not lose is written in this order instead: a file beside the
-target, its content, fsync, rename, fsync of the folder. At each moment the name holds the old file
+target, its content, fsync, rename, fsync of the folder. At any moment the name holds the old file
 or the new one.
 """
 
@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-HASH_BYTES = 2**22  # read at a time
+HASH_BLOCK_BYTES = 2**22  # read at a time
 
 
 class StorageError(OSError):
-    """An OSError whose message says what to do, and is shown without the error's number."""
+    """An OSError whose message says what to do, without the number of the error."""
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -31,7 +31,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     """Write a file, replacing an older one only when the new one is on the disk.
 
     Raises:
-        StorageError: naming the path and the room on its disk; the older file is then intact.
+        StorageError: if that fails; it names the path and the free space. The older file is intact.
     """
     with reporting(path), replacing(path) as unfinished:
         write_synced(unfinished, data)
@@ -49,15 +49,15 @@ def atomic_symlink(path: Path, target: str) -> None:
 
 @contextmanager
 def replacing(path: Path, is_replaceable: Callable[[int], bool] = stat.S_ISREG) -> Iterator[Path]:
-    """Yield a name beside `path`; what the block has written there takes the place of `path`.
+    """Yield a name beside `path`; the file that the block writes there then replaces `path`.
 
     Args:
         path: the file to replace; it need not exist.
-        is_replaceable: tells from an existing file's mode whether it may be replaced. Never a
+        is_replaceable: tells from the mode of an existing file whether it may be replaced; never a
             device, a pipe or a folder.
 
     Raises:
-        OSError: as the operating system gives it; nothing is left beside the older file.
+        OSError: from the operating system; the older file is intact, and nothing is left beside it.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
@@ -76,14 +76,14 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write a folder of files, replacing an older one only when all of them are on the disk.
 
     Two renames replace a folder, so a kill between them leaves none under the name;
-    `restore_folder` mends that.
+    `restore_folder` repairs that.
 
     Args:
-        folder: where; its parent exists.
+        folder: to write; its parent exists.
         contents: the files by name.
 
     Raises:
-        OSError: as the operating system gives it; the older folder is then intact.
+        OSError: from the operating system; the older folder is intact.
     """
     restore_folder(folder)
     folder, new, old = _folders_beside(folder)
@@ -107,10 +107,10 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def restore_folder(folder: Path) -> None:
-    """Put back a folder that a killed `replace_folder` had moved away, and clear its leftovers.
+    """Put back a folder that a killed `replace_folder` had moved away, and remove its leftovers.
 
     Args:
-        folder: as given to `replace_folder`; it need not exist.
+        folder: the one given to `replace_folder`; it need not exist.
     """
     folder, new, old = _folders_beside(folder)
     if old.exists() and not folder.exists():  # killed between the two renames
@@ -141,18 +141,18 @@ def sha256_of(path: Path, size: int | None = None) -> str:
 
     Args:
         path: the file.
-        size: bytes to read from its beginning; by default all. A shorter file is hashed whole.
+        size: hash only this many bytes from its beginning; by default all.
     """
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(HASH_BYTES if size is None else min(size, HASH_BYTES)):
+        while block := file.read(HASH_BLOCK_BYTES if size is None else min(size, HASH_BLOCK_BYTES)):
             digest.update(block)
             size = None if size is None else size - len(block)
     return digest.hexdigest()
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Free bytes on the disk of a folder that may not exist yet; None if the disk does not tell."""
+    """Return the free bytes on the disk of a folder that may not exist yet; None if unknown."""
     try:
         while not folder.exists():
             folder = folder.parent
@@ -163,12 +163,12 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def check_free_space(folder: Path, needed: int, what: str) -> None:
-    """Refuse to start what the disk has no room for.
+    """Refuse to start work whose result the disk has no room for.
 
     Args:
-        folder: where it will be written; it need not exist.
-        needed: bytes.
-        what: names it in the message.
+        folder: for the result; it need not exist.
+        needed: bytes of the result.
+        what: names the result in the message.
 
     Raises:
         StorageError: if fewer bytes are free. A file system that does not tell its size passes.
@@ -185,7 +185,7 @@ def check_free_space(folder: Path, needed: int, what: str) -> None:
 
 @contextmanager
 def reporting(path: Path) -> Iterator[None]:
-    """Turn an OSError into one that names `path` and the room on its disk."""
+    """Turn an OSError into one that names `path` and the free space on its disk."""
     try:
         yield
     except OSError as error:
@@ -193,7 +193,7 @@ def reporting(path: Path) -> Iterator[None]:
 
 
 def cannot_write(path: Path, error: OSError) -> StorageError:
-    """Make the error that names what could not be written, and the room that there is."""
+    """Make the error that names the path that could not be written, and the free space."""
     if isinstance(error, StorageError):
         return error
     free = free_bytes(path.parent)
@@ -213,8 +213,8 @@ def check_output(output: str | None, endings: tuple[str, ...]) -> None:
     """Refuse an output file before any work is done for it.
 
     Args:
-        output: the file's name, if there is one.
-        endings: what it may end in.
+        output: name of the file; None passes.
+        endings: that the name may have.
 
     Raises:
         ValueError: if its name has another ending, or no file can be written there.
@@ -249,6 +249,6 @@ def _check_replaceable(path: Path, is_replaceable: Callable[[int], bool]) -> Non
 
 
 def _folders_beside(folder: Path) -> tuple[Path, Path, Path]:
-    """Return a folder, and where the next and the last one are while it is being replaced."""
+    """Return the folder, and where its new and old versions are while it is being replaced."""
     folder = folder.resolve()  # `.` has no name to write beside, and a link stays one
     return folder, folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")

@@ -37,10 +37,10 @@ def exit_with_parent() -> None:
 def exiting_when_orphaned(message: str | None) -> Iterator[None]:
     """While the block runs, end this process with status 1 when its parent is killed.
 
-    For a process that was started as a program of its own, which multiprocessing does not know.
+    It serves processes that were started as programs, which multiprocessing does not know.
 
     Args:
-        message: printed on standard error before; None prints nothing.
+        message: to print on standard error first; None prints nothing.
     """
     parent, is_over = os.getppid(), threading.Event()
 
@@ -59,23 +59,23 @@ def exiting_when_orphaned(message: str | None) -> Iterator[None]:
 
 
 def ignore_group_signals(worker_id: int) -> None:
-    """Leave it to the training to end a loader worker; a DataLoader's `worker_init_fn`.
+    """Let only the training end a loader worker; the `worker_init_fn` of a DataLoader.
 
-    SLURM, torchrun and a terminal send their signals to every process of a group. A worker that
-    died of one would end the training before it has saved.
+    SLURM, torchrun and a terminal send their signals to every process of a group. If a worker died
+    of one, the training would end before it has saved.
 
     Args:
-        worker_id: its number, not used.
+        worker_id: number of the worker; not used.
     """
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_heed_sigterm_of_parent, daemon=True).start()
+        threading.Thread(target=_obey_sigterm_of_parent, daemon=True).start()
 
 
-def _heed_sigterm_of_parent() -> None:
-    """Exit on a SIGTERM of the parent, which a DataLoader sends; drop that of anyone else."""
+def _obey_sigterm_of_parent() -> None:
+    """Exit on a SIGTERM from the parent, which a DataLoader sends; ignore those from others."""
     parent = os.getppid()
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
         pass

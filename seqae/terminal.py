@@ -1,4 +1,4 @@
-"""What the program says on a terminal: errors in one line, text without control characters."""
+"""Write to a terminal: errors in one line, text without control characters, progress bars."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-PATIENCE = 2.0  # seconds without a bar: what takes less needs none
+SECONDS_BEFORE_BAR = 2.0
 
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Say in one line what is wrong, and end.
+    """Print in one line what is wrong, and end the program.
 
     Args:
         message: its lines are joined.
@@ -40,22 +40,22 @@ def visible(text: str, width: int | None = None) -> str:
 
     Args:
         text: any text.
-        width: characters at most; a longer text is cut, and ends in an ellipsis.
+        width: most characters to return; a longer text is cut, and ends in an ellipsis.
     """
-    shown = "".join(c.encode("unicode_escape").decode() if _acts(c) else c for c in text)
-    return shown if width is None or len(shown) <= width else shown[: width - 1] + "…"
+    escaped = "".join(c.encode("unicode_escape").decode() if _is_control(c) else c for c in text)
+    return escaped if width is None or len(escaped) <= width else escaped[: width - 1] + "…"
 
 
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error while a block runs, if it takes long and that is a terminal.
+    """Show a bar while a block runs, if it takes long and standard error is a terminal.
 
     Args:
-        title: what is going on.
-        total: of the amounts; None if it is not known.
+        title: of the work.
+        total: of the amounts; None if it is unknown.
 
     Yields:
-        A function that takes the amount done since the last call.
+        A function to call with the amount done since the last call.
     """
     columns = [TextColumn("{task.description}"), BarColumn()]
     times = [TimeElapsedColumn(), *([TimeRemainingColumn()] if total else [])]
@@ -68,7 +68,7 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None
     def advance(done: int) -> None:
         nonlocal amount
         amount += done
-        if with_bar and not bar.live.is_started and time.monotonic() - started > PATIENCE:
+        if with_bar and not bar.live.is_started and time.monotonic() - started > SECONDS_BEFORE_BAR:
             bar.start()
         if bar.live.is_started:
             bar.update(task, completed=amount)
@@ -80,9 +80,9 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None
             bar.stop()
 
 
-def _acts(character: str) -> bool:
-    """Whether a character does something to a terminal or a line, in place of standing there."""
-    # Control characters, surrogates, line and paragraph separators; and what turns the direction
-    # of the text around it. Joiners and no-break spaces belong to the text.
+def _is_control(character: str) -> bool:
+    """Tell whether a character acts on a terminal or a line instead of showing there."""
+    # Control characters, surrogates, line and paragraph separators, and characters that change the
+    # direction of text around them. Joiners and no-break spaces belong to the text.
     category = unicodedata.category(character)
     return category in ("Cc", "Cs", "Zl", "Zp") or character in DIRECTIONS

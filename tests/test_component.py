@@ -248,6 +248,17 @@ def test_a_number_out_of_range_is_refused(cls, arguments):
     assert "must be between" in contracts.refusal(cls.from_config, config)
 
 
+@pytest.mark.parametrize("cls", DEFAULTS)
+def test_every_number_has_a_range(cls):
+    for name in inspect.signature(cls).parameters:
+        hint = get_type_hints(cls.__init__)[name]
+        if {int, float} & {hint, *get_args(hint)}:
+            for value in (-(10**30), 10**30):
+                config = {"class_path": cls.__name__, "init_args": {name: value}}
+                message = contracts.refusal(cls.from_config, config)
+                assert message.startswith(f"`{name}` must be between"), message
+
+
 def test_objectives_without_arguments_are_found():
     assert type(Objective.from_config({"class_path": "MeanSquaredError"})) is MeanSquaredError
 

@@ -365,7 +365,7 @@ def test_bytes_that_are_not_utf8_in_csv():
 
 
 def plain_rows(lines: list[str], cap: int, width: int | None) -> list[tuple[int, Any]]:
-    """What `delimited.py` does, character by character: (index, fields, or None if dropped)."""
+    """What `csv.py` does, character by character: (index, fields, or None if dropped)."""
     rows: list[tuple[int, Any]] = []
     at = 0
     while at < len(lines):

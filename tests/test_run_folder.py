@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> Path:
 def test_a_folder_that_a_training_writes_to_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "PATIENCE", 0.1)
+    monkeypatch.setattr(run_folder, "LOCK_TIMEOUT_SECONDS", 0.1)
     before, config = figures(run), (run / "config.yaml").read_bytes()
     capsys.readouterr()
     with FileLock(run / LOCK):

@@ -98,6 +98,7 @@ class CorpusConfig:
         check_range("data.val_percent", self.val_percent, 0, 99)
         check_range("data.test_percent", self.test_percent, 0, 99 - self.val_percent)
         check_range("data.tokenizer_sentences", self.tokenizer_sentences, 1, 2**40)
+        check_range("data.split_seed", self.split_seed, 0, 2**63 - 1)
         self.reading.check("data.reading.")
         self.cleaning.check("data.cleaning.")
         if [name for names in self.source_names.values() for name in names].count("-") > 1:
@@ -221,6 +222,7 @@ class DataConfig(CorpusConfig):
         check_range("data.eval_batch_tokens", self.eval_batch_tokens, 1, 2**31)
         check_range("data.stream_shards", self.stream_shards, 1, 2**16)
         check_range("data.shuffle_buffer", self.shuffle_buffer, 1, 2**31)
+        check_range("data.seed", self.seed, 0, 2**63 - 1)
         check_range("data.num_workers", self.num_workers, 0, 1024)
         if self.prepare_workers is not None:
             check_range("data.prepare_workers", self.prepare_workers, 1, 1024)

@@ -209,10 +209,8 @@ class TextDataModule(DataConfig, LightningDataModule):
 
     def _open_stream(self) -> StreamLoader:
         if self._stream is None:
-            sources, pipeline = (
-                self.open_sources()["train"],
-                Pipeline(self.corpus_config, self.tokenizer),
-            )
+            sources = self.open_sources()["train"]
+            pipeline = Pipeline(self.corpus_config, self.tokenizer)
             self._stream = TokenStream(sources, pipeline, self.stream_options)
             if self._stream_state is not None:
                 self._stream.load_state_dict(self._stream_state)

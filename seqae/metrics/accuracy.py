@@ -99,7 +99,7 @@ class ReconstructionMetric(Metric):
     def compute(self) -> ReconstructionScores:
         """Compute the scores so far; NaN if nothing was counted."""
         if not self.sentences:
-            return ReconstructionScores(float("nan"), float("nan"), float("nan"))
+            return ReconstructionScores(*[float("nan")] * len(ReconstructionScores._fields))
         bleu = BLEU.compute_bleu(
             [int(n) for n in self.ngram_hits.tolist()],
             [int(n) for n in self.ngrams.tolist()],

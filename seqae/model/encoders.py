@@ -11,7 +11,7 @@ from abc import abstractmethod
 from typing import Literal, final
 
 from torch import Tensor, nn
-from typing_extensions import override
+from typing_extensions import assert_never, override
 
 from seqae.component import Component, check_literal, check_range
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, dense_layers
@@ -167,6 +167,8 @@ class RecurrentEncoder(Encoder):
         elif self.pooling == "mean_max":
             self.output_dim = 2 * stack.output_dim
             self.mean_max = MeanMaxPooling()
+        elif self.pooling != "last":
+            assert_never(self.pooling)
 
     @override
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
@@ -261,9 +263,11 @@ class TransformerEncoder(Encoder):
             self.pool = FirstPooling()
         elif self.pooling == "attention":
             self.pool = AttentionPooling(self.hidden_dim, self.num_heads, self.num_latents)
-        else:
+        elif self.pooling == "position":
             size, self.output_dim = embedding_dim + self.hidden_dim, self.position_dim
             self.pool = PositionPooling(size, self.position_dim, max_length)
+        else:
+            assert_never(self.pooling)
 
     @override
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from seqae.component import check_range, check_seed
 from seqae.files import check_output
 from seqae.generation import DecodingOptions
 from seqae.tasks.encode_decode import decode_rows, gather, write_rows
-from seqae.tasks.evaluate.command import read_split
+from seqae.tasks.evaluate.texts import read_split
 
 
 def sample(

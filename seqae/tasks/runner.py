@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import DefaultHelpFormatter
 
 from seqae.generation import DecodingOptions
-from seqae.parser import OneLineParser, choices
+from seqae.parser import OneLineParser, choices, options_of, type_of
 from seqae.tasks.evaluate.definitions import Group
 
 # Arguments that jsonargparse would derive wrongly from a signature. Sentences are words, not YAML
@@ -115,8 +115,8 @@ def make_parser(task: Callable[..., None], name: str, options: Sequence[str]) ->
     if options:
         others = {field.name for field in fields(DecodingOptions)}.difference(options)
         parser.add_class_arguments(DecodingOptions, skip=skip | others)
-    for action in parser._actions:
-        hint = getattr(action, "_typehint", None)
+    for action in options_of(parser):
+        hint = type_of(action)
         if hint is bool:  # complete_flags allows it to be left out
             action.nargs = "?"
         elif words := choices(hint):  # argparse names no choices of an optional value

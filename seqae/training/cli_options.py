@@ -290,7 +290,7 @@ def check_monitor(options: Any, model: AutoencoderModule) -> None:
     else:
         return
     raise ValueError(
-        f"`monitor` must be a figure that is measured, but there is no val/{name} "
+        f"`monitor` must be a metric that is measured, but there is no val/{name} "
         f"{missing}. Choose another one, such as val/token_accuracy."
     )
 

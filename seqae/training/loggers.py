@@ -79,7 +79,7 @@ class GuardedLogger(Logger):
                 reason = " ".join(str(error).split())[:200] or type(error).__name__
                 log.warning(
                     f"`trainer.logger`: {type(self.logger).__name__} failed ({reason}). The "
-                    f"training goes on; metrics.jsonl has all figures."
+                    f"training goes on; metrics.jsonl has all metrics."
                 )
             return otherwise
         self._failures = 0

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.batch import Batch
-from seqae.component import check_choice, check_range
+from seqae.component import check_literal, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.data.split import Split
 from seqae.generation import greedy
@@ -62,10 +62,11 @@ class AutoencoderModule(LightningModule):
         super().__init__()
         check_range("model.learning_rate", learning_rate, 0.0, 10.0)
         check_range("model.warmup_steps", warmup_steps, 0, 10**9)
-        check_choice("model.schedule", schedule, ("cosine", "linear", "constant"))
+        check_literal("model.schedule", schedule, Schedule)
         check_range("model.weight_decay", weight_decay, 0.0, 10.0)
         check_range("model.beta1", beta1, 0.0, 1.0)
         check_range("model.beta2", beta2, 0.0, 1.0)
+        check_range("model.seed", seed, 0, 2**63 - 1)
         self.autoencoder, self.objective = autoencoder, objective
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
         self.schedule, self.weight_decay = schedule, weight_decay

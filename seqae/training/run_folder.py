@@ -1,4 +1,4 @@
-"""The folder of a run: made once the data has been found good, and what is written into it."""
+"""RunFolder: make the folder of a run once its data is checked, and keep its records right."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from typing_extensions import override
 
 from seqae.files import atomic_write
 from seqae.training.callbacks.preemption import Preempted
@@ -22,12 +23,12 @@ from seqae.training.loggers import MetricsFile, remember_run
 UNFINISHED = ".config.yaml.unfinished"
 LOCK = ".lock"
 
-# Seconds. Workers that load data hold the lock until they miss their parent; a file server, until
-# it misses a node that is gone.
-PATIENCE = 120.0
+# A killed training may still hold the lock: its loader workers until they miss their parent, or a
+# file server until it misses the node.
+LOCK_TIMEOUT_SECONDS = 120.0
 
-# What a run writes to, and what it must be: links are not followed out of it.
-OWN = {
+# What a run writes, and the kind that each must be: a link could lead out of the folder.
+KINDS = {
     "config.yaml": stat.S_ISREG,
     "metrics.jsonl": stat.S_ISREG,
     "checkpoints": stat.S_ISDIR,
@@ -37,12 +38,12 @@ OWN = {
 
 
 class RunFolder(Callback):
-    """The run's folder, made once the data has been found good, with its records in order.
+    """Make the run's folder, lock it while the run writes to it, and keep its records right.
 
     Args:
         folder: the run's folder.
         config: the resolved configuration.
-        is_resumed: whether the folder is that of the run that goes on.
+        is_resumed: whether this continues the run in that folder.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
@@ -51,33 +52,33 @@ class RunFolder(Callback):
         self._lock: FileLock | None = None
 
     def make(self, data_reports: Iterable[Path] = ()) -> None:
-        """Make the folder and write `config.yaml`, before loggers put their files there.
+        """Make the folder and write `config.yaml`, before loggers write their files there.
 
         Args:
-            data_reports: files that are copied, each as `data_` and its name.
+            data_reports: files to copy, each as `data_` and its name.
 
         Raises:
             OSError: if it cannot be made, or another run has just made it.
-            ValueError: if another training holds it.
+            ValueError: if another training writes to it.
         """
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            # Two runs of the same second must not share a folder: only one can make it.
+            # Two runs that start in the same second must not share a folder: only one makes it.
             self.folder.mkdir(exist_ok=self.is_resumed or is_empty(self.folder))
         except OSError as error:
             raise OSError(
                 f"`run_dir` must be a folder that can be made and written, but {self.folder} "
                 f"cannot: {error.strerror}. Name another one with `--run_dir`."
             ) from error
-        self._hold()
+        self._acquire_lock()
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         atomic_write(self.folder / "config.yaml", text)
         for report in data_reports:
             atomic_write(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
         print(f"run folder: {self.folder}")
 
-    def _hold(self) -> None:
-        """Keep other trainings out, until `release` or the end of this process."""
+    def _acquire_lock(self) -> None:
+        """Keep other trainings out until `release`, or until this process ends."""
         lock = FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
@@ -86,7 +87,7 @@ class RunFolder(Callback):
         except Timeout:
             print(f"waiting for another training, which holds {self.folder}", flush=True)
             try:
-                lock.acquire(timeout=PATIENCE)
+                lock.acquire(timeout=LOCK_TIMEOUT_SECONDS)
             except Timeout:
                 raise ValueError(
                     f"`run_dir` must be a folder that no training writes to, but one writes to "
@@ -100,7 +101,7 @@ class RunFolder(Callback):
             )
 
     def release(self) -> None:
-        """Let others in."""
+        """Let other trainings write to the folder."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -110,15 +111,16 @@ class RunFolder(Callback):
         return os.readlink(last) if last.is_symlink() else None
 
     @rank_zero_only
-    def write_stream(self, read: dict[str, Any]) -> None:
-        """Write what a stream has read, which no report before the training could say."""
+    def write_stream(self, summary: dict[str, Any]) -> None:
+        """Write what a stream has read, which is known only after the training."""
         path = self.folder / "data_stream.json"
-        atomic_write(path, json.dumps(read, indent=2) + "\n")
+        atomic_write(path, json.dumps(summary, indent=2) + "\n")
 
+    @override
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Say how to go on after a stop."""
+        """Print how to continue after a stop."""
         if not trainer.is_global_zero:
             return
         if isinstance(exception, Preempted):
@@ -132,23 +134,26 @@ class RunFolder(Callback):
             way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
 
+    @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Let the file of figures count the steps."""
+        """Tell `metrics.jsonl` which trainer counts the steps."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.trainer = trainer
 
     def forget_validation(self, trainer: Trainer) -> None:
-        """Drop the figures of a last validation that a run which was killed behind it does again.
+        """Drop rows of a final validation that is about to be repeated.
 
-        Only the rows of this step: it is validated behind the training where it was not within.
+        A run that was killed after this validation, and is resumed, does it again. Only the rows of
+        this step go.
         """
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.forget_validation(trainer.global_step)
 
+    @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Drop the figures of steps that a resumed run takes again; give W&B the configuration."""
+        """Drop the rows of steps that a resumed run repeats; log the configuration."""
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.forget_after(trainer.global_step)
@@ -158,18 +163,22 @@ class RunFolder(Callback):
             remember_run(trainer, self.folder)
 
 
-def check_run_dir(folder: Path, resuming: bool) -> None:
-    """Refuse a folder that is in use or cannot be made, before anything is done.
+def check_run_dir(folder: Path, is_resumed: bool) -> None:
+    """Refuse a folder that a new run cannot use, before anything is written.
+
+    Args:
+        folder: the run's folder.
+        is_resumed: whether the run in it is continued; otherwise it must be new or empty.
 
     Raises:
-        ValueError: in one line, with the way out.
+        ValueError: if it is in use, cannot be written, or holds links where the run would write.
     """
-    if not resuming and folder.is_dir() and not is_empty(folder):
+    if not is_resumed and folder.is_dir() and not is_empty(folder):
         raise ValueError(
             f"`run_dir` must be a new or empty folder, but {folder} holds something. Name another "
             f"one; if it is a run, go on with it: `seqae fit --resume {folder}`."
         )
-    for name, is_right in OWN.items():
+    for name, is_right in KINDS.items():
         path = folder / name
         if os.path.lexists(path) and not is_right(path.lstat().st_mode):
             raise ValueError(
@@ -191,5 +200,5 @@ def check_run_dir(folder: Path, resuming: bool) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether it is a folder with nothing in it; what a killed process had begun is nothing."""
+    """Say whether a folder is empty, apart from what a killed process may have left."""
     return folder.is_dir() and all(path.name in (UNFINISHED, LOCK) for path in folder.iterdir())

@@ -89,8 +89,8 @@ def plan_decay(
         return resume_decay(saved[0], decay, saved[1], max(0, steps_left))
     if warmup_steps > last_step / 2 and trainer.is_global_zero:
         log.warning(
-            f"`model.warmup_steps` is {warmup_steps:,} of {last_step:,} steps in all, so that the "
-            f"learning rate hardly gets up. Lower it, or train longer."
+            f"`model.warmup_steps` is {warmup_steps:,} of {last_step:,} steps in all, so the "
+            f"learning rate is at its highest for few steps or none. Lower it, or train longer."
         )
     return decay
 

@@ -17,7 +17,7 @@ from seqae.data.sources.discovery import SourceFile, find_files, quote
 from seqae.data.sources.jsonl import JsonLinesReader
 from seqae.data.sources.plain_text import TextReader
 from seqae.data.sources.reader import Keys, Reader
-from seqae.data.sources.records import Format, ReadOptions
+from seqae.data.sources.records import WITHOUT_COLUMNS, Format, ReadOptions
 
 
 def reader_of(format: Format) -> type[Reader]:
@@ -61,11 +61,11 @@ class FileSource(Source):
         is_named = options.format == "auto" or file.kind == "builtin"
         format = file.format if is_named else options.format
         reader = reader_of(format)(file, options, self.keys)
-        if format == "text" and (has_column or options.target_column is not None):
+        if format in WITHOUT_COLUMNS and (has_column or options.target_column is not None):
             which = "its column" if has_column else f"`{self.keys.section}target_column`"
             raise ValueError(
                 f"`{self.keys.source}` must have columns where {which} is given, but "
-                f"{quote(file.shown)} is read as text, which has none. Use JSON lines, CSV or "
+                f"{quote(file.shown)} is read as {format}, which has none. Use JSON lines, CSV or "
                 f"Parquet, or set `{self.keys.section}format` if it is one of these."
             )
         return reader

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from seqae.component import check_choice, check_range
+from seqae.component import check_literal, check_range
 
 OnInvalid = Literal["strict", "replace", "skip"]
+HubMode = Literal["stream", "download"]
 Format = Literal["auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+WITHOUT_COLUMNS: tuple[Format, ...] = ("text",)
 
 # Where to continue reading: plain data that only the kind of reader that made it understands.
 Position = Mapping[str, Any]
@@ -52,7 +54,7 @@ class ReadOptions:
     errors: OnInvalid = "strict"
     max_line_bytes: int = 1_000_000
     max_expansion: int = 200
-    hub: Literal["stream", "download"] = "stream"
+    hub: HubMode = "stream"
 
     def check(self, section: str) -> None:
         """Check the values.
@@ -64,16 +66,15 @@ class ReadOptions:
             ValueError: if a value is not one of the choices or is out of range, or
                 `target_column` is given for text.
         """
-        formats = ("auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow")
-        check_choice(f"{section}format", self.format, formats)
-        check_choice(f"{section}errors", self.errors, ("strict", "replace", "skip"))
-        check_choice(f"{section}hub", self.hub, ("stream", "download"))
+        check_literal(f"{section}format", self.format, Format)
+        check_literal(f"{section}errors", self.errors, OnInvalid)
+        check_literal(f"{section}hub", self.hub, HubMode)
         check_range(f"{section}max_line_bytes", self.max_line_bytes, 1, 1 << 30)
         check_range(f"{section}max_expansion", self.max_expansion, 0, 1 << 30)
-        if self.target_column is not None and self.format == "text":
+        if self.target_column is not None and self.format in WITHOUT_COLUMNS:
             raise ValueError(
-                f"`{section}target_column` must not be given for text, which has no columns, but "
-                f"it is {self.target_column} instead. Use JSON lines, CSV or Parquet."
+                f"`{section}target_column` must not be given for {self.format}, which has no "
+                f"columns, but it is {self.target_column} instead. Use JSON lines, CSV or Parquet."
             )
 
 

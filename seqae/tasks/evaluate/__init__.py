@@ -1,6 +1,7 @@
 """`seqae evaluate`: metrics of a model on unseen sentences, beside trivial baselines.
 
-command.py      the command, and the sentences that it reads
+command.py      the command, from options to the printed table
+texts.py        the sentences that it reads
 run.py          one evaluation, collected by column
 groups.py       reconstruction, likelihood, latent and embedding
 samples.py      generation, scored by the small models of language_model.py

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from seqae.bundle.io import load
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.component import check_range, check_seed, from_plain
-from seqae.data.builtin import builtin_names
-from seqae.data.config import DataConfig
-from seqae.data.preprocessing import clean_and_split
-from seqae.data.sources.open import open_source
-from seqae.data.sources.records import Block, ReadOptions
-from seqae.data.split import Split
+from seqae.component import check_range, check_seed
+from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
 from seqae.tasks.evaluate.definitions import Group
 from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation, without_nan
 from seqae.tasks.evaluate.table import show, show_examples
-from seqae.tasks.run_files import read_config
+from seqae.tasks.evaluate.texts import Texts, read_split, read_texts
 
 
 def evaluate(
@@ -90,9 +84,9 @@ def evaluate(
     train = (
         read_split(loaded, folder, "train")
         if train_file is None
-        else _read(train_file, "train_file", reading)
+        else read_texts(train_file, "train_file", reading)
     )
-    texts = read_split(loaded, folder, split) if file is None else _read(file, "file", reading)
+    texts = read_split(loaded, folder, split) if file is None else read_texts(file, "file", reading)
     for side in (train, texts):
         side.normalize(loaded)
     if limit and len(texts.inputs) > limit:
@@ -211,97 +205,3 @@ def _write_json(
     }
     text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
     Path(output).write_text(text, encoding="utf-8")
-
-
-@dataclass
-class Texts:
-    """Sentences, and for paired text their targets.
-
-    Attributes:
-        inputs: what the model encodes.
-        references: what it should decode: the same sentences, or their targets.
-    """
-
-    inputs: list[str] = field(default_factory=list)
-    references: list[str] = field(default_factory=list)
-
-    def add(self, block: Block) -> None:
-        """Add the sentences of a block."""
-        self.inputs += block.texts
-        self.references += block.targets or block.texts
-
-    def normalize(self, model: TextAutoencoder) -> None:
-        """Normalize all texts as the model does; a second time changes nothing."""
-        self.inputs = [model.normalization(text) for text in self.inputs]
-        self.references = [model.normalization(text) for text in self.references]
-
-    def sample(self, count: int, seed: int) -> Texts:
-        """Draw some sentences at random, without replacement."""
-        rows = random.Random(seed).sample(range(len(self.inputs)), count)
-        return Texts([self.inputs[i] for i in rows], [self.references[i] for i in rows])
-
-
-def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
-    """Read a split of the data that a model was trained on.
-
-    Of a bundle alone only built-in corpora are read: it may come from a stranger, who must not
-    choose which files of this machine are opened. The `config.yaml` of a run may name any file.
-
-    Args:
-        model: loaded from `where`.
-        where: a bundle, or the folder of a run.
-        split: which split.
-
-    Raises:
-        ValueError: if the data is unknown, or must not be read.
-    """
-    settings = _data_settings(model, where)
-    own = split if settings.source_names[split] else "train"
-    texts = Texts()
-    for source in settings.open_sources()[own]:
-        for block in source.blocks():
-            texts.add(clean_and_split(block, own, settings).select(split))
-    if not texts.inputs:
-        names = ", ".join(settings.source_names["train"])
-        raise ValueError(
-            f"`split` must have sentences, but no {split} was held out of {names}. Name a file: "
-            f"`seqae evaluate MODEL FILE`."
-        )
-    return texts
-
-
-def _data_settings(model: TextAutoencoder, where: Path) -> DataConfig:
-    """Read the data settings from the run's configuration, if there is a run, or the bundle's."""
-    # The parent of a bundle counts as a run only if the bundle has the name that runs give it. A
-    # config.yaml inside a bundle is a stranger's and is ignored.
-    is_bundle = (where / "config.json").exists()
-    folder = where.resolve()
-    run = folder.parent if is_bundle and folder.name == "bundle" else where
-    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
-    config = model.details.get("training", {}).get("config", {})
-    if is_run:
-        config = read_config(run / "config.yaml", "model")
-    data = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(data, dict) or not data.get("train"):
-        raise ValueError(
-            "`file` and `train_file` must be given, because the bundle does not say what data it "
-            "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
-        )
-    options = {name: value for name, value in data.items() if name != "tokenizer"}
-    settings: DataConfig = from_plain(options, DataConfig, "data")
-    settings.check()
-    named = {name for names in settings.source_names.values() for name in names}
-    if "-" in named or not (is_run or named <= set(builtin_names())):
-        raise ValueError(
-            f"`file` and `train_file` must be given, because the model was trained on "
-            f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
-            f"`seqae evaluate MODEL FILE --train_file TRAIN`."
-        )
-    return settings
-
-
-def _read(source: str, key: str, reading: ReadOptions) -> Texts:
-    texts = Texts()
-    for block in open_source(source, key, reading, "reading.").blocks():
-        texts.add(block)
-    return texts

@@ -79,7 +79,7 @@ def posterior(
 ) -> Posterior:
     """Encode inputs and score their references, all of which must fit the model."""
     with evaluating(model.autoencoder):
-        batches = (batch for _, batch in batches_of(model, inputs, references))
+        batches = batches_of(model, inputs, references)
         return posterior_of(model.autoencoder, batches, seed, importance_samples)
 
 
@@ -190,16 +190,16 @@ def classification(
 
 def batches_of(
     model: TextAutoencoder, inputs: Sequence[str], references: Sequence[str]
-) -> Iterator[tuple[list[int], Batch]]:
-    """Batch inputs of similar length, with their references as targets, and give their indices."""
+) -> Iterator[Batch]:
+    """Batch inputs of similar length, with their references as targets if they differ."""
     rows = model.tokenizer.encode(list(inputs))
-    wanted = rows if references is inputs else model.tokenizer.encode(list(references))
+    targets = rows if references is inputs else model.tokenizer.encode(list(references))
     vocabulary = model.autoencoder.vocabulary
     assert vocabulary is not None
     for indices, batch in like_length_batches(rows, vocabulary, BATCH_TOKENS):
-        if wanted != rows:
-            batch.targets = collate([wanted[i] for i in indices], vocabulary)
-        yield indices.tolist(), batch.to(model.device)
+        if targets != rows:
+            batch.targets = collate([targets[i] for i in indices], vocabulary)
+        yield batch.to(model.device)
 
 
 def fits(model: TextAutoencoder, texts: Sequence[str]) -> list[bool]:

@@ -198,13 +198,9 @@ class ShardedStrategy(ModelParallelStrategy):
             save_distributed_checkpoint=save_distributed_checkpoint,
             timeout=timedelta(minutes=timeout_minutes),
         )
+        self.saves_shards = save_distributed_checkpoint
         self.checkpoint_io = SafeCheckpointIO()
         self._shards: Path | None = None  # the folder to read the optimizers' state from
-
-    @property
-    def saves_shards(self) -> bool:
-        """Whether each rank saves its own part."""
-        return self._save_distributed_checkpoint
 
     @property
     @override
