@@ -477,8 +477,8 @@ def test_a_group_of_commands_lists_them(capsys: Out) -> None:
     assert run_seqae("data") == 2
     assert run_seqae("data", "--help") == 0
     said = capsys.readouterr().out
-    assert said.count("  data report  what a corpus holds, before training on it") == 2
-    assert "reconstruct" not in said
+    assert said.count("  data report  Report on a corpus before training on it") == 2
+    assert "\n  reconstruct" not in said  # the list of all commands has it in its own line
     assert run_seqae("data", "rport") == 2
     assert capsys.readouterr().err.endswith("Did you mean `seqae data report`?\n")
 
