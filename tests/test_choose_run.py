@@ -34,7 +34,7 @@ def test_another_order_is_refused(
     keys = {"text": "data.train", "split": "data.split_seed", "budget": "data.batch_tokens"}
     said = capsys.readouterr().err
     assert f"`{keys[change]}` must be" in said
-    assert "as in the run that goes on" in said
+    assert "as in the resumed run" in said
 
 
 def test_a_checkpoint_of_another_tokenizer_is_refused(
@@ -68,7 +68,7 @@ def test_a_change_that_was_asked_for(
     point_to(run, steps + 2)  # within the second epoch
     changes = {
         "budget": (["--data.batch_tokens", 200], "data.batch_tokens was 96, is 200"),
-        "text": ([], "data: `data.train` has changed, so that the epoch begins anew"),
+        "text": ([], "data: `data.train` has changed, so the epoch starts again in another order"),
         "model": (
             ["--model.autoencoder.encoder.dropout", 0.1],
             "model.autoencoder.encoder.init_args.dropout was 0.0, is 0.1",
@@ -163,7 +163,7 @@ def test_auto_with_a_folder_takes_the_run_that_is_there(
     assert f"going on with {run} from step=7.ckpt" in said
     assert "changed since the run began: trainer.max_epochs was 1, is 2" in said
     assert run_seqae("fit", *options, "--data.seed", 1) == 1
-    assert "`data.seed` must be 0 as in the run that goes on" in capsys.readouterr().err
+    assert "`data.seed` must be 0 as in the resumed run" in capsys.readouterr().err
 
 
 def test_auto_and_a_checkpoint_are_refused(

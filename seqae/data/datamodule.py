@@ -329,8 +329,8 @@ class TextDataModule(DataConfig, LightningDataModule):
         """
         if self.streaming != ("stream" in state_dict):
             raise ValueError(
-                f"`data.streaming` must be {not self.streaming}, as in the run that goes on, but "
-                f"it is {self.streaming} instead. Put it back, or train anew."
+                f"`data.streaming` must be {not self.streaming}, as in the resumed run, but "
+                f"it is {self.streaming} instead. Put it back, or start a new training."
             )
         if self.streaming:
             self._stream, self._stream_state = None, state_dict["stream"]

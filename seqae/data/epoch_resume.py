@@ -49,11 +49,11 @@ class EpochResume:
         for key in changed:
             if not may_differ:
                 raise ValueError(
-                    f"`{key}` must be {state['order'][key]}, as in the run that goes on, but it is "
-                    f"{order[key]} instead: the order of the sentences would be another. Put it "
-                    f"back, train anew, or write `--resume_changed true`."
+                    f"`{key}` must be {state['order'][key]}, as in the resumed run, but it is "
+                    f"{order[key]} instead: the order of the sentences would change. Put it back, "
+                    f"start a new training, or write `--resume_changed true`."
                 )
-            log.warning(f"data: `{key}` has changed, so that the epoch begins anew in its order")
+            log.warning(f"data: `{key}` has changed, so the epoch starts again in another order")
         if changed:
             return cls(state["epoch"], steps=0, consumed=0)
         return cls(state["epoch"], state["steps"], state["consumed"])
@@ -91,7 +91,7 @@ class EpochResume:
         limit = trainer.limit_train_batches
         if isinstance(limit, float) and limit != 1.0:
             raise ValueError(
-                f"`trainer.limit_train_batches` must be a number of batches to go on within an "
+                f"`trainer.limit_train_batches` must be a number of batches to resume within an "
                 f"epoch on another number of processes, but it is {limit} of the epoch instead. "
                 f"Give a number, or resume with as many processes as before."
             )

@@ -213,9 +213,9 @@ class StreamShard:
         )
         if len(plan) <= state.given:
             raise ValueError(
-                f"`data.train` must be what it was, to go on within a stream, but there are "
-                f"{len(plan)} batches where {state.given} had been taken. Put it back, or train "
-                f"anew."
+                f"`data.train` must be unchanged to resume within a stream, but there are "
+                f"{len(plan)} batches where {state.given} had been given. Put it back, or start a "
+                f"new training."
             )
         return plan
 

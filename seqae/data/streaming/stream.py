@@ -160,8 +160,8 @@ class TokenStream:
         for key, now in self._order().items():
             if (before := state["order"].get(key)) != now:
                 raise ValueError(
-                    f"`{key}` must be {before}, as before, to go on within a stream, but it is "
-                    f"{now} instead. Put it back, or train anew."
+                    f"`{key}` must be {before}, as before, to resume within a stream, but it is "
+                    f"{now} instead. Put it back, or start a new training."
                 )
         self.states = {
             int(number): ShardState.from_dict(fields) for number, fields in state["shards"].items()

@@ -146,7 +146,7 @@ def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], is_allowed:
         is_fixed = _is_below(key, FIXED_KEYS) and not _is_below(key, EXEMPT_KEYS)
         if is_fixed and not is_allowed:
             raise ValueError(
-                f"`{key}` must be {old} as in the run that goes on, but it is {new} instead. Leave "
+                f"`{key}` must be {old} as in the resumed run, but it is {new} instead. Leave "
                 f"it out, start a new run, or write `--resume_changed true`."
             )
         log.info(f"changed since the run began: {key} was {old}, is {new}")
