@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +34,6 @@ from seqae.data.streaming.stream import (
     summarize,
 )
 from seqae.data.tokenizers import Tokenizer
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False)
