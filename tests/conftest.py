@@ -16,7 +16,7 @@ from small import SENTENCES, run_seqae, write_recipe, write_text
 
 pytest.register_assert_rewrite("contracts")
 
-# On a busy machine an example may take longer than hypothesis' 0.2 s; pytest-timeout ends what hangs.
+# On a busy machine an example may take longer than the 0.2 s that hypothesis allows for it.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
