@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from filelock import FileLock
 from small import SENTENCES, run_seqae, write_recipe, write_text
 
 pytest.register_assert_rewrite("contracts")
+
+# On a busy machine an example may take longer than the 0.2 s that hypothesis allows for it.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # Variables that pytest, torch and Lightning set for themselves; they are put back without a word.
 LIBRARY_VARIABLES = ("PYTEST_", "TORCH", "_TORCH", "PYTORCH_", "PL_", "KMP_")
