@@ -313,7 +313,7 @@ PARTS = {
     ),
     "a figure of another model": (
         ["--monitor", "val/active_units"],
-        "`monitor` must be a figure that is measured, but there is no val/active_units for a "
+        "`monitor` must be a metric that is measured, but there is no val/active_units for a "
         "DeterministicLatent",
     ),
 }

@@ -441,7 +441,7 @@ def test_other_ways_to_shard_are_refused() -> None:
     check_strategy(SingleDeviceStrategy())
     check_strategy(ShardedStrategy())
     check_strategy(ShardedStrategy(save_distributed_checkpoint=False), is_asynchronous=True)
-    with pytest.raises(ValueError, match=r"it is ModelParallelStrategy instead.*fsdp\.yaml"):
+    with pytest.raises(ValueError, match=r"it is ModelParallelStrategy instead.*-c overlays/fsdp"):
         check_strategy(ModelParallelStrategy())
     with pytest.raises(ValueError, match=r"`checkpoint\.asynchronous` must be false"):
         check_strategy(ShardedStrategy(), is_asynchronous=True)
