@@ -115,13 +115,13 @@ def check_literal(key: str, value: str, literal: Any) -> None:
     check_choice(key, value, get_args(literal))
 
 
-def check_seed(seed: int, key: str = "seed") -> None:
+def check_seed(seed: int) -> None:
     """Check that every generator takes this seed: those of NumPy and scikit-learn have 32 bits.
 
     Raises:
         ValueError: if it is out of range.
     """
-    check_range(key, seed, 0, 2**32 - 1)
+    check_range("seed", seed, 0, 2**32 - 1)
 
 
 def from_plain(value: Any, hint: Any, key: str) -> Any:
