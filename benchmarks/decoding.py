@@ -43,13 +43,13 @@ from torch import Tensor
 import seqae
 from seqae.batch import Vocabulary
 from seqae.data.builtin import load_builtin
-from seqae.generation import DecodingOptions, generate
+from seqae.generation import Decoding, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
 
 FIXED_STEPS = 60
-BEAM = DecodingOptions(num_beams=5)
+BEAM = Decoding(num_beams=5)
 
 
 class WithLengths:
@@ -125,7 +125,7 @@ def package(
     count: int,
     batch_size: int,
     threads: int,
-    options: DecodingOptions,
+    options: Decoding,
     is_sorted: bool,
 ) -> None:
     """Decode all sentences with the package, forever."""
@@ -165,8 +165,8 @@ def main() -> None:
         common = (source, args.sentences, args.batch_size, args.threads)
         programs = {
             f"fixed, {FIXED_STEPS} steps": Program(fixed, (*common, FIXED_STEPS)),
-            "greedy, unsorted": Program(package, (*common, DecodingOptions(), False)),
-            "greedy": Program(package, (*common, DecodingOptions(), True)),
+            "greedy, unsorted": Program(package, (*common, Decoding(), False)),
+            "greedy": Program(package, (*common, Decoding(), True)),
             "beam 5": Program(package, (*common, BEAM, True)),
         }
         if args.bundle:

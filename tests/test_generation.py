@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from seqae.batch import Vocabulary
-from seqae.generation import DecodingOptions, Hypothesis, generate, greedy
+from seqae.generation import Decoding, Hypothesis, generate, greedy
 from seqae.generation.search import draw
 from seqae.generation.topk import fast_argmax, fast_topk
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -107,7 +107,7 @@ def written(model: Any, latent: Tensor, **options: Any) -> list[list[Hypothesis]
     return generate(
         model,
         latent,
-        DecodingOptions(**options),
+        Decoding(**options),
         tokenize_word=tokenize_word,
         generator=generator,
         **more,
@@ -330,7 +330,7 @@ def test_a_beam_of_one_is_greedy(cls, arguments, head):
 
     model = model_of(cls, arguments, head)
     latent = 3 * torch.randn(9, 8)
-    options, steps = DecodingOptions(), model.max_length - 1
+    options, steps = Decoding(), model.max_length - 1
     search = BeamSearch(
         LogitConstraints(contracts.VOCABULARY, options, [], 9, latent.device), options, steps, 9
     )
@@ -520,7 +520,7 @@ def test_frequencies_are_those_of_the_softmax():
     uniform = torch.rand(40_000, generator=Generator().manual_seed(0))
     for temperature in (0.5, 1.0, 2.0):
         rows = logits.expand(len(uniform), -1)
-        found = draw(rows, uniform, DecodingOptions(temperature=temperature))
+        found = draw(rows, uniform, Decoding(temperature=temperature))
         expected = (logits / temperature).softmax(0) * len(uniform)
         counts = torch.bincount(found, minlength=6)
         assert counts[5] == 0
@@ -566,9 +566,7 @@ LOGITS = torch.tensor([0.15, 0.5, 0.05, 0.3]).log()
 )
 def test_top_k_and_top_p_by_hand(options, expected):
     uniform = (torch.arange(2000) + 0.5) / 2000  # so that the frequencies are exact
-    found = draw(
-        LOGITS.expand(2000, -1), uniform, DecodingOptions(**{"temperature": 1.0, **options})
-    )
+    found = draw(LOGITS.expand(2000, -1), uniform, Decoding(**{"temperature": 1.0, **options}))
     counts = Counter(found.tolist())
     assert {token: n / 2000 for token, n in counts.items()} == pytest.approx(expected, abs=1e-3)
 
@@ -576,7 +574,7 @@ def test_top_k_and_top_p_by_hand(options, expected):
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-24])
 def test_the_ends_of_the_interval(uniform):
     logits = torch.tensor([[-math.inf, 0.0, 0.0, -math.inf]])
-    found = draw(logits, torch.tensor([uniform]), DecodingOptions(temperature=1.0))
+    found = draw(logits, torch.tensor([uniform]), Decoding(temperature=1.0))
     assert found.tolist() == [1 if uniform == 0 else 2]
 
 
@@ -632,7 +630,7 @@ def test_the_seed_decides_and_the_batches_do_not():
     ],
 )
 def test_options_that_do_not_fit_are_refused(options, beginning):
-    assert contracts.refusal(DecodingOptions, **options).startswith(beginning)
+    assert contracts.refusal(Decoding, **options).startswith(beginning)
 
 
 @pytest.mark.parametrize(
@@ -697,6 +695,6 @@ def test_the_coldest_draw_takes_the_likeliest_token():
 
 def test_no_number_is_drawn_without_a_generator():
     message = contracts.refusal(
-        generate, contracts.make_model(), torch.zeros(1, 8), DecodingOptions(temperature=1.0)
+        generate, contracts.make_model(), torch.zeros(1, 8), Decoding(temperature=1.0)
     )
     assert message.startswith("`generator` must be given")

@@ -13,7 +13,7 @@ from small import SENTENCES, read_rows, run_seqae, write_text
 import seqae
 from seqae.bundle.density import DENSITY
 from seqae.cli import TASKS, overview
-from seqae.generation import DecodingOptions
+from seqae.generation import Decoding
 from seqae.tasks.runner import ONE_TEXT
 
 Out = pytest.CaptureFixture[str]
@@ -59,7 +59,7 @@ def test_help(command: str, capsys: Out) -> None:
 def test_options_of_decoding(command: str, capsys: Out) -> None:
     assert run_seqae(command, "--help") == 0
     said = capsys.readouterr().out
-    missing = [name for name in DecodingOptions.__dataclass_fields__ if f"--{name} " not in said]
+    missing = [name for name in Decoding.__dataclass_fields__ if f"--{name} " not in said]
     assert missing == (["num_return_sequences"] if command in ONE_TEXT else [])
 
 
@@ -69,7 +69,7 @@ def test_several_texts_are_no_option_where_one_is_written(tmp_path: Path, capsys
     assert line.startswith("`num_return_sequences` is not known.")
 
 
-# DecodingOptions
+# Decoding
 
 
 def test_reconstruct_by_a_beam(overfit_run: Path, capsys: Out) -> None:

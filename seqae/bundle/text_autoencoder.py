@@ -17,14 +17,14 @@ from seqae.component import check_choice, check_range, check_seed
 from seqae.data.batching import like_length_batches
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
-from seqae.generation import DecodingOptions, Hypothesis, generate
+from seqae.generation import Decoding, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 
 BATCH_TOKENS = 8192
 DECODED_ROWS = 256  # latents that are decoded at once
 DECODED_TOKENS = 2**17  # hypotheses times max_length that are decoded at once
 
-GREEDY = DecodingOptions()
+GREEDY = Decoding()
 TooLong = Literal["error", "truncate"]
 
 
@@ -115,9 +115,7 @@ class TextAutoencoder:
             )
         return latents
 
-    def decode(
-        self, latents: NDArray[Any], options: DecodingOptions = GREEDY, seed: int = 0
-    ) -> list[str]:
+    def decode(self, latents: NDArray[Any], options: Decoding = GREEDY, seed: int = 0) -> list[str]:
         """Decode latents (n, Z) to n texts, the best of each; `candidates` returns several.
 
         Raises:
@@ -129,7 +127,7 @@ class TextAutoencoder:
     def decode_ids(
         self,
         latents: NDArray[Any],
-        options: DecodingOptions = GREEDY,
+        options: Decoding = GREEDY,
         seed: int = 0,
         lengths: Sequence[int] | None = None,
     ) -> list[list[int]]:
@@ -152,7 +150,7 @@ class TextAutoencoder:
     def candidates(
         self,
         latents: NDArray[Any],
-        options: DecodingOptions,
+        options: Decoding,
         seed: int = 0,
         lengths: Sequence[int] | None = None,
     ) -> list[list[Candidate]]:
@@ -166,7 +164,7 @@ class TextAutoencoder:
         self,
         texts: Sequence[str],
         too_long: TooLong = "error",
-        options: DecodingOptions = GREEDY,
+        options: Decoding = GREEDY,
         seed: int = 0,
     ) -> list[str]:
         """Encode texts, and decode their latents."""
@@ -181,7 +179,7 @@ class TextAutoencoder:
         self,
         count: int,
         source: LatentSource | None = None,
-        options: DecodingOptions = GREEDY,
+        options: Decoding = GREEDY,
         seed: int = 0,
     ) -> list[str]:
         """Decode `count` random latents; see `sample_latents`."""
@@ -212,7 +210,7 @@ class TextAutoencoder:
         end: str,
         steps: int = 5,
         path: Curve = "spherical",
-        options: DecodingOptions = GREEDY,
+        options: Decoding = GREEDY,
         too_long: TooLong = "error",
         seed: int = 0,
     ) -> list[str]:
@@ -229,7 +227,7 @@ class TextAutoencoder:
         minuend: str,
         subtrahend: str,
         addend: str,
-        options: DecodingOptions = GREEDY,
+        options: Decoding = GREEDY,
         too_long: TooLong = "error",
         seed: int = 0,
     ) -> str:
@@ -271,7 +269,7 @@ class TextAutoencoder:
         texts: Sequence[str],
         attribute: NDArray[Any],
         strength: float = 1.0,
-        options: DecodingOptions = GREEDY,
+        options: Decoding = GREEDY,
         too_long: TooLong = "error",
         seed: int = 0,
     ) -> list[str]:
@@ -282,7 +280,7 @@ class TextAutoencoder:
     def _search(
         self,
         latents: NDArray[Any],
-        options: DecodingOptions,
+        options: Decoding,
         seed: int,
         lengths: Sequence[int] | None,
         scores: bool,

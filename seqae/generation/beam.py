@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from seqae.generation.constraints import ForcedWords, LogitConstraints
-from seqae.generation.options import DecodingOptions
+from seqae.generation.options import Decoding
 from seqae.generation.search import Hypothesis, Search, cut_at_eos
 from seqae.generation.topk import fast_topk
 
@@ -41,7 +41,7 @@ class BeamSearch(Search):
     def __init__(
         self,
         constraints: LogitConstraints,
-        options: DecodingOptions,
+        options: Decoding,
         max_steps: int,
         rows: int,
         forced: ForcedWords | None = None,

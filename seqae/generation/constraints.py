@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqae.batch import Vocabulary
-from seqae.generation.options import DecodingOptions
+from seqae.generation.options import Decoding
 
 
 class TokenAutomaton:
@@ -77,7 +77,7 @@ class LogitConstraints:
     def __init__(
         self,
         vocabulary: Vocabulary,
-        options: DecodingOptions,
+        options: Decoding,
         banned: Sequence[Sequence[int]],
         rows: int,
         device: torch.device,

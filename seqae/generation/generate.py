@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from seqae.component import check_range
 from seqae.generation.beam import BeamSearch
 from seqae.generation.constraints import ForcedWords, LogitConstraints
-from seqae.generation.options import DecodingOptions
+from seqae.generation.options import Decoding
 from seqae.generation.search import Hypothesis, Search, SingleSearch
 from seqae.model.autoencoder import SequenceAutoencoder
 
@@ -38,7 +38,7 @@ def greedy(
     """
     limit = model.max_length if max_length is None else max_length
     check_range("max_length", limit, 2, model.max_length)
-    hypotheses = generate(model, latent, DecodingOptions(max_length=limit), scores=False)
+    hypotheses = generate(model, latent, Decoding(max_length=limit), scores=False)
     return [best.token_ids for (best,) in hypotheses]
 
 
@@ -46,7 +46,7 @@ def greedy(
 def generate(
     model: SequenceAutoencoder,
     latent: Tensor,
-    options: DecodingOptions = DecodingOptions(),  # noqa: B008 - it is frozen
+    options: Decoding = Decoding(),  # noqa: B008 - it is frozen
     *,
     lengths: Sequence[int] | None = None,
     tokenize_word: Callable[[str], list[TokenIds]] | None = None,
@@ -110,7 +110,7 @@ def generate(
 
 
 def _blocks(
-    rows: int, copies: int, max_steps: int, options: DecodingOptions, generator: Generator | None
+    rows: int, copies: int, max_steps: int, options: Decoding, generator: Generator | None
 ) -> Iterator[tuple[int, Tensor]]:
     """Yield the first latent of each block, and the random numbers of the block's rows."""
     if options.temperature and generator is None:
@@ -125,7 +125,7 @@ def _blocks(
 
 def _search(
     model: SequenceAutoencoder,
-    options: DecodingOptions,
+    options: Decoding,
     banned: list[TokenIds],
     forced: list[list[TokenIds]],
     max_steps: int,
@@ -178,7 +178,7 @@ def run_search(
 
 
 def _tokenize_words(
-    options: DecodingOptions,
+    options: Decoding,
     tokenize_word: Callable[[str], list[TokenIds]] | None,
     max_steps: int,
 ) -> tuple[list[TokenIds], list[list[TokenIds]]]:

@@ -1,4 +1,4 @@
-"""DecodingOptions: declared, documented and checked once, for Python and the command line."""
+"""Decoding: declared, documented and checked once, for Python and the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MIN_TEMPERATURE = 1e-6  # the lowest by which float32 logits are divided and sta
 
 
 @dataclass(frozen=True)
-class DecodingOptions:
+class Decoding:
     """How latents are decoded: by default greedily, with the most likely token at each step.
 
     Args:

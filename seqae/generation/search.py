@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from seqae.generation.constraints import LogitConstraints
-from seqae.generation.options import DecodingOptions
+from seqae.generation.options import Decoding
 from seqae.generation.topk import fast_argmax
 
 
@@ -75,7 +75,7 @@ class SingleSearch(Search):
     def __init__(
         self,
         constraints: LogitConstraints,
-        options: DecodingOptions,
+        options: Decoding,
         max_steps: int,
         rows: int,
         uniform: Tensor | None,
@@ -126,7 +126,7 @@ class SingleSearch(Search):
         return draw(logits, self.uniform[self.open_rows, self.position], self.options)
 
 
-def draw(logits: Tensor, uniform: Tensor, options: DecodingOptions) -> Tensor:
+def draw(logits: Tensor, uniform: Tensor, options: Decoding) -> Tensor:
     """Sample a token of each row by inverting its distribution function.
 
     Args:

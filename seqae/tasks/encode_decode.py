@@ -20,7 +20,7 @@ from seqae.component import check_seed
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts
 from seqae.files import check_output
-from seqae.generation import DecodingOptions
+from seqae.generation import Decoding
 from seqae.terminal import visible
 
 # What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
@@ -38,7 +38,7 @@ def reconstruct(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: DecodingOptions = GREEDY,
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Encode sentences to latents, and decode these again.
 
@@ -110,7 +110,7 @@ def decode(
     output: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    decoding: DecodingOptions = GREEDY,
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Decode latents to sentences.
 
@@ -137,7 +137,7 @@ def decode(
 def decode_rows(
     model: TextAutoencoder,
     latents: NDArray[np.float32],
-    decoding: DecodingOptions,
+    decoding: Decoding,
     seed: int,
     lengths: Sequence[int] | None = None,
 ) -> list[list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between
 from seqae.bundle.text_autoencoder import GREEDY, TextAutoencoder, TooLong
 from seqae.component import check_range, check_seed
 from seqae.files import check_output
-from seqae.generation import DecodingOptions
+from seqae.generation import Decoding
 from seqae.tasks.encode_decode import decode_rows, gather, write_rows
 from seqae.tasks.evaluate.texts import read_split
 
@@ -24,7 +24,7 @@ def sample(
     output: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-    decoding: DecodingOptions = GREEDY,
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Generate new sentences from random latents.
 
@@ -62,7 +62,7 @@ def interpolate(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: DecodingOptions = GREEDY,
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Generate the sentences between two.
 
@@ -105,7 +105,7 @@ def arithmetic(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: DecodingOptions = GREEDY,
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Generate the sentence at a - b + c.
 
@@ -192,7 +192,7 @@ def transfer(
     too_long: TooLong = "error",
     seed: int = 0,
     device: str = "cpu",
-    decoding: DecodingOptions = GREEDY,
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Rewrite sentences with an attribute that is learnt from two files of sentences.
 

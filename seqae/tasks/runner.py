@@ -15,7 +15,7 @@ from typing import Any
 
 from jsonargparse import DefaultHelpFormatter
 
-from seqae.generation import DecodingOptions
+from seqae.generation import Decoding
 from seqae.parser import OneLineParser, choices, options_of, type_of
 from seqae.tasks.evaluate.definitions import Group
 
@@ -90,7 +90,7 @@ def run(module: str, name: str, args: list[str]) -> None:
     parsed = parser.parse_args(complete_flags(args, flags))
     values: dict[str, Any] = parser.instantiate_classes(parsed).as_dict()
     if options:
-        values["decoding"] = DecodingOptions(**{option: values.pop(option) for option in options})
+        values["decoding"] = Decoding(**{option: values.pop(option) for option in options})
     task(**values)
 
 
@@ -113,8 +113,8 @@ def make_parser(task: Callable[..., None], name: str, options: Sequence[str]) ->
     skip: set[str | int] = {"decoding", *(flag.removeprefix("--") for flag in ARGUMENTS)}
     parser.add_function_arguments(task, as_group=False, as_positional=True, skip=skip)
     if options:
-        others = {field.name for field in fields(DecodingOptions)}.difference(options)
-        parser.add_class_arguments(DecodingOptions, skip=skip | others)
+        others = {field.name for field in fields(Decoding)}.difference(options)
+        parser.add_class_arguments(Decoding, skip=skip | others)
     for action in options_of(parser):
         hint = type_of(action)
         if hint is bool:  # complete_flags allows it to be left out
@@ -132,7 +132,7 @@ def decoding_options(task: Callable[..., None]) -> list[str]:
     if "decoding" not in inspect.signature(task).parameters:
         return []
     excluded = {"num_return_sequences"} if task.__name__ in ONE_TEXT else set()
-    return [field.name for field in fields(DecodingOptions) if field.name not in excluded]
+    return [field.name for field in fields(Decoding) if field.name not in excluded]
 
 
 def examples(documentation: str) -> str:
