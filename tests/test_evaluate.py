@@ -84,6 +84,8 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     assert found["scores"]["real text"]["copies"] == 1.0
     sentences = sum(row["sentences"] for row in found["by_length"].values())
     assert sentences == found["sentences"] == 32
+    assert "|eff:no|tok:13a+char|" in found["bleu_signature"]
+    assert found["bleu_signature"] in said
     for key in own:
         assert METRICS[key].label in said
 

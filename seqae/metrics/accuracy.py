@@ -10,9 +10,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from sacrebleu import __version__ as VERSION  # noqa: N812
 from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
 from torchmetrics import Metric
+
+from seqae.metrics.segmenter import NAME, tokenize, words
+
+ORDERS = 4  # of BLEU's n-grams
 
 
 class ReconstructionScores(NamedTuple):
@@ -23,7 +28,8 @@ class ReconstructionScores(NamedTuple):
             prediction has at the same position. An extra or missing token shifts all that follow.
         exact_match: share of predictions that equal their reference in every character.
         bleu: corpus BLEU (Papineni et al. 2002) as sacreBLEU computes it on detokenised text
-            (tokenizer 13a, exponential smoothing), 0 to 100.
+            (exponential smoothing), 0 to 100. Words are those of `seqae.metrics.segmenter`, and
+            n-grams longer than every reference do not count: see `bleu_signature`.
     """
 
     token_accuracy: float
@@ -42,19 +48,20 @@ class ReconstructionMetric(Metric):
     def __init__(self) -> None:
         super().__init__()
         # Without `force` sacreBLEU warns of sentences that end in " .", as if they were tokenised.
-        # That means nothing here: both sides come from the same corpus.
-        self._bleu = BLEU(force=True)
+        self._bleu = BLEU(tokenize="none", force=True)
         for name, size in {
             "token_hits": 1,
             "tokens": 1,
             "exact": 1,
             "sentences": 1,
-            "ngram_hits": 4,
-            "ngrams": 4,
+            "ngram_hits": ORDERS,
+            "ngrams": ORDERS,
             "predicted_words": 1,
             "reference_words": 1,
         }.items():
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
+        longest = torch.zeros(1, dtype=torch.float64)
+        self.add_state("longest_reference", longest, dist_reduce_fx="max")
         self.token_hits: Tensor
         self.tokens: Tensor
         self.exact: Tensor
@@ -63,6 +70,7 @@ class ReconstructionMetric(Metric):
         self.ngrams: Tensor
         self.predicted_words: Tensor
         self.reference_words: Tensor
+        self.longest_reference: Tensor
 
     def update(
         self,
@@ -90,7 +98,10 @@ class ReconstructionMetric(Metric):
         self.exact += sum(p == r and is_complete for p, r, is_complete in rows)
         self.sentences += len(reference_texts)
         if reference_texts:
-            bleu = self._bleu.corpus_score(list(predicted_texts), [list(reference_texts)])
+            expected = [tokenize(text) for text in reference_texts]
+            bleu = self._bleu.corpus_score([tokenize(text) for text in predicted_texts], [expected])
+            longest = self._to_tensor([max(len(text.split()) for text in expected)])
+            self.longest_reference = torch.maximum(self.longest_reference, longest)
             self.ngram_hits += self._to_tensor(bleu.counts)
             self.ngrams += self._to_tensor(bleu.totals)
             self.predicted_words += bleu.sys_len
@@ -106,6 +117,7 @@ class ReconstructionMetric(Metric):
             int(self.predicted_words),
             int(self.reference_words),
             smooth_method="exp",
+            max_ngram_order=effective_order(int(self.longest_reference)),
         )
         return ReconstructionScores(
             token_accuracy=float(self.token_hits / self.tokens),
@@ -115,6 +127,30 @@ class ReconstructionMetric(Metric):
 
     def _to_tensor(self, numbers: Sequence[Any]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.float64, device=self.ngrams.device)
+
+
+def effective_order(longest: int) -> int:
+    """Choose the n of BLEU's longest n-grams: 4, or fewer if no reference has as many words.
+
+    sacreBLEU alone scores a corpus of two-word sentences that is reproduced perfectly as 0, because
+    it has no n-gram of order 3 or 4.
+
+    Args:
+        longest: number of words of the longest reference.
+    """
+    return max(1, min(ORDERS, longest))
+
+
+def bleu_signature(references: Sequence[str]) -> str:
+    """Describe how BLEU was computed, in the form of sacreBLEU's signatures (Post 2018).
+
+    Args:
+        references: all of the corpus. Their longest decides the effective order, which is 4 for all
+            but corpora of very short texts; then the score is exactly sacreBLEU's with `eff:no`.
+    """
+    order = effective_order(max((len(words(text)) for text in references), default=0))
+    eff = "no" if order == ORDERS else str(order)
+    return f"nrefs:1|case:mixed|eff:{eff}|tok:{NAME}|smooth:exp|version:{VERSION}"
 
 
 def token_hits(prediction: Sequence[int], reference: Sequence[int]) -> int:

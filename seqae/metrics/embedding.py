@@ -20,6 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torchmetrics.functional.regression import spearman_corrcoef
 
+from seqae.metrics.segmenter import terms
+
 BLOCK_ELEMENTS = 2**24  # of a block of similarities: 64 MiB in float32
 FOLDS = 5
 
@@ -29,7 +31,7 @@ Vectors = NDArray[np.floating]
 class TfidfSvd:
     """Latent semantic analysis (Deerwester et al. 1990): TF-IDF vectors reduced by an SVD.
 
-    Words are scikit-learn's, term frequencies sublinear, and the SVD is truncated.
+    Words are the segmenter's terms, term frequencies sublinear, and the SVD is truncated.
 
     Args:
         train: sentences to which the frequencies of words and the SVD are fitted.
@@ -41,8 +43,8 @@ class TfidfSvd:
     """
 
     def __init__(self, train: Sequence[str], size: int, seed: int = 0) -> None:
-        self._words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
-        if len({word for text in train for word in self._words.build_analyzer()(text)}) < 2:
+        self._words = TfidfVectorizer(sublinear_tf=True, analyzer=terms)
+        if len({word for text in train for word in terms(text)}) < 2:
             raise ValueError(
                 "`train_file` must hold two different words or more, but it does not. Name "
                 "another file."

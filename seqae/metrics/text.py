@@ -1,6 +1,6 @@
 """Text metrics: predictions against references, and the diversity of samples.
 
-Words are those of sacreBLEU's tokenizer 13a, unless a published metric says otherwise.
+Words are those of `seqae.metrics.segmenter`: sacreBLEU's, unless a published metric says otherwise.
 """
 
 from __future__ import annotations
@@ -13,27 +13,22 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-ORDERS = 4  # of the n-grams of BLEU
-
-_BLEU = BLEU(effective_order=True, force=True)
-
-
-def words(text: str) -> list[str]:
-    """Split a text into words and punctuation with sacreBLEU's tokenizer 13a (mteval-v13a's)."""
-    tokenized: str = _BLEU.tokenizer(text)
-    return tokenized.split()
+from seqae.metrics.accuracy import ORDERS
+from seqae.metrics.segmenter import blank_separated, words
 
 
 def unigram_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     """Average the unigram precision times the brevity penalty over sentences, 0 to 1.
 
     SentenceMIM calls this BLEU (Livne et al. 2020; test.py of its demo calls NLTK's sentence_bleu
-    with weights (1,)): order does not count. As there, words are separated by spaces, and the end
-    of a sentence counts as one. It cannot be compared with anyone's BLEU-4.
+    with weights (1,)): order does not count. As there, words are separated by blanks (where a
+    script has none, each character is one), and the end of a sentence counts as one. It cannot be
+    compared with anyone's BLEU-4.
     """
     scores = []
     for prediction, reference in zip(predictions, references, strict=True):
-        predicted, expected = [*prediction.split(), None], [*reference.split(), None]
+        predicted = [*blank_separated(prediction), None]
+        expected = [*blank_separated(reference), None]
         hits = sum((Counter(predicted) & Counter(expected)).values())
         brevity = math.exp(min(0.0, 1.0 - len(expected) / len(predicted)))
         scores.append(brevity * hits / len(predicted))

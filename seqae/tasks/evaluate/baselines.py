@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from seqae.metrics.segmenter import blank_separated, terms
+
 SIMILARITIES = 2**24  # in memory at a time: 128 MiB
-WORD = r"(?u)\b\w+\b"
 
 
 def check_train(train: Sequence[str]) -> None:
@@ -21,7 +21,7 @@ def check_train(train: Sequence[str]) -> None:
     """
     words: set[str] = set()
     for text in train:
-        words.update(re.findall(WORD, text.lower()))
+        words.update(terms(text))
         if len(words) > 1:
             break
     if len(words) < 2 or len(train) < 2:
@@ -39,10 +39,10 @@ def most_frequent_sentence(train: Sequence[str], texts: Sequence[str]) -> list[s
     """
     counts = Counter(train)
     highest = max(counts.values())
-    words = Counter(word for text in train for word in text.split())
+    words = Counter(word for text in train for word in blank_separated(text))
 
     def commonness(text: str) -> tuple[float, str]:
-        tokens = text.split()
+        tokens = blank_separated(text)
         return sum(words[word] for word in tokens) / max(1, len(tokens)), text
 
     best = max((text for text, count in counts.items() if count == highest), key=commonness)
@@ -54,14 +54,14 @@ def nearest_by_tfidf(
 ) -> list[str]:
     """Answer each text with the training sentence of the highest TF-IDF cosine.
 
-    Words are those of scikit-learn, term frequency is sublinear; blocks bound the memory.
+    Words are the segmenter's terms, term frequency is sublinear; blocks bound the memory.
 
     Args:
         train: training sentences.
         texts: sentences to answer.
         answers: what to answer instead of each training sentence.
     """
-    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, analyzer=terms)
     vectors = vectorizer.fit_transform(train).T.tocsc()
     queries = vectorizer.transform(texts)
     nearest: list[int] = []

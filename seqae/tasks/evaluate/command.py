@@ -199,6 +199,7 @@ def _write_json(
         "seed": evaluation.seed,
         "scores": evaluation.scores,
         "by_length": evaluation.by_length,
+        "bleu_signature": evaluation.bleu_signature,
         "notes": evaluation.notes,
         "settings": asdict(budget),
         "examples": [{"text": text, "reconstruction": other} for text, other in examples],

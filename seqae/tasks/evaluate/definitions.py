@@ -46,7 +46,8 @@ BY_LENGTH = {
         if high < 10**9
         else f"exact match, {low} or more",
         ".1%",
-        "exact match of the sentences with this many words, separated by spaces",
+        "exact match of the sentences with this many words, separated by blanks; where a script "
+        "has none, such as Chinese or Thai, each character is a word",
     )
     for key, (low, high) in LENGTHS.items()
 }
@@ -79,7 +80,9 @@ METRICS: dict[str, Metric] = {
         "BLEU",
         ".1f",
         "corpus BLEU-4 of the output against the sentences, as computed by sacreBLEU (Papineni et"
-        " al. 2002; Post 2018), 0 to 100",
+        " al. 2002; Post 2018), 0 to 100, with the signature below the table. tok:13a+char is "
+        "sacreBLEU's 13a, but where a script has no blanks, each character is a word; eff:N means "
+        "that no sentence has more than N words, so that longer n-grams do not count",
     ),
     "chrf": Metric(
         "reconstruction",
@@ -92,7 +95,7 @@ METRICS: dict[str, Metric] = {
         "edit distance",
         ".3f",
         "words to insert, delete or replace, divided by the words of the longer text, averaged "
-        "over sentences; 0 is equal, 1 has nothing in common",
+        "over sentences; 0 is equal, 1 has nothing in common; words are those of BLEU",
     ),
     "conditional_nll": Metric(
         "likelihood",

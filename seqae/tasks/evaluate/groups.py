@@ -19,6 +19,7 @@ from seqae.metrics.embedding import TfidfSvd, linear_probe, majority, neighbour_
 from seqae.metrics.geometry import duplicates, isotropy
 from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
 from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
+from seqae.metrics.segmenter import blank_separated, words
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate.definitions import LENGTHS, Scores
 
@@ -45,7 +46,7 @@ def reconstruction(
     scores = dict(metric.compute()._asdict())
     for key, (low, high) in LENGTHS.items():
         sides = zip(predicted_texts, references, strict=True)
-        hits = [p == r for p, r in sides if low <= len(r.split()) <= high]
+        hits = [p == r for p, r in sides if low <= len(blank_separated(r)) <= high]
         if hits:
             scores[f"exact_match_{key}"] = sum(hits) / len(hits)
     scores["unigram_bleu"] = text_metrics.unigram_bleu(predicted_texts, references)
@@ -60,7 +61,8 @@ def by_length(
     """Score the sentences of each length alone, and count them."""
     result = {}
     for key, (low, high) in LENGTHS.items():
-        rows = [i for i, text in enumerate(references) if low <= len(text.split()) <= high]
+        lengths = [len(blank_separated(text)) for text in references]
+        rows = [i for i, length in enumerate(lengths) if low <= length <= high]
         if rows:
             scores = reconstruction(
                 model, [predictions[i] for i in rows], [references[i] for i in rows]
@@ -148,7 +150,7 @@ def interpolation(model: TextAutoencoder, texts: Sequence[str]) -> dict[str, flo
     decoded = model.decode(np.reshape(paths, (-1, model.latent_dim)))
     detours, largest = [], []
     for start in range(0, len(decoded), STEPS):
-        path = [text_metrics.words(text) for text in decoded[start : start + STEPS]]
+        path = [words(text) for text in decoded[start : start + STEPS]]
         steps = [text_metrics.edit_distance(a, b) for a, b in zip(path[:-1], path[1:], strict=True)]
         if distance := text_metrics.edit_distance(path[0], path[-1]):
             detours.append(sum(steps) / distance)

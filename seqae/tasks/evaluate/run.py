@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.metrics.accuracy import bleu_signature
 from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.nll import has_latent_cost
 from seqae.model.latents import StochasticLatent
@@ -97,6 +98,7 @@ class Evaluation:
     scores: Scores = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     by_length: dict[str, dict[str, float]] = field(default_factory=dict)
+    bleu_signature: str | None = None
 
     def reconstruction(self, train_references: list[str] | None = None) -> None:
         """Measure reconstruction, beside retrieval and a constant.
@@ -115,6 +117,8 @@ class Evaluation:
         for name, predictions in columns.items():
             self._add({name: groups.reconstruction(self.model, predictions, self.references)})
         self.by_length = groups.by_length(self.model, self.predictions, self.references)
+        self.bleu_signature = bleu_signature(self.references)
+        self.notes["reconstruction"] = f"BLEU is {self.bleu_signature}"
 
     def likelihood_and_latent(self, requested: Sequence[Group], importance_samples: int) -> None:
         """Measure either or both in one pass over the sentences that fit the model."""
