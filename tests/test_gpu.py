@@ -205,9 +205,8 @@ def test_a_full_memory_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFi
 
 def in_processes(folder: Path, name: str, *chosen: object) -> list[float]:
     """The figures of a validation, of a training in a process for each device."""
-    # Sentences of one length in bytes, so that batches weigh the same in an accumulation.
     if not (folder / "text.txt").exists():
-        write_text(folder / "text.txt", (f"number {i:04d}" for i in range(400)))
+        write_text(folder / "text.txt", (f"number {i}" for i in range(400)))
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=paths)
     fixed = [

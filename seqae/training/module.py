@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Generator, Tensor
 from typing_extensions import override
 
@@ -18,13 +20,14 @@ from seqae.generation import greedy
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.resume import check_weights
-from seqae.training.distributed.collectives import average_buffers, gather_ranks, token_weight
+from seqae.training.distributed.collectives import average_buffers, gather_ranks
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
 from seqae.training.evaluation import EvaluationMetrics
 from seqae.training.finite import LossCheck
 from seqae.training.lightning_internals import forget_train_loader, set_loop_progress
 from seqae.training.optimizer import clip_gradients_apart, make_optimizer, reinitialize_weights
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, plan_decay
+from seqae.training.token_window import TokenWindow
 
 
 class AutoencoderModule(LightningModule):
@@ -76,6 +79,7 @@ class AutoencoderModule(LightningModule):
         self.trained = TrainedModel(LossModule(autoencoder, objective))
         self.evaluation = EvaluationMetrics(objective.sentence_means)
         self._losses = LossCheck()
+        self._window = TokenWindow()
         self._decay: Decay | None = None
         self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
 
@@ -128,7 +132,7 @@ class AutoencoderModule(LightningModule):
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Compute the objective's loss, weighted so that tokens count the same on all ranks."""
+        """Compute the objective's loss, weighed so that all tokens of a step count the same."""
         self.trained.forget_copy()
         optimizer = self.trainer.optimizers[0]
         reinitialize_weights(self.objective, self.autoencoder, self.global_step, optimizer)
@@ -137,12 +141,27 @@ class AutoencoderModule(LightningModule):
         for name, value in values.items():
             self.log(f"train/{name}", value.detach(), batch_size=len(batch))
         loss: Tensor = values["loss"]
-        if self.trainer.world_size == 1:
-            self._losses.note(loss, batch_idx)
-            return loss
-        weight, indicator = token_weight(loss, batch.num_targets, self.trainer.strategy)
+        weighed, indicator = self._window.weigh(loss, batch.num_targets, batch_idx, self.trainer)
         self._losses.note(loss, batch_idx, indicator)
-        return loss * weight
+        return weighed
+
+    @override
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Step along the mean gradient of the window's tokens when its last batch is in."""
+        assert optimizer_closure is not None
+
+        def compute_gradients() -> Any:
+            result = optimizer_closure()
+            self._window.rescale(self.parameters(), self.trainer)
+            return result
+
+        super().optimizer_step(epoch, batch_idx, optimizer, compute_gradients)
 
     def _generator(self, batch_idx: int) -> Generator:
         """Seed a generator for this step, batch and rank, so that no state needs saving.
