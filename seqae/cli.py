@@ -11,18 +11,23 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
+from textwrap import wrap
 
 import seqae
+from seqae import synonyms
 from seqae.terminal import fail
 
+HELP_PAGES = Path(__file__).parent / "help_pages"
+
 TRAINING = {
-    "fit": "Train a model:  seqae fit -c gru --data.train my.txt",
+    "fit": "Train a model:  seqae fit -c gru --train my.txt",
     "prepare": "Tokenise the text that `fit` would train on, and report on it",
-    "validate": "Measure a run's newest checkpoint on its validation split:  seqae validate RUN",
+    "validate": "Measure a run's newest checkpoint on its validation split",
     "test": "Measure a run's newest checkpoint on its test split",
     "predict": "Write the reconstructions of a run's test split to a file",
 }
-RECIPES = {"recipes": "List the configurations for `-c NAME`; `recipes show NAME` prints one"}
+RECIPES = {"recipes": "List the recipes for `-c NAME`; `recipes show NAME` prints one"}
 TASKS = {
     "reconstruct": ("seqae.tasks.encode_decode", "Encode texts and decode them again"),
     "encode": ("seqae.tasks.encode_decode", "Encode texts as .npy, .parquet or JSON lines"),
@@ -49,11 +54,11 @@ TASKS = {
     ),
     "density": (
         "seqae.tasks.latent_space",
-        "Fit the density that `sample` draws from, and add it to a bundle",
+        "Fit the density that `sample` draws from; add it to a bundle",
     ),
     "check": (
         "seqae.tasks.check",
-        "Check that a bundle is intact and gives the same output as when it was written",
+        "Check that a bundle is intact and works as when it was written",
     ),
 }
 
@@ -80,6 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
             print(overview(subcommands))
             return 0 if rest else 2
         command, rest = f"{command} {rest[0]}", rest[1:]
+    command = synonyms.COMMANDS.get(command, command)
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
     if command not in {**TRAINING, **RECIPES, **TASKS}:
@@ -87,13 +93,17 @@ def main(args: Sequence[str] | None = None) -> int:
         close = get_close_matches(command, known, n=1)
         way_out = f"Did you mean `seqae {close[0]}`?" if close else "See `seqae --help`."
         fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
+    topic = None if command in RECIPES else help_topic(rest)
+    if topic == "":
+        print(help_page(command), end="")
+        return 0
     try:
         if command in TRAINING:
-            import_module("seqae.training.commands").run(command, rest)
+            import_module("seqae.training.commands").run(command, rest, topic)
         elif command in RECIPES:
             import_module("seqae.recipes").run(rest)
         else:
-            import_module("seqae.tasks.runner").run(TASKS[command][0], command, rest)
+            import_module("seqae.tasks.runner").run(TASKS[command][0], command, rest, topic)
     except KeyboardInterrupt:
         if debug:
             raise
@@ -108,6 +118,30 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def help_topic(args: Sequence[str]) -> str | None:
+    """Return the word after `--help`, an empty one if there is none, or None without `--help`.
+
+    Args:
+        args: what follows the command; after `--` all are its arguments.
+    """
+    options = [*args[: args.index("--") if "--" in args else None], ""]
+    for option, following in zip(options, options[1:], strict=False):
+        if option in ("-h", "--help"):
+            return "" if following.startswith("-") else following
+        if option.startswith("--help="):
+            return option.removeprefix("--help=")
+    return None
+
+
+def help_page(command: str) -> str:
+    """Return the options of a command that matter most; tests hold the page to the whole help.
+
+    Args:
+        command: whose page, a file in help_pages/. It needs no import of torch.
+    """
+    return (HELP_PAGES / f"{command}.txt").read_text(encoding="utf-8")
+
+
 def overview(commands: Sequence[str] | None = None) -> str:
     """Return the text of `seqae --help`.
 
@@ -117,6 +151,7 @@ def overview(commands: Sequence[str] | None = None) -> str:
     every = {**TRAINING, **RECIPES, **{name: text for name, (_, text) in TASKS.items()}}
     shown = every if commands is None else {name: every[name] for name in commands}
     width = max(map(len, shown))
+    others = ", ".join(f"{other} for {name}" for other, name in synonyms.COMMANDS.items())
     lines = [
         "usage: seqae COMMAND ...",
         "",
@@ -124,7 +159,8 @@ def overview(commands: Sequence[str] | None = None) -> str:
         "",
         *(f"  {name:{width}}  {text}" for name, text in shown.items()),
         "",
-        "seqae COMMAND --help lists its options; --version prints the version.",
-        "Every command takes --debug, which shows the traceback of an error.",
+        "seqae COMMAND -h shows the options that matter, `--help all` every one.",
+        "--version prints the version; --debug after any command shows a traceback.",
+        *wrap(f"Other names: {others}.", 80),
     ]
     return "\n".join(lines)

@@ -8,8 +8,8 @@ of the part in front. A message that is not recognised is printed as jsonargpars
 from __future__ import annotations
 
 import re
-from argparse import Action
-from collections.abc import Sequence
+from argparse import SUPPRESS, Action
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from textwrap import shorten
 from types import NoneType, UnionType
@@ -19,6 +19,8 @@ from jsonargparse import ArgumentParser
 from typing_extensions import override
 
 from seqae.component import Component, concrete_subclasses
+from seqae.synonyms import ADVICE
+from seqae.synonyms import OPTIONS as SYNONYMS
 from seqae.terminal import fail
 
 # What jsonargparse says, of which each part must be found: an inner parser's line, then the rest.
@@ -83,6 +85,46 @@ def explain(parser: ArgumentParser, message: str) -> str:
     return shorten(message, 1000)
 
 
+def show_help(
+    parser: OneLineParser, topic: str, groups: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Print the help of a part of the options.
+
+    Args:
+        parser: which has them.
+        topic: `all`, a part of keys (`data`, `data.reading`, `reading`), the name of a group, or
+            a class that an option may be.
+        groups: names for several options that have no key in common.
+    """
+    options, groups = options_of(parser), groups or {}
+    keys = {option.dest for option in options}
+    key = SYNONYMS.get(topic, topic)
+    is_shown = [
+        f".{key}." in f".{option.dest}." or option.dest in groups.get(topic, ())
+        for option in options
+    ]
+    with_classes = [option for option in options if f"{option.dest}.help" in keys]
+    classes = {name: option.dest for option in with_classes for name in choices(type_of(option))}
+    if topic == "all":
+        print(parser.format_help(), end="")
+    elif any(is_shown):
+        for option, shown in zip(options, is_shown, strict=True):
+            option.help = option.help if shown else SUPPRESS
+        parser.usage = parser.description = parser.epilog = SUPPRESS
+        print(parser.format_help().strip("\n"))
+    elif topic in classes:
+        parser.parse_args([f"--{classes[topic]}.help={topic}"])
+    else:
+        parts = {key.partition(".")[0] for key in keys if "." in key}
+        topics = ["all", *sorted(parts), *groups, *classes]
+        close = get_close_matches(topic, topics, n=1)
+        way_out = f"Did you mean {close[0]}?" if close else "Choose one of these, or a key."
+        parser.exit_with(
+            f"`--help` must be alone or followed by {', '.join(topics)}, but it is followed by "
+            f"{topic}. {way_out}"
+        )
+
+
 def options_of(parser: ArgumentParser) -> list[Action]:
     """List the options of a parser, those of its subcommands not included."""
     return parser._actions
@@ -111,6 +153,8 @@ def choices(hint: Any) -> list[str]:
 
 def _explain_unknown(parser: ArgumentParser, argument: str) -> str:
     key = argument.lstrip("-")
+    if key in ADVICE:
+        return f"`{key}` is not known. {ADVICE[key]}"
     known = sorted({option.dest for option in options_of(parser)} - {"help"})
     siblings = [name for name in known if _parent(name) == _parent(key)]
     is_listed = "." in key or not parser.exit_on_error  # not the long list of the top level
@@ -119,7 +163,9 @@ def _explain_unknown(parser: ArgumentParser, argument: str) -> str:
     elif is_listed and 0 < len(siblings) <= MAX_LISTED:
         way_out = f"There are {', '.join(siblings)}."
     else:
-        way_out = "`--help` lists the options; they go before the other arguments or after them."
+        way_out = (
+            "`--help all` lists the options; they go before the other arguments or after them."
+        )
     return f"`{key}` is not known. {way_out}"
 
 

@@ -467,7 +467,7 @@ def test_a_reader_that_leaves_is_no_error(overfit_run: Path, tmp_path: Path) -> 
 
 
 def test_fit_help_lists_the_variants(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_seqae("fit", "--help") == 0
+    assert run_seqae("fit", "--help", "all") == 0
     said = " ".join(capsys.readouterr().out.split())
     for name in ("GRUEncoder", "DenseDecoder", "BPETokenizer", "MeanSquaredError"):
         assert name in said
@@ -496,7 +496,7 @@ def test_help_of_a_part(
 def test_every_argument_of_a_task_is_documented(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    assert run_seqae(command, "--help") == 0
+    assert run_seqae(command, "--help", "all") == 0
     said = " ".join(capsys.readouterr().out.partition("options:")[2].split())
     # An option without a text of its own has its type as the first thing said of it.
     assert not re.findall(r"--\w+ (?:[A-Z_]+|\{[^}]*\}) \(", said)

@@ -218,7 +218,7 @@ def test_a_file_behind_the_groups(overfit_run: Path, capsys: Out) -> None:
 
 
 def test_help_names_each_choice_once(capsys: Out) -> None:
-    assert run_seqae("evaluate", "--help") == 0
+    assert run_seqae("evaluate", "--help", "all") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "--split {test,val}" in said
     assert "--metrics GROUP [GROUP ...]" in said

@@ -48,7 +48,7 @@ def refused(capsys: Out, *arguments: object, status: int = 1) -> str:
 def test_help(command: str, capsys: Out) -> None:
     assert command in TASKS
     assert f"  {command} " in overview()
-    assert run_seqae(command, "--help") == 0
+    assert run_seqae(command, "--help", "all") == 0
     said = capsys.readouterr().out
     assert "example:" in said
     assert said.count(f"\nseqae {command} ") + said.count(f"\n    seqae {command} ") == 2
@@ -57,7 +57,7 @@ def test_help(command: str, capsys: Out) -> None:
 
 @pytest.mark.parametrize("command", ["reconstruct", "decode", *COMMANDS[:3], "transfer"])
 def test_options_of_decoding(command: str, capsys: Out) -> None:
-    assert run_seqae(command, "--help") == 0
+    assert run_seqae(command, "--help", "all") == 0
     said = capsys.readouterr().out
     missing = [name for name in Decoding.__dataclass_fields__ if f"--{name} " not in said]
     assert missing == (["num_return_sequences"] if command in ONE_TEXT else [])
@@ -275,5 +275,5 @@ def test_what_is_out_of_range_is_refused_first(
 
 
 def test_choices_are_in_the_help(capsys: Out) -> None:
-    assert run_seqae("sample", "--help") == 0
+    assert run_seqae("sample", "--help", "all") == 0
     assert "--source {prior,gaussian,mixture}" in " ".join(capsys.readouterr().out.split())

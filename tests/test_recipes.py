@@ -148,7 +148,7 @@ def test_help_says_which_one_wins(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["recipes", "--help"], ["recipes", "show", "--help"]):
         assert run_seqae(*arguments) == 0
         assert "reads the file NAME if there is one" in capsys.readouterr().out
-    assert run_seqae("fit", "--help") == 0
+    assert run_seqae("fit", "--help", "all") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "`seqae recipes` lists them); a file of that name wins" in said
 

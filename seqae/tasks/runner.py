@@ -16,7 +16,7 @@ from typing import Any
 from jsonargparse import DefaultHelpFormatter
 
 from seqae.generation import Decoding
-from seqae.parser import OneLineParser, choices, options_of, type_of
+from seqae.parser import OneLineParser, choices, options_of, show_help, type_of
 from seqae.tasks.evaluate.definitions import Group
 
 # Arguments that jsonargparse would derive wrongly from a signature. Sentences are words, not YAML
@@ -74,17 +74,21 @@ class KeepLines(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help that keeps the line ends of the examples."""
 
 
-def run(module: str, name: str, args: list[str]) -> None:
-    """Parse the arguments of a task and call it.
+def run(module: str, name: str, args: list[str], topic: str | None = None) -> None:
+    """Parse the arguments of a task and call it, or show a part of its help.
 
     Args:
         module: the module of the task's function.
         name: the command; its last word is the function.
         args: what follows the command.
+        topic: which part, instead of the call.
     """
     task = getattr(import_module(module), name.split()[-1])
     options = decoding_options(task)
     parser = make_parser(task, name, options)
+    if topic is not None:
+        show_help(parser, topic, {"decoding": options} if options else {})
+        return
     defaults = vars(parser.get_defaults().as_flat())
     flags = {f"--{key}" for key, default in defaults.items() if isinstance(default, bool)}
     parsed = parser.parse_args(complete_flags(args, flags))

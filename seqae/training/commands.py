@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import Preempted, stopping_at_once
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint
 from seqae.training.checkpoints.resume import resume_arguments
@@ -39,22 +40,25 @@ IGNORED_WARNINGS = (
 UNLOADABLE = ("Error(s) in loading state_dict", "PytorchStreamReader", "Weights only load failed")
 
 
-def run(command: Command | Literal["prepare"], args: list[str]) -> None:
-    """Run one of the commands.
+def run(command: Command | Literal["prepare"], args: list[str], topic: str | None = None) -> None:
+    """Run one of the commands, or show a part of its help.
 
     Args:
         command: which.
         args: what follows the command on the command line.
+        topic: which part, instead of the run.
 
     Raises:
         ValueError: if an option or a checkpoint cannot be used.
     """
     if reported_status() is not None:
         raise SystemExit(0)  # torchrun has restarted this process, but the training has ended
+    if topic is not None:
+        TrainingCLI("fit" if command == "prepare" else command, [], topic)
     show_log()
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    args = expand_run(command, args)
+    args = expand_run(command, expand(args))
     try:
         if command == "prepare":
             if has_resume(args):

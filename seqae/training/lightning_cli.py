@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from seqae.data.datamodule import TextDataModule
 from seqae.files import check_free_space
+from seqae.parser import show_help
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.callbacks.collapse import CollapseMonitor
 from seqae.training.callbacks.latent_tables import LatentSpaceTables
@@ -37,6 +38,7 @@ from seqae.training.choose_run import choose_run, print_once
 from seqae.training.cli_options import (
     MONITORED,
     Command,
+    TrainingParser,
     add_options,
     check_monitor,
     check_options,
@@ -63,10 +65,11 @@ class TrainingCLI(LightningCLI):
     Args:
         command: the one subcommand to run.
         args: its arguments.
+        topic: a part of the help to show, instead of running anything.
     """
 
-    def __init__(self, command: Command, args: list[str]) -> None:
-        self.command = command
+    def __init__(self, command: Command, args: list[str], topic: str | None = None) -> None:
+        self.command, self.topic = command, topic
         sys.argv = [sys.argv[0], command, *args]  # DDP starts the other processes from these
         super().__init__(
             AutoencoderModule,
@@ -95,6 +98,12 @@ class TrainingCLI(LightningCLI):
 
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        if self.topic is not None:
+            own = self._subcommand_parsers[self.command]
+            assert isinstance(own, TrainingParser)
+            own.usage = f"seqae {self.command} [options]"  # the list of all would fill two screens
+            show_help(own, self.topic)
+            raise SystemExit(0)
         super().parse_arguments(parser, args)
         # LightningCLI looks for settings in the checkpoint next, so that it must be intact.
         path = self.options.ckpt_path

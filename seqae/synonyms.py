@@ -1,0 +1,66 @@
+"""Other names for commands and options: what people know from elsewhere means the same here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "fit",
+    "generate": "sample",
+    "embed": "encode",
+    "eval": "evaluate",
+    "neighbors": "neighbours",
+}
+
+# Of `fit` and its like. Each is one key of the configuration.
+OPTIONS = {
+    "train": "data.train",
+    "val": "data.val",
+    "test": "data.test",
+    "batch_tokens": "data.batch_tokens",
+    "max_length": "data.max_length",
+    "too_long": "data.too_long",
+    "vocab_size": "data.tokenizer.vocab_size",
+    "lr": "model.learning_rate",
+    "learning_rate": "model.learning_rate",
+    "weight_decay": "model.weight_decay",
+    "epochs": "trainer.max_epochs",
+    "max_epochs": "trainer.max_epochs",
+    "max_steps": "trainer.max_steps",
+    "max_time": "trainer.max_time",
+    "accelerator": "trainer.accelerator",
+    "devices": "trainer.devices",
+    "precision": "trainer.precision",
+    "output_dir": "run_dir",
+}
+
+# What has no single key: the way out, after "`NAME` is not known."
+ADVICE = {
+    "batch_size": "A batch is measured in tokens: write `--batch_tokens N`, about the number of "
+    "sentences times the tokens of one.",
+    "seed": "Write `--seed_everything N` for weights and dropout, `--data.seed N` for the order of "
+    "batches, or `--model.seed N` for the objective.",
+    "gpus": "Write `--devices N`, or `-c overlays/gpu` for all.",
+    "fp16": "Write `--precision 16-mixed`.",
+    "bf16": "Write `--precision bf16-mixed`.",
+}
+
+
+def expand(args: Sequence[str]) -> list[str]:
+    """Replace the short options of `fit` by the keys that they stand for.
+
+    `--max_steps N` means N steps, also where a recipe has fewer epochs, as users of Hugging Face's
+    `Trainer` expect; with `--max_epochs` beside it the training ends with what comes first.
+
+    Args:
+        args: what follows the command.
+    """
+    names = [arg.partition("=")[0].removeprefix("--") for arg in args]
+    has_epochs = any(OPTIONS.get(name, name) == "trainer.max_epochs" for name in names)
+    expanded = []
+    for name, arg in zip(names, args, strict=True):
+        is_short = arg.startswith("--") and name in OPTIONS
+        if is_short and name == "max_steps" and not has_epochs:
+            expanded.append("--trainer.max_epochs=-1")
+        expanded.append(arg.replace(name, OPTIONS[name], 1) if is_short else arg)
+    return expanded
