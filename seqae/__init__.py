@@ -8,6 +8,8 @@
 
 load                 load a trained model from a bundle or the folder of a run
 TextAutoencoder      a trained model with its tokenizer: encode, decode, sample, interpolate ...
+Decoding             how latents are decoded: greedily, by beam search, by drawing tokens
+between              latents on the path between two
 SequenceAutoencoder  the model alone, in pure torch: token ids to logits
 TextDataModule       text files to batches, a LightningDataModule
 AutoencoderModule    the training of a SequenceAutoencoder, a LightningModule
@@ -25,13 +27,17 @@ from seqae.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from seqae.bundle.io import load
+    from seqae.bundle.latent_ops import between
     from seqae.bundle.text_autoencoder import TextAutoencoder
     from seqae.data.datamodule import TextDataModule
+    from seqae.generation.options import Decoding
     from seqae.model.autoencoder import SequenceAutoencoder
     from seqae.training.module import AutoencoderModule
 
 _HOME = {
     "load": "seqae.bundle.io",
+    "between": "seqae.bundle.latent_ops",
+    "Decoding": "seqae.generation.options",
     "TextAutoencoder": "seqae.bundle.text_autoencoder",
     "TextDataModule": "seqae.data.datamodule",
     "SequenceAutoencoder": "seqae.model.autoencoder",
@@ -40,9 +46,11 @@ _HOME = {
 
 __all__ = [
     "AutoencoderModule",
+    "Decoding",
     "SequenceAutoencoder",
     "TextAutoencoder",
     "TextDataModule",
+    "between",
     "load",
 ]
 

@@ -14,11 +14,22 @@ bundle that uses it is loaded.
 from __future__ import annotations
 
 import inspect
+import operator
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from numbers import Real
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    SupportsIndex,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 C = TypeVar("C", bound="Component")
 
@@ -81,15 +92,70 @@ def concrete_subclasses(base: type[C]) -> list[type[C]]:
 
 
 def check_range(key: str, value: float, low: float, high: float) -> None:
-    """Check that the user's number lies within `[low, high]`.
+    """Check that the user's number, of Python or of NumPy, lies within `[low, high]`.
 
     Raises:
         ValueError: if it does not, or is no number.
     """
-    if not isinstance(value, (int, float)) or not low <= value <= high:
+    if not (isinstance(value, Real) or is_whole(value)) or not low <= value <= high:
         raise ValueError(
             f"`{key}` must be between {low:,} and {high:,}, but it is {_shorten(value)} instead. "
             f"Choose a value in that range."
+        )
+
+
+def is_whole(value: object) -> bool:
+    """Tell whether a value is a whole number: an int, or what NumPy and torch have as one."""
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def check_whole(key: str, value: SupportsIndex, low: int, high: int) -> int:
+    """Check that the user's whole number lies within `[low, high]`.
+
+    Args:
+        key: names it.
+        value: anything with `__index__`: an int, a NumPy integer, a tensor of one integer.
+        low: the lowest.
+        high: the highest.
+
+    Returns:
+        The number as an int.
+
+    Raises:
+        ValueError: if it is not whole or not in that range.
+    """
+    if not is_whole(value):
+        raise ValueError(
+            f"`{key}` must be a whole number, but it is {_shorten(value)} instead. Write one, "
+            f"between {low:,} and {high:,}."
+        )
+    number = operator.index(value)
+    check_range(key, number, low, high)
+    return number
+
+
+def check_part(key: str, value: object, kind: type) -> None:
+    """Check that a part, which the user constructed, is of its kind.
+
+    Args:
+        key: the argument's name.
+        value: the argument.
+        kind: the class that it must derive from.
+
+    Raises:
+        ValueError: if it is something else, such as a plain `nn.Module`.
+    """
+    if not isinstance(value, kind):
+        given = value.__name__ if isinstance(value, type) else type(value).__name__
+        way_out = "Construct it first" if isinstance(value, type) else "Derive your class from that"
+        raise ValueError(
+            f"`{key}` must be a {kind.__module__}.{kind.__name__}, but it is "
+            f"{'the class ' * isinstance(value, type)}{given} instead. {way_out}; CONTRIBUTING.md "
+            f"shows how."
         )
 
 
@@ -115,13 +181,16 @@ def check_literal(key: str, value: str, literal: Any) -> None:
     check_choice(key, value, get_args(literal))
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: SupportsIndex) -> int:
     """Check that every generator takes this seed: those of NumPy and scikit-learn have 32 bits.
+
+    Returns:
+        The seed as an int.
 
     Raises:
         ValueError: if it is out of range.
     """
-    check_range("seed", seed, 0, 2**32 - 1)
+    return check_whole("seed", seed, 0, 2**32 - 1)
 
 
 def from_plain(value: Any, hint: Any, key: str) -> Any:
@@ -210,6 +279,10 @@ def _to_plain(value: Any, name: str) -> Any:
         return value.config()
     if isinstance(value, PLAIN_TYPES):
         return value
+    if is_whole(value):  # a number of NumPy
+        return operator.index(value)
+    if isinstance(value, Real):
+        return float(value)
     if isinstance(value, (list, tuple)):
         return [_to_plain(item, name) for item in value]
     if is_dataclass(value) and not isinstance(value, type):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from seqae.bundle.density import Density, DensityKind
-from seqae.component import check_choice, check_range, check_seed
+from seqae.component import check_choice, check_seed, check_whole
+from seqae.data.containers import read_array
 from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
 
 Latents = NDArray[np.float32]
@@ -48,8 +49,32 @@ def check_latents(latents: NDArray[Any], latent_dim: int) -> Latents:
     return latents
 
 
+def read_latents(latents: Any, latent_dim: int) -> tuple[Latents, bool]:
+    """Read latents from an array, a tensor or lists.
+
+    Args:
+        latents: (n, Z), or one of (Z,): numbers of any type.
+        latent_dim: Z.
+
+    Returns:
+        (n, Z) float32, and whether it was one.
+
+    Raises:
+        ValueError: as `check_latents`, or if it is a table.
+    """
+    array = read_array("latents", latents)
+    if array.shape == (0,):
+        array = array.reshape(0, latent_dim)
+    is_one = array.shape == (latent_dim,)
+    return check_latents(array[None] if is_one else array, latent_dim), is_one
+
+
 def sample_latents(
-    layer: Latent, density: Density | None, count: int, source: LatentSource | None, seed: int
+    layer: Latent,
+    density: Density | None,
+    count: SupportsIndex,
+    source: LatentSource | None,
+    seed: SupportsIndex,
 ) -> Latents:
     """Draw random latents.
 
@@ -66,9 +91,8 @@ def sample_latents(
     Raises:
         ValueError: if the model has no such source.
     """
-    check_range("count", count, 0, 10**7)
-    check_seed(seed)
-    generator = Generator().manual_seed(seed)
+    count = check_whole("count", count, 0, 10**7)
+    generator = Generator().manual_seed(check_seed(seed))
     if source is None:
         source = "prior" if isinstance(layer, StochasticLatent) else "gaussian"
     check_choice("source", source, ("prior", "gaussian", "mixture"))
@@ -97,13 +121,11 @@ def _sample_prior(layer: Latent, count: int, generator: Generator) -> Latents:
     return latents
 
 
-def between(
-    start: NDArray[Any], end: NDArray[Any], steps: int, path: Curve = "spherical"
-) -> Latents:
+def between(start: Any, end: Any, steps: SupportsIndex, path: Curve = "spherical") -> Latents:
     """Place points evenly on the path from one vector to another.
 
     Args:
-        start: (Z,).
+        start: (Z,), an array or a tensor.
         end: (Z,).
         steps: number of points, both ends included.
         path: `linear`, or `spherical`: along the arc between the vectors' directions (Shoemake
@@ -112,10 +134,19 @@ def between(
 
     Returns:
         (steps, Z) float32; the first and the last row equal the ends to the bit.
+
+    Raises:
+        ValueError: if the ends are not two vectors of one size, or a parameter is out of range.
     """
-    check_range("steps", steps, 2, 10**6)
+    steps = check_whole("steps", steps, 2, 10**6)
     check_choice("path", path, ("spherical", "linear"))
-    a, b = (np.asarray(vector, dtype=np.float64) for vector in (start, end))
+    a = read_array("start", start).astype(np.float64)
+    b = read_array("end", end).astype(np.float64)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(
+            f"`start` and `end` must be two latents (Z,), but they are of shape {a.shape} and "
+            f"{b.shape} instead. Give one of each, such as `latents[0]`."
+        )
     share = np.linspace(0.0, 1.0, steps)[:, None]
     norms = np.linalg.norm(a), np.linalg.norm(b)
     points = (1 - share) * a + share * b
@@ -130,7 +161,7 @@ def between(
 
 
 def nearest(
-    queries: NDArray[Any], latents: NDArray[Any], count: int, similarity: Similarity = "cosine"
+    queries: Any, latents: Any, count: SupportsIndex, similarity: Similarity = "cosine"
 ) -> tuple[Latents, NDArray[np.int64]]:
     """Find the nearest latents of each query, exactly.
 
@@ -146,9 +177,10 @@ def nearest(
     Returns:
         Similarities (n, count), the highest first, and the neighbours' indices into `latents`.
     """
-    check_range("count", count, 1, 10**6)
+    count = check_whole("count", count, 1, 10**6)
     check_choice("similarity", similarity, ("cosine", "euclidean"))
-    left, right = (torch.from_numpy(np.asarray(part, np.float32)) for part in (queries, latents))
+    left = torch.from_numpy(read_array("queries", queries).astype(np.float32))
+    right = torch.from_numpy(read_array("latents", latents).astype(np.float32))
     if similarity == "cosine":
         left, right = (torch.nn.functional.normalize(part, dim=1) for part in (left, right))
     count = min(count, len(right))

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple, final
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, final, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
+from typing_extensions import Unpack, override
 
 from seqae.bundle import latent_ops
+from seqae.bundle.codec import encode_rows, search
 from seqae.bundle.density import Density
-from seqae.bundle.latent_ops import Curve, Latents, LatentSource, Similarity
-from seqae.component import check_choice, check_range, check_seed
-from seqae.data.batching import like_length_batches
+from seqae.bundle.latent_ops import Latents
+from seqae.bundle.text_operations import GREEDY, OneOrList, TextOperations, TooLong
+from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
+from seqae.data.containers import read_texts
 from seqae.data.tokenizers import Tokenizer
-from seqae.generation import Decoding, Hypothesis, generate
+from seqae.generation import Decoding, DecodingKeywords, Hypothesis
 from seqae.model.autoencoder import SequenceAutoencoder
 
-BATCH_TOKENS = 8192
-DECODED_ROWS = 256  # latents that are decoded at once
-DECODED_TOKENS = 2**17  # hypotheses times max_length that are decoded at once
-
-GREEDY = Decoding()
-TooLong = Literal["error", "truncate"]
+if TYPE_CHECKING:  # which import lightning
+    from seqae.data.datamodule import TextDataModule
+    from seqae.training.module import AutoencoderModule
 
 
 class Candidate(NamedTuple):
@@ -40,25 +40,22 @@ class Candidate(NamedTuple):
     score: float
 
 
-class Neighbour(NamedTuple):
-    """A sentence whose latent is near that of another.
-
-    Attributes:
-        text: the sentence.
-        similarity: the cosine of the two latents, or minus their distance.
-    """
-
-    text: str
-    similarity: float
-
-
 @final
-class TextAutoencoder:
+class TextAutoencoder(TextOperations):
     """A trained model with its tokenizer.
 
-    Many methods share three parameters: `options` control the decoding, which is greedy by default;
-    `seed` seeds all random draws; `too_long` says whether a text with more tokens than the model
-    accepts is an `error` or is cut (`truncate`).
+    Texts may be a list, a tuple, a Series, an array, a column of a data set or an iterator; one
+    text that is not in a list gives one latent, and one latent gives one text. Latents may be
+    arrays, tensors or lists. Many methods share these parameters:
+
+    - `options` control the decoding, which is greedy by default; so do keywords such as
+      `temperature=0.8`, which win over them. `Decoding` has them all.
+    - `seed` seeds all random draws.
+    - `too_long` says whether a text with more tokens than the model accepts is an `error` or is cut
+      (`truncate`).
+    - `batch_size` is how many are computed at once; by default what has measured fast. It does not
+      change the results, except for rounding.
+    - `show_progress_bar` shows a bar on a terminal if it takes longer than two seconds.
 
     Args:
         autoencoder: a built model.
@@ -80,6 +77,51 @@ class TextAutoencoder:
         self.details = details or {}
         self.normalization, self.density = normalization, density
 
+    # What these three call imports this module, and so is imported here.
+
+    @staticmethod
+    def from_pretrained(where: str | Path, device: str | torch.device = "cpu") -> TextAutoencoder:
+        """Load a bundle, given its folder or that of a run; the same as `seqae.load`.
+
+        Raises:
+            ValueError: if the folder is no bundle or is damaged; nothing in it was run.
+        """
+        from seqae.bundle.io import load
+
+        return load(where, device)
+
+    @staticmethod
+    def from_module(module: AutoencoderModule, data: TextDataModule) -> TextAutoencoder:
+        """Use a model that a Trainer has trained, without a copy of its weights.
+
+        Args:
+            module: after `trainer.fit`.
+            data: the data module that it was trained with.
+
+        Raises:
+            ValueError: if the module has not been trained, or with a tokenizer of another size.
+        """
+        from seqae.bundle.from_training import from_training
+
+        return from_training(module, data)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a bundle: a folder to share, which `seqae.load` and the command read.
+
+        Args:
+            folder: new, empty, or a bundle, which is replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: if the folder holds something else, or a weight is not finite.
+            OSError: if it cannot be written; a bundle that was there is unchanged.
+        """
+        from seqae.bundle.save import save
+
+        return save(self, Path(folder))
+
     @property
     def latent_dim(self) -> int:
         """Z, the size of a latent."""
@@ -90,46 +132,125 @@ class TextAutoencoder:
         """Where the model computes."""
         return next(self.autoencoder.parameters()).device
 
-    def encode(self, texts: Sequence[str], too_long: TooLong = "error") -> Latents:
-        """Encode n texts to latents, (n, Z) float32 in the order of the texts.
+    def to(self, device: str | torch.device) -> TextAutoencoder:
+        """Move the model to a device, such as `cuda`, and return it.
+
+        Raises:
+            ValueError: if this machine has no such device.
+        """
+        try:
+            torch.zeros((), device=device).item()  # fails on `meta`, which holds no numbers
+            self.autoencoder.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"`device` must be one that this machine has, but it is {device} instead "
+                f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
+            ) from error
+        return self
+
+    def __repr__(self) -> str:
+        parts = self.autoencoder.encoder, self.autoencoder.latent, self.autoencoder.decoder
+        weights = sum(weight.numel() for weight in self.autoencoder.parameters())
+        return (
+            f"TextAutoencoder({' · '.join(type(part).__name__ for part in parts)}, "
+            f"latent_dim={self.latent_dim}, max_length={self.autoencoder.max_length}, "
+            f"{type(self.tokenizer).__name__} of {self.tokenizer.vocab_size:,} tokens, "
+            f"{weights:,} weights, device={self.device})"
+        )
+
+    @overload
+    def encode(
+        self,
+        texts: Any,
+        too_long: TooLong = "error",
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        normalize: bool = False,
+        convert_to_tensor: Literal[False] = False,
+    ) -> Latents: ...
+
+    @overload
+    def encode(
+        self,
+        texts: Any,
+        too_long: TooLong = "error",
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        normalize: bool = False,
+        convert_to_tensor: Literal[True],
+    ) -> Tensor: ...
+
+    def encode(
+        self,
+        texts: Any,
+        too_long: TooLong = "error",
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        normalize: bool = False,
+        convert_to_tensor: bool = False,
+    ) -> Latents | Tensor:
+        """Encode n texts to latents, (n, Z) float32 in their order, or one text to (Z,).
+
+        Args:
+            texts: as the class says.
+            too_long: as the class says.
+            batch_size: texts encoded at once; by default as many as 8,192 tokens hold.
+            show_progress_bar: as the class says.
+            normalize: divide each latent by its norm, so that products are cosines. Such latents
+                are for comparison; decode those that are as they were encoded.
+            convert_to_tensor: return a tensor on the model's device, not an array.
 
         Raises:
             ValueError: if a text is too long and `too_long` is `error`, or a latent is not finite.
         """
-        if isinstance(texts, str):
-            raise ValueError('`texts` must be a list of sentences, but it is one. Write `["..."]`.')
+        texts, is_one = read_texts("texts", texts)
         rows = self._tokenize(texts, too_long)
-        latents = np.empty((len(rows), self.latent_dim), dtype=np.float32)
-        assert self.autoencoder.vocabulary is not None
-        vocabulary = self.autoencoder.vocabulary
-        for indices, batch in like_length_batches(rows, vocabulary, BATCH_TOKENS):
-            with evaluating(self.autoencoder), torch.inference_mode():
-                output = self.autoencoder.encode(batch.to(self.device))
-            latents[indices] = output.latent.float().cpu().numpy()
-        is_finite = np.isfinite(latents).all(axis=1)
-        if not is_finite.all():
-            raise ValueError(
-                f"`model` must encode to finite latents, but that of the text at index "
-                f"{is_finite.argmin()} holds NaN or infinity instead. Its weights are damaged or "
-                f"too large: get the bundle again, or train with a lower `model.learning_rate`."
-            )
-        return latents
+        latents = encode_rows(self.autoencoder, rows, batch_size, show_progress_bar)
+        if normalize:
+            latents /= np.maximum(np.linalg.norm(latents, axis=1, keepdims=True), 1e-12)
+        found: Latents = latents[0] if is_one else latents
+        return torch.from_numpy(found).to(self.device) if convert_to_tensor else found
 
-    def decode(self, latents: NDArray[Any], options: Decoding = GREEDY, seed: int = 0) -> list[str]:
-        """Decode latents (n, Z) to n texts, the best of each; `candidates` returns several.
+    @override
+    def decode(
+        self,
+        latents: Any,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Decode latents (n, Z) to n texts, or one latent (Z,) to one text.
+
+        Each text is the best of its latent; `candidates` returns several.
 
         Raises:
             ValueError: if the latents are not finite or of another size, or if `options` ask for
                 several texts each.
         """
-        return self.tokenizer.decode(self.decode_ids(latents, options, seed))
+        latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
+        options = options.replaced(decoding)
+        rows = self.decode_ids(
+            latents, options, seed, batch_size=batch_size, show_progress_bar=show_progress_bar
+        )
+        texts = self.tokenizer.decode(rows)
+        return texts[0] if is_one else texts
 
     def decode_ids(
         self,
-        latents: NDArray[Any],
+        latents: Any,
         options: Decoding = GREEDY,
-        seed: int = 0,
+        seed: SupportsIndex = 0,
         lengths: Sequence[int] | None = None,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
     ) -> list[list[int]]:
         """Decode latents (n, Z) to n rows of token ids, without bos, up to and without eos.
 
@@ -138,170 +259,87 @@ class TextAutoencoder:
         Raises:
             ValueError: as `decode`.
         """
+        options = options.replaced(decoding)
         if options.num_return_sequences > 1:
             raise ValueError(
                 f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
                 f"{options.num_return_sequences} instead. Leave it out; `reconstruct`, `decode` "
                 f"and `sample` give several, in Python `candidates`."
             )
-        hypotheses = self._search(latents, options, seed, lengths, scores=options.num_beams > 1)
+        latents, _ = latent_ops.read_latents(latents, self.latent_dim)
+        bar = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        hypotheses = self._search(latents, options, seed, lengths, options.num_beams > 1, **bar)
         return [best.token_ids for best, *_ in hypotheses]
 
     def candidates(
         self,
-        latents: NDArray[Any],
-        options: Decoding,
-        seed: int = 0,
+        latents: Any,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
         lengths: Sequence[int] | None = None,
-    ) -> list[list[Candidate]]:
-        """Decode each latent to `options.num_return_sequences` texts with their scores."""
-        hypotheses = self._search(latents, options, seed, lengths, scores=True)
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Decode each latent to `num_return_sequences` texts with their scores.
+
+        Returns:
+            A list of Candidate for each latent, or one list for one latent.
+        """
+        latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
+        bar = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        hypotheses = self._search(latents, options.replaced(decoding), seed, lengths, True, **bar)
         rows = [hypothesis.token_ids for candidates in hypotheses for hypothesis in candidates]
         texts = iter(self.tokenizer.decode(rows))
-        return [[Candidate(next(texts), h.score) for h in candidates] for candidates in hypotheses]
+        found = [[Candidate(next(texts), h.score) for h in candidates] for candidates in hypotheses]
+        return found[0] if is_one else found
 
     def reconstruct(
         self,
-        texts: Sequence[str],
+        texts: Any,
         too_long: TooLong = "error",
         options: Decoding = GREEDY,
-        seed: int = 0,
-    ) -> list[str]:
-        """Encode texts, and decode their latents."""
-        latents = self.encode(texts, too_long)
-        return self.tokenizer.decode(self.decode_ids(latents, options, seed, self.lengths(texts)))
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Encode texts, and decode their latents; one text gives one."""
+        texts, is_one = read_texts("texts", texts)
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        latents = self.encode(texts, too_long, **bar)
+        lengths = self.lengths(texts)
+        rows = self.decode_ids(latents, options.replaced(decoding), seed, lengths, **bar)
+        decoded = self.tokenizer.decode(rows)
+        return decoded[0] if is_one else decoded
 
-    def lengths(self, texts: Sequence[str]) -> list[int]:
+    def lengths(self, texts: Any) -> OneOrList:
         """Count the tokens of each text, bos and eos included."""
-        return [len(row) for row in self.tokenizer.encode(self._normalize(texts))]
-
-    def sample(
-        self,
-        count: int,
-        source: LatentSource | None = None,
-        options: Decoding = GREEDY,
-        seed: int = 0,
-    ) -> list[str]:
-        """Decode `count` random latents; see `sample_latents`."""
-        return self.decode(self.sample_latents(count, source, seed), options, seed)
-
-    def sample_latents(
-        self, count: int, source: LatentSource | None = None, seed: int = 0
-    ) -> Latents:
-        """Draw random latents, (count, Z) float32.
-
-        Args:
-            count: how many.
-            source: `prior`: the model's own, or the standard normal distribution if its latent is a
-                plain vector (for objectives whose latents are distributed so); `gaussian` or
-                `mixture`: a density of the training latents, which the bundle holds; by default
-                the model's prior if it has one, otherwise the Gaussian.
-            seed: of the draw.
-
-        Raises:
-            ValueError: if this model has no such source.
-        """
-        layer = self.autoencoder.latent
-        return latent_ops.sample_latents(layer, self.density, count, source, seed)
-
-    def interpolate(
-        self,
-        start: str,
-        end: str,
-        steps: int = 5,
-        path: Curve = "spherical",
-        options: Decoding = GREEDY,
-        too_long: TooLong = "error",
-        seed: int = 0,
-    ) -> list[str]:
-        """Decode points on the path between two sentences.
-
-        There are `steps` points, the two reconstructions included, on a `linear` or a `spherical`
-        path; see `latent_ops.between`.
-        """
-        first, last = self.encode([start, end], too_long)
-        return self.decode(latent_ops.between(first, last, steps, path), options, seed)
-
-    def arithmetic(
-        self,
-        minuend: str,
-        subtrahend: str,
-        addend: str,
-        options: Decoding = GREEDY,
-        too_long: TooLong = "error",
-        seed: int = 0,
-    ) -> str:
-        """Decode minuend - subtrahend + addend (Mikolov et al. 2013, arXiv:1301.3781, of words)."""
-        a, b, c = self.encode([minuend, subtrahend, addend], too_long)
-        return self.decode((a - b + c)[None], options, seed)[0]
-
-    def neighbours(
-        self,
-        texts: Sequence[str],
-        corpus: Sequence[str],
-        count: int = 5,
-        similarity: Similarity = "cosine",
-        too_long: TooLong = "error",
-    ) -> list[list[Neighbour]]:
-        """Find the `count` sentences of a corpus with the nearest latents, for each text.
-
-        The search is exact, and the nearest sentence comes first. Sentences of the corpus that are
-        too long are always truncated.
-        """
-        queries, latents = self.encode(texts, too_long), self.encode(corpus, "truncate")
-        values, indices = latent_ops.nearest(queries, latents, count, similarity)
-        return [
-            [Neighbour(corpus[i], float(v)) for v, i in zip(*row, strict=True)]
-            for row in zip(values, indices, strict=True)
-        ]
-
-    def attribute(self, source: Sequence[str], target: Sequence[str]) -> Latents:
-        """Learn an attribute from sentences without it (source) and with it (target).
-
-        It is the difference of their mean latents, as for faces (Larsen et al. 2016,
-        arXiv:1512.09300) and for sentences (Shen et al. 2020, arXiv:1905.12777): (Z,) float32.
-        """
-        sides = (self.encode(texts, "truncate") for texts in (source, target))
-        return latent_ops.mean_difference(*sides)
-
-    def transfer(
-        self,
-        texts: Sequence[str],
-        attribute: NDArray[Any],
-        strength: float = 1.0,
-        options: Decoding = GREEDY,
-        too_long: TooLong = "error",
-        seed: int = 0,
-    ) -> list[str]:
-        """Decode texts with `strength` times an `attribute` added; below 0 it is taken away."""
-        check_range("strength", strength, -1e6, 1e6)
-        return self.decode(self.encode(texts, too_long) + strength * attribute, options, seed)
+        texts, is_one = read_texts("texts", texts)
+        lengths = [len(row) for row in self.tokenizer.encode(self._normalize(texts))]
+        return lengths[0] if is_one else lengths
 
     def _search(
         self,
-        latents: NDArray[Any],
+        latents: Latents,
         options: Decoding,
-        seed: int,
+        seed: SupportsIndex,
         lengths: Sequence[int] | None,
         scores: bool,
+        **bar: Any,
     ) -> list[list[Hypothesis]]:
-        checked = torch.from_numpy(latent_ops.check_latents(latents, self.latent_dim))
-        check_seed(seed)
-        # A stream of its own: the latents may have been drawn from the seed itself, and the tokens
-        # would depend on them.
-        stream = np.random.SeedSequence([seed, 1]).generate_state(1)
-        fitting = max(1, DECODED_TOKENS // self.autoencoder.max_length)
-        with evaluating(self.autoencoder):
-            return generate(
-                self.autoencoder,
-                checked.to(self.device),
-                options,
-                lengths=lengths,
-                tokenize_word=self._tokenize_word,
-                generator=torch.Generator().manual_seed(int(stream[0])),
-                batch_size=min(DECODED_ROWS * options.num_beams, fitting),
-                scores=scores,
-            )
+        return search(
+            self.autoencoder,
+            latents,
+            options,
+            seed,
+            lengths=lengths,
+            scores=scores,
+            tokenize_word=self._tokenize_word,
+            **bar,
+        )
 
     def _tokenize_word(self, word: str) -> list[list[int]]:
         """Tokenize a word at the beginning of a text and after a blank."""
@@ -312,7 +350,7 @@ class TextAutoencoder:
     def _normalize(self, texts: Sequence[str]) -> list[str]:
         return [self.normalization(text) for text in texts]
 
-    def _tokenize(self, texts: Sequence[str], too_long: TooLong) -> list[list[int]]:
+    def _tokenize(self, texts: list[str], too_long: TooLong) -> list[list[int]]:
         check_choice("too_long", too_long, ("error", "truncate"))
         rows = self.tokenizer.encode(self._normalize(texts))
         limit = self.autoencoder.max_length
@@ -327,14 +365,3 @@ class TextAutoencoder:
                 )
             rows[index] = [*row[: limit - 1], self.tokenizer.eos_id]
         return rows
-
-
-@contextmanager
-def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode for a block, then back in the mode that it was in."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

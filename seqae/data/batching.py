@@ -9,7 +9,7 @@ batches in turn, so its state is one number: how many of its sentences were cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -289,7 +289,10 @@ def batches_of_rank(plan: BatchPlan, rank: int, world_size: int) -> BatchPlan:
 
 
 def like_length_batches(
-    rows: Sequence[Sequence[int]], vocabulary: Vocabulary, batch_tokens: int
+    rows: Sequence[Sequence[int]],
+    vocabulary: Vocabulary,
+    batch_tokens: int,
+    batch_size: int | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
     """Pad sentences to batches of like length, from short to long, for use outside of training.
 
@@ -297,12 +300,19 @@ def like_length_batches(
         rows: token ids of each sentence, bos and eos included.
         vocabulary: names the token that fills a row.
         batch_tokens: budget of a batch, rows times the padded length.
+        batch_size: sentences of a batch, instead of that.
 
     Yields:
         The indices of the sentences in a batch, (B,), and the batch.
     """
     lengths = np.asarray([len(row) for row in rows], np.int32)
-    for indices in plan_batches(lengths, batch_tokens, seed=0, epoch=0, shuffle=False):
+    plan: Iterable[NDArray[np.int64]]
+    if batch_size is None:
+        plan = plan_batches(lengths, batch_tokens, seed=0, epoch=0, shuffle=False)
+    else:
+        order = np.argsort(lengths, kind="stable")
+        plan = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    for indices in plan:
         yield indices, collate([rows[index] for index in indices], vocabulary)
 
 

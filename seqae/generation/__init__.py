@@ -6,7 +6,7 @@ constraints.py  banned and forced words     topk.py    a faster argmax and top-k
 """
 
 from seqae.generation.generate import generate, greedy
-from seqae.generation.options import Decoding
+from seqae.generation.options import Decoding, DecodingKeywords
 from seqae.generation.search import Hypothesis
 
-__all__ = ["Decoding", "Hypothesis", "generate", "greedy"]
+__all__ = ["Decoding", "DecodingKeywords", "Hypothesis", "generate", "greedy"]

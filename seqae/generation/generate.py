@@ -53,6 +53,7 @@ def generate(
     generator: Generator | None = None,
     batch_size: int = BLOCK_ROWS,
     scores: bool = True,
+    advance: Callable[[int], None] = lambda done: None,
 ) -> list[list[Hypothesis]]:
     """Decode latents.
 
@@ -71,6 +72,8 @@ def generate(
         batch_size: most hypotheses in a step of the model.
         scores: whether the hypotheses of greedy decoding and sampling get scores, which takes
             longer.
+        advance: called with the number of rows that were decoded since the last call: one for each
+            latent, or `options.num_return_sequences` if tokens are sampled.
 
     Returns:
         The hypotheses of each row: at most `options.num_return_sequences`, the best first or, if
@@ -102,6 +105,7 @@ def generate(
             hypotheses = run_search(model, batch, search, max_steps)
             for row, row_hypotheses in zip(rows.tolist(), hypotheses, strict=True):
                 block[row] = row_hypotheses
+            advance(len(rows))
         results += [
             [hypothesis for copy in block[row : row + copies] for hypothesis in copy]
             for row in range(0, count, copies)

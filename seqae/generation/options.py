@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from typing_extensions import TypedDict
 
 from seqae.batch import MAX_LENGTH
-from seqae.component import check_range
+from seqae.component import check_range, check_whole
 
 MIN_TEMPERATURE = 1e-6  # the lowest by which float32 logits are divided and stay finite
+
+WHOLE_NUMBERS = {
+    "num_beams": (1, 2**10),
+    "num_return_sequences": (1, 2**10),
+    "top_k": (0, 2**31),
+    "min_length": (2, MAX_LENGTH),
+    "max_length": (2, MAX_LENGTH),
+    "no_repeat_ngram_size": (0, MAX_LENGTH),
+}
+
+
+class DecodingKeywords(TypedDict, total=False):
+    """The options of `Decoding` as keywords: `model.decode(latents, temperature=0.8)`."""
+
+    num_beams: int
+    num_return_sequences: int
+    length_penalty: float
+    temperature: float
+    top_k: int
+    top_p: float
+    min_length: int
+    max_length: int | None
+    no_repeat_ngram_size: int
+    banned_words: Sequence[str]
+    forced_words: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -50,8 +78,9 @@ class Decoding:
     forced_words: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_range("num_beams", self.num_beams, 1, 2**10)
-        check_range("num_return_sequences", self.num_return_sequences, 1, 2**10)
+        for name, limits in WHOLE_NUMBERS.items():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_whole(name, value, *limits))
         check_range("length_penalty", self.length_penalty, -5.0, 5.0)
         check_range("temperature", self.temperature, 0.0, 1e6)
         if 0 < self.temperature < MIN_TEMPERATURE:
@@ -59,24 +88,37 @@ class Decoding:
                 f"`temperature` must be 0 or at least {MIN_TEMPERATURE}, but it is "
                 f"{self.temperature} instead. Set `temperature: 0` for the most likely tokens."
             )
-        check_range("top_k", self.top_k, 0, 2**31)
         check_range("top_p", self.top_p, 1e-9, 1.0)
-        check_range("no_repeat_ngram_size", self.no_repeat_ngram_size, 0, MAX_LENGTH)
-        check_range("min_length", self.min_length, 2, MAX_LENGTH)
-        if self.max_length is not None:
-            check_range("max_length", self.max_length, 2, MAX_LENGTH)
-            if self.min_length > self.max_length:
-                raise ValueError(
-                    f"`min_length` must be at most `max_length`, {self.max_length}, but it is "
-                    f"{self.min_length} instead. Lower it, or raise `max_length`."
-                )
+        if self.max_length is not None and self.min_length > self.max_length:
+            raise ValueError(
+                f"`min_length` must be at most `max_length`, {self.max_length}, but it is "
+                f"{self.min_length} instead. Lower it, or raise `max_length`."
+            )
         for key in ("banned_words", "forced_words"):
-            for word in getattr(self, key):
+            words = getattr(self, key)
+            if isinstance(words, str):
+                raise ValueError(
+                    f"`{key}` must be a list of words, but it is {words!r} instead. Put it in a "
+                    f"list."
+                )
+            for word in words:
                 if not word.strip():
                     raise ValueError(
                         f"`{key}` must be words, but one is {word!r} instead. Drop it."
                     )
         self._check_pairs()
+
+    def replaced(self, keywords: DecodingKeywords) -> Decoding:
+        """Return these options with some of them replaced.
+
+        Args:
+            keywords: options by name.
+
+        Raises:
+            ValueError: if the options do not fit each other.
+            TypeError: if there is no option of a name.
+        """
+        return replace(self, **keywords) if keywords else self  # type: ignore[arg-type]
 
     def _check_pairs(self) -> None:
         """Refuse options that another option makes impossible or would ignore."""

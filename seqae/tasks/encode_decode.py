@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import seqae
-from seqae.bundle.text_autoencoder import GREEDY, TextAutoencoder, TooLong
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_seed
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts

@@ -9,7 +9,8 @@ import seqae
 from seqae.bundle.density import MAX_DIM, MIN_SENTENCES, can_fit, fit_density
 from seqae.bundle.io import add_density, bundle_folder
 from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between
-from seqae.bundle.text_autoencoder import GREEDY, TextAutoencoder, TooLong
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_range, check_seed
 from seqae.files import check_output
 from seqae.generation import Decoding

@@ -99,6 +99,14 @@ class AutoencoderModule(LightningModule):
         """The model and objective with all weights in float32, for all but a training step."""
         return self.trained.unsharded
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """What the trainer has measured last on validation and test sentences, by log key."""
+        if self._trainer is None:
+            return {}
+        metrics = self.trainer.callback_metrics.items()
+        return {name: float(value) for name, value in metrics if not name.startswith("train/")}
+
     @override
     def configure_model(self) -> None:
         """Build the model for the tokenizer; Lightning calls this after preparing the data."""

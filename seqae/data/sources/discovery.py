@@ -212,6 +212,11 @@ def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
     )
 
 
+def without_path(source: str) -> str:
+    """Return a source's name without the path of a file, for what others read."""
+    return source if source.startswith(("hf:", "nltk:")) else os.path.basename(source)
+
+
 def quote(text: str) -> str:
     """Quote a path for a message, in one line of limited length."""
     shown = repr(text)

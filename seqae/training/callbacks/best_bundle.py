@@ -17,6 +17,7 @@ from seqae.bundle.density import can_fit, fit_density
 from seqae.bundle.io import add_density, load, write_bundle
 from seqae.component import check_choice
 from seqae.data.datamodule import TextDataModule
+from seqae.data.sources.discovery import without_path
 from seqae.files import reporting, restore_folder
 from seqae.training.callbacks.latent_tables import spread
 from seqae.training.callbacks.sample_reconstructions import sample_reconstructions
@@ -194,8 +195,3 @@ def shareable(config: dict[str, Any]) -> dict[str, Any]:
             elif names:
                 kept["data"][split] = [without_path(name) for name in names]
     return kept
-
-
-def without_path(source: str) -> str:
-    """Return a source's name without the path of a file."""
-    return source if source.startswith(("hf:", "nltk:")) else Path(source).name

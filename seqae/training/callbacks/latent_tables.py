@@ -9,7 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.text_autoencoder import Neighbour, TextAutoencoder
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_operations import Neighbour
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.training.loggers import table_loggers

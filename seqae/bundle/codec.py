@@ -1,0 +1,139 @@
+"""Token ids to latents and back, in batches, with a progress bar if that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import SupportsIndex
+
+import numpy as np
+import torch
+
+from seqae.bundle.latent_ops import Latents
+from seqae.component import check_seed, check_whole
+from seqae.data.batching import like_length_batches
+from seqae.generation import Decoding, Hypothesis, generate
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.terminal import progress_bar
+
+BATCH_TOKENS = 8192
+DECODED_ROWS = 256  # latents that are decoded at once
+DECODED_TOKENS = 2**17  # hypotheses times max_length that are decoded at once
+
+
+def encode_rows(
+    autoencoder: SequenceAutoencoder,
+    rows: Sequence[Sequence[int]],
+    batch_size: SupportsIndex | None,
+    show_progress_bar: bool,
+) -> Latents:
+    """Encode sentences.
+
+    Args:
+        autoencoder: a built model.
+        rows: n sentences as token ids, bos and eos included.
+        batch_size: sentences encoded at once; None takes as many as `BATCH_TOKENS` hold.
+        show_progress_bar: whether to show one.
+
+    Returns:
+        (n, Z) float32.
+
+    Raises:
+        ValueError: if a latent is not finite.
+    """
+    size = None if batch_size is None else check_whole("batch_size", batch_size, 1, 2**31)
+    latents = np.empty((len(rows), autoencoder.latent_dim), dtype=np.float32)
+    assert autoencoder.vocabulary is not None
+    device = next(autoencoder.parameters()).device
+    batches = like_length_batches(rows, autoencoder.vocabulary, BATCH_TOKENS, size)
+    with (
+        evaluating(autoencoder),
+        torch.inference_mode(),
+        _progress("encoding", len(rows), show_progress_bar) as advance,
+    ):
+        for indices, batch in batches:
+            output = autoencoder.encode(batch.to(device))
+            latents[indices] = output.latent.float().cpu().numpy()
+            advance(len(indices))
+    is_finite = np.isfinite(latents).all(axis=1)
+    if not is_finite.all():
+        raise ValueError(
+            f"`model` must encode to finite latents, but that of the text at index "
+            f"{is_finite.argmin()} holds NaN or infinity instead. Its weights are damaged or "
+            f"too large: get the bundle again, or train with a lower `model.learning_rate`."
+        )
+    return latents
+
+
+def search(
+    autoencoder: SequenceAutoencoder,
+    latents: Latents,
+    options: Decoding,
+    seed: SupportsIndex,
+    *,
+    lengths: Sequence[int] | None,
+    scores: bool,
+    tokenize_word: Callable[[str], list[list[int]]],
+    batch_size: SupportsIndex | None,
+    show_progress_bar: bool,
+) -> list[list[Hypothesis]]:
+    """Decode latents.
+
+    Args:
+        autoencoder: a built model.
+        latents: (n, Z).
+        options: how to decode.
+        seed: of the sampled tokens.
+        lengths: as `generate`.
+        scores: as `generate`.
+        tokenize_word: as `generate`.
+        batch_size: latents decoded at once; None takes `DECODED_ROWS`, or fewer long texts.
+        show_progress_bar: whether to show one.
+
+    Returns:
+        The hypotheses of each latent, as `generate`.
+    """
+    # A stream of its own: the latents may have been drawn from the seed itself, and the tokens
+    # would depend on them.
+    stream = np.random.SeedSequence([check_seed(seed), 1]).generate_state(1)
+    size = max(1, DECODED_TOKENS // autoencoder.max_length)
+    size = min(DECODED_ROWS * options.num_beams, size)
+    if batch_size is not None:
+        size = check_whole("batch_size", batch_size, 1, 2**31) * options.num_beams
+    copies = options.num_return_sequences if options.temperature else 1
+    with (
+        evaluating(autoencoder),
+        _progress("decoding", len(latents) * copies, show_progress_bar) as advance,
+    ):
+        return generate(
+            autoencoder,
+            torch.from_numpy(latents).to(next(autoencoder.parameters()).device),
+            options,
+            lengths=lengths,
+            tokenize_word=tokenize_word,
+            generator=torch.Generator().manual_seed(int(stream[0])),
+            batch_size=size,
+            scores=scores,
+            advance=advance,
+        )
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode for a block, then back in the mode that it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def _progress(title: str, total: int, is_shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar, if that is wanted."""
+    if not is_shown:
+        yield lambda done: None
+        return
+    with progress_bar(title, total) as advance:
+        yield advance

@@ -1,0 +1,57 @@
+"""save: write a TextAutoencoder to a folder of the user's choice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from seqae.bundle.density import DENSITY
+from seqae.bundle.io import FILES, MANIFEST, add_density, write_bundle
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.files import reporting
+
+
+def save(model: TextAutoencoder, folder: Path) -> Path:
+    """Write a model as a bundle; see `TextAutoencoder.save`.
+
+    Args:
+        model: to write.
+        folder: new, empty, or a bundle, which is replaced; folders above it are made.
+    """
+    _check_folder(folder)
+    for name, weight in model.autoencoder.named_parameters():
+        if weight.dtype != torch.float32:
+            raise ValueError(
+                f"`{name}` of the model must be float32 to be saved, but it is {weight.dtype} "
+                f"instead. Call `model.autoencoder.float()`."
+            )
+    details = {"metrics": {}, "training": {}, "selftest": [], **model.details}
+    with reporting(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_bundle(
+            folder,
+            model.autoencoder,
+            model.tokenizer,
+            details["metrics"],
+            details["training"],
+            details["selftest"],
+            model.normalization,
+        )
+        if model.density is not None:
+            add_density(folder, model.density)
+    return folder
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse to replace what is no bundle."""
+    if not folder.exists():
+        return
+    known = {*FILES, MANIFEST, DENSITY}
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    if found and not (MANIFEST in found and known.issuperset(found)):
+        other = next(name for name in found if name not in known or MANIFEST not in found)
+        raise ValueError(
+            f"`folder` must be new, empty or a bundle, but {folder} has {other} instead. Choose "
+            f"another one."
+        )

@@ -1,0 +1,168 @@
+"""TextOperations: what is done with texts through their latents, given `encode` and `decode`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple, SupportsIndex
+
+from typing_extensions import Unpack
+
+from seqae.bundle import latent_ops
+from seqae.bundle.density import Density
+from seqae.bundle.latent_ops import Curve, Latents, LatentSource, Similarity
+from seqae.component import check_range
+from seqae.data.containers import read_array, read_texts
+from seqae.generation import Decoding, DecodingKeywords
+from seqae.model.autoencoder import SequenceAutoencoder
+
+GREEDY = Decoding()
+TooLong = Literal["error", "truncate"]
+
+# One text or latent gives one, a list gives a list; no type of the argument tells which.
+OneOrList = Any
+
+
+class Neighbour(NamedTuple):
+    """A sentence whose latent is near that of another.
+
+    Attributes:
+        text: the sentence.
+        similarity: the cosine of the two latents, or minus their distance.
+    """
+
+    text: str
+    similarity: float
+
+
+class TextOperations(ABC):
+    """What can be done with texts once they can be encoded and decoded."""
+
+    autoencoder: SequenceAutoencoder
+    density: Density | None
+
+    @abstractmethod
+    def encode(self, texts: Any, too_long: TooLong = "error") -> Any:
+        """Encode n texts to latents (n, Z) float32, or one text to (Z,)."""
+
+    @abstractmethod
+    def decode(self, latents: Any, options: Decoding = GREEDY, seed: SupportsIndex = 0) -> Any:
+        """Decode latents (n, Z) to n texts, or one latent (Z,) to one text."""
+
+    def sample(
+        self,
+        count: SupportsIndex,
+        source: LatentSource | None = None,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> list[str]:
+        """Decode `count` random latents; see `sample_latents`."""
+        latents = self.sample_latents(count, source, seed)
+        texts: list[str] = self.decode(latents, options.replaced(decoding), seed)
+        return texts
+
+    def sample_latents(
+        self, count: SupportsIndex, source: LatentSource | None = None, seed: SupportsIndex = 0
+    ) -> Latents:
+        """Draw random latents, (count, Z) float32.
+
+        Args:
+            count: how many.
+            source: `prior`: the model's own, or the standard normal distribution if its latent is a
+                plain vector (for objectives whose latents are distributed so); `gaussian` or
+                `mixture`: a density of the training latents, which the bundle holds; by default
+                the model's prior if it has one, otherwise the Gaussian.
+            seed: of the draw.
+
+        Raises:
+            ValueError: if this model has no such source.
+        """
+        layer = self.autoencoder.latent
+        return latent_ops.sample_latents(layer, self.density, count, source, seed)
+
+    def interpolate(
+        self,
+        start: str,
+        end: str,
+        steps: SupportsIndex = 5,
+        path: Curve = "spherical",
+        options: Decoding = GREEDY,
+        too_long: TooLong = "error",
+        seed: SupportsIndex = 0,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> list[str]:
+        """Decode points on the path between two sentences.
+
+        There are `steps` points, the two reconstructions included, on a `linear` or a `spherical`
+        path; see `seqae.between`.
+        """
+        first, last = self.encode([start, end], too_long)
+        points = latent_ops.between(first, last, steps, path)
+        texts: list[str] = self.decode(points, options.replaced(decoding), seed)
+        return texts
+
+    def arithmetic(
+        self,
+        minuend: str,
+        subtrahend: str,
+        addend: str,
+        options: Decoding = GREEDY,
+        too_long: TooLong = "error",
+        seed: SupportsIndex = 0,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> str:
+        """Decode minuend - subtrahend + addend (Mikolov et al. 2013, arXiv:1301.3781, of words)."""
+        a, b, c = self.encode([minuend, subtrahend, addend], too_long)
+        texts: list[str] = self.decode((a - b + c)[None], options.replaced(decoding), seed)
+        return texts[0]
+
+    def neighbours(
+        self,
+        texts: Any,
+        corpus: Any,
+        count: SupportsIndex = 5,
+        similarity: Similarity = "cosine",
+        too_long: TooLong = "error",
+    ) -> OneOrList:
+        """Find the `count` sentences of a corpus with the nearest latents, for each text.
+
+        The search is exact, and the nearest sentence comes first. Sentences of the corpus that are
+        too long are always truncated.
+
+        Returns:
+            A list of Neighbour for each text, or one list for one text.
+        """
+        (texts, is_one), (corpus, _) = read_texts("texts", texts), read_texts("corpus", corpus)
+        queries, latents = self.encode(texts, too_long), self.encode(corpus, "truncate")
+        values, indices = latent_ops.nearest(queries, latents, count, similarity)
+        neighbours = [
+            [Neighbour(corpus[i], float(v)) for v, i in zip(*row, strict=True)]
+            for row in zip(values, indices, strict=True)
+        ]
+        return neighbours[0] if is_one else neighbours
+
+    def attribute(self, source: Any, target: Any) -> Latents:
+        """Learn an attribute from sentences without it (source) and with it (target).
+
+        It is the difference of their mean latents, as for faces (Larsen et al. 2016,
+        arXiv:1512.09300) and for sentences (Shen et al. 2020, arXiv:1905.12777): (Z,) float32.
+        """
+        sides = (read_texts("source", source)[0], read_texts("target", target)[0])
+        return latent_ops.mean_difference(*(self.encode(texts, "truncate") for texts in sides))
+
+    def transfer(
+        self,
+        texts: Any,
+        attribute: Any,
+        strength: float = 1.0,
+        options: Decoding = GREEDY,
+        too_long: TooLong = "error",
+        seed: SupportsIndex = 0,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Decode texts with `strength` times an `attribute` added; below 0 it is taken away."""
+        check_range("strength", strength, -1e6, 1e6)
+        texts, is_one = read_texts("texts", texts)
+        latents = self.encode(texts, too_long) + strength * read_array("attribute", attribute)
+        decoded = self.decode(latents, options.replaced(decoding), seed)
+        return decoded[0] if is_one else decoded
