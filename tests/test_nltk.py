@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -201,11 +200,6 @@ def test_says_how_to_get_a_corpus(data: Path) -> None:
         f"`data.train` must be on this machine, but NLTK's reuters is not in {data} or 1 other "
         f"folders instead. Get it with: python -m nltk.downloader reuters"
     )
-
-
-def test_says_how_to_install_nltk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nltk.corpus", None)
-    assert refusal("nltk:brown").endswith("Install it: pip install 'seqae[nltk]'")
 
 
 def test_says_which_file_cannot_be_read(data: Path) -> None:

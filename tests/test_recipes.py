@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,8 +217,14 @@ def test_installed_wheel_trains_from_a_name(tmp_path: Path) -> None:
     """The wheel, installed outside the checkout and run from another folder, holds the recipes."""
     installed, work = tmp_path / "installed", tmp_path / "work"
     work.mkdir()
-    run_python("-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT)
-    (wheel,) = tmp_path.glob("*.whl")
+    run_python("-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT)
+    (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")  # one from the other
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    for folder in (".ci", "benchmarks", "configs", "docs", "scripts", "tests"):
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        kept = {path.relative_to(ROOT).as_posix() for path in files if path.suffix != ".pyc"}
+        assert kept <= packed, f"{folder} is not whole in {sdist.name}"
     run_python("-m", "pip", "install", "--quiet", "--no-deps", "--target", installed, wheel)
     shipped = {path.relative_to(installed / "seqae/configs") for path in installed.rglob("*.yaml")}
     assert {path.with_suffix("").as_posix() for path in shipped} == set(NAMES)

@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.component import check_choice, check_seed
+from seqae.extras import extra
 
 DENSITY = "density.safetensors"
 
@@ -85,9 +86,10 @@ def fit_density(latents: NDArray[np.float32], seed: int = 0) -> Density:
         seed: of the mixture's initial means.
     """
     # Imported here: it takes a second, and most programs that load a bundle fit nothing.
-    from sklearn.covariance import ledoit_wolf
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
+    with extra("eval"):
+        from sklearn.covariance import ledoit_wolf
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
 
     assert can_fit(latents)
     check_seed(seed)

@@ -30,6 +30,7 @@ from seqae.data.sources.base import Source
 from seqae.data.sources.spool import spool
 from seqae.data.split import SPLITS, Split
 from seqae.data.tokenizers import Tokenizer
+from seqae.extras import extra
 from seqae.processes import available_cores
 
 log = logging.getLogger(__name__)
@@ -168,9 +169,11 @@ def _cache_key(
     fingerprints = {
         split: [source.fingerprint for source in opened] for split, opened in sources.items()
     }
+    with extra("data"):
+        versions = {name: version(name) for name in ("tokenizers", "sentencex")}
     content = {
         "format": FORMAT,
-        "versions": {name: version(name) for name in ("tokenizers", "sentencex")},
+        "versions": versions,
         "settings": options,
         "sources": fingerprints,
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),

@@ -16,6 +16,7 @@ from typing import Literal
 
 from seqae.component import check_literal, check_range
 from seqae.data.sources.records import Block, Counts
+from seqae.extras import extra
 
 UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 
@@ -198,7 +199,8 @@ def sentence_splitter(language: str) -> Callable[[str], list[str]]:
     Args:
         language: one that `check_language` accepts.
     """
-    from sentencex import segment  # imported only to split documents
+    with extra("data"):
+        from sentencex import segment  # imported only to split documents
 
     code = _base(language)
 

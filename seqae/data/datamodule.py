@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule, Trainer
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from typing_extensions import override
@@ -34,6 +33,10 @@ from seqae.data.streaming.stream import (
     summarize,
 )
 from seqae.data.tokenizers import Tokenizer
+from seqae.extras import extra
+
+with extra("train"):
+    from lightning.pytorch import LightningDataModule, Trainer
 
 
 @dataclass(eq=False, repr=False)

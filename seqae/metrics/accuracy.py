@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from sacrebleu import __version__ as VERSION  # noqa: N812
-from sacrebleu.metrics.bleu import BLEU
 from torch import Tensor
-from torchmetrics import Metric
 
+from seqae.extras import extra
 from seqae.metrics.segmenter import NAME, tokenize, words
+
+with extra("eval"):
+    from sacrebleu import __version__ as VERSION  # noqa: N812
+    from sacrebleu.metrics.bleu import BLEU
+    from torchmetrics import Metric
 
 ORDERS = 4  # of BLEU's n-grams
 

@@ -12,15 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torchmetrics.functional.regression import spearman_corrcoef
 
+from seqae.extras import extra
 from seqae.metrics.segmenter import terms
+
+with extra("eval"):
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from torchmetrics.functional.regression import spearman_corrcoef
 
 BLOCK_ELEMENTS = 2**24  # of a block of similarities: 64 MiB in float32
 FOLDS = 5

@@ -14,8 +14,11 @@ score.
 
 from __future__ import annotations
 
-import regex
-from sacrebleu.metrics.bleu import BLEU
+from seqae.extras import extra
+
+with extra("eval"):
+    import regex
+    from sacrebleu.metrics.bleu import BLEU
 
 # In sacreBLEU's signatures: 13a, but characters in scripts without blanks.
 NAME = "13a+char"

@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
 
+from seqae.extras import extra
 from seqae.metrics.accuracy import ORDERS
 from seqae.metrics.segmenter import blank_separated, words
+
+with extra("eval"):
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
 
 
 def unigram_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:

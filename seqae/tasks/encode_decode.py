@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import seqae
@@ -20,15 +18,13 @@ from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_seed
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts
+from seqae.extras import extra
 from seqae.files import check_output
 from seqae.generation import Decoding
 from seqae.terminal import visible
 
 # What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
-UNREADABLE = (
-    *(ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError),
-    pa.ArrowException,
-)
+UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError)
 
 
 def reconstruct(
@@ -98,6 +94,10 @@ def encode(
         with Path(output).open("wb") as file:
             np.save(file, latents)
     elif output is not None and output.endswith(".parquet"):
+        with extra("data"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
         column = pa.FixedSizeListArray.from_arrays(pa.array(latents.ravel()), latents.shape[1])
         pq.write_table(pa.table({"text": sentences, "latent": column}), output)
     else:
@@ -224,8 +224,7 @@ def read_latents(source: str) -> NDArray[np.float32]:
                 array = np.lib.format.read_array(file, allow_pickle=False)
             return np.asarray(array, dtype=np.float32)
         if path.suffix == ".parquet":
-            column = pq.read_table(path, columns=["latent"])["latent"].to_pylist()
-            return np.asarray(column, dtype=np.float32)
+            return np.asarray(_read_parquet(path), dtype=np.float32)
         # Not `splitlines`: a text may contain U+2028, which does not end a line of JSON.
         lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
         rows = [json.loads(line)["latent"] for line in lines if line.strip()]
@@ -242,6 +241,19 @@ def read_latents(source: str) -> NDArray[np.float32]:
             f"`seqae encode MODEL --output latents.npy`."
         )
     return latents
+
+
+def _read_parquet(path: Path) -> list[Any]:
+    """Read the latents of a Parquet file; a ValueError says that it is damaged."""
+    with extra("data"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+    try:
+        rows: list[Any] = pq.read_table(path, columns=["latent"])["latent"].to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
+    return rows
 
 
 def write_json_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:

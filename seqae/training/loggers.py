@@ -22,6 +22,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from seqae.extras import extra
 from seqae.files import atomic_write, cannot_write
 
 PATIENCE = 3  # failures in a row before a logger is given up: each may take a minute
@@ -129,6 +130,9 @@ def use_run_folder(options: Any, folder: Path, is_resumed: bool) -> None:
         is_resumed: whether the run has been there before.
     """
     for logger in options if isinstance(options, list) else [options]:
+        if str(getattr(logger, "class_path", "")).endswith(".WandbLogger"):
+            with extra("wandb"):
+                import wandb  # noqa: F401 - the logger would say it in four lines
         arguments = getattr(logger, "init_args", None)
         if arguments is None:
             continue
@@ -140,7 +144,8 @@ def use_run_folder(options: Any, folder: Path, is_resumed: bool) -> None:
 
 
 def _log_artifact(logger: WandbLogger, folder: Path) -> None:
-    import wandb
+    with extra("wandb"):
+        import wandb
 
     artifact = wandb.Artifact(f"bundle-{logger.experiment.id}", type="bundle")
     artifact.add_dir(str(folder))

@@ -14,15 +14,18 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import IO, Any, NamedTuple, final
 
-import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet as pq
 from typing_extensions import override
 
 from seqae.data.sources.compression import ExpansionLimit, check_unchanged, damage, open_seekable
 from seqae.data.sources.discovery import one_line, quote, refusal
 from seqae.data.sources.reader import MAX_LISTED_COLUMNS, Reader
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
+from seqae.extras import extra
+
+with extra("data"):
+    import pyarrow as pa
+    import pyarrow.ipc
+    import pyarrow.parquet as pq
 
 # Few, because a dictionary of 1 MB, the usual size, can put as much text into every row.
 BLOCK_ROWS = 1024

@@ -19,6 +19,7 @@ from typing import IO, Any, cast
 
 from seqae.data.builtin import open_builtin
 from seqae.data.sources.discovery import SourceFile, one_line, quote, refusal, stamp_of
+from seqae.extras import extra
 
 COMPRESSED_BYTES = 1 << 16  # decompressed at a time
 BOMB_FLOOR = 1 << 26  # 64 MiB: no expansion to less is a danger
@@ -181,7 +182,8 @@ def _no_room(file: SourceFile, key: str, error: OSError) -> OSError:
 def _decompress(raw: io.FileIO, compression: str, stack: ExitStack) -> Any:
     if compression == ".zst":
         # zstandard 0.25 reads a truncated file without an error; Arrow raises one.
-        import pyarrow as pa  # takes a while, and plain text does not need it
+        with extra("data"):
+            import pyarrow as pa  # takes a while, and plain text does not need it
 
         return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
     if not compression:

@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-import pyarrow as pa
 from typing_extensions import override
 
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
@@ -37,6 +36,10 @@ from seqae.data.sources.hub_readers import (
 )
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
+from seqae.extras import extra
+
+with extra("data"):
+    import pyarrow as pa
 
 NAME = re.compile(
     r"hf:(?P<dataset>[\w.-]+(?:/[\w.-]+)?)"
@@ -181,8 +184,9 @@ class HubSource(Source):
 
     def _open(self) -> tuple[str, str, Any]:
         """Return the full name of the data set, its commit, and a DatasetBuilder of the commit."""
-        from huggingface_hub import HfApi
-        from huggingface_hub import errors as hub
+        with extra("data"):
+            from huggingface_hub import HfApi
+            from huggingface_hub import errors as hub
 
         asked, key = self.asked, self.keys.source
         try:
@@ -220,9 +224,10 @@ class HubSource(Source):
         return info.id, str(info.sha), self._open_at(info.id, str(info.sha))
 
     def _open_at(self, dataset: str, revision: str) -> Any:
-        from datasets import get_dataset_config_names
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
+        with extra("data"):
+            from datasets import get_dataset_config_names
+            from huggingface_hub import hf_hub_download
+            from huggingface_hub.errors import EntryNotFoundError
 
         config = self.asked.config
         try:
@@ -243,11 +248,12 @@ class HubSource(Source):
 
     def _open_from_cache(self, error: Exception) -> tuple[str, str, Any]:
         """Find a commit that was downloaded earlier; load_dataset would take the newest of them."""
-        from datasets import config as settings
-        from datasets.naming import camelcase_to_snakecase
-        from datasets.packaged_modules.cache.cache import Cache
-        from huggingface_hub import constants
-        from huggingface_hub.file_download import repo_folder_name
+        with extra("data"):
+            from datasets import config as settings
+            from datasets.naming import camelcase_to_snakecase
+            from datasets.packaged_modules.cache.cache import Cache
+            from huggingface_hub import constants
+            from huggingface_hub.file_download import repo_folder_name
 
         dataset, revision = self.asked.dataset, self.asked.revision or "main"
         folder = repo_folder_name(repo_id=dataset, repo_type="dataset")

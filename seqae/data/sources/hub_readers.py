@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from typing_extensions import override
 
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
+from seqae.extras import extra
+
+with extra("data"):
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
 BLOCK_ROWS = 2048
 # Long documents come in smaller blocks, so that a few blocks fit into memory at the same time.
@@ -229,7 +232,8 @@ def open_builder(dataset: str, revision: str, config: str | None) -> Any:
 
 def narrow(builder: Any, columns: tuple[str, ...]) -> None:
     """Fetch no other columns, if the files are stored by columns."""
-    from datasets.packaged_modules.parquet.parquet import ParquetConfig
+    with extra("data"):
+        from datasets.packaged_modules.parquet.parquet import ParquetConfig
 
     if isinstance(builder.config, ParquetConfig):
         builder.config.columns = list(columns)
@@ -237,9 +241,10 @@ def narrow(builder: Any, columns: tuple[str, ...]) -> None:
 
 def import_datasets() -> Any:
     """Import `datasets`, which takes a second, and silence it and the client of the hub."""
-    import datasets
-    from huggingface_hub.utils import logging as hub_logging
-    from huggingface_hub.utils.tqdm import disable_progress_bars
+    with extra("data"):
+        import datasets
+        from huggingface_hub.utils import logging as hub_logging
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
     datasets.disable_progress_bars()
     disable_progress_bars()

@@ -25,6 +25,17 @@ from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import quote
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
+from seqae.extras import extra
+
+with extra("nltk"):
+    import nltk
+    from nltk.corpus.reader.api import CategorizedCorpusReader, CorpusReader
+    from nltk.corpus.reader.bracket_parse import BracketParseCorpusReader
+    from nltk.corpus.reader.plaintext import PlaintextCorpusReader
+    from nltk.corpus.util import LazyCorpusLoader
+    from nltk.data import ZipFilePathPointer
+    from nltk.tokenize import PunktTokenizer
+    from nltk.tokenize.treebank import TreebankWordDetokenizer
 
 NAME = re.compile(r"nltk:(?P<corpus>\w+)(?::(?P<chosen>[^+]+(?:\+[^+]+)*))?", re.ASCII)
 BLOCK_SENTENCES = 2048
@@ -94,8 +105,8 @@ class NltkSource(Source):
     """A corpus of NLTK, or some categories or files of it.
 
     Raises:
-        ValueError: if the name is wrong, the corpus has no sentences, NLTK is not installed, or
-            the options ask for paired text.
+        ValueError: if the name is wrong, the corpus has no sentences, or the options ask for
+            paired text.
         FileNotFoundError: if the corpus is not on this machine.
     """
 
@@ -132,8 +143,6 @@ class NltkSource(Source):
     @override
     @property
     def record(self) -> dict[str, Any]:
-        import nltk
-
         return {"corpus": self.corpus, "files": len(self.files), "nltk": nltk.__version__}
 
     @override
@@ -147,8 +156,6 @@ class NltkSource(Source):
 
     def _choose(self, corpus: Any, chosen: str | None) -> tuple[str, ...]:
         """Return the files that the name chooses, in the order of the corpus."""
-        from nltk.corpus.reader.api import CategorizedCorpusReader
-
         files = corpus.fileids()
         if chosen is None:
             return tuple(files)
@@ -173,21 +180,10 @@ def load_corpus(name: str, keys: Keys) -> Any:
     """Load the CorpusReader of a corpus, and check that it has sentences.
 
     Raises:
-        ValueError: if there is no such corpus, it has no sentences, or NLTK is not installed.
+        ValueError: if there is no such corpus, or it has no sentences.
         FileNotFoundError: if it is not on this machine.
     """
-    try:
-        corpora = importlib.import_module("nltk.corpus")  # the name in `nltk` is a lazy stand-in
-    except ModuleNotFoundError:
-        raise ValueError(
-            f"`{keys.source}` must name something that can be read, but NLTK, which reads "
-            f"nltk:{name}, is not installed instead. Install it: pip install 'seqae[nltk]'"
-        ) from None
-    from nltk.corpus.reader.api import CorpusReader
-    from nltk.corpus.reader.plaintext import PlaintextCorpusReader
-    from nltk.corpus.util import LazyCorpusLoader
-    from nltk.tokenize import PunktTokenizer
-
+    corpora = importlib.import_module("nltk.corpus")  # the name in `nltk` is a lazy stand-in
     corpus = vars(corpora).get(name)  # not getattr: the name may come from a stranger
     if not isinstance(corpus, (LazyCorpusLoader, CorpusReader)):
         raise ValueError(
@@ -212,8 +208,6 @@ def load_corpus(name: str, keys: Keys) -> Any:
 
 def _absence(name: str, keys: Keys, message: str) -> FileNotFoundError:
     """Say in one line what NLTK says in twenty: what is missing, and where NLTK looked for it."""
-    import nltk.data
-
     match = re.search(r"nltk\.download\('([\w.-]+)'\)", message)
     missing = match[1] if match else name
     first, others = nltk.data.path[0], len(nltk.data.path) - 1
@@ -232,8 +226,6 @@ class _NoTokenizer:
 
 def _stamp(corpus: Any, file: str) -> tuple[int, int]:
     """Return the size and mtime_ns of a file, or of the .zip that holds it."""
-    from nltk.data import ZipFilePathPointer
-
     path = corpus.abspath(file)
     is_in_zip = isinstance(path, ZipFilePathPointer)
     status = os.stat(path.zipfile.filename if is_in_zip else path.path)
@@ -242,10 +234,6 @@ def _stamp(corpus: Any, file: str) -> tuple[int, int]:
 
 def read_sentences(corpus: Any, file: str) -> Iterator[str]:
     """Read the sentences of a file of a corpus as text."""
-    from nltk.corpus.reader.bracket_parse import BracketParseCorpusReader
-    from nltk.corpus.reader.plaintext import PlaintextCorpusReader
-    from nltk.tokenize.treebank import TreebankWordDetokenizer
-
     if isinstance(corpus, PlaintextCorpusReader):
         for sentence in corpus.sents(file):
             yield " ".join(" ".join(sentence).split())

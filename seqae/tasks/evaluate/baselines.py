@@ -6,7 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
+
+from seqae.extras import extra
+
+with extra("eval"):
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 from seqae.metrics.segmenter import blank_separated, terms
 

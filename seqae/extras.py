@@ -1,0 +1,49 @@
+"""What `pip install seqae` leaves out: packages that only some commands need.
+
+The core loads a bundle and encodes, decodes and samples with it, in Python and by command.
+`pyproject.toml` says which packages each extra brings; `all` brings every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Literal
+
+Extra = Literal["data", "eval", "train", "wandb", "nltk"]
+
+# What cannot be done without an extra, as the subject of a sentence.
+PURPOSES = MappingProxyType(
+    {
+        "data": "Reading or writing Parquet, Arrow, .zst or the Hugging Face hub",
+        "eval": "Measuring, or fitting a density,",
+        "train": "Training",
+        "wandb": "Logging to Weights & Biases",
+        "nltk": "Reading a corpus of NLTK",
+    }
+)
+
+
+@contextmanager
+def extra(name: Extra) -> Iterator[None]:
+    """Say how to install an extra if what is imported within this block is missing.
+
+        with extra("eval"):
+            from sacrebleu.metrics.bleu import BLEU
+
+    Args:
+        name: the extra that brings what is imported.
+
+    Raises:
+        ModuleNotFoundError: in one line, instead of Python's own.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "a package").partition(".")[0]
+        raise ModuleNotFoundError(
+            f"{PURPOSES[name]} needs {missing}, which is not installed. Install it: "
+            f"pip install 'seqae[{name}]'",
+            name=error.name,
+        ) from None
