@@ -522,6 +522,22 @@ def test_weights_round_trip_whatever_their_layout(tmp_path):
     assert all(found[name].dtype == tensor.dtype for name, tensor in tensors.items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_16_bits_are_read_as_float32(tmp_path, dtype):
+    tensors = {"weight": torch.randn(64, 64), "count": torch.tensor([7])}
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(weights_to_bytes(tensors, dtype))
+    assert path.stat().st_size < 2 * 64 * 64 + 1000
+    found = read_weights(path, {name: t.to("meta") for name, t in tensors.items()})
+    assert torch.equal(found["weight"], tensors["weight"].to(dtype).float())
+    assert torch.equal(found["count"], tensors["count"])
+
+
+def test_a_weight_that_16_bits_cannot_hold_is_refused():
+    message = contracts.refusal(weights_to_bytes, {"weight": torch.tensor([1e5])}, torch.float16)
+    assert message.startswith("`weight` of the model must be finite")
+
+
 # The other files
 
 

@@ -65,10 +65,20 @@ CONFIG_KEYS = (
 MAX_JSON_BYTES = 2**22
 MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
 
+# A trained model that ships with the package (scripts/make_demo), under a name of its own.
+DEMO = "demo"
+DEMO_FOLDER = Path(__file__).parents[1] / DEMO
+
+
+def find_folder(where: str | Path) -> Path:
+    """Return the folder that `where` names; `demo` is the shipped one, unless there is another."""
+    folder = Path(where)
+    return DEMO_FOLDER if str(where) == DEMO and not folder.exists() else folder
+
 
 def bundle_folder(where: str | Path) -> Path:
-    """Find the folder of a bundle, given that folder or the folder of its run."""
-    folder = Path(where)
+    """Find the folder of a bundle, given that folder, the folder of its run, or `demo`."""
+    folder = find_folder(where)
     is_run = (folder / "bundle").is_dir() and not (folder / "config.json").exists()
     return folder / "bundle" if is_run else folder
 
@@ -79,7 +89,8 @@ def load(
     """Load a bundle.
 
     Args:
-        where: a bundle's folder, or the folder of a run, which has one.
+        where: a bundle's folder; the folder of a run, which has one; or `demo`, a small model that
+            ships with seqae, unless there is a folder of that name.
         device: where the model computes, by its name in torch.
         with_density: False ignores the bundle's density, even a damaged one, which `seqae density`
             can then fit again.
@@ -101,6 +112,7 @@ def write_bundle(
     training: Mapping[str, Any],
     selftest: list[dict[str, str]],
     normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
+    float_dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a bundle, and replace the one that may be there.
 
@@ -112,6 +124,8 @@ def write_bundle(
         training: how the model was trained; plain data.
         selftest: `{"text": ..., "reconstruction": ...}` of a few sentences.
         normalization: what was done to the training text.
+        float_dtype: in which weights are stored; in float16 or bfloat16 the folder has half the
+            size, and the model computes in float32 with rounded weights.
 
     Raises:
         ValueError: if a weight is not finite.
@@ -128,7 +142,7 @@ def write_bundle(
     }
     contents = {
         "config.json": _to_json(config),
-        "model.safetensors": weights_to_bytes(autoencoder.state_dict()),
+        "model.safetensors": weights_to_bytes(autoencoder.state_dict(), float_dtype),
         "tokenizer.json": tokenizer.to_json().encode(),
         "metrics.json": _to_json(dict(metrics)),
         "training.json": _to_json(dict(training)),
@@ -286,8 +300,8 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
     """Check each file against the manifest, and return the hashes of the files."""
     if not folder.is_dir():
         raise ValueError(
-            f"`model` must be the folder of a bundle or of a run, but there is no folder {folder}. "
-            f"Check the path."
+            f"`model` must be the folder of a bundle or of a run, or demo, but there is no folder "
+            f"{folder}. Check the path."
         )
     names = [*FILES, *([DENSITY] if with_density and (folder / DENSITY).exists() else [])]
     for name in (*names, MANIFEST):

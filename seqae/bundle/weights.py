@@ -26,22 +26,35 @@ DTYPE_NAMES = {
     torch.bfloat16: "BF16",
     torch.int64: "I64",
 }
+# In a file, weights of 32 bits may be stored in 16.
+HALVES = {"F32": ("F16", "BF16")}
 
 
-def weights_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+def weights_to_bytes(
+    tensors: Mapping[str, Tensor], float_dtype: torch.dtype = torch.float32
+) -> bytes:
     """Serialise tensors as safetensors.
+
+    Args:
+        tensors: by name.
+        float_dtype: in which those of float32 are stored: float32, or float16 or bfloat16 for a
+            file of half the size.
 
     Raises:
         ValueError: if a weight is not finite: such a model must not replace a good one.
     """
-    for name, tensor in tensors.items():
+    stored = {
+        name: tensor.to(float_dtype) if tensor.dtype == torch.float32 else tensor
+        for name, tensor in tensors.items()
+    }
+    for name, tensor in stored.items():
         if not _is_finite(tensor):
             raise ValueError(
                 f"`{name}` of the model must be finite, but it holds NaN or infinity instead. "
                 f"Go back to an earlier checkpoint, or train with a lower `model.learning_rate`."
             )
     return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
     )
 
 
@@ -51,6 +64,10 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     Args:
         path: a safetensors file.
         expected: tensors of the right names, shapes and types, on any device; `meta` is enough.
+            The file may hold those of float32 in 16 bits.
+
+    Returns:
+        Tensors of the expected types, on the CPU.
 
     Raises:
         ValueError: if the file is damaged, or holds other names, shapes or types, or a value that
@@ -64,7 +81,8 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     for name, tensor in expected.items():
         shape, dtype = list(tensor.shape), DTYPE_NAMES[tensor.dtype]
         entry = header[name]
-        if entry.get("shape") != shape or entry.get("dtype") != dtype:
+        is_right_type = entry.get("dtype") in (dtype, *HALVES.get(dtype, ()))
+        if entry.get("shape") != shape or not is_right_type:
             raise ValueError(
                 f"`{name}` in {path} must be {dtype} of shape {shape}, but it is "
                 f"{entry.get('dtype')} of shape {entry.get('shape')} instead. The file belongs to "
@@ -80,7 +98,7 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
                 f"`{name}` of {path} must be finite, but it holds NaN or infinity instead. "
                 f"Get the file again."
             )
-    return weights
+    return {name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}
 
 
 class WithoutInit(TorchFunctionMode):

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from seqae.bundle.io import find_folder
 from seqae.files import check_output
 from seqae.tasks.evaluate.definitions import GROUPS, METRICS
 from seqae.tasks.evaluate.run import without_nan
@@ -35,7 +36,7 @@ def compare(runs: list[str], output: str | None = None) -> None:
         output: a .json file for the comparison.
     """
     check_output(output, (".json",))
-    columns = [_read(Path(run)) for run in runs]
+    columns = [_read(find_folder(run)) for run in runs]
     settings = _different([flat for flat, _ in columns])
     known = {key for _, metrics in columns for key in metrics}
     order = [key for key in METRICS if key in known] + sorted(known - {*METRICS})

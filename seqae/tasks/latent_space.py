@@ -7,7 +7,7 @@ from pathlib import Path
 
 import seqae
 from seqae.bundle.density import MAX_DIM, MIN_SENTENCES, can_fit, fit_density
-from seqae.bundle.io import add_density, bundle_folder
+from seqae.bundle.io import DEMO_FOLDER, add_density, bundle_folder
 from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong
@@ -253,6 +253,11 @@ def density(
     """
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
+    if bundle_folder(model) == DEMO_FOLDER:
+        raise ValueError(
+            "`model` must be a bundle or a run of yours, but it is demo instead, which ships with "
+            "seqae and has a density."
+        )
     loaded = seqae.load(model, device, with_density=False)
     texts = _training_sentences(loaded, model) if input is None else gather([], input)
     latents = loaded.encode(texts[:: max(1, -(-len(texts) // limit))], "truncate")
