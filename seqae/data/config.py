@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from seqae.component import check_literal, check_range
 from seqae.data.batching import Rounding
 from seqae.data.cleaning import CleanOptions
 from seqae.data.sources.base import Source
+from seqae.data.sources.memory import PAIR_COLUMN, Sentences, are_names, hold
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import ReadOptions
 from seqae.data.split import SPLITS, Split, SplitRule
@@ -121,6 +122,30 @@ class CorpusConfig:
                 "`data.cleaning.split_sentences` must be null for paired text, but it is "
                 f"{self.cleaning.split_sentences} instead. Leave it out."
             )
+
+    def hold_sentences(self) -> list[Sentences]:
+        """Replace sentences in memory by the names of their sources.
+
+        Returns:
+            What must be kept as long as these names are to be found.
+
+        Raises:
+            ValueError: if a split is neither sentences nor names.
+        """
+        held = []
+        for split in SPLITS:
+            given: Any = getattr(self, split)
+            if given is None:
+                continue
+            if are_names(split, given):
+                is_one = isinstance(given, (str, os.PathLike))
+                setattr(self, split, os.fspath(given) if is_one else [*map(os.fspath, given)])
+                continue
+            held.append(hold(split, given, self.reading))
+            setattr(self, split, held[-1].name)
+            if held[-1].targets is not None and not self.is_paired:
+                self.reading = replace(self.reading, target_column=PAIR_COLUMN)
+        return held
 
     @property
     def is_paired(self) -> bool:

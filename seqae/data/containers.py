@@ -23,6 +23,7 @@ TABLES = {
     "pyarrow": ("Table", "RecordBatch"),
     "datasets": ("Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict"),
 }
+ARROW = {"pyarrow": TABLES["pyarrow"]}
 # Those of columns, whose items are not Python's own.
 COLUMNS = {"pandas": ("Series", "Index"), "pyarrow": ("Array", "ChunkedArray")}
 
@@ -77,6 +78,36 @@ def list_items(key: str, values: Any) -> list[Any]:
     if isinstance(values, np.ndarray):
         return list(values.tolist()) if values.ndim else [values.tolist()]
     return list(values)
+
+
+def list_column(key: str, table: Any, column: str) -> list[Any]:
+    """List what a column of a table holds.
+
+    Args:
+        key: names the table.
+        table: of which `is_table` says so.
+        column: its name.
+
+    Raises:
+        ValueError: if the table has no such column.
+    """
+    if is_one_of(table, {"datasets": ("IterableDataset",)}):
+        return [row.get(column) for row in table]
+    if is_one_of(table, {"polars": ("LazyFrame",)}):
+        table = table.collect()
+    if isinstance(table, Mapping):
+        names = list(table)
+    elif is_one_of(table, {"pandas": ("DataFrame",), "polars": ("DataFrame",)}):
+        names = list(table.columns)
+    else:
+        names = list(table.schema.names) if is_one_of(table, ARROW) else list(table.column_names)
+    if column not in names:
+        raise ValueError(
+            f"`{key}` must have the column {column!r}, but it has "
+            f"{', '.join(map(repr, names[:20])) or 'none'} instead. Give the column itself: "
+            f"`{key}=table[...]`."
+        )
+    return list_items(key, table[column])
 
 
 def read_texts(key: str, texts: Any) -> tuple[list[str], bool]:

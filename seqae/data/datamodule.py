@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from typing_extensions import override
 
 from seqae.batch import Batch, Vocabulary
+from seqae.component import check_part
 from seqae.data.batching import batches_of_rank, plan_batches
 from seqae.data.cache import PreparedData, is_intact, open_prepared, prepare
 from seqae.data.config import DataConfig
@@ -32,7 +33,7 @@ from seqae.data.streaming.stream import (
     gather_states,
     summarize,
 )
-from seqae.data.tokenizers import Tokenizer
+from seqae.data.tokenizers import BPETokenizer, Tokenizer
 from seqae.extras import extra
 
 with extra("train"):
@@ -47,7 +48,10 @@ class TextDataModule(DataConfig, LightningDataModule):
     held out from the training sources, unless they have sources of their own, by a hash of each
     sentence, so that a sentence that occurs twice is never on both sides.
 
-    The other arguments are the options of `data`, see DataConfig.
+    The other arguments are the options of `data`, see DataConfig. In Python `train`, `val` and
+    `test` may also be sentences, or pairs of a sentence and what to write instead: in a list, a
+    Series, an array, a column of `datasets` or an iterator; or a table, of which
+    `reading.column` and `reading.target_column` name the columns.
 
     Args:
         tokenizer: text to token ids; `setup` replaces it by a copy that was trained on the training
@@ -57,10 +61,17 @@ class TextDataModule(DataConfig, LightningDataModule):
         allows_another_order: whether a resume may change the order of the sentences.
     """
 
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer = field(default_factory=BPETokenizer)
+
+    if TYPE_CHECKING:  # for the command, these have the types of DataConfig
+        train: Any = field(default="wordnet-examples", kw_only=True)
+        val: Any = field(default=None, kw_only=True)
+        test: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         LightningDataModule.__init__(self)
+        check_part("tokenizer", self.tokenizer, Tokenizer)
+        self._sentences = self.hold_sentences()
         self.check()
         self.allows_another_order = False
         self._folder: Path | None = None

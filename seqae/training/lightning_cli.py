@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
 from seqae.data.datamodule import TextDataModule
+from seqae.data.sources.memory import Sentences
+from seqae.data.tokenizers import Tokenizer
 from seqae.files import check_free_space
 from seqae.parser import show_help
 from seqae.training.callbacks.best_bundle import BundleWriter
@@ -59,6 +62,22 @@ from seqae.training.precision import (
 from seqae.training.run_folder import RunFolder
 
 
+@dataclass(eq=False, repr=False)
+class ConfiguredData(TextDataModule):
+    """Serves sentences as batches of like length, filled to a token budget.
+
+    Args:
+        tokenizer: text to token ids.
+    """
+
+    tokenizer: Tokenizer  # without a default: a configuration names it
+
+    @override
+    def hold_sentences(self) -> list[Sentences]:
+        """Take every text for the name of a source: a configuration holds no sentences."""
+        return []
+
+
 class TrainingCLI(LightningCLI):
     """LightningCLI for an AutoencoderModule and a TextDataModule.
 
@@ -73,7 +92,7 @@ class TrainingCLI(LightningCLI):
         sys.argv = [sys.argv[0], command, *args]  # DDP starts the other processes from these
         super().__init__(
             AutoencoderModule,
-            TextDataModule,
+            ConfiguredData,
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={

@@ -12,6 +12,7 @@
 | plain_text.py, jsonl.py, csv.py, arrow.py | one reader each; arrow.py also reads Parquet |
 | hub.py, hub_readers.py | data sets of the Hugging Face hub |
 | nltk.py | corpora of NLTK |
+| memory.py | sentences that were handed over in Python |
 
 The builders of `datasets` and `fsspec` read these formats, too. The readers here are ours because
 they do what those cannot: an error names `file:line`; a file is cut into byte ranges that several

@@ -214,7 +214,7 @@ def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
 
 def without_path(source: str) -> str:
     """Return a source's name without the path of a file, for what others read."""
-    return source if source.startswith(("hf:", "nltk:")) else os.path.basename(source)
+    return source if source.startswith(("hf:", "nltk:", "memory:")) else os.path.basename(source)
 
 
 def quote(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seqae.data.sources.base import Source
 from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.memory import SCHEME, MemorySource
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
 
@@ -23,7 +24,7 @@ def open_source(
     Args:
         name: a file, a folder, a pattern (`*.txt`), `-`, the name of a built-in corpus,
             `hf:OWNER/NAME` or `nltk:CORPUS`; a file, folder or pattern may name its column,
-            `FILE#COLUMN`.
+            `FILE#COLUMN`; `memory:HASH` for sentences that were handed over in Python.
         key: the configuration key that holds `name`; error messages begin with it.
         options: say how to read it.
         section: the prefix of the options' keys in the configuration, with a dot, or nothing.
@@ -44,4 +45,6 @@ def open_source(
         from seqae.data.sources.nltk import NltkSource
 
         return NltkSource(name, options, keys)
+    if name.startswith(SCHEME):
+        return MemorySource(name, options, keys)
     return FileSource(name, options, keys)
