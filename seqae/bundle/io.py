@@ -91,7 +91,7 @@ def load(
     Args:
         where: a bundle's folder; the folder of a run, which has one; or `demo`, a small model that
             ships with seqae, unless there is a folder of that name.
-        device: where the model computes, by its name in torch.
+        device: where the model computes, by its name in torch; `auto` takes a GPU if there is one.
         with_density: False ignores the bundle's density, even a damaged one, which `seqae density`
             can then fit again.
 

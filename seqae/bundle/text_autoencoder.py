@@ -133,18 +133,23 @@ class TextAutoencoder(TextOperations):
         return next(self.autoencoder.parameters()).device
 
     def to(self, device: str | torch.device) -> TextAutoencoder:
-        """Move the model to a device, such as `cuda`, and return it.
+        """Move the model to a device and return it.
+
+        Args:
+            device: by its name in torch, such as `cuda`; `auto` takes a GPU if there is one.
 
         Raises:
             ValueError: if this machine has no such device.
         """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             torch.zeros((), device=device).item()  # fails on `meta`, which holds no numbers
             self.autoencoder.to(device)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"`device` must be one that this machine has, but it is {device} instead "
-                f"({str(error).splitlines()[0]}). Leave it out to compute on the CPU."
+                f"({str(error).splitlines()[0]}). Choose cpu, or auto."
             ) from error
         return self
 

@@ -1,4 +1,4 @@
-"""`seqae reconstruct`, `encode` and `decode`; and how tasks read sentences and write results."""
+"""`seqae reconstruct`, `encode` and `decode`; and how tasks read latents and write results."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_seed
-from seqae.data.sources.open import open_source
-from seqae.data.sources.records import Counts
 from seqae.extras import extra
 from seqae.files import check_output
 from seqae.generation import Decoding
+from seqae.tasks.inputs import load_and_gather
 from seqae.terminal import visible
 
 # What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
@@ -32,9 +31,9 @@ def reconstruct(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: TooLong = "error",
+    too_long: TooLong | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Encode sentences to latents, and decode these again.
@@ -49,16 +48,16 @@ def reconstruct(
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a .jsonl file for text and reconstruction; by default the reconstructions are
             printed, one per line. With `num_return_sequences` each has its log-probability.
-        too_long: what to do with a sentence of more tokens than the model accepts.
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
+            its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_seed(seed)
-    sentences = gather(texts, input)
-    loaded = seqae.load(model, device)
-    latents, lengths = loaded.encode(sentences, too_long), loaded.lengths(sentences)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    latents, lengths = loaded.encode(sentences, policy), loaded.lengths(sentences)
     candidates = decode_rows(loaded, latents, decoding, seed, lengths)
     rows = (
         {"text": sentence, "reconstruction": row.pop("text"), **row}
@@ -73,8 +72,8 @@ def encode(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: TooLong = "error",
-    device: str = "cpu",
+    too_long: TooLong | None = None,
+    device: str = "auto",
 ) -> None:
     """Encode sentences to latents.
 
@@ -84,12 +83,13 @@ def encode(
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a file: .npy for a float32 array (sentences, Z), .parquet for the columns text and
             latent, .jsonl for JSON lines; by default JSON lines are printed.
-        too_long: what to do with a sentence of more tokens than the model accepts.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
+            its training, where `drop` and `split` become `truncate`.
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
     check_output(output, (".npy", ".parquet", ".jsonl"))
-    sentences = gather(texts, input)
-    latents = seqae.load(model, device).encode(sentences, too_long)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    latents = loaded.encode(sentences, policy)
     if output is not None and output.endswith(".npy"):
         with Path(output).open("wb") as file:
             np.save(file, latents)
@@ -110,7 +110,7 @@ def decode(
     latents: str,
     output: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Decode latents to sentences.
@@ -126,7 +126,7 @@ def decode(
         output: a .jsonl file for the texts; by default they are printed, one per line. With
             `num_return_sequences` each has its log-probability.
         seed: seed of the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
@@ -165,45 +165,6 @@ def write_rows(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> 
         _check_finite(row)
         score = row.get("score", row.get("similarity"))
         print("" if score is None else f"{score:8.2f}  ", visible(row[key]), sep="")
-
-
-def gather(texts: Sequence[str], source: str | None, key: str = "input") -> list[str]:
-    """Read sentences from the command line, standard input or a file.
-
-    Args:
-        texts: sentences of the command line; `-` alone means standard input.
-        source: a file, or anything else that `data.train` accepts.
-        key: the option that names the file; error messages begin with it.
-
-    Raises:
-        ValueError: if neither or both of `texts` and `source` are given.
-    """
-    if bool(texts) == (source is not None):
-        raise ValueError(
-            '`texts` or `input` must be given, and not both. Write `"a sentence"`, or `-` for '
-            "standard input, before any options; or `--input FILE`."
-        )
-    if len(texts) > 1 and "-" in texts:
-        raise ValueError(
-            "`texts` must be sentences, or `-` alone for standard input, but `-` is given among "
-            "others. Leave it out, or leave out the others."
-        )
-    if source is None and list(texts) != ["-"]:
-        return list(texts)
-    sentences, counts = [], Counts()
-    for block in open_source(source or "-", key).blocks():
-        sentences += block.texts
-        counts.add(block.counts)
-    if skipped := counts.read - counts.kept:
-        reasons = ", ".join(
-            f"{count:,} {reason}" for reason, count in sorted(counts.dropped.items()) if count
-        )
-        print(
-            f"seqae: skipped {skipped:,} of {counts.read:,} lines of the {key} ({reasons}), so "
-            f"output rows no longer match input line numbers",
-            file=sys.stderr,
-        )
-    return sentences
 
 
 def read_latents(source: str) -> NDArray[np.float32]:

@@ -14,8 +14,13 @@ from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_range, check_seed
 from seqae.files import check_output
 from seqae.generation import Decoding
-from seqae.tasks.encode_decode import decode_rows, gather, write_rows
+from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.evaluate.texts import read_split
+from seqae.tasks.inputs import Instead, check_source, gather, load_and_gather, policies_of
+
+# What to give where a model's training sentences cannot be read.
+SEARCHED = Instead("`corpus`", "seqae neighbours MODEL TEXT --corpus FILE")
+FITTED = Instead("`input`", "seqae density MODEL --input FILE")
 
 
 def sample(
@@ -24,7 +29,7 @@ def sample(
     source: LatentSource | None = None,
     output: str | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Generate new sentences from random latents.
@@ -41,7 +46,7 @@ def sample(
             latents; by default the prior if the model has one, otherwise the Gaussian.
         output: a .jsonl file for the texts; by default they are printed, one per line.
         seed: seed of the random latents and the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
@@ -60,9 +65,9 @@ def interpolate(
     steps: int = 5,
     path: Curve = "spherical",
     output: str | None = None,
-    too_long: TooLong = "error",
+    too_long: TooLong | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Generate the sentences between two.
@@ -79,19 +84,19 @@ def interpolate(
         path: `linear`, or `spherical`: along the arc between the latents' directions.
         output: a .jsonl file for start, end, step and text; by default the texts are printed, one
             per line.
-        too_long: what to do with a sentence of more tokens than the model accepts.
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
+            its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_range("steps", steps, 2, 10**6)
     check_seed(seed)
-    groups = _groups(gather(texts, input), 2)
-    loaded = seqae.load(model, device)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     rows = []
-    for start, end in groups:
-        first, last = loaded.encode([start, end], too_long)
+    for start, end in _groups(sentences, 2):
+        first, last = loaded.encode([start, end], policy)
         decoded = loaded.decode(between(first, last, steps, path), decoding, seed)
         for step, text in enumerate(decoded):
             rows.append({"start": start, "end": end, "step": step, "text": text})
@@ -103,9 +108,9 @@ def arithmetic(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: TooLong = "error",
+    too_long: TooLong | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Generate the sentence at a - b + c.
@@ -120,16 +125,17 @@ def arithmetic(
             one per line.
         input: a file of sentences instead, one per line; every three are a triple.
         output: a .jsonl file for a, b, c and text; by default the texts are printed, one per line.
-        too_long: what to do with a sentence of more tokens than the model accepts.
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
+            its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_seed(seed)
-    groups = _groups(gather(texts, input), 3)
-    loaded = seqae.load(model, device)
-    a, b, c = (loaded.encode(column, too_long) for column in zip(*groups, strict=True))
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    groups = _groups(sentences, 3)
+    a, b, c = (loaded.encode(column, policy) for column in zip(*groups, strict=True))
     decoded = loaded.decode(a - b + c, decoding, seed)
     rows = [
         {"a": a, "b": b, "c": c, "text": text}
@@ -146,8 +152,8 @@ def neighbours(
     count: int = 5,
     similarity: Similarity = "cosine",
     output: str | None = None,
-    too_long: TooLong = "error",
-    device: str = "cpu",
+    too_long: TooLong | None = None,
+    device: str = "auto",
 ) -> None:
     """Find the sentences whose latents are nearest.
 
@@ -164,16 +170,16 @@ def neighbours(
         similarity: `cosine` of the latents, or `euclidean`: minus their distance.
         output: a .jsonl file for text, neighbour and similarity; by default neighbours and
             similarities are printed.
-        too_long: what to do with a sentence of more tokens than the model accepts.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
+            its training, where `drop` and `split` become `truncate`.
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
     check_output(output, (".jsonl",))
     check_range("count", count, 1, 10**6)
-    sentences = gather(texts, input)
-    searched = None if corpus is None else gather([], corpus, "corpus")
-    loaded = seqae.load(model, device)
-    searched = searched or _training_sentences(loaded, model)
-    neighbours = loaded.neighbours(sentences, searched, count, similarity, too_long)
+    check_source(corpus, "corpus")
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    searched = _sentences(loaded, model, corpus, SEARCHED)
+    neighbours = loaded.neighbours(sentences, searched, count, similarity, policy)
     rows = [
         {"text": text, "neighbour": neighbour.text, "similarity": neighbour.similarity}
         for text, own_neighbours in zip(sentences, neighbours, strict=True)
@@ -190,9 +196,9 @@ def transfer(
     input: str | None = None,  # noqa: A002 - the name of the option
     strength: float = 1.0,
     output: str | None = None,
-    too_long: TooLong = "error",
+    too_long: TooLong | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Rewrite sentences with an attribute that is learnt from two files of sentences.
@@ -211,19 +217,20 @@ def transfer(
             0 the attribute is taken away.
         output: a .jsonl file for text and transfer; by default the transfers are printed, one per
             line.
-        too_long: what to do with a sentence of more tokens than the model accepts.
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
+            its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_range("strength", strength, -1e6, 1e6)
     check_seed(seed)
-    sentences = gather(texts, input)
-    sides = gather([], source, "source"), gather([], target, "target")
-    loaded = seqae.load(model, device)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    policies = policies_of(loaded, Path(model))
+    sides = gather([], source, "source", policies), gather([], target, "target", policies)
     attribute = loaded.attribute(*sides)
-    transfers = loaded.transfer(sentences, attribute, strength, decoding, too_long, seed)
+    transfers = loaded.transfer(sentences, attribute, strength, decoding, policy, seed)
     rows = [
         {"text": text, "transfer": transferred}
         for text, transferred in zip(sentences, transfers, strict=True)
@@ -236,7 +243,7 @@ def density(
     input: str | None = None,  # noqa: A002 - the name of the option
     limit: int = 10_000,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> None:
     """Fit a density of the training latents and store it in a bundle, as `fit` does at its end.
 
@@ -249,7 +256,7 @@ def density(
         input: a file of sentences, one per line; by default the training sentences.
         limit: use at most this many of them, spread evenly.
         seed: seed of the mixture's initial means.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
@@ -259,7 +266,7 @@ def density(
             "seqae and has a density."
         )
     loaded = seqae.load(model, device, with_density=False)
-    texts = _training_sentences(loaded, model) if input is None else gather([], input)
+    texts = _sentences(loaded, model, input, FITTED)
     latents = loaded.encode(texts[:: max(1, -(-len(texts) // limit))], "truncate")
     if not can_fit(latents):
         raise ValueError(
@@ -280,5 +287,10 @@ def _groups(texts: list[str], size: int) -> list[tuple[str, ...]]:
     return [tuple(texts[first : first + size]) for first in range(0, len(texts), size)]
 
 
-def _training_sentences(loaded: TextAutoencoder, model: str) -> list[str]:
-    return read_split(loaded, Path(model), "train").inputs
+def _sentences(
+    loaded: TextAutoencoder, model: str, source: str | None, instead: Instead
+) -> list[str]:
+    """Read the sentences of a file, or else those of the training."""
+    if source is None:
+        return read_split(loaded, Path(model), "train", instead).inputs
+    return gather([], source, instead.keys.strip("`"), policies_of(loaded, Path(model)))

@@ -37,7 +37,7 @@ def evaluate(
     examples: int = 8,
     output: str | None = None,
     explain: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
 ) -> None:
     """Measure a model on unseen sentences, beside trivial baselines.
@@ -63,7 +63,7 @@ def evaluate(
         examples: number of sentences to show; 0 shows none.
         output: a .json file for the metrics and the examples.
         explain: define each row and column.
-        device: where to compute: cpu, cuda, cuda:1 ...
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; with `target_column`, predictions are compared with that
             column.
     """

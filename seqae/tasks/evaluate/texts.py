@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.component import from_plain
-from seqae.data.builtin import builtin_names
-from seqae.data.config import DataConfig
 from seqae.data.preprocessing import clean_and_split
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.split import Split
-from seqae.tasks.run_files import read_config
+from seqae.tasks.inputs import EVALUATE, Instead, data_config
 
 
 @dataclass
@@ -59,7 +56,9 @@ def read_texts(source: str, key: str, reading: ReadOptions) -> Texts:
     return texts
 
 
-def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
+def read_split(
+    model: TextAutoencoder, where: Path, split: Split, instead: Instead = EVALUATE
+) -> Texts:
     """Read a split of the data that a model was trained on.
 
     Of a bundle alone only built-in corpora are read: it may come from a stranger, who must not
@@ -69,11 +68,12 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
         model: loaded from `where`.
         where: a bundle, or the folder of a run.
         split: which split.
+        instead: what to give where its data cannot be read.
 
     Raises:
         ValueError: if the data is unknown, or must not be read.
     """
-    config = _data_config(model, where)
+    config = data_config(model, where, instead)
     own = split if config.source_names[split] else "train"
     texts = Texts()
     for source in config.open_sources()[own]:
@@ -86,33 +86,3 @@ def read_split(model: TextAutoencoder, where: Path, split: Split) -> Texts:
             f"`seqae evaluate MODEL FILE`."
         )
     return texts
-
-
-def _data_config(model: TextAutoencoder, where: Path) -> DataConfig:
-    """Read the data settings from the run's configuration, if there is a run, or the bundle's."""
-    # The parent of a bundle counts as a run only if the bundle has the name that runs give it. A
-    # config.yaml inside a bundle is a stranger's and is ignored.
-    is_bundle = (where / "config.json").exists()
-    folder = where.resolve()
-    run = folder.parent if is_bundle and folder.name == "bundle" else where
-    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
-    config = model.details.get("training", {}).get("config", {})
-    if is_run:
-        config = read_config(run / "config.yaml", "model")
-    data = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(data, dict) or not data.get("train"):
-        raise ValueError(
-            "`file` and `train_file` must be given, because the bundle does not say what data it "
-            "was trained on. Write `seqae evaluate MODEL FILE --train_file TRAIN`."
-        )
-    options = {name: value for name, value in data.items() if name != "tokenizer"}
-    settings: DataConfig = from_plain(options, DataConfig, "data")
-    settings.check()
-    named = {name for names in settings.source_names.values() for name in names}
-    if "-" in named or not (is_run or named <= set(builtin_names())):
-        raise ValueError(
-            f"`file` and `train_file` must be given, because the model was trained on "
-            f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
-            f"`seqae evaluate MODEL FILE --train_file TRAIN`."
-        )
-    return settings

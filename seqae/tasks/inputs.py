@@ -1,0 +1,228 @@
+"""Inputs of a task: a model, and sentences that are read as those of its training were."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import seqae
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_operations import TooLong
+from seqae.component import from_plain
+from seqae.data.builtin import builtin_names
+from seqae.data.cleaning import CleanOptions, clean
+from seqae.data.config import DataConfig, LengthPolicy
+from seqae.data.sources.open import open_source
+from seqae.data.sources.records import Counts, ReadOptions
+from seqae.tasks.run_files import read_config
+
+
+@dataclass(frozen=True)
+class Policies:
+    """How a model's training treated its text.
+
+    Attributes:
+        too_long: what became of a sentence with more tokens than the model accepts.
+        reading: how files were read.
+        cleaning: how documents were cut into sentences.
+        sources: the names of the files.
+    """
+
+    too_long: LengthPolicy = "error"
+    reading: ReadOptions = ReadOptions()
+    cleaning: CleanOptions = CleanOptions()
+    sources: frozenset[str] = frozenset()
+
+    def is_own(self, source: str) -> bool:
+        """Say whether the model was trained on this file."""
+        paths = {Path(name).absolute() for name in self.sources}
+        return source in self.sources or Path(source).absolute() in paths
+
+
+class Instead(NamedTuple):
+    """What to give where the training data cannot be read.
+
+    Attributes:
+        keys: the options.
+        command: an example.
+    """
+
+    keys: str
+    command: str
+
+
+EVALUATE = Instead("`file` and `train_file`", "seqae evaluate MODEL FILE --train_file TRAIN")
+
+
+def data_config(model: TextAutoencoder, where: Path, instead: Instead = EVALUATE) -> DataConfig:
+    """Read the data settings from the run's configuration, if there is a run, or the bundle's.
+
+    Args:
+        model: loaded from `where`.
+        where: a bundle, or the folder of a run.
+        instead: the way out.
+
+    Raises:
+        ValueError: if there are none, or they name what must not be read.
+    """
+    data, is_run = _plain_settings(model, where)
+    if not data.get("train"):
+        raise ValueError(
+            f"{instead.keys} must be given, because the bundle does not say what data it was "
+            f"trained on. Write `{instead.command}`."
+        )
+    settings = _settings(data)
+    named = {name for names in settings.source_names.values() for name in names}
+    if "-" in named or not (is_run or named <= set(builtin_names())):
+        raise ValueError(
+            f"{instead.keys} must be given, because the model was trained on "
+            f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
+            f"`{instead.command}`."
+        )
+    return settings
+
+
+def policies_of(model: TextAutoencoder, where: Path) -> Policies:
+    """Read how the text was treated; a bundle that does not say gives the defaults."""
+    data, _ = _plain_settings(model, where)
+    try:
+        settings = _settings(data)
+    except ValueError:  # of another version, or made up
+        return Policies()
+    # The limits protect this machine from a file, so they are not the bundle's to set.
+    reading, limits = settings.reading, ReadOptions()
+    reading = replace(
+        reading,
+        target_column=None,
+        max_line_bytes=limits.max_line_bytes,
+        max_expansion=limits.max_expansion,
+    )
+    cleaning = CleanOptions(split_sentences=settings.cleaning.split_sentences)
+    sources = {name for names in settings.source_names.values() for name in names}
+    return Policies(settings.too_long, reading, cleaning, frozenset(sources))
+
+
+def load_and_gather(
+    model: str, device: str, texts: list[str], source: str | None, too_long: TooLong | None
+) -> tuple[TextAutoencoder, list[str], TooLong]:
+    """Load a model, and read sentences for it as those of its training were read.
+
+    Args:
+        model: a bundle, or the folder of a run.
+        device: where to compute.
+        texts: sentences of the command line; `-` alone means standard input.
+        source: a file, or anything else that `data.train` accepts.
+        too_long: what to do with a sentence of more tokens than the model accepts; by default as
+            in its training.
+
+    Returns:
+        The model, the sentences, and what to do with those that are too long.
+    """
+    check_given(texts, source)
+    check_source(source, "input")
+    loaded = seqae.load(model, device)
+    policies = policies_of(loaded, Path(model))
+    sentences = gather(texts, source, policies=policies)
+    if too_long is not None or policies.too_long == "error":
+        return loaded, sentences, too_long or "error"
+    limit = loaded.autoencoder.max_length
+    if longer := sum(length > limit for length in loaded.lengths(sentences)):
+        print(
+            f"seqae: truncated {longer:,} of {len(sentences):,} sentences to {limit} tokens, since "
+            f"the model was trained with `too_long: {policies.too_long}`",
+            file=sys.stderr,
+        )
+    return loaded, sentences, "truncate"
+
+
+def check_given(texts: list[str], source: str | None) -> None:
+    """Refuse sentences from two places, or from none."""
+    if bool(texts) == (source is not None):
+        raise ValueError(
+            '`texts` or `input` must be given, and not both. Write `"a sentence"`, or `-` for '
+            "standard input, before any options; or `--input FILE`."
+        )
+    if len(texts) > 1 and "-" in texts:
+        raise ValueError(
+            "`texts` must be sentences, or `-` alone for standard input, but `-` is given among "
+            "others. Leave it out, or leave out the others."
+        )
+
+
+def check_source(source: str | None, key: str) -> None:
+    """Refuse a file that does not exist before a model is loaded; the network is asked later.
+
+    Args:
+        source: what an option names, if it is given.
+        key: the option.
+    """
+    if source is not None and not source.startswith(("hf:", "nltk:")):
+        open_source(source, key)
+
+
+def gather(
+    texts: list[str], source: str | None, key: str = "input", policies: Policies = Policies()
+) -> list[str]:
+    """Read sentences from the command line, standard input or a file.
+
+    Args:
+        texts: sentences of the command line; `-` alone means standard input.
+        source: a file, or anything else that `data.train` accepts.
+        key: the option that names the file; error messages begin with it.
+        policies: how to read it.
+
+    Raises:
+        ValueError: if neither or both of `texts` and `source` are given.
+    """
+    check_given(texts, source)
+    if source is None and texts != ["-"]:
+        return texts
+    name, counts = source or "-", Counts()
+    is_own = policies.is_own(name)
+    # Another file is read by its own ending.
+    reading = policies.reading if is_own else replace(policies.reading, format="auto")
+    cleaning = policies.cleaning if is_own else CleanOptions()
+    sentences: list[str] = []
+    for block in open_source(name, key, reading).blocks():
+        sentences += clean(block, cleaning)[0].texts
+        counts.add(block.counts)
+    if skipped := counts.read - counts.kept:
+        reasons = ", ".join(
+            f"{count:,} {reason}" for reason, count in sorted(counts.dropped.items()) if count
+        )
+        print(
+            f"seqae: skipped {skipped:,} of {counts.read:,} lines of the {key} ({reasons}), so "
+            f"output rows no longer match input line numbers",
+            file=sys.stderr,
+        )
+    if len(sentences) > counts.kept:
+        print(
+            f"seqae: cut {counts.kept:,} documents of the {key} into {len(sentences):,} sentences, "
+            f"as in the model's training",
+            file=sys.stderr,
+        )
+    return sentences
+
+
+def _plain_settings(model: TextAutoencoder, where: Path) -> tuple[dict[str, Any], bool]:
+    """Return what a configuration has under `data`, and whether it is that of a run."""
+    # The parent of a bundle counts as a run only if the bundle has the name that runs give it. A
+    # config.yaml inside a bundle is a stranger's and is ignored.
+    is_bundle = (where / "config.json").exists()
+    folder = where.resolve()
+    run = folder.parent if is_bundle and folder.name == "bundle" else where
+    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
+    config = model.details.get("training", {}).get("config", {})
+    if is_run:
+        config = read_config(run / "config.yaml", "model")
+    data = config.get("data") if isinstance(config, dict) else None
+    return (data if isinstance(data, dict) else {}), is_run
+
+
+def _settings(data: dict[str, Any]) -> DataConfig:
+    options = {name: value for name, value in data.items() if name != "tokenizer"}
+    settings: DataConfig = from_plain(options, DataConfig, "data")
+    settings.check()
+    return settings

@@ -1,0 +1,108 @@
+"""Sentences for a task are read as those of the model's training were."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from small import run_seqae, write_text
+
+from seqae.data.cleaning import CleanOptions
+from seqae.tasks.inputs import Policies, gather
+
+Out = pytest.CaptureFixture[str]
+LONG = "the cat sees the mat and " * 30
+
+
+@pytest.fixture
+def run_with(overfit_run: Path, tmp_path: Path) -> Any:
+    """Give data settings: a copy of a run that says it was trained with them."""
+
+    def copy(**settings: Any) -> Path:
+        run = tmp_path / "run"
+        shutil.copytree(overfit_run, run, symlinks=True)
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config["data"].update(settings)
+        (run / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+        return run
+
+    return copy
+
+
+@pytest.mark.parametrize("policy", ["truncate", "drop", "split"])
+def test_what_the_training_accepted_is_accepted(
+    run_with: Any, tmp_path: Path, capsys: Out, policy: str
+) -> None:
+    """One latent for each sentence, whatever the policy was."""
+    run = run_with(too_long=policy)
+    text = write_text(tmp_path / "text.txt", ["a dog has the red ball", LONG])
+    assert run_seqae("encode", run, "--input", text, "--output", tmp_path / "a.npy") == 0
+    assert len(np.load(tmp_path / "a.npy")) == 2
+    assert capsys.readouterr().err == (
+        "seqae: truncated 1 of 2 sentences to 64 tokens, since the model was trained with "
+        f"`too_long: {policy}`\n"
+    )
+
+
+def test_what_is_asked_for_goes_before(run_with: Any, tmp_path: Path, capsys: Out) -> None:
+    run = run_with(too_long="truncate")
+    assert run_seqae("encode", run, LONG, "--too_long", "error") == 1
+    assert capsys.readouterr().err.startswith("seqae: error: `max_length` of this model is 64")
+
+
+def test_files_are_read_by_the_column_of_the_training(
+    run_with: Any, tmp_path: Path, capsys: Out
+) -> None:
+    """Also another file, by its own ending: the training read CSV without one."""
+    reading = {"format": "csv", "column": "body"}
+    run = run_with(train=str(tmp_path / "trained"), reading=reading)
+    (tmp_path / "trained").write_text("id,body\n1,the cat sees the mat\n")
+    (tmp_path / "other.jsonl").write_text('{"body": "a dog has the red ball"}\n')
+    contents = {"trained": "the cat sees the mat", "other.jsonl": "a dog has the red ball"}
+    for name, text in contents.items():
+        assert run_seqae("reconstruct", run, "--input", tmp_path / name) == 0
+        assert capsys.readouterr() == (f"{text}\n", "")
+
+
+def test_documents_of_the_training_are_cut_into_sentences(tmp_path: Path, capsys: Out) -> None:
+    own, other = (
+        str(write_text(tmp_path / name, ["One cat. Two dogs.", "No."])) for name in ("own", "other")
+    )
+    policies = Policies(cleaning=CleanOptions(split_sentences="en"), sources=frozenset({own}))
+    assert gather([], own, policies=policies) == ["One cat.", "Two dogs.", "No."]
+    assert capsys.readouterr().err == (
+        "seqae: cut 2 documents of the input into 3 sentences, as in the model's training\n"
+    )
+    assert gather([], other, policies=policies) == ["One cat. Two dogs.", "No."]
+    assert capsys.readouterr().err == ""
+
+
+def test_settings_of_another_version_give_the_defaults(run_with: Any, capsys: Out) -> None:
+    run = run_with(no_longer_known=3, too_long="truncate")
+    assert run_seqae("encode", run, LONG) == 1
+    assert capsys.readouterr().err.startswith("seqae: error: `max_length` of this model is 64")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["density", "{}"], "`input` must be given, because the model was trained on "),
+        (["neighbours", "{}", "a"], "`corpus` must be given, because the model was trained on "),
+        (["evaluate", "{}"], "`file` and `train_file` must be given, because the model was "),
+    ],
+)
+def test_a_bundle_alone_has_no_training_sentences(
+    overfit_run: Path, tmp_path: Path, capsys: Out, command: list[str], message: str
+) -> None:
+    bundle = tmp_path / "shared"
+    shutil.copytree(overfit_run / "bundle", bundle)
+    assert "train" in json.loads((bundle / "training.json").read_text())["config"]["data"]
+    assert run_seqae(*(word.format(bundle) for word in command)) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"seqae: error: {message}")
+    assert f"Write `seqae {command[0]} MODEL" in said
