@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-
 # What Lightning reads of a checkpoint before anything is restored from it.
 NEEDED = {"pytorch-lightning_version": str, "epoch": int, "global_step": int, "loops": dict}
 
