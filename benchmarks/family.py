@@ -19,26 +19,24 @@ from typing import Any
 from driver import ROOT, benchmark_parser, report
 from trainings import Column, Plan, budget, carry_out, markdown, seconds_per_step
 
-# Metrics of the table: heading, key, format.
-METRICS = (
-    ("exact match", "exact_match", "{:.1%}"),
-    ("BLEU", "bleu", "{:.1f}"),
-    ("unigram BLEU", "unigram_bleu", "{:.3f}"),
-    ("bits per byte", "bits_per_byte", "{:.2f}"),
-    ("KL", "kl", "{:.1f}"),
-    ("mutual information", "mutual_information", "{:.1f}"),
-    ("duplicates", "duplicates", "{:.1%}"),
-    ("shuffle gap", "shuffle_gap", "{:.2f}"),
-    ("isotropy", "isotropy", "{:.2f}"),
-    ("detour", "detour", "{:.2f}"),
-    ("largest step", "largest_step", "{:.0%}"),
+from seqae.metrics.definitions import METRICS
+from seqae.units import format_value, with_unit
+
+# Metrics of the table.
+KEYS = (
+    "exact_match",
+    "bleu",
+    "unigram_bleu",
+    "bits_per_byte",
+    "kl",
+    "mutual_information",
+    "duplicates",
+    "shuffle_gap",
+    "isotropy",
+    "detour",
+    "largest_step",
 )
-GENERATION = (
-    ("forward perplexity", "forward_perplexity", "{:.1f}"),
-    ("reverse perplexity", "reverse_perplexity", "{:.1f}"),
-    ("perplexity of midpoints", "midpoint_perplexity", "{:.1f}"),
-    ("self-BLEU", "self_bleu", "{:.1f}"),
-)
+GENERATION = ("forward_perplexity", "reverse_perplexity", "midpoint_perplexity", "self_bleu")
 
 
 def main() -> int:
@@ -114,18 +112,25 @@ def with_budget(plan: Plan, args: argparse.Namespace) -> Plan:
 
 
 def table_columns(with_generation: bool) -> dict[str, Column]:
-    def column(key: str, style: str) -> Column:
+    def column(key: str) -> Column:
         def show(result: dict[str, Any]) -> str:
-            value = result["scores"]["model"].get(key)
-            return "–" if value is None else style.format(value)
+            value, unit = result["scores"]["model"].get(key), METRICS[key].unit
+            return with_unit(value, unit) if unit == "%" else format_value(value, unit)
 
         return show
 
-    metrics = METRICS + (GENERATION if with_generation else ())
-    columns = {heading: column(key, style) for heading, key, style in metrics}
+    keys = KEYS + (GENERATION if with_generation else ())
+    columns = {heading(key): column(key) for key in keys}
     columns["active units"] = active_units
     columns["training"] = lambda result: f"{result['seconds']:,.0f} s, {result['steps']:,} steps"
     return columns
+
+
+def heading(key: str) -> str:
+    """Name a metric with its unit, which stands in the cells of a share; a range needs none."""
+    metric = METRICS[key]
+    is_named = metric.unit == "%" or " to " in metric.unit
+    return metric.label if is_named else f"{metric.label}, {metric.unit}"
 
 
 def active_units(result: dict[str, Any]) -> str:

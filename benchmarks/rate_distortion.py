@@ -16,6 +16,8 @@ from charts import Line, Panel, draw, shades
 from driver import ROOT, benchmark_parser, report
 from trainings import Plan, budget, carry_out
 
+from seqae.units import format_value, with_unit
+
 SIZES = (16, 32, 64, 128, 256, 384)
 LENGTHS = {"to_5": "1–5", "to_10": "6–10", "to_20": "11–20", "above_20": "21+"}
 
@@ -70,14 +72,14 @@ def main() -> int:
 def row_of(result: dict[str, Any]) -> dict[str, str]:
     scores = result["scores"]["model"]
     return {
-        "exact match": f"{scores['exact_match']:.1%}",
-        "BLEU": f"{scores['bleu']:.1f}",
+        "exact match": with_unit(scores["exact_match"], "%"),
+        "BLEU": format_value(scores["bleu"], "0 to 100"),
         **{
-            f"{name} words": f"{result['by_length'][key]['bleu']:.1f}"
+            f"{name} words": format_value(result["by_length"][key]["bleu"], "0 to 100")
             for key, name in LENGTHS.items()
             if key in result["by_length"]
         },
-        "seconds": f"{result['seconds']:,.0f}",
+        "seconds": format_value(result["seconds"], "seconds"),
     }
 
 

@@ -1,4 +1,4 @@
-"""Write to a terminal: errors in one line, text without control characters, progress bars."""
+"""Write to a terminal: errors in one line, text without control characters, tables, bars."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.progress import (
 )
 
 SECONDS_BEFORE_BAR = 2.0
+WIDTH = 100  # of a table if standard output is no terminal
 
 DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -44,6 +45,11 @@ def visible(text: str, width: int | None = None) -> str:
     """
     escaped = "".join(c.encode("unicode_escape").decode() if _is_control(c) else c for c in text)
     return escaped if width is None or len(escaped) <= width else escaped[: width - 1] + "…"
+
+
+def table_console() -> Console:
+    """Make a console for tables, as wide as the terminal, or of a fixed width if there is none."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 @contextmanager

@@ -114,8 +114,10 @@ def test_a_table(trainings: ModuleType) -> None:
 
     table = trainings.markdown({"gru": result(50.0)}, family.table_columns(with_generation=False))
     head, rule, row = table.splitlines()
+    assert "| exact match | BLEU |" in head
+    assert "| KL, nats/sentence |" in head
     assert head.count("|") == rule.count("|") == row.count("|")
-    assert row.startswith("| gru | 50.0% | 50.0 | – |")
+    assert row.startswith("| gru | 50.0 % | 50.0 | – |")
     assert row.endswith("| 3 s, 7 steps |")
 
 

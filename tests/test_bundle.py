@@ -551,7 +551,7 @@ def test_the_card_says_what_was_measured_and_stays_a_table():
     rows = [{"text": "a | b\n<script>", "reconstruction": "a \\| c"}]
     card = model_card(config, METRICS, TRAINING, rows)
     assert "# A sentence autoencoder: GRUEncoder · DeterministicLatent · GRUDecoder" in card
-    assert "| val/exact_match | 0.25 |" in card
+    assert "| val/exact_match | % | 25.0 |" in card
     assert "Vocabulary of 12,345 (ByteTokenizer), sentences of at most 26 tokens." in card
     (row,) = (line for line in card.splitlines() if line.startswith("| a "))
     assert row == "| a \\| b &lt;script> | a \\\\\\| c |"

@@ -517,10 +517,11 @@ def test_a_checkpoint_is_measured(
     said = capsys.readouterr()
     assert said.err == ""
     stage = {"validate": "val", "test": "test"}[command]
-    rows = [line.replace("│", " ").split() for line in said.out.splitlines() if stage in line]
-    measured = {row[0]: row[1] for row in rows if len(row) == 2}
-    assert float(measured[f"{stage}/exact_match"]) == 1.0
-    assert float(measured[f"{stage}/token_accuracy"]) == 1.0
+    rows = [line.strip("│").split("│") for line in said.out.splitlines() if f"{stage}/" in line]
+    measured = {key.strip(): (unit.strip(), value.strip()) for key, unit, value in rows}
+    assert measured[f"{stage}/exact_match"] == ("%", "100.0")
+    assert measured[f"{stage}/bleu"] == ("0 to 100", "100.0")
+    assert measured[f"{stage}/loss"][0] == "per token"
 
 
 def test_predictions_stand_in_the_order_of_the_corpus(overfit_run: Path, tmp_path: Path) -> None:

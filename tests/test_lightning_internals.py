@@ -26,6 +26,13 @@ LIGHTNINGS_ADVICE = pytest.mark.filterwarnings(
 )
 
 
+class Measures(LightningModule):
+    """Logs one value."""
+
+    def test_step(self, batch: Any) -> None:
+        self.log("test/share", torch.tensor(0.5))
+
+
 class Loads(LightningModule):
     """Counts how often Lightning asks for its training loader."""
 
@@ -62,6 +69,19 @@ def trained() -> tuple[Trainer, Loads]:
     module, trainer = Loads(), make_trainer(max_epochs=1)
     trainer.fit(module)
     return trainer, module
+
+
+@LIGHTNINGS_ADVICE
+def test_another_table_of_results(capsys: pytest.CaptureFixture[str]) -> None:
+    shown: list[Any] = []
+    trainer = make_trainer()
+    internals.replace_results_table(trainer, lambda *what: shown.append(what))
+    loader: DataLoader[Any] = DataLoader([1.0])  # type: ignore[arg-type]
+    trainer.test(Measures(), loader)
+    assert shown == [([{"test/share": torch.tensor(0.5)}], "test")]
+    trainer.test(Measures(), loader, verbose=False)
+    assert len(shown) == 1
+    assert "test/share" not in capsys.readouterr().out
 
 
 def test_instructions_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,9 +175,7 @@ def test_batches_that_stepped_stand_in_the_state_of_the_loop(
 
 def test_the_methods_of_the_command_line_that_are_overridden() -> None:
     """LightningCLI runs a subcommand at the end of its constructor."""
-    constructor = inspect.getsource(LightningCLI.__init__)
-    assert "self._run_subcommand(self.subcommand)" in constructor
-    assert "self._parse_ckpt_path()" in constructor  # ours takes no settings from the checkpoint
+    assert "self._run_subcommand(self.subcommand)" in inspect.getsource(LightningCLI.__init__)
     assert list(inspect.signature(LightningCLI._run_subcommand).parameters) == [
         "self",
         "subcommand",

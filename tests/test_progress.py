@@ -19,7 +19,7 @@ def arguments(tmp_path: Path) -> list[Any]:
 
 
 LINE = re.compile(
-    r"step \d+/\d+  loss \d+\.\d{3}  token accuracy \d+\.\d% \(teacher-forced\)  [\d,]+ tokens/s"
+    r"step \d+/\d+  loss \d+\.\d{3}  token accuracy \d+\.\d % \(teacher-forced\)  [\d,]+ tokens/s"
 )
 
 
@@ -33,7 +33,7 @@ def test_lines_without_a_terminal(arguments: list[Any], capsys: pytest.CaptureFi
     validated = [line for line in lines if ": val loss" in line]
     assert len(validated) == 3
     assert re.fullmatch(
-        r"step \d+: val loss \d\.\d{3}, token accuracy \d+\.\d%, exact match \d+\.\d%, "
+        r"step \d+: val loss \d\.\d{3}, token accuracy \d+\.\d %, exact match \d+\.\d %, "
         r"BLEU \d+\.\d",
         validated[-1],
     )
@@ -55,7 +55,7 @@ def test_a_bar_on_a_terminal(
     assert run_seqae(*arguments) == 0
     said = capsys.readouterr().out
     assert "\x1b[" in said
-    assert re.search(r"\d+/\d+.*loss \d+\.\d\d accuracy \d+%.*tokens/s.*left", said)
+    assert re.search(r"\d+/\d+.*loss \d+\.\d{3} accuracy \d+\.\d %.*tokens/s.*left", said)
     assert ": val loss" in said
     assert said.rstrip().count("\x1b[?25l") == said.count("\x1b[?25h")  # the cursor comes back
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from seqae.metrics.definitions import unit_of
+from seqae.units import format_value
+
 
 def model_card(
     config: Mapping[str, Any],
@@ -42,9 +45,9 @@ def model_card(
         "",
         "## What was measured",
         "",
-        "| metric | value |",
-        "|---|---|",
-        *(f"| {key} | {value:.4g} |" for key, value in sorted(metrics.items())),
+        "| metric | unit | value |",
+        "|---|---|---:|",
+        *(_row(key, value) for key, value in sorted(metrics.items())),
         "",
         "## What it writes back",
         "",
@@ -63,6 +66,11 @@ def model_card(
         "trained on and no other; it is no language model and no judge of meaning.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _row(key: str, value: float) -> str:
+    unit = unit_of(key)
+    return f"| {key} | {unit} | {format_value(value, unit)} |"
 
 
 def _cell(text: str) -> str:

@@ -1,10 +1,11 @@
 """Metrics: what is measured, each named for exactly what it is.
 
-accuracy.py   reconstructions: token accuracy, exact match, BLEU; sums over batches and ranks
-segmenter.py  the words of all metrics, in any script
-text.py       texts: unigram BLEU, chrF, edit distance; self-BLEU, distinct-n, copies
-nll.py        likelihood: -log p(x|z), bounds of -log p(x), perplexity, bits per byte
-geometry.py   latent spaces: mutual information, active units, isotropy
-posterior.py  one pass over sentences that collects what nll.py and geometry.py need
-embedding.py  downstream use: similarity, neighbours, a linear probe, and the TF-IDF baseline
+definitions.py  the name, unit and definition of every metric
+accuracy.py     reconstructions: token accuracy, exact match, BLEU; sums over batches and ranks
+segmenter.py    the words of all metrics, in any script
+text.py         texts: unigram BLEU, chrF, edit distance; self-BLEU, distinct-n, copies
+nll.py          likelihood: -log p(x|z), bounds of -log p(x), perplexity, bits per byte
+geometry.py     latent spaces: mutual information, active units, isotropy
+posterior.py    one pass over sentences that collects what nll.py and geometry.py need
+embedding.py    downstream use: similarity, neighbours, a linear probe, and the TF-IDF baseline
 """

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from seqae.bundle.io import find_folder
 from seqae.files import check_output
-from seqae.tasks.evaluate.definitions import GROUPS, METRICS
+from seqae.metrics.definitions import GROUPS, METRICS, unit_of
 from seqae.tasks.evaluate.run import without_nan
-from seqae.tasks.evaluate.table import console_of_width
 from seqae.tasks.run_files import damaged, read_config, read_json
-from seqae.terminal import visible
+from seqae.terminal import table_console, visible
+from seqae.units import format_value
 
 # Settings of how a run was watched and stored, not of what was trained.
 IGNORED = ("samples", "monitor", "name", "checkpoint", "threads", "data.cache_dir")
@@ -130,18 +130,19 @@ def _check_numbers(path: Path, metrics: dict[str, Any]) -> dict[str, float | Non
 
 
 def _show(runs: list[str], settings: dict[str, list[Any]], metrics: dict[str, list[Any]]) -> None:
-    console = console_of_width()
+    console = table_console()
     numbers = [f"[{number}]" for number in range(1, len(runs) + 1)]
     for number, run in zip(numbers, runs, strict=True):
         console.print(Text(f"{number} {visible(run)}"))
     table = Table(show_header=False)
     table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
     for _ in runs:
         table.add_column(justify="right", overflow="fold")
     if settings:
-        table.add_row("settings that differ", *map(Text, numbers), style="bold")
+        table.add_row("settings that differ", "", *map(Text, numbers), style="bold")
         for key, values in settings.items():
-            table.add_row(Text(f"  {visible(key)}"), *(Text(_plain(value)) for value in values))
+            table.add_row(Text(f"  {visible(key)}"), "", *(Text(_plain(value)) for value in values))
     parts: dict[str, list[str]] = {
         group: [k for k in metrics if k in METRICS and METRICS[k].group == group]
         for group in GROUPS
@@ -150,12 +151,12 @@ def _show(runs: list[str], settings: dict[str, list[Any]], metrics: dict[str, li
     for name, keys in parts.items():
         if keys:
             table.add_section()
-            table.add_row(name, *map(Text, numbers), style="bold")
+            table.add_row(name, "unit", *map(Text, numbers), style="bold")
         for key in keys:
-            metric = METRICS.get(key)
-            label = metric.label if metric else visible(key)
-            cells = [metric.format(v) if metric else _plain(v) for v in metrics[key]]
-            table.add_row(Text(f"  {label}"), *map(Text, cells))
+            label = METRICS[key].label if key in METRICS else visible(key)
+            unit = unit_of(key)
+            cells = [Text(format_value(value, unit)) for value in metrics[key]]
+            table.add_row(Text(f"  {label}"), unit, *cells)
     console.print(table)
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from jsonargparse import DefaultHelpFormatter
 
 from seqae.generation import Decoding
+from seqae.metrics.definitions import Group
 from seqae.parser import OneLineParser, choices, options_of, show_help, type_of
-from seqae.tasks.evaluate.definitions import Group
 
 # Arguments that jsonargparse would derive wrongly from a signature. Sentences are words, not YAML
 # ("null" and "[a]" are sentences); optional ones would become options; and a list would be YAML in

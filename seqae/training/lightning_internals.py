@@ -6,7 +6,7 @@ fails before a training does. The private parts of jsonargparse are in parser.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from subprocess import Popen
 from typing import Any
 
@@ -47,15 +47,24 @@ def unflatten(flat: dict[str, Any], paths: Any) -> dict[str, Any]:
     return nested
 
 
+def replace_results_table(
+    trainer: Trainer, show: Callable[[Sequence[Mapping[str, Any]], str], None]
+) -> None:
+    """Have Lightning show the results of `validate` and `test` with another function.
+
+    Args:
+        trainer: it calls the function on its first process, unless `verbose` is false.
+        show: takes the metrics of each loader by log key, and the stage.
+    """
+    loops: list[Any] = [trainer.validate_loop, trainer.test_loop]
+    for loop in loops:
+        loop._print_results = show
+
+
 def child_processes(trainer: Trainer) -> list[Popen[bytes]]:
     """List the processes of this training that Lightning started from this one, by local rank."""
     launcher = trainer.strategy.launcher
     return list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
-
-
-def is_restoring(trainer: Trainer) -> bool:
-    """Say whether the trainer has read a checkpoint and not yet restored all of it."""
-    return bool(trainer._checkpoint_connector._loaded_checkpoint)
 
 
 def share_one_model(strategy: ModelParallelStrategy) -> None:

@@ -24,8 +24,13 @@ from seqae.training.distributed.collectives import average_buffers, gather_ranks
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
 from seqae.training.evaluation import EvaluationMetrics
 from seqae.training.finite import LossCheck
-from seqae.training.lightning_internals import forget_train_loader, set_loop_progress
+from seqae.training.lightning_internals import (
+    forget_train_loader,
+    replace_results_table,
+    set_loop_progress,
+)
 from seqae.training.optimizer import clip_gradients_apart, make_optimizer, reinitialize_weights
+from seqae.training.results_table import show_results
 from seqae.training.schedule import Decay, Schedule, learning_rate_factor, plan_decay
 from seqae.training.token_window import TokenWindow
 
@@ -106,6 +111,11 @@ class AutoencoderModule(LightningModule):
             return {}
         metrics = self.trainer.callback_metrics.items()
         return {name: float(value) for name, value in metrics if not name.startswith("train/")}
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Have `validate` and `test` show their metrics with units."""
+        replace_results_table(self.trainer, show_results)
 
     @override
     def configure_model(self) -> None:

@@ -7,6 +7,5 @@ groups.py       reconstruction, likelihood, latent and embedding
 samples.py      generation, scored by the small models of language_model.py
 baselines.py    what a model must beat
 annotations.py  sentences with scores or labels
-definitions.py  what each metric is called and what it means
 table.py        the printed table
 """

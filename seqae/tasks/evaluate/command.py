@@ -13,9 +13,9 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
+from seqae.metrics.definitions import Group
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
-from seqae.tasks.evaluate.definitions import Group
 from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation, without_nan
 from seqae.tasks.evaluate.table import show, show_examples
 from seqae.tasks.evaluate.texts import Texts, read_split, read_texts

@@ -16,13 +16,13 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.batching import collate, like_length_batches
 from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric
+from seqae.metrics.definitions import LENGTHS, Scores
 from seqae.metrics.embedding import TfidfSvd, linear_probe, majority, neighbour_accuracy, spearman
 from seqae.metrics.geometry import duplicates, isotropy
 from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
 from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
 from seqae.metrics.segmenter import blank_separated, words
 from seqae.model.latents import StochasticLatent
-from seqae.tasks.evaluate.definitions import LENGTHS, Scores
 
 BATCH_TOKENS = 4096
 

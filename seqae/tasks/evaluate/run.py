@@ -12,13 +12,13 @@ from typing import Any
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.accuracy import bleu_signature
+from seqae.metrics.definitions import GROUPS, Group, Scores
 from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.nll import has_latent_cost
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate import groups
 from seqae.tasks.evaluate.annotations import LabelledData
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
-from seqae.tasks.evaluate.definitions import GROUPS, Group, Scores
 from seqae.tasks.evaluate.samples import generation
 
 # The cheap groups, which are useful for every model.

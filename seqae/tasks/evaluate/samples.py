@@ -13,10 +13,10 @@ from torch import Generator
 from seqae.bundle.density import can_fit, fit_density
 from seqae.bundle.latent_ops import between
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.metrics.definitions import Scores
 from seqae.metrics.geometry import duplicates
 from seqae.metrics.text import copies, distinct, self_bleu
 from seqae.model.latents import StochasticLatent
-from seqae.tasks.evaluate.definitions import Scores
 from seqae.tasks.evaluate.language_model import LanguageModel
 
 

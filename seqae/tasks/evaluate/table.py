@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from textwrap import fill
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from seqae.tasks.evaluate.definitions import BY_LENGTH, COLUMNS, GROUPS, METRICS, Group, Scores
-from seqae.terminal import visible
-
-WIDTH = 100  # of the output if it is no terminal
+from seqae.metrics.definitions import BY_LENGTH, COLUMNS, GROUPS, METRICS, Group, Scores
+from seqae.terminal import WIDTH, table_console, visible
+from seqae.units import format_value
 
 
 def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) -> None:
@@ -24,12 +22,19 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
         notes: remarks by group, printed below the table.
         explain: whether to define each row and column.
     """
-    console = console_of_width()
+    console = table_console()
     # Text instead of str: rich would interpret square brackets as markup.
-    table = Table(title=Text(visible(title)), title_justify="left", show_header=False)
-    table.add_column(min_width=34)
-    for width in (8, 17, 22):  # so that the tables of several models align
+    table = Table(
+        title=Text(visible(title)),
+        title_justify="left",
+        show_header=False,
+        show_edge=False,  # with the widths below, it fits into 80 columns
+    )
+    for width in (28, 13):  # of the longest label, indented, and the longest unit
+        table.add_column(min_width=width, no_wrap=True)
+    for width in (6, 11, 8):  # of the longest word of a heading
         table.add_column(justify="right", min_width=width)
+    heading_width = 11 if console.width < WIDTH else WIDTH  # rich would cut what it cannot wrap
     shown: list[str] = []
     for group in GROUPS:
         keys = list(rows_of(scores, group))
@@ -38,11 +43,15 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
         columns = [name for name, column in scores.items() if any(key in column for key in keys)]
         shown += keys + columns
         table.add_section()
-        table.add_row(group, *columns, style="bold")
+        headings = [fill(column, heading_width) for column in columns]
+        table.add_row(group, "unit", *headings, style="bold")
         for key in keys:
             metric = METRICS[key]
-            cells = [metric.format(scores[c][key]) if key in scores[c] else "" for c in columns]
-            table.add_row(f"  {metric.label}", *cells)
+            cells = [
+                format_value(scores[c][key], metric.unit) if key in scores[c] else ""
+                for c in columns
+            ]
+            table.add_row(f"  {metric.label}", metric.unit, *cells)
     console.print(table if shown else Text(visible(title)))
     for name, note in notes.items():
         console.print(Text(f"{name}: {note}"))
@@ -76,9 +85,4 @@ def show_examples(pairs: Sequence[tuple[str, str]]) -> None:
     for text, reconstruction in pairs:
         sides = Text(visible(text)), Text(visible(reconstruction))
         table.add_row(*sides, "=" if text == reconstruction else "≠")
-    console_of_width().print(table)
-
-
-def console_of_width() -> Console:
-    """Make a console as wide as the terminal, or of a fixed width if there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    table_console().print(table)

@@ -20,6 +20,7 @@ from seqae.metrics.posterior import Posterior, posterior_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents import StochasticLatent
 from seqae.training.module import AutoencoderModule
+from seqae.units import with_unit
 
 # A run has collapsed if its shuffle gap is below this share of the loss. For a plain VAE on the
 # built-in corpus, whose latent holds 0.3 to 0.5 nats, the share is 0.006 to 0.015; when a remedy
@@ -127,7 +128,7 @@ class CollapseMonitor(Callback):
             log.warning(
                 f"the latent has collapsed: the decoder writes about as well from the latent of "
                 f"another sentence (a gap of {gap:.3f} nats per token; KL {kl:.2f} nats per "
-                f"sentence, {active:.0f} active units, {repeated:.0%} duplicates). "
+                f"sentence, {active:.0f} active units, {with_unit(repeated, '%')} duplicates). "
                 f"{remedy(pl_module)}"
             )
 

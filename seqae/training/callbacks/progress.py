@@ -20,6 +20,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from seqae.batch import Batch
+from seqae.metrics.definitions import METRICS, unit_of
+from seqae.units import format_value, with_unit
 
 # Shown metrics average over about the last 50 steps: the loss of one step varies too much to read.
 SMOOTHING = 0.98
@@ -115,15 +117,17 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the validation metrics, and leave validation out of the speed."""
         self._started += time.perf_counter() - self._paused
-        # `seqae validate` takes no step; Lightning prints its metrics as a table.
+        # `seqae validate` takes no step; its metrics are shown as a table.
         if trainer.sanity_checking or not self._is_enabled or not trainer.global_step:
             return
-        names = ("val/loss", "val/token_accuracy", "val/exact_match", "val/bleu")
-        loss, accuracy, exact_match, bleu = (trainer.callback_metrics[name] for name in names)
-        self.print(
-            f"step {trainer.global_step:,}: val loss {loss:.3f}, token accuracy {accuracy:.1%}, "
-            f"exact match {exact_match:.1%}, BLEU {bleu:.1f}"
-        )
+        names = {"loss": "val loss"} | {
+            name: METRICS[name].label for name in ("token_accuracy", "exact_match", "bleu")
+        }
+        shown = [
+            f"{label} {with_unit(float(trainer.callback_metrics[f'val/{name}']), unit_of(name))}"
+            for name, label in names.items()
+        ]
+        self.print(f"step {trainer.global_step:,}: {', '.join(shown)}")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -144,16 +148,17 @@ class TrainingProgress(ProgressBar):
         # The means start at zero; dividing by the weight of all values so far corrects for that.
         weight = 1.0 - SMOOTHING**self._steps or 1.0
         means = {name: float(mean) / weight for name, mean in self._means.items()}
-        loss = means.get("train/loss", float("nan"))
-        accuracy = means.get("train/teacher_forced_accuracy", float("nan"))
+        loss = format_value(means.get("train/loss"), unit_of("loss"))
+        accuracy = with_unit(means.get("train/teacher_forced_accuracy"), "%")
+        tokens = with_unit(speed, "tokens/s")
         if self._bar is not None:  # short, to fit into 80 columns
-            text = f"loss {loss:.2f} accuracy {accuracy:.0%} {speed:,.0f} tokens/s"
+            text = f"loss {loss} accuracy {accuracy} {tokens}"
             self._bar.update(self._task, completed=trainer.global_step, metrics=text)
         else:
             total = f"/{self._total:,}" if self._total else ""
             print(
-                f"step {trainer.global_step:,}{total}  loss {loss:.3f}  "
-                f"token accuracy {accuracy:.1%} (teacher-forced)  {speed:,.0f} tokens/s",
+                f"step {trainer.global_step:,}{total}  loss {loss}  "
+                f"token accuracy {accuracy} (teacher-forced)  {tokens}",
                 flush=True,
             )
         self._tokens, self._started, self._shown = 0, now, now

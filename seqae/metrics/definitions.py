@@ -1,10 +1,11 @@
-"""The metrics of `seqae evaluate`: their names, their format in the table, their definitions."""
+"""All metrics: their names, their units, and the definitions of those of `seqae evaluate`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from seqae.units import Unit
 
 Group = Literal["reconstruction", "likelihood", "latent", "generation", "embedding"]
 GROUPS: tuple[Group, ...] = get_args(Group)
@@ -20,20 +21,14 @@ class Metric:
     Attributes:
         group: the part of the table that the row belongs to.
         label: the name of the row.
-        style: the format specification of its values.
+        unit: of its values.
         meaning: the definition, for `--explain`.
     """
 
     group: Group
     label: str
-    style: str
+    unit: Unit
     meaning: str
-
-    def format(self, value: float | None) -> str:
-        """Format a value; an undefined one is a dash."""
-        if value is None or math.isnan(value):
-            return "–"
-        return f"{value:{self.style}}"
 
 
 # Words of a sentence, from and to, for the metrics by length.
@@ -42,10 +37,8 @@ LENGTHS = {"to_5": (0, 5), "to_10": (6, 10), "to_20": (11, 20), "above_20": (21,
 BY_LENGTH = {
     f"exact_match_{key}": Metric(
         "reconstruction",
-        f"exact match, {low or 1} to {high} words"
-        if high < 10**9
-        else f"exact match, {low} or more",
-        ".1%",
+        f"exact match, {low or 1}–{high} words" if high < 10**9 else f"exact match, {low} or more",
+        "%",
         "exact match of the sentences with this many words, separated by blanks; where a script "
         "has none, such as Chinese or Thai, each character is a word",
     )
@@ -56,21 +49,21 @@ METRICS: dict[str, Metric] = {
     "token_accuracy": Metric(
         "reconstruction",
         "token accuracy",
-        ".1%",
+        "%",
         "share of the sentences' tokens, their ends included, that the output has at the same "
         "position; the decoder reads only its own output",
     ),
     "exact_match": Metric(
         "reconstruction",
         "exact match",
-        ".1%",
+        "%",
         "share of sentences that are reconstructed without any difference",
     ),
     **BY_LENGTH,
     "unigram_bleu": Metric(
         "reconstruction",
-        "unigram BLEU, 0 to 1",
-        ".3f",
+        "unigram BLEU",
+        "0 to 1",
         "share of the output's words that the sentence has, in any order, times the brevity "
         "penalty, averaged over sentences; the end counts as a word; this is the BLEU of "
         "SentenceMIM (Livne et al. 2020)",
@@ -78,7 +71,7 @@ METRICS: dict[str, Metric] = {
     "bleu": Metric(
         "reconstruction",
         "BLEU",
-        ".1f",
+        "0 to 100",
         "corpus BLEU-4 of the output against the sentences, as computed by sacreBLEU (Papineni et"
         " al. 2002; Post 2018), 0 to 100, with the signature below the table. tok:13a+char is "
         "sacreBLEU's 13a, but where a script has no blanks, each character is a word; eff:N means "
@@ -87,27 +80,27 @@ METRICS: dict[str, Metric] = {
     "chrf": Metric(
         "reconstruction",
         "chrF",
-        ".1f",
+        "0 to 100",
         "F2 of character n-grams, as computed by sacreBLEU (Popović 2015), 0 to 100",
     ),
     "edit_distance": Metric(
         "reconstruction",
         "edit distance",
-        ".3f",
+        "0 to 1",
         "words to insert, delete or replace, divided by the words of the longer text, averaged "
         "over sentences; 0 is equal, 1 has nothing in common; words are those of BLEU",
     ),
     "conditional_nll": Metric(
         "likelihood",
-        "cross-entropy given the latent",
-        ".3f",
+        "cross-entropy given latent",
+        "nats/token",
         "-log p(x|z) in nats per token under teacher forcing; not a likelihood, since the "
         "information in the latent is not counted",
     ),
     "negative_elbo": Metric(
         "likelihood",
-        "negative ELBO, nats per sentence",
-        ".2f",
+        "negative ELBO",
+        "nats/sentence",
         "-log p(x|z) + KL at one draw of z, averaged over sentences: an upper bound of -log p(x) "
         "(Kingma and Welling 2014). For a codebook, the KL is that of certain codes against a "
         "uniform prior. A latent with neither posterior nor codebook has no cost, and thus no "
@@ -115,179 +108,198 @@ METRICS: dict[str, Metric] = {
     ),
     "nll": Metric(
         "likelihood",
-        "NLL, nats per sentence",
-        ".2f",
+        "NLL",
+        "nats/sentence",
         "-log p(x), the end included: importance-weighted with k draws (Burda et al. 2016), an "
         "upper bound that tightens with k; for a codebook, the negative ELBO",
     ),
     "nll_per_token": Metric(
         "likelihood",
-        "NLL, nats per token",
-        ".3f",
+        "NLL per token",
+        "nats/token",
         "NLL divided by the tokens of the model's own tokenizer, the ends of sentences included",
     ),
     "perplexity": Metric(
         "likelihood",
         "perplexity, KL counted",
-        ".2f",
+        "tokens",
         "exponential of the NLL per token, the ends of sentences included: comparable only "
         "between models with the same tokenizer",
     ),
     "bits_per_byte": Metric(
         "likelihood",
         "bits per byte",
-        ".3f",
+        "bits/byte",
         "NLL in bits divided by the bytes of the text in UTF-8: comparable between tokenizers; "
         "undefined if the tokenizer loses part of the text",
     ),
     "kl": Metric(
         "latent",
-        "KL, nats per sentence",
-        ".2f",
+        "KL",
+        "nats/sentence",
         "KL(q(z|x) || p(z)), averaged over sentences: the cost of the latent",
     ),
     "mutual_information": Metric(
         "latent",
-        "mutual information, nats",
-        ".2f",
+        "mutual information",
+        "nats",
         "between sentence and latent under q, with the aggregate posterior of these sentences "
         "(Hoffman and Johnson 2016; He et al. 2019)",
     ),
     "mutual_information_limit": Metric(
         "latent",
         "its limit here",
-        ".2f",
+        "nats",
         "logarithm of the number of sentences, which the estimate cannot exceed",
     ),
     "active_units": Metric(
         "latent",
         "active units",
-        ".0f",
+        "dimensions",
         "dimensions whose posterior mean has a variance over sentences of more than 0.01 times "
         "that of the prior (Burda et al. 2016)",
     ),
     "codebook_usage": Metric(
         "latent",
         "codes in use",
-        ".1%",
+        "%",
         "share of codes that were used lately in training, more than a hundredth as often as the "
         "average code",
     ),
     "codebook_perplexity": Metric(
         "latent",
         "codebook perplexity",
-        ".1f",
+        "codes",
         "number of equally frequent codes that would be as uncertain, averaged over groups, "
         "lately in training (van den Oord et al. 2017)",
     ),
     "latent_dim": Metric(
         "latent",
         "of dimensions",
-        ".0f",
+        "dimensions",
         "Z, the size of a latent",
     ),
     "duplicates": Metric(
         "latent",
         "duplicate outputs",
-        ".1%",
+        "%",
         "share of reconstructions that repeat that of another sentence",
     ),
     "shuffle_gap": Metric(
         "latent",
-        "shuffle gap, nats per token",
-        ".3f",
+        "shuffle gap",
+        "nats/token",
         "rise of -log p(x|z) if each sentence gets the latent of another one of similar length; "
         "near zero, the decoder ignores the latent",
     ),
     "isotropy": Metric(
         "latent",
         "isotropy",
-        ".3f",
+        "0 to 1",
         "IsoScore of the latents (of the means, if there is a posterior): how evenly they use "
         "their dimensions, 0 to 1 (Rudman et al. 2022)",
     ),
     "detour": Metric(
         "latent",
-        "interpolation, detour",
-        ".2f",
+        "detour of interpolations",
+        "× shortest",
         "edit distance in words along the texts at nine even steps from one latent to another, on"
         " the path of `seqae interpolate`, divided by the distance of the two ends; 1 is the "
         "shortest path",
     ),
     "largest_step": Metric(
         "latent",
-        "interpolation, largest step",
-        ".1%",
+        "their largest step",
+        "%",
         "share of that path that its largest step takes: 12.5 % means even steps, 100 % one jump",
     ),
     "forward_perplexity": Metric(
         "generation",
         "forward perplexity",
-        ".1f",
+        "tokens",
         "of the samples under a language model trained on real text: are they fluent? Dull text "
         "scores low, too (Zhao et al. 2018, arXiv:1706.04223)",
     ),
     "reverse_perplexity": Metric(
         "generation",
         "reverse perplexity",
-        ".1f",
+        "tokens",
         "of real, unseen text under a language model trained on as many samples: do they cover it?",
     ),
     "midpoint_perplexity": Metric(
         "generation",
         "perplexity of midpoints",
-        ".1f",
+        "tokens",
         "of the texts half way between two sentences, under the forward language model",
     ),
     "self_bleu": Metric(
         "generation",
         "self-BLEU",
-        ".1f",
+        "0 to 100",
         "BLEU of each sample with the others as references, averaged; low means diverse (Zhu et "
         "al. 2018)",
     ),
     "distinct_1": Metric(
         "generation",
         "distinct-1",
-        ".3f",
+        "0 to 1",
         "different words divided by all words (Li et al. 2016)",
     ),
     "distinct_2": Metric(
         "generation",
         "distinct-2",
-        ".3f",
+        "0 to 1",
         "different pairs of words divided by all words",
     ),
     "sample_duplicates": Metric(
         "generation",
         "duplicates",
-        ".1%",
+        "%",
         "share of samples that repeat an earlier one",
     ),
     "copies": Metric(
         "generation",
         "copies",
-        ".1%",
+        "%",
         "share of samples that equal a training sentence",
     ),
     "spearman": Metric(
         "embedding",
-        "similarity of pairs, Spearman",
-        ".3f",
+        "Spearman of pairs",
+        "-1 to 1",
         "rank correlation of the cosine of two latents with the score of the pair",
     ),
     "neighbour_accuracy": Metric(
         "embedding",
         "nearest neighbour",
-        ".1%",
+        "%",
         "share of sentences whose nearest other sentence by cosine has the same label",
     ),
     "linear_probe": Metric(
         "embedding",
         "linear probe",
-        ".1%",
+        "%",
         "accuracy of logistic regression on the latents, five-fold cross-validation",
     ),
+}
+
+# Units of the other values that training logs, and of its cost. The loss is in nats only if the
+# objective is a likelihood.
+TRAINING: dict[str, Unit] = {
+    "loss": "per token",
+    "reconstruction": "nats/token",
+    "teacher_forced_accuracy": "%",
+    "discriminator_accuracy": "%",
+    "adversarial": "nats/sentence",
+    "discriminator": "nats/sentence",
+    "log_posterior": "nats/sentence",
+    "log_prior": "nats/sentence",
+    "latent_loss": "nats/sentence",
+    "tokens_per_second": "tokens/s",
+    "optimizer_steps": "steps",
+    "tokens": "tokens",
+    "seconds": "seconds",
+    "threads": "threads",
 }
 
 COLUMNS = {
@@ -299,3 +311,9 @@ COLUMNS = {
     "random words": "tokens drawn by their frequency in training, in rows as long as sentences",
     "chance": "always answers with the most frequent label",
 }
+
+
+def unit_of(key: str) -> Unit:
+    """Return the unit of a metric, also by its log key, `val/bleu`; "" if it is unknown."""
+    name = key.rpartition("/")[2]
+    return METRICS[name].unit if name in METRICS else TRAINING.get(name, "")
