@@ -175,7 +175,9 @@ def test_batches_that_stepped_stand_in_the_state_of_the_loop(
 
 def test_the_methods_of_the_command_line_that_are_overridden() -> None:
     """LightningCLI runs a subcommand at the end of its constructor."""
-    assert "self._run_subcommand(self.subcommand)" in inspect.getsource(LightningCLI.__init__)
+    constructor = inspect.getsource(LightningCLI.__init__)
+    assert "self._run_subcommand(self.subcommand)" in constructor
+    assert "self._parse_ckpt_path()" in constructor  # ours takes no settings from the checkpoint
     assert list(inspect.signature(LightningCLI._run_subcommand).parameters) == [
         "self",
         "subcommand",

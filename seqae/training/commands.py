@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -35,9 +34,6 @@ IGNORED_WARNINGS = (
     "The .grad attribute of a Tensor that is not a leaf.*",
     ".*Total length of `list` across ranks is zero.*",  # the user wants no validation split
 )
-
-# How torch's errors begin if a file is not a checkpoint, or is one of another model.
-UNLOADABLE = ("Error(s) in loading state_dict", "PytorchStreamReader", "Weights only load failed")
 
 
 def run(command: Command | Literal["prepare"], args: list[str], topic: str | None = None) -> None:
@@ -75,13 +71,6 @@ def run(command: Command | Literal["prepare"], args: list[str], topic: str | Non
             shutdown_process_group()
     except MisconfigurationException as error:
         raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        if not str(error).startswith(UNLOADABLE):
-            raise
-        raise ValueError(
-            f"`ckpt_path` must be a checkpoint of the model that is configured, but it is not: "
-            f"{str(error)[:300]}. Give it the configuration that it was trained with."
-        ) from error
 
 
 def has_resume(args: list[str]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -36,7 +37,7 @@ from seqae.training.callbacks.threads import ThreadTuner
 from seqae.training.callbacks.throughput import Throughput
 from seqae.training.checkpoints.callback import CheckpointWriter, checkpoint_bytes, checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpoints.resume import check_checkpoint
+from seqae.training.checkpoints.resume import check_checkpoint, unusable_checkpoint
 from seqae.training.choose_run import choose_run, print_once
 from seqae.training.cli_options import (
     MONITORED,
@@ -51,6 +52,7 @@ from seqae.training.cli_options import (
 from seqae.training.distributed.failures import out_of_memory, report_dead_process
 from seqae.training.distributed.fsdp import ShardedStrategy, check_strategy
 from seqae.training.distributed.launchers import find_launcher, follow_launcher
+from seqae.training.lightning_internals import is_restoring
 from seqae.training.loggers import GuardedLogger, MetricsFile, use_run_folder
 from seqae.training.module import AutoencoderModule
 from seqae.training.precision import (
@@ -124,7 +126,6 @@ class TrainingCLI(LightningCLI):
             show_help(own, self.topic)
             raise SystemExit(0)
         super().parse_arguments(parser, args)
-        # LightningCLI looks for settings in the checkpoint next, so that it must be intact.
         path = self.options.ckpt_path
         if path is not None:
             check_checkpoint(Path(path))
@@ -133,6 +134,14 @@ class TrainingCLI(LightningCLI):
                 f"`ckpt_path` must be given, or an untrained model would be measured. Write "
                 f"`seqae {self.command} RUN`, or name one with `-c` and `--ckpt_path`."
             )
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Take no settings from the checkpoint; LightningCLI would.
+
+        It would import every class that `hyper_parameters` of the file name, and so run the code of
+        a stranger, although it reads the file with `weights_only`.
+        """
 
     @property
     def options(self) -> Any:
@@ -236,6 +245,12 @@ class TrainingCLI(LightningCLI):
                 super()._run_subcommand(subcommand)
         except torch.OutOfMemoryError as error:
             raise out_of_memory(self.trainer.strategy.root_device) from error
+        except (OSError, ValueError, MisconfigurationException):
+            raise
+        except Exception as error:  # what is missing or wrong there may raise almost anything
+            if is_restoring(self.trainer):
+                raise unusable_checkpoint(self.options.ckpt_path, error) from error
+            raise
         finally:
             if self.command == "fit":
                 self.run_folder.release()

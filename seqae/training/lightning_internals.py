@@ -67,6 +67,11 @@ def child_processes(trainer: Trainer) -> list[Popen[bytes]]:
     return list(launcher.procs) if isinstance(launcher, _SubprocessScriptLauncher) else []
 
 
+def is_restoring(trainer: Trainer) -> bool:
+    """Say whether the trainer has read a checkpoint and not yet restored all of it."""
+    return bool(trainer._checkpoint_connector._loaded_checkpoint)
+
+
 def share_one_model(strategy: ModelParallelStrategy) -> None:
     """Let all processes shard one model; Lightning would keep a copy of it on each host.
 

@@ -39,7 +39,14 @@ class RandomState(Callback):
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states until the first step: setup draws numbers before it."""
+        """Keep the states until the first step: setup draws numbers before it.
+
+        Generators that nothing uses take them first, so that a damaged state is found here.
+        """
+        for state in state_dict["ranks"]:
+            torch.Generator().set_state(state["torch"])
+            random.Random().setstate(_as_tuple(state["python"]))
+            np.random.RandomState().set_state(_numpy_state(state))
         self._restored = state_dict["ranks"]
 
     @override
@@ -51,11 +58,15 @@ class RandomState(Callback):
             state = self._restored[trainer.global_rank]
             torch.set_rng_state(state["torch"])
             random.setstate(_as_tuple(state["python"]))
-            name, key, *rest = state["numpy"]
-            np.random.set_state((name, np.asarray(key, np.uint32), *rest))
+            np.random.set_state(_numpy_state(state))
             if state["cuda"] and torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["cuda"])
         self._restored = []
+
+
+def _numpy_state(state: dict[str, Any]) -> tuple[Any, ...]:
+    name, key, *rest = state["numpy"]
+    return name, np.asarray(key, np.uint32), *rest
 
 
 def _as_tuple(value: Any) -> Any:

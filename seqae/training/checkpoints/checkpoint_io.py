@@ -13,7 +13,13 @@ from lightning.fabric.plugins import CheckpointIO
 from typing_extensions import override
 
 from seqae.files import reporting
-from seqae.training.checkpoints.integrity import check_intact, is_intact, write_hashed
+from seqae.training.checkpoints.integrity import (
+    check_intact,
+    is_intact,
+    is_sealed,
+    write_hashed,
+)
+from seqae.training.checkpoints.plain_data import read_plain
 from seqae.training.checkpoints.sharded import read_unsharded, remove_checkpoint
 from seqae.training.lightning_internals import map_tree
 
@@ -58,18 +64,23 @@ class SafeCheckpointIO(CheckpointIO):
         """Read a checkpoint from a file or from shards: plain data and tensors, no code.
 
         Raises:
-            ValueError: if it is damaged.
+            ValueError: if it is damaged, or holds anything else.
         """
         path = Path(path)
         check_intact(path)
         if path.is_dir():
             return read_unsharded(path)
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        return checkpoint
+        return read_plain(path)
 
     @override
     def remove_checkpoint(self, path: str | Path) -> None:
-        remove_checkpoint(Path(path))
+        """Remove a checkpoint, and nothing else.
+
+        Lightning's ModelCheckpoint takes the names of what it removes from the checkpoint that is
+        resumed, which may be a stranger's.
+        """
+        if is_sealed(Path(path)):
+            remove_checkpoint(Path(path))
 
     def wait(self) -> None:
         """Wait for the checkpoint that is being written, and raise its error if it failed."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,7 @@ HASH_PREFIX = b"\nseqae sha256 "
 TRAILER_BYTES = len(HASH_PREFIX) + 64 + 1
 
 SEAL = "complete.json"  # written last into a folder of shards: the hashes of its other files
+MAX_SEAL_BYTES = 2**24  # about 100 bytes for each rank
 
 
 class HashedFile:
@@ -104,24 +106,45 @@ def is_intact(path: Path) -> bool:
     return _is_intact_folder(path) if path.is_dir() else _is_intact_file(path)
 
 
+def is_sealed(path: Path) -> bool:
+    """Say whether this package has written a file or folder as a checkpoint, damaged or not."""
+    try:
+        return _trailer_of(path / SEAL if path.is_dir() else path).startswith(HASH_PREFIX)
+    except OSError:
+        return False
+
+
 def _is_intact_folder(folder: Path) -> bool:
     try:
-        if not _is_intact_file(folder / SEAL):
+        if (folder / SEAL).stat().st_size > MAX_SEAL_BYTES or not _is_intact_file(folder / SEAL):
             return False
         hashes = json.loads((folder / SEAL).read_bytes()[:-TRAILER_BYTES])
-        return all(sha256_of(folder / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError):
+        return isinstance(hashes, dict) and all(
+            Path(name).name == name
+            and stat.S_ISREG((folder / name).lstat().st_mode)
+            and sha256_of(folder / name) == digest
+            for name, digest in hashes.items()
+        )
+    except (OSError, ValueError, RecursionError):
         return False
 
 
 def _is_intact_file(path: Path) -> bool:
     try:
-        size = os.path.getsize(path) - TRAILER_BYTES
-        if size < 0:
+        trailer = _trailer_of(path)
+        if not trailer.startswith(HASH_PREFIX):  # before hashing what may be large
             return False
-        trailer = HASH_PREFIX + sha256_of(path, size).encode() + b"\n"
-        with open(path, "rb") as file:
-            file.seek(size)
-            return file.read() == trailer
+        size = os.path.getsize(path) - TRAILER_BYTES
+        return trailer == HASH_PREFIX + sha256_of(path, size).encode() + b"\n"
     except OSError:
         return False
+
+
+def _trailer_of(path: Path) -> bytes:
+    """Read the last line of a checkpoint's file; nothing of what is no file, such as a pipe."""
+    size = os.path.getsize(path) - TRAILER_BYTES
+    if size < 0 or not path.is_file():
+        return b""
+    with open(path, "rb") as file:
+        file.seek(size)
+        return file.read(TRAILER_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -164,6 +165,20 @@ def check_checkpoint(path: Path) -> None:
             f"`ckpt_path` must be a checkpoint of this package, but {path} {reason}. Choose "
             f"another one, such as RUN/checkpoints/{LAST}."
         )
+
+
+def unusable_checkpoint(path: str, error: Exception) -> ValueError:
+    """Make the error that names a checkpoint which cannot be restored.
+
+    Args:
+        path: of the checkpoint.
+        error: what was raised while it was restored.
+    """
+    reason = shorten(f"{type(error).__name__}: {error}", 300)
+    return ValueError(
+        f"`ckpt_path` must be a checkpoint of the model that is configured, but {path} is not "
+        f"({reason}). Give it the configuration that it was trained with."
+    )
 
 
 def _is_below(key: str, parents: tuple[str, ...]) -> bool:

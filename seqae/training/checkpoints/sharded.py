@@ -35,6 +35,11 @@ from typing_extensions import override
 
 from seqae.files import StorageError, cannot_write, sha256_of, sync_path
 from seqae.training.checkpoints.integrity import SEAL, write_hashed
+from seqae.training.checkpoints.plain_data import (
+    CheckpointError,
+    read_plain,
+    reporting_unreadable,
+)
 from seqae.training.lightning_internals import unflatten
 
 TRAINER_STATE = "meta.pt"  # all but the weights and the optimizers' state; Lightning's name
@@ -141,10 +146,7 @@ def read_shards(state: dict[str, Any], folder: Path, is_alone: bool = False) -> 
 
 def read_trainer_state(folder: Path) -> dict[str, Any]:
     """Read everything but the weights and the optimizers' state."""
-    state: dict[str, Any] = torch.load(
-        folder / TRAINER_STATE, map_location="cpu", weights_only=True
-    )
-    return state
+    return read_plain(folder / TRAINER_STATE)
 
 
 def read_unsharded(folder: Path) -> dict[str, Any]:
@@ -155,16 +157,19 @@ def read_unsharded(folder: Path) -> dict[str, Any]:
     """
     metadata = PlainReader(folder).read_metadata()
     flat: dict[str, Any] = {}
-    for name, entry in metadata.state_dict_metadata.items():
-        flat[name] = None
-        if isinstance(entry, TensorStorageMetadata):
-            flat[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
+    with reporting_unreadable(folder):
+        for name, entry in metadata.state_dict_metadata.items():
+            flat[name] = None
+            if isinstance(entry, TensorStorageMetadata):
+                flat[name] = torch.empty(entry.size, dtype=entry.properties.dtype)
     read_shards(flat, folder, is_alone=True)
-    nested = unflatten(flat, metadata.planner_data)
-    checkpoint = {**read_trainer_state(folder), "state_dict": nested.pop("state_dict")}
-    if nested:
-        names = (f"optimizer_{index}" for index in range(len(nested)))
-        checkpoint["optimizer_states"] = [nested[name] for name in names]
+    checkpoint = read_trainer_state(folder)
+    with reporting_unreadable(folder):
+        nested = unflatten(flat, metadata.planner_data)
+        checkpoint["state_dict"] = nested.pop("state_dict")
+        if nested:
+            names = (f"optimizer_{index}" for index in range(len(nested)))
+            checkpoint["optimizer_states"] = [nested[name] for name in names]
     return checkpoint
 
 
@@ -184,17 +189,27 @@ class PlainReader(FileSystemReader):
         """Unpickle the allowed classes only.
 
         Raises:
-            ValueError: if the file names another class, or a file outside of the folder.
+            CheckpointError: if the file is damaged, or names another class, a file outside of the
+                folder or weights that are larger than all files.
         """
-        with open(Path(self.path) / METADATA, "rb") as file:
-            metadata = _MetadataUnpickler(file).load()
-        if not isinstance(metadata, Metadata):
-            raise ValueError(f"{self.path}/{METADATA} must say where the weights are.")
-        for info in metadata.storage_data.values():
-            if Path(info.relative_path).name != info.relative_path:
-                raise ValueError(f"{self.path}/{METADATA} names a file outside of its folder.")
-        metadata.storage_meta = metadata.storage_meta or StorageMeta()
-        metadata.storage_meta.load_id = self.load_id
+        path = Path(self.path) / METADATA
+        with reporting_unreadable(path):
+            with open(path, "rb") as file:
+                metadata = _MetadataUnpickler(file).load()
+            if not isinstance(metadata, Metadata):
+                raise CheckpointError(f"{path} must say where the weights are.")
+            for info in metadata.storage_data.values():
+                if Path(info.relative_path).name != info.relative_path:
+                    raise CheckpointError(f"{path} names a file outside of its folder.")
+            size = sum(
+                entry.size.numel() * entry.properties.dtype.itemsize
+                for entry in metadata.state_dict_metadata.values()
+                if isinstance(entry, TensorStorageMetadata)
+            )
+            if size > sum(file.stat().st_size for file in path.parent.iterdir()):
+                raise CheckpointError(f"{path} names weights that are larger than all its files.")
+            metadata.storage_meta = metadata.storage_meta or StorageMeta()
+            metadata.storage_meta.load_id = self.load_id
         return metadata
 
 
@@ -213,7 +228,7 @@ class _MetadataUnpickler(pickle.Unpickler):
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if is_dtype or (module, name) in ALLOWED:
             return super().find_class(module, name)
-        raise ValueError(
+        raise CheckpointError(
             f"`{METADATA}` of a checkpoint must say where the weights are, but it names "
             f"{module}.{name} instead. Choose a checkpoint of your own."
         )
