@@ -126,13 +126,14 @@ class TextOperations(ABC):
     ) -> OneOrList:
         """Find the `count` sentences of a corpus with the nearest latents, for each text.
 
-        The search is exact, and the nearest sentence comes first. Sentences of the corpus that are
-        too long are always truncated.
+        The search is exact, and the nearest sentence comes first. A sentence that the corpus has
+        several times is listed once; one that is too long is always truncated.
 
         Returns:
             A list of Neighbour for each text, or one list for one text.
         """
         (texts, is_one), (corpus, _) = read_texts("texts", texts), read_texts("corpus", corpus)
+        corpus = list(dict.fromkeys(corpus))
         queries, latents = self.encode(texts, too_long), self.encode(corpus, "truncate")
         values, indices = latent_ops.nearest(queries, latents, count, similarity)
         neighbours = [

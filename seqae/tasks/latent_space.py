@@ -8,7 +8,7 @@ from pathlib import Path
 import seqae
 from seqae.bundle.density import MAX_DIM, MIN_SENTENCES, can_fit, fit_density
 from seqae.bundle.io import DEMO_FOLDER, add_density, bundle_folder
-from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between
+from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between, nearest
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_range, check_seed
@@ -17,6 +17,7 @@ from seqae.generation import Decoding
 from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.evaluate.texts import read_split
 from seqae.tasks.inputs import Instead, check_source, gather, load_and_gather, policies_of
+from seqae.tasks.neighbour_index import encode_searched
 
 # What to give where a model's training sentences cannot be read.
 SEARCHED = Instead("`corpus`", "seqae neighbours MODEL TEXT --corpus FILE")
@@ -155,7 +156,10 @@ def neighbours(
     too_long: TooLong | None = None,
     device: str = "auto",
 ) -> None:
-    """Find the sentences whose latents are nearest.
+    """Find the sentences whose latents are nearest; each is listed once.
+
+    The latents of the searched sentences are kept in the run's folder, or for a bundle alone in the
+    cache, and used again until the model or the sentences change.
 
     Example:
         seqae neighbours runs/seqae/RUN "the cat sat on the mat"
@@ -178,12 +182,15 @@ def neighbours(
     check_range("count", count, 1, 10**6)
     check_source(corpus, "corpus")
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
-    searched = _sentences(loaded, model, corpus, SEARCHED)
-    neighbours = loaded.neighbours(sentences, searched, count, similarity, policy)
+    # A sentence that is there several times is listed once.
+    searched = list(dict.fromkeys(_sentences(loaded, model, corpus, SEARCHED)))
+    queries = loaded.encode(sentences, policy)
+    latents = encode_searched(loaded, model, searched, corpus)
+    values, indices = nearest(queries, latents, count, similarity)
     rows = [
-        {"text": text, "neighbour": neighbour.text, "similarity": neighbour.similarity}
-        for text, own_neighbours in zip(sentences, neighbours, strict=True)
-        for neighbour in own_neighbours
+        {"text": text, "neighbour": searched[index], "similarity": float(value)}
+        for text, own_values, own_indices in zip(sentences, values, indices, strict=True)
+        for value, index in zip(own_values, own_indices, strict=True)
     ]
     write_rows(rows, "neighbour", output)
 
