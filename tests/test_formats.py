@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +24,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seqae.data.sources import arrow
+from seqae.data.sources import arrow, json_columns, reader
 from seqae.data.sources import compression as opening
-from seqae.data.sources import jsonl as json_lines
 from seqae.data.sources.base import Source
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG, ReadOptions
 
-COLUMNS = ("jsonl", "csv", "tsv", "parquet", "arrow", "stream")
+COLUMNS = ("jsonl", "list", "csv", "tsv", "parquet", "arrow", "stream")
+FORMATS = {"list": "jsonl", "stream": "arrow"}  # where the kind has not the name of its format
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +75,10 @@ def write_rows(rows: list[dict[str, str]], kind: str) -> str:
     """Write a table in any of the formats."""
     stream = io.StringIO(newline="")
     table = pa.Table.from_pylist(rows)
-    path = f"{kind}.arrow" if kind == "stream" else f"rows.{kind}"
-    if kind == "jsonl":
+    path = {"stream": "stream.arrow", "list": "rows.json"}.get(kind, f"rows.{kind}")
+    if kind == "list":
+        json.dump(rows, stream, indent=1)
+    elif kind == "jsonl":
         stream.write("".join(json.dumps(row) + "\n" for row in rows))
     elif kind in ("csv", "tsv"):
         writer = csv.DictWriter(stream, rows[0], delimiter="," if kind == "csv" else "\t")
@@ -131,7 +134,8 @@ def test_parts_give_each_record_once_and_go_on_anywhere(kind, monkeypatch):
     monkeypatch.setattr("seqae.data.sources.reader.MIN_SPAN_BYTES", 1000)
     source = open_one(write_rows(ROWS, kind))
     assert isinstance(source, FileSource)
-    source.readers = [replace(reader, block_bytes=10_000) for reader in source.readers]
+    size = 60_000 if kind == "list" else 10_000  # all of it is read for each part
+    source.readers = [replace(one, block_bytes=size) for one in source.readers]
     for wanted in (1, 2, 3, 7):
         parts = pickle.loads(pickle.dumps(source.parts(wanted)))
         assert len(parts) >= wanted
@@ -152,11 +156,11 @@ def test_packed_or_through_a_pipe(kind, monkeypatch):
     data = Path(name).read_bytes()
     assert list(open_one(write(gzip.compress(data), name + ".gz")).texts()) == texts
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    assert list(open_one("-", format="arrow" if kind == "stream" else kind).texts()) == texts
+    assert list(open_one("-", format=FORMATS.get(kind, kind)).texts()) == texts
     os.mkfifo("pipe")
     writer = threading.Thread(target=Path("pipe").write_bytes, args=(data,))
     writer.start()
-    assert list(open_one("pipe", format="arrow" if kind == "stream" else kind).texts()) == texts
+    assert list(open_one("pipe", format=FORMATS.get(kind, kind)).texts()) == texts
     writer.join()
 
 
@@ -172,11 +176,17 @@ def test_a_file_that_changes_is_named(kind):
         list(blocks)
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "arrow", "stream"])
+@pytest.mark.parametrize("kind", ["jsonl", "list", "csv", "parquet", "arrow", "stream"])
 def test_a_file_that_is_cut_off_is_not_taken_for_a_whole_one(kind):
     name = write_rows(ROWS, kind)
     write(Path(name).read_bytes()[:-20], name)
-    if kind in ("jsonl", "csv"):
+    if kind == "list":
+        message = refusal(name)
+        assert (
+            "must hold a list with an end, but it is cut off instead, at element 3,000" in message
+        )
+        assert read(name, errors="skip")[1] == {"read": 3000, MALFORMED: 1}
+    elif kind in ("jsonl", "csv"):
         data = Path(name).read_bytes()
         write(data[: -len(data.splitlines()[-1]) // 2] + b'"', name)
         assert "instead, at line" in refusal(name, column="id" if kind == "csv" else "text")
@@ -186,7 +196,7 @@ def test_a_file_that_is_cut_off_is_not_taken_for_a_whole_one(kind):
 
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_an_empty_file(kind):
-    name = write(b"", f"a.{kind}" if kind != "stream" else "a.arrow")
+    name = write(b"", f"a.{FORMATS.get(kind, kind)}")
     message = refusal(name)
     assert ("0 of 0 kept" in message) or ("is damaged or cut off" in message)
 
@@ -250,15 +260,163 @@ def test_bytes_that_are_not_utf8_in_json():
     assert read(name, errors="replace") == ([(1, "a"), (2, "caf\ufffd")], {"read": 2})
 
 
-@pytest.mark.parametrize("errors", ["strict", "skip", "replace"])
-@pytest.mark.parametrize("data", ['[\n{"text": "a"}\n]', ' [{"text": "a"}]', "[1]\n[2]\n"])
-def test_a_json_list_is_converted_by_the_user(errors, data):
-    message = refusal(write(data, "a.json"), errors=errors)
-    assert "'a.json' begins with a list instead. Convert it (`jq -c '.[]' FILE > " in message
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_a_list(suffix, packed):
+    data = """\ufeff \n [
+        {"text": "a, [b] \\" {c", "tags": [["x"], {"text": "no"}]}, "just text",
+        {"id": 1}, {"text": null}, {"text": " "} , {"text": "\\u00e9\\\\"},{"text": "f"}
+    ] \n"""
+    name = f"a.{suffix}" + ".gz" * packed
+    write(gzip.compress(data.encode()) if packed else data, name)
+    kept, counted = read(name)
+    assert kept == [(1, 'a, [b] " {c'), (2, "just text"), (6, "é\\"), (7, "f")]
+    assert counted == {"read": 7, NO_TEXT: 2, BLANK: 1}
+    assert read(write("[]", "b.json"))[1] == {}
+
+
+BAD_LISTS = {
+    '["a", 3, "c"]': "a list of JSON objects or texts, but there is a number instead, at element 2",
+    '["a", {"text": 3}, "c"]': "text in 'text', but there is a number instead, at element 2",
+    '["a", {"text"}, "c"]': "there is no JSON (Expecting ':' delimiter at character 8) instead, at",
+    '["a", , "c"]': "there is no JSON (Expecting value at character 1) instead, at element 2",
+    '["a", }, "c"]': "there is no JSON (Expecting value at character 1) instead, at element 2",
+    '["a", "b" "b", "c"]': "there is no JSON (Extra data at character 5) instead, at element 2",
+}
+
+
+@pytest.mark.parametrize("data", BAD_LISTS)
+def test_a_bad_element(data):
+    name = write(data, "a.json")
+    assert BAD_LISTS[data] in refusal(name)
+    assert read(name, errors="skip") == ([(1, "a"), (3, "c")], {"read": 3, MALFORMED: 1})
+
+
+@pytest.mark.parametrize("data", ['["a"] ["b"]', '["a"]\n\n["b"]\n', '["a", "cut', '["a", {'])
+def test_what_is_no_whole_list(data):
+    name = write(data, "a.json")
+    what = "nothing after its list, but there is more" if "]" in data else "a list with an end, but"
+    assert f"must hold {what}" in refusal(name)
+    assert read(name, errors="skip") == ([(1, "a")], {"read": 2, MALFORMED: 1})
+
+
+def test_texts_in_a_list_have_no_columns():
+    name = write('["a"]', "a.json")
+    assert "objects or texts, but there is text instead" in refusal(name, column="body")
+    assert "objects or texts, but there is text instead" in refusal(name, target_column="body")
+
+
+def test_one_object_over_several_lines():
+    name = write(json.dumps({"data": [{"text": "a"}]}, indent=2), "a.json")
+    for errors in ("strict", "skip"):
+        message = refusal(name, errors=errors)
+        assert (
+            "'a.json' holds one over several lines instead. Convert it (`jq -c . FILE`" in message
+        )
+
+
+LIST_PIECES = [
+    '"',
+    "\\",
+    '\\"',
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ",",
+    " ",
+    '"a"',
+    '{"text": "b"}',
+    "é",
+    "\n",
+]
+
+
+@given(st.lists(st.sampled_from(LIST_PIECES), max_size=30).map("".join), st.integers(1, 40))
+@settings(deadline=None)
+def test_any_list_against_a_reading_of_the_whole(tmp_path_factory, data, block_bytes):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    data = f'[{{"text": "first"}}, {data}]'
+    path.write_text(data)
+    results = []
+    for size in (block_bytes, 1000):
+        source = open_one(str(path), errors="skip")
+        source.readers = [replace(one, block_bytes=size) for one in source.readers]
+        results.append(read(source))
+        blocks = [block for part in source.parts() for block in part.blocks()]
+        for index, block in enumerate(blocks):
+            assert list(source.readers[0].blocks(block.end)) == blocks[index + 1 :]
+    assert results[0] == results[1]
+    try:
+        elements = json.loads(data)
+    except ValueError:
+        return
+    texts = [some["text"] if isinstance(some, dict) and some else some for some in elements]
+    expected = [(n, t.strip()) for n, t in enumerate(texts, 1) if isinstance(t, str) and t.strip()]
+    assert results[0][0] == expected
+    assert results[0][1]["read"] == len(elements)
+
+
+def test_a_long_element_in_bounded_memory(tmp_path):
+    path = tmp_path / "huge.json"
+    with path.open("w") as file:
+        file.write('["before", "')
+        for _ in range(500):
+            file.write("x, " * 20_000)
+        file.write('", "after"]')
+    tracemalloc.start()
+    try:
+        assert read(str(path)) == ([(1, "before"), (3, "after")], {"read": 3, TOO_LONG: 1})
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def nested_rows(kind: str) -> str:
+    rows = [
+        {"id": n, "translation": {"en": f"word {n}", "de": f"Wort {n}", "more": {"note": "x"}}}
+        for n in range(5)
+    ]
+    rows[1]["translation"] = None
+    rows[2]["translation"]["en"] = None
+    table = pa.Table.from_pylist(rows)
+    if kind in ("jsonl", "list"):
+        lines = "\n".join(map(json.dumps, rows))
+        return write(json.dumps(rows) if kind == "list" else lines, f"a.{kind}.json")
+    return write_table(table, kind)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "list", "parquet", "arrow", "stream"])
+def test_a_column_inside_of_another(kind):
+    name = nested_rows(kind)
+    kept, counted = read(name, column="translation.en")
+    assert kept == [(1, "word 0"), (4, "word 3"), (5, "word 4")]
+    assert counted == {"read": 5, NO_TEXT: 2}
+    assert read(f"{name}#translation.more.note")[0][0] == (1, "x")
+    source = open_one(name, column="translation.en", target_column="translation.de")
+    blocks = list(source.blocks())
+    pairs = [pair for b in blocks for pair in zip(b.texts, b.targets, strict=True)]
+    assert pairs == [("word 0", "Wort 0"), ("word 3", "Wort 3"), ("word 4", "Wort 4")]
+    message = refusal(name, "`data.reading.column` must ", column="translation.fr")
+    assert "'translation.en', 'translation.de', 'translation.more" in message
+    assert "text" in refusal(name, column="translation")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "list", "parquet", "arrow", "stream"])
+def test_a_name_with_a_dot_comes_first(kind):
+    row = {"a.b": "its own", "a": {"b": "inside"}}
+    if kind in ("jsonl", "list"):
+        data = json.dumps([row] if kind == "list" else row)
+        assert read(write(data, "a.json"), column="a.b")[0] == [(1, "its own")]
+    else:
+        assert read(write_table(pa.Table.from_pylist([row]), kind), column="a.b")[0][0][1] == (
+            "its own"
+        )
 
 
 def test_a_column_may_begin_late_but_not_never(monkeypatch):
-    monkeypatch.setattr(json_lines, "FIRST_OBJECTS", 5)
+    monkeypatch.setattr(json_columns, "FIRST_OBJECTS", 5)
     lines = ['{"id": 1}'] * 4 + ['{"text": "late"}'] + ['{"id": 2}'] * 9
     name = write("\n".join(lines), "a.jsonl")
     assert read(name) == ([(5, "late")], {"read": 14, NO_TEXT: 13})
@@ -277,6 +435,80 @@ def test_rows_by_hand():
     assert kept == [(2, 'one, "1"'), (4, "two\nlines"), (6, 'fo"ur'), (8, "five")]
     assert counted == {"read": 6, BLANK: 2}
     assert read(write("text\ta\n1, 2\tb", "a.tsv"))[0] == [(2, "1, 2")]
+
+
+def test_a_quote_in_tsv_is_text():
+    rows = ["text\tid", '"Yes\t1', 'he said "no"\t2', 'no"\t3', '"both"\t4', '"\t5', "a\\tb\t6"]
+    name = write("\n".join(rows), "a.tsv")
+    expected = ['"Yes', 'he said "no"', 'no"', '"both"', '"', "a\\tb"]
+    assert read(name)[0] == list(enumerate(expected, start=2))
+    assert read(name)[1] == {"read": 6}
+    message = refusal(write('text\tid\n"two\nlines"\t1\n', "a.tsv"))
+    assert "has 1 fields and not 2 instead, at line 2 of 'a.tsv'. Mend it, set " in message
+    assert "set `data.reading.quoting: minimal` if fields are in quotes, or set " in message
+    assert read("a.tsv", quoting="minimal")[0] == [(2, "two\nlines")]
+    message = refusal(write('"text"\t"id"\n"a"\t"1"\n', "a.tsv"), "`data.reading.column` must ")
+    assert message.endswith("Its names are in quotes: set `data.reading.quoting: minimal`.")
+
+
+def test_a_quote_in_csv_is_text_if_one_asks():
+    name = write('id,text\n1,"open\n2,"a"b\n3,c\n', "a.csv")
+    assert "Mend it, set `data.reading.quoting: none` if quotes are text, or set" in refusal(name)
+    assert read(name, quoting="none")[0] == [(2, '"open'), (3, '"a"b'), (4, "c")]
+
+
+def test_another_delimiter():
+    name = write('id;text\n1;"a;b"\n2;c\n', "a.csv")
+    assert read(name, delimiter=";")[0] == [(2, "a;b"), (3, "c")]
+    assert read(write("text\tid\na\t1", "b.csv"), delimiter=r"\t")[0] == [(2, "a")]
+    assert read(write("text|id\na|1", "c.tsv"), delimiter="|")[0] == [(2, "a")]
+
+
+@pytest.mark.parametrize(
+    ("header", "shown"),
+    [
+        ("id;text", "';': set `data.reading.delimiter: ';'`."),
+        ('"id";"text"', "';': set `data.reading.delimiter: ';'`."),
+        ("id;body", "';': set `data.reading.delimiter: ';'`."),
+        ("id\ttext", r"a tab: set `data.reading.delimiter: '\t'`."),
+        ("a|b, c|text", "'|': set `data.reading.delimiter: '|'`."),
+    ],
+)
+def test_a_file_that_looks_as_if_separated_otherwise(header, shown):
+    name = write(f"{header}\n1;x\n", "a.csv")
+    message = refusal(name, "`data.")
+    assert message.endswith(f"It looks as if its fields were separated by {shown}")
+
+
+def test_an_escape():
+    name = write('text,id\na\\, b,1\n\\"c,2\n"d\\"e",3\n', "a.csv")
+    assert read(name, escape="\\")[0] == [(2, "a, b"), (3, '"c'), (4, 'd"e')]
+    name = write("text\tid\na\\\tb\t1\nc\\\nd\t2\n", "a.tsv")
+    assert read(name, escape="\\")[0] == [(2, "a\tb"), (3, "c\nd")]
+    lines = ["a,b,c", *['x"\\"\\"\\",y,z', '"' + '\n\\"' * 5 + '",2,3']]
+    kept, _ = read(write("\n".join(lines), "b.csv"), column="a", escape="\\")
+    assert kept[1] == (3, '"\n"\n"\n"\n"')
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"delimiter": ""},
+            "must be one character, and no quote or line end, but it is ''",
+        ),
+        ({"delimiter": ";;"}, "must be one character"),
+        ({"delimiter": '"'}, "must be one character"),
+        ({"escape": "\n"}, "must be one character"),
+        ({"escape": ","}, "must be another character than the delimiter, but it is ',' instead"),
+        ({"quoting": "all"}, "must be one of auto, minimal, none"),
+        ({"delimiter": ";", "format": "jsonl"}, "must not be given for jsonl"),
+        ({"quoting": "none", "format": "text"}, "must not be given for text"),
+    ],
+)
+def test_a_dialect_that_cannot_be(options, message):
+    write("text\n", "a.csv")
+    assert message in refusal("a.csv", f"`data.reading.{next(iter(options))}` must ", **options)
 
 
 BAD_ROWS = {
@@ -327,7 +559,7 @@ def test_a_long_line_ends_an_open_quote():
     data = 'text\n"open\nx\n' + "y" * 50 + "\nz\n"
     for block_bytes in (1, 7, 1000):
         source = open_one(write(data, "a.csv"), errors="skip", max_line_bytes=20)
-        source.readers = [replace(reader, block_bytes=block_bytes) for reader in source.readers]
+        source.readers = [replace(one, block_bytes=block_bytes) for one in source.readers]
         kept, counted = read(source)
         assert kept == [(3, "x"), (5, "z")]
         assert counted == {"read": 4, MALFORMED: 1, TOO_LONG: 1}
@@ -439,7 +671,12 @@ CSV_PIECES = [
 @example('"', 1, 30)
 @settings(deadline=None, max_examples=300)
 def test_any_csv_against_a_reading_by_characters(tmp_path_factory, data, block_bytes, cap):
-    path = tmp_path_factory.getbasetemp() / "any.csv"
+    with pytest.MonkeyPatch.context() as patch:  # much of it is NULs
+        patch.setattr(reader, "check_content", lambda head, file, key: None)
+        check_csv(tmp_path_factory.getbasetemp() / "any.csv", data, block_bytes, cap)
+
+
+def check_csv(path: Path, data: str, block_bytes: int, cap: int) -> None:
     path.write_bytes(b"a,b\n" + data.encode())
     lines = [line.decode() for line in path.read_bytes().splitlines()]
     expected, dropped = [], Counter()
@@ -453,7 +690,7 @@ def test_any_csv_against_a_reading_by_characters(tmp_path_factory, data, block_b
     options = {"errors": "skip", "column": "b", "max_line_bytes": cap}
     for size in (block_bytes, 1000):
         source = open_one(str(path), **options)
-        source.readers = [replace(reader, block_bytes=size) for reader in source.readers]
+        source.readers = [replace(one, block_bytes=size) for one in source.readers]
         kept, counted = read(source)
         assert kept == expected
         assert counted == dropped + Counter(read=len(expected) + dropped.total())

@@ -59,6 +59,11 @@ PIECES += [b"\xed\xa0\x80", b"\xe2\x80\xa8", BYTE_ORDER_MARK, b"\\ud800", b'{"te
 PIECES += [b"x" * 3000, b'"' + b"y\n" * 1500, b"[" * 3000, b'\n"text","id"\n']
 
 
+def one_line(text: str) -> str:
+    """What fits a TSV as it is, where a quote is text."""
+    return text.replace("\n", " ").replace('"', "'")
+
+
 def make_files() -> dict[str, bytes]:
     """A good file of each format, by its suffix."""
     table = pa.Table.from_pylist(ROWS)
@@ -66,12 +71,16 @@ def make_files() -> dict[str, bytes]:
     files = {
         ".txt": "".join(row["text"] + "\n" for row in ROWS).encode(),
         ".jsonl": "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
+        ".json": json.dumps(ROWS, indent=1).encode(),
     }
     for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, ROWS[0], delimiter=delimiter)
         writer.writeheader()
-        writer.writerows(ROWS)
+        rows = (
+            ROWS if suffix == ".csv" else [{**row, "text": one_line(row["text"])} for row in ROWS]
+        )
+        writer.writerows(rows)
         files[suffix] = text.getvalue().encode()
     for codec in ("none", "snappy", "zstd", "gzip"):
         stream = io.BytesIO()

@@ -322,7 +322,7 @@ def test_says_how_far_reading_came(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("the line was cut\nand so on")
 
     monkeypatch.setattr(hub_readers, "open_stream", lambda location: Broken())
-    location = hub_readers.HubLocation("a/b", "0" * 40, "default", "train", ("text",))
+    location = hub_readers.HubLocation("a/b", "0" * 40, "default", "train", ("text",), ("text",))
     keys = Keys("data.train", "data.reading.")
     blocks = hub_readers.StreamReader("hf:a/b", location, keys, 100, (0, 1), 1).blocks()
     assert next(blocks).texts == ["a", "b"]

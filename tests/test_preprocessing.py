@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from small import block_of, encode_block, numbered
 
 from seqae.data.config import CorpusConfig
-from seqae.data.preprocessing import Pipeline
+from seqae.data.preprocessing import LINE_ENDS, QUOTED, Pipeline, Remark, remark
+from seqae.data.sources.records import Block, Counts
 from seqae.data.split import hash_texts, split_of
 from seqae.data.tokenizers import ByteTokenizer
 
@@ -116,3 +117,14 @@ def test_hashes_by_hand():
 )
 def test_settings_are_checked(wrong):
     contracts.refusal(CorpusConfig(train=("a",), **wrong).check)
+
+
+def test_sentences_that_seem_to_be_read_wrongly():
+    texts = ["plain", "a\tb", '"said ""so"" and"', 'say ""', "x" * 100 + "\n" + "y" * 100, "a\rb"]
+    block = Block("a.tsv", texts, range(2, 8), Counts(6), {})
+    ends = ["a.tsv:3  a\tb", "a.tsv:6  …" + "x" * 20 + "\n" + "y" * 59, "a.tsv:7  a\rb"]
+    quotes = ['a.tsv:4  "said ""so"" and"']
+    assert remark(block) == {LINE_ENDS: Remark(3, ends), QUOTED: Remark(1, quotes)}
+    assert remark(block.select([0, 3])) == {}
+    pairs = Block("a.csv", ["a", "b\n"], range(1, 3), Counts(2), {}, ["c\nc", "d"])
+    assert remark(pairs)[LINE_ENDS].count == 2

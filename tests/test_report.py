@@ -21,6 +21,7 @@ from seqae.data import corpus as corpus_file
 from seqae.data import duplicates as repetitions
 from seqae.data.corpus import CorpusWriter, Rows, TokenizedCorpus
 from seqae.data.duplicates import PairHashes, first_occurrences
+from seqae.data.preprocessing import LINE_ENDS, QUOTED
 from seqae.data.report.findings import find, percent
 from seqae.data.report.measure import describe_lengths, measure
 from seqae.data.report.render import to_text
@@ -238,7 +239,7 @@ def report(
     train: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """A report in which nothing stands out, but for what is changed."""
-    read = {"name": "a.txt", "split": "train", "altered": {}}
+    read = {"name": "a.txt", "split": "train", "altered": {}, "remarks": {}, "record": {}}
     return {
         "sources": [read | {"records": counts(), "sentences": counts()} | dict(source)],
         "tokenizer": {"class_path": "BPETokenizer", "vocab_size": 2000},
@@ -274,6 +275,21 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"source": {"altered": {"truncated": 50}}},
         "5.0% of the sentences of a.txt were truncated to 128 tokens.",
         "`data.too_long: split`",
+    ),
+    "line ends": (
+        {"source": {"remarks": {LINE_ENDS: {"count": 6, "examples": ["a.txt:2  b\nc"]}}}},
+        "6 sentences of a.txt have a line end or a tab inside.",
+        "`data.reading.quoting`",
+    ),
+    "doubled quotes": (
+        {"source": {"remarks": {QUOTED: {"count": 1, "examples": ['a.txt:2  "b ""c""']}}}},
+        "1 sentence of a.txt is in quotes, with doubled quotes inside.",
+        "`data.reading.quoting: minimal`",
+    ),
+    "files left out": (
+        {"source": {"record": {"left_out": {".md": {"files": 4, "first": ["a.md", "b.md"]}}}}},
+        "4 files were left out of a.txt: 4 .md ('a.md', 'b.md', ...).",
+        "A pattern reads other files as text",
     ),
     "longer than asked about": (
         {"train": {"over_max_length": {"max_length": 32, "sentences": 1}}},

@@ -9,10 +9,12 @@ import json
 import lzma
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
 import threading
 import tracemalloc
+import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +26,17 @@ from hypothesis import strategies as st
 
 from seqae.data.builtin import load_builtin
 from seqae.data.sources import compression as opening
+from seqae.data.sources import reader
 from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.open import open_source
 from seqae.data.sources.reader import MIN_SPAN_BYTES
 from seqae.data.sources.records import BLANK, NOT_UTF8, TOO_LONG, Block, Counts, ReadOptions
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstandard
+else:
+    from backports import zstd as zstandard
 
 BOM = b"\xef\xbb\xbf"
 
@@ -83,13 +91,17 @@ def counts_of(name: str, **options) -> Counts:
 
 def with_block_bytes(source: Source, block_bytes: int) -> Source:
     assert isinstance(source, FileSource)
-    source.readers = [replace(reader, block_bytes=block_bytes) for reader in source.readers]
+    source.readers = [replace(one, block_bytes=block_bytes) for one in source.readers]
     return source
 
 
 def read_bytes(data: bytes, block_bytes: int = 1000, **options):
-    """Read bytes as if they came from standard input (no file, so hypothesis stays fast)."""
+    """Read bytes as if they came from standard input (no file, so hypothesis stays fast).
+
+    What is no text is refused elsewhere; here it shows where lines end.
+    """
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "check_content", lambda head, file, key: None)
         use_standard_input(patch, data)
         return gather(with_block_bytes(open_one("-", **options), block_bytes).parts())
 
@@ -197,7 +209,8 @@ def test_a_line_of_exactly_the_cap_is_kept():
 
 
 @pytest.mark.parametrize("format", ["text", "jsonl", "csv"])
-def test_a_huge_line_in_bounded_memory(tmp_path, format):
+def test_a_huge_line_in_bounded_memory(tmp_path, format, monkeypatch):
+    monkeypatch.setattr(reader, "check_content", lambda head, file, key: None)
     lines = {
         "text": (b"before\n", b"\nafter\n"),
         "jsonl": (b'{"text": "before"}\n', b'\n{"text": "after"}\n'),
@@ -286,15 +299,22 @@ def test_archives_of_another_kind_are_refused(write, name):
     assert f"'{name}' is an archive of another kind" in message
 
 
-def test_a_folder_is_read_in_the_order_of_its_paths(write):
+def test_a_folder_is_read_in_the_order_of_its_paths_and_names_the_rest(write):
     write(b"B", "text/b.txt")
     write(b"C", "text/deep/er/c.txt")
     write(b"A\nA2", "text/a.txt")
     write(gzip.compress(b"Z"), "text/z.txt.gz")
     write(b'{"text": "J"}', "text/j.jsonl")
     write(b"id,text\n1,T", "text/t.csv")
-    for ignored in ("readme.md", ".hidden.txt", ".git/a.txt", "info.json", "z.tar.gz"):
-        write(b"no", f"text/{ignored}")
+    write(b'["K", {"text": "K2"}]', "text/k.json")
+    write(b'{"text": "L"}\n{"id": 1}', "text/l.json")
+    write(b'{"text": "M"}', "text/m.json")
+    for name in ("readme.md", "deep/notes.md", "d.md", "b.md", "LICENSE", "z.tar.gz"):
+        write(b"no", f"text/{name}")
+    write(b'{"size": 3}', "text/info.json")
+    write(b'{\n  "text": "no"\n}', "text/tool.json")
+    for hidden in (".hidden.txt", ".git/a.txt", ".notes.md"):
+        write(b"no", f"text/{hidden}")
     os.symlink(".", "text/circle")
     assert places("text") == [
         ("A", "text/a.txt:1"),
@@ -302,18 +322,149 @@ def test_a_folder_is_read_in_the_order_of_its_paths(write):
         ("B", "text/b.txt:1"),
         ("C", "text/deep/er/c.txt:1"),
         ("J", "text/j.jsonl:1"),
+        ("K", "text/k.json:1"),
+        ("K2", "text/k.json:2"),
+        ("L", "text/l.json:1"),
+        ("M", "text/m.json:1"),
         ("T", "text/t.csv:2"),
         ("Z", "text/z.txt.gz:1"),
     ]
+    assert open_one("text").record == {
+        "files": 9,
+        "left_out": {
+            ".md": {"files": 4, "first": ["b.md", "d.md", "deep/notes.md"]},
+            ".tar.gz": {"files": 1, "first": ["z.tar.gz"]},
+            ".json without records": {"files": 2, "first": ["info.json", "tool.json"]},
+            "without an ending": {"files": 1, "first": ["LICENSE"]},
+            "links to folders": {"files": 1, "first": ["circle"]},
+        },
+    }
     assert texts("text", format="text") == ["A", "A2", "B", "C", "Z"]
+    assert texts("text", format="jsonl", errors="skip")[-1] == "M"
 
 
 def test_a_folder_without_text_is_named(write):
     write(b"no", "text/readme.md")
     message = refusal(FileNotFoundError, "text")
-    assert "a folder with .txt, .jsonl, .ndjson, .csv" in message
-    assert "but there is none in or below 'text'" in message
+    assert "a folder with .txt, .jsonl, .ndjson, .json, .csv" in message
+    assert "but there is none in or below 'text', only 1 .md ('readme.md'). Check it" in message
+    assert "a pattern such as 'text/*', which reads other files as text." in message
     assert "with .parquet files" in refusal(FileNotFoundError, "text", format="parquet")
+
+
+# --- what is no text ---------------------------------------------------------------------------
+
+
+def zip_of(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return stream.getvalue()
+
+
+def database() -> bytes:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (text)")
+    data = connection.serialize()
+    connection.close()
+    return data
+
+
+FOREIGN = {
+    "a ZIP archive": zip_of("a.txt"),
+    "a Word document (.docx)": zip_of("[Content_Types].xml", "word/document.xml"),
+    "an Excel workbook (.xlsx)": zip_of("[Content_Types].xml", "xl/workbook.xml"),
+    "a PDF": b"%PDF-1.7\n1 0 obj\n",
+    "an SQLite database": database() if sys.version_info >= (3, 11) else b"SQLite format 3\0",
+    "a Python pickle": pickle.dumps(["text"]),
+    "compressed by gzip": gzip.compress(b"text\n"),
+    "compressed by zstd": zstd(b"text\n"),
+    "compressed by bzip2": bz2.compress(b"text\n"),
+    "a tar archive": b"name".ljust(257, b"\0") + b"ustar\0" + b"00" + bytes(249),
+    "a PNG picture": b"\x89PNG\r\n\x1a\n" + bytes(9),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.jsonl"])
+def test_a_file_of_another_kind_is_named_whatever_its_ending(write, kind, name):
+    for errors in ("strict", "skip", "replace"):
+        message = refusal(ValueError, write(FOREIGN[kind], name), errors=errors)
+        assert f"must be UTF-8 text, but '{name}' is {kind} instead. " in message
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.txt.gz", "a.txt.zst", "a.txt.xz"])
+def test_a_file_of_another_kind_is_not_called_damaged(write, name):
+    message = refusal(ValueError, write(FOREIGN["a Word document (.docx)"], name))
+    assert f"but '{name}' is a Word document (.docx) instead. Save it as plain text" in message
+
+
+def test_a_text_that_begins_like_a_signature_is_text(write):
+    beginnings = ["BZh is no word", "ORC and man", "RIFF", "GIF8", "Obj", "%PD", "PK"]
+    assert texts(write("\n".join(beginnings).encode())) == beginnings
+    for beginning in beginnings:
+        assert texts(write(beginning.encode())) == [beginning]
+
+
+@pytest.mark.parametrize("errors", ["strict", "skip", "replace"])
+@pytest.mark.parametrize(
+    ("codec", "name"),
+    [
+        ("utf-16-le", "UTF-16LE"),
+        ("utf-16-be", "UTF-16BE"),
+        ("utf-16", "UTF-16"),
+        ("utf-32", "UTF-32"),
+    ],
+)
+@pytest.mark.parametrize(
+    "text", ["one\ntwo\n", "Привет, мир.\nКак дела?\n", "你好。\n很高兴认识你。\n", "año\ntres\n"]
+)
+def test_utf_16_is_refused_with_a_mark_and_without(write, text, codec, name, errors):
+    message = refusal(ValueError, write(text.encode(codec)), errors=errors)
+    assert (
+        f"but 'a.txt' is {name} instead. Convert it (`iconv -f {name} -t UTF-8 'a.txt'" in message
+    )
+
+
+def test_text_of_control_characters_is_refused(write):
+    line = b"an ordinary sentence of some forty letters\n"
+    assert texts(write((line * 9 + b"\x01" + line) * 3))  # three strayed
+    with_many = (line + b"\x01\x02") * 300
+    message = refusal(ValueError, write(with_many))
+    assert "4% of the first 13,500 characters of 'a.txt' are control characters" in message
+    assert "take them out (`tr -d " in message
+    command = message[message.index("`tr") + 1 : message.rindex("`")]
+    subprocess.run(command, shell=True, check=True)
+    assert texts("NEW.txt") == [line.decode().strip()] * 300
+    assert refusal(ValueError, write("\x93mojibake\x94 \n".encode() * 10, "c1.txt"))
+
+
+def test_an_address_is_downloaded_by_the_user():
+    message = refusal(ValueError, "https://example.org/a/texts.txt")
+    assert "be on this machine, but it is the address 'https://example.org/a/texts.txt'" in message
+    assert (
+        "Download it (`curl -LO 'https://example.org/a/texts.txt'`), and name the file." in message
+    )
+    hub = "https://huggingface.co/datasets/stanfordnlp/imdb/tree/main"
+    assert "Write hf:stanfordnlp/imdb" in refusal(ValueError, hub)
+    assert "must be on this machine" in refusal(ValueError, "s3://bucket/a.txt")
+
+
+@pytest.mark.parametrize("window_log", [27, 28, 31])
+def test_a_zst_with_a_long_window(write, window_log):
+    parameter = zstandard.CompressionParameter
+    # A small table, or the packing would take gigabytes; the window is what the reader needs.
+    options = {parameter.window_log: window_log, parameter.strategy: 1, parameter.hash_log: 10}
+    packer = zstandard.ZstdCompressor(options=options)
+    packed = packer.compress(b"one\ntwo\n") + packer.flush()
+    assert texts(write(packed, "a.txt.zst")) == ["one", "two"]
+    assert "is damaged or cut off" in refusal(ValueError, write(packed[:-1], "b.txt.zst"))
+    longer = packed[:5] + bytes([(34 - 10) << 3]) + packed[6:]
+    message = refusal(ValueError, write(longer, "c.txt.zst"))
+    assert (
+        "a window of at most 2 GiB (`zstd --long=31`), but that of 'c.txt.zst' is 16 GiB" in message
+    )
 
 
 def test_patterns(write):

@@ -172,9 +172,10 @@ class CorpusConfig:
         """Find the sources of each split.
 
         Raises:
-            ValueError, OSError: as open_source.
+            ValueError, OSError: as open_source; or if an option is for CSV and TSV alone, and no
+                source is one of these.
         """
-        return {
+        opened: dict[Split, list[Source]] = {
             split: [
                 open_source(
                     name,
@@ -187,6 +188,13 @@ class CorpusConfig:
             ]
             for split, names in self.source_names.items()
         }
+        if not any(source.is_delimited for sources in opened.values() for source in sources):
+            for name, value in self.reading.delimited.items():
+                raise ValueError(
+                    f"`data.reading.{name}` must be left out where no file is read as CSV or TSV, "
+                    f"but it is {value!r} instead. Set `data.reading.format: csv` if one is."
+                )
+        return opened
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options that decide the corpora, and the revisions, as plain data."""

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from seqae.data.config import CorpusConfig
 from seqae.data.corpus import CorpusWriter
 from seqae.data.duplicates import first_occurrences
-from seqae.data.preprocessing import Encoded, Pipeline, clean_and_split
+from seqae.data.preprocessing import Encoded, Pipeline, Remark, clean_and_split
 from seqae.data.report.measure import measure
 from seqae.data.report.render import to_text
 from seqae.data.sources.base import Source
@@ -54,6 +54,7 @@ class PreparationProgress:
     Attributes:
         records, sentences: what became of the records of each source, and of their sentences.
         altered: for each source, sentences that the length policy changed, by what it did.
+        remarks: for each source, sentences that seem to have been read wrongly, by why.
         source, part, position: where to continue reading.
         writers: the state of each split's writer.
     """
@@ -61,6 +62,7 @@ class PreparationProgress:
     records: list[Counts]
     sentences: list[Counts]
     altered: list[dict[str, int]]
+    remarks: list[dict[str, Remark]]
     source: int = 0
     part: int = 0
     position: Position | None = None
@@ -70,7 +72,12 @@ class PreparationProgress:
     def at_start(cls, sources: int) -> PreparationProgress:
         """Start with nothing done."""
         numbers = range(sources)
-        return cls([Counts() for _ in numbers], [Counts() for _ in numbers], [{} for _ in numbers])
+        return cls(
+            [Counts() for _ in numbers],
+            [Counts() for _ in numbers],
+            [{} for _ in numbers],
+            [{} for _ in numbers],
+        )
 
     def add(self, item: Item, encoded: Encoded) -> None:
         """Count a block that was written."""
@@ -79,6 +86,8 @@ class PreparationProgress:
         altered = self.altered[item.source]
         for word, count in encoded.altered.items():
             altered[word] = altered.get(word, 0) + count
+        for odd, remark in encoded.remarks.items():
+            self.remarks[item.source].setdefault(odd, Remark()).add(remark)
         self.source, self.part, self.position = item.source, item.part, encoded.end
 
     def write(self, path: Path) -> None:
@@ -87,6 +96,7 @@ class PreparationProgress:
             name: [counts.to_dict() for counts in vars(self)[name]]
             for name in ("records", "sentences")
         }
+        state["remarks"] = self.remarks_to_dicts()
         with replacing(path) as unfinished:
             write_synced(unfinished, json.dumps(state))
 
@@ -96,7 +106,17 @@ class PreparationProgress:
         state = json.loads(path.read_text(encoding="utf-8"))
         for name in ("records", "sentences"):
             state[name] = [Counts.from_dict(counts) for counts in state[name]]
+        state["remarks"] = [
+            {odd: Remark(**remark) for odd, remark in remarks.items()}
+            for remarks in state["remarks"]
+        ]
         return cls(**state)
+
+    def remarks_to_dicts(self) -> list[dict[str, Any]]:
+        """Return the remarks as plain data."""
+        return [
+            {odd: asdict(remark) for odd, remark in remarks.items()} for remarks in self.remarks
+        ]
 
 
 class Preparation:
@@ -252,6 +272,7 @@ class Preparation:
                 f"the split, `data.cleaning` and `data.too_long`. Give more text, or set "
                 f"`data.val_percent` and `data.test_percent` to 0."
             )
+        remarks = progress.remarks_to_dicts()
         report: dict[str, Any] = {
             "sources": [
                 {
@@ -260,6 +281,7 @@ class Preparation:
                     "records": progress.records[number].to_dict(),
                     "sentences": progress.sentences[number].to_dict(),
                     "altered": progress.altered[number],
+                    "remarks": remarks[number],
                     "record": source.record,
                 }
                 for number, (split, source) in enumerate(self.sources)

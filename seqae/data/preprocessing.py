@@ -9,7 +9,7 @@ a stream calls it in its loader workers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,12 @@ from seqae.data.tokenizers.base import Tokenizer
 
 TRUNCATED = "truncated"
 CUT = "cut into pieces"
+
+# What a sentence seldom has inside, unless two records were taken for one or a table for text.
+LINE_ENDS = "line end or tab inside"
+QUOTED = "doubled quotes"
+EXAMPLES = 3  # of each, kept for the report
+EXAMPLE_CHARACTERS = 80
 
 
 @dataclass
@@ -62,6 +68,24 @@ def clean_and_split(block: Block, split: Split, config: CorpusConfig) -> SplitBl
 
 
 @dataclass
+class Remark:
+    """Sentences in which something is odd.
+
+    Attributes:
+        count: of the sentences.
+        examples: a few, as `file:line  text`.
+    """
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, other: Remark) -> None:
+        """Add the sentences of another."""
+        self.count += other.count
+        self.examples = (self.examples + other.examples)[:EXAMPLES]
+
+
+@dataclass
 class Encoded:
     """What became of a block.
 
@@ -70,6 +94,7 @@ class Encoded:
         records: what became of its records; the block's own counts.
         sentences: what became of the sentences that its records held.
         altered: sentences that the length policy kept but changed, by what it did.
+        remarks: sentences that look as if they had been read wrongly, by what is odd in them.
         end: the block's end.
         weight: the block's weight.
     """
@@ -78,8 +103,41 @@ class Encoded:
     records: Counts
     sentences: Counts
     altered: dict[str, int]
+    remarks: dict[str, Remark]
     end: Position
     weight: int
+
+
+def remark(block: Block) -> dict[str, Remark]:
+    """Look for sentences that seem to have been read wrongly.
+
+    Args:
+        block: cleaned, for what the cleaning mends is no fault.
+    """
+    remarks: dict[str, Remark] = {}
+    sides = [block.texts] if block.targets is None else [block.texts, block.targets]
+    for texts in sides:
+        joined = "\n".join(texts)  # one look at all of them; nearly always, there is nothing
+        ends = joined.count("\n") >= len(texts) or "\t" in joined or "\r" in joined
+        if not ends and '""' not in joined:
+            continue
+        for index, text in enumerate(texts):
+            at = min((text.find(end) for end in "\n\t\r" if end in text), default=None)
+            if at is not None:
+                odd, shown = LINE_ENDS, _around(text, at)
+            elif '""' in text[1:-1] and text[0] == text[-1] == '"':
+                odd, shown = QUOTED, _around(text, 0)
+            else:
+                continue
+            example = f"{block.where(index)}  {shown}"
+            remarks.setdefault(odd, Remark()).add(Remark(1, [example]))
+    return remarks
+
+
+def _around(text: str, at: int) -> str:
+    """Cut out of a text what is around a place, with more after it than before."""
+    begin = max(0, at - EXAMPLE_CHARACTERS // 4)
+    return "…" * (begin > 0) + text[begin : begin + EXAMPLE_CHARACTERS]
 
 
 class Pipeline:
@@ -105,7 +163,8 @@ class Pipeline:
         """
         result = clean_and_split(block, split, self.config)
         cleaned = result.block
-        encoded = Encoded({}, block.counts, result.counts, {}, block.end, block.weight)
+        remarks = remark(cleaned)
+        encoded = Encoded({}, block.counts, result.counts, {}, remarks, block.end, block.weight)
         rows = self._tokenize(cleaned.texts, result.hashes)
         if cleaned.targets is not None:
             rows.target = self._tokenize(cleaned.targets, hash_texts(cleaned.targets))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from os.path import join
 from typing import Any
 
 from seqae.data.cleaning import TOO_MANY_CHARACTERS, TOO_SHORT
-from seqae.data.preprocessing import TRUNCATED
+from seqae.data.preprocessing import LINE_ENDS, QUOTED, TRUNCATED
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
+from seqae.data.sources.walking import describe_left_out
 from seqae.terminal import visible
 
 # The smallest shares worth a word. Leakage always is.
@@ -32,6 +34,22 @@ SENTENCE_REMEDIES = {
     TOO_MANY_CHARACTERS: "Raise `data.cleaning.max_characters` to keep the long ones.",
 }
 
+# What is odd in one sentence, in several, and what to do.
+REMARKS = {
+    LINE_ENDS: (
+        "has a line end or a tab inside",
+        "have a line end or a tab inside",
+        "If records were taken for one, look at `data.reading.quoting`; if it is a table, set "
+        "`data.reading.format`; if they are documents, `data.cleaning.split_sentences` or "
+        "`collapse_whitespace`.",
+    ),
+    QUOTED: (
+        "is in quotes, with doubled quotes inside",
+        "are in quotes, with doubled quotes inside",
+        "`data.reading.quoting: minimal` takes what is in the quotes.",
+    ),
+}
+
 Finding = tuple[str, list[str]]  # a statement, and examples
 
 
@@ -44,7 +62,9 @@ def find(report: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _leakage(report)
     yield from _unknown(report)
     for source in report["sources"]:
+        yield from _left_out(source)
         yield from _dropped(source)
+        yield from _odd(source)
         yield from _truncated(source, report["settings"])
     for name, split in report["splits"].items():
         yield from _too_long(name, split)
@@ -101,6 +121,30 @@ def _dropped(source: Mapping[str, Any]) -> Iterator[Finding]:
             ways = " ".join(remedies[reason] for reason in dropped if reason in remedies)
             name = visible(source["name"])
             yield f"{share} of the {unit} of {name} were dropped: {reasons}. {ways}", []
+
+
+def _left_out(source: Mapping[str, Any]) -> Iterator[Finding]:
+    """Name the files of a folder that were not read."""
+    if left_out := source["record"].get("left_out"):
+        count = sum(some["files"] for some in left_out.values())
+        files = "file was" if count == 1 else "files were"
+        yield (
+            f"{count:,} {files} left out of {visible(source['name'])}: "
+            f"{visible(describe_left_out(left_out))}. A pattern reads other files as text: "
+            f"{visible(join(source['name'], '*'))}.",
+            [],
+        )
+
+
+def _odd(source: Mapping[str, Any]) -> Iterator[Finding]:
+    """Report sentences that seem to have been read wrongly, however few they are."""
+    for odd, remark in source["remarks"].items():
+        one, several, remedy = REMARKS[odd]
+        count, name = remark["count"], visible(source["name"])
+        what = f"{count:,} sentences of {name} {several}"
+        if count == 1:
+            what = f"1 sentence of {name} {one}"
+        yield f"{what}. {remedy} For example:", remark["examples"]
 
 
 def _truncated(source: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Finding]:

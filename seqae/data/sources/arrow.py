@@ -12,14 +12,16 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import IO, Any, NamedTuple, final
+from typing import IO, Any, ClassVar, NamedTuple, final
 
 from typing_extensions import override
 
 from seqae.data.sources.compression import ExpansionLimit, check_unchanged, damage, open_seekable
-from seqae.data.sources.discovery import one_line, quote, refusal
+from seqae.data.sources.discovery import refusal
+from seqae.data.sources.nested import all_fields, column_of, root_of
 from seqae.data.sources.reader import MAX_LISTED_COLUMNS, Reader
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
+from seqae.data.sources.walking import one_line, quote
 from seqae.extras import extra
 
 with extra("data"):
@@ -64,6 +66,7 @@ class TableReader(Reader):
     """
 
     unit = "row"
+    ending: ClassVar[str]  # of the names of such files
 
     @abstractmethod
     def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
@@ -111,7 +114,7 @@ class TableReader(Reader):
                 piece = next(pieces, None)
                 if piece is None:
                     return
-                values = [to_values(piece.batch.column(column)) for column in self.columns]
+                values = [to_values(column_of(piece.batch, column)) for column in self.columns]
             yield piece, values
 
     @override
@@ -133,12 +136,13 @@ class TableReader(Reader):
         """Open the table, and check that it has the columns."""
         with self._reporting_damage(file):
             table, schema = self.open_table(file)
-            fields = [(field.name, field.type) for field in schema]
-        names = [name for name, _ in fields]
+            fields = [*all_fields(schema)]
         for column in self.columns:
-            kinds = [kind for name, kind in fields if name == column]
+            searched = schema if column in schema.names else ()
+            kinds = [field.type for field in searched if field.name == column]
+            kinds = kinds or [kind for name, kind in fields if name == column]
             if not kinds:
-                raise self.refuse_column(column, names)
+                raise self.refuse_column(column, [name for name, _ in fields])
             if len(kinds) > 1 or not is_text(kinds[0]):
                 what = (
                     f"{len(kinds)} columns"
@@ -213,7 +217,7 @@ class TableReader(Reader):
             # An impossible offset, to which damage can lead, is an invalid argument of a seek.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise refusal(self.keys.source, self.file.shown, error) from None
-            raise damage(self.file, self.keys.source, error) from None
+            raise damage(self.file, self.keys.source, error, self.ending) from None
 
     def _check_unchanged(self, file: io.FileIO | IO[bytes]) -> None:
         if isinstance(file, io.FileIO):  # not a copy
@@ -225,6 +229,7 @@ class ParquetReader(TableReader):
     """Reads Parquet; a span counts row groups."""
 
     span_unit = "row group"
+    ending = ".parquet"
 
     @override
     def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
@@ -264,11 +269,13 @@ class ArrowReader(TableReader):
     """Reads Arrow's IPC files (also known as Feather) and streams; a span counts batches."""
 
     span_unit = "record batch"
+    ending = ".arrow"
 
     @override
     def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
         schema = _open_ipc(file, []).schema
-        fields = [index for index, name in enumerate(schema.names) if name in self.columns]
+        roots = [root_of(column, schema.names) for column in self.columns]
+        fields = [index for index, name in enumerate(schema.names) if name in roots]
         return _open_ipc(file, fields), schema
 
     @override

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from seqae.data.sources.discovery import STANDARD_INPUT, quote
+from seqae.data.sources.discovery import STANDARD_INPUT
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import Block, BlockReader, Counts, Position, ReadOptions
+from seqae.data.sources.walking import quote
 
-READER_VERSION = 2  # part of every fingerprint; raise it when the rules of a record change
+READER_VERSION = 3  # part of every fingerprint; raise it when the rules of a record change
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class Source(ABC):
     @abstractmethod
     def record(self) -> dict[str, Any]:
         """Plain data for the record of a run, such as the revision of a data set."""
+
+    @property
+    def is_delimited(self) -> bool:
+        """Whether any of it is CSV or TSV, which have a delimiter and quotes."""
+        return False
 
     @property
     def size(self) -> int | None:

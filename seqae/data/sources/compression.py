@@ -14,16 +14,24 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import IO, Any, cast
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import IO, Any, Protocol, cast
 
 from seqae.data.builtin import open_builtin
-from seqae.data.sources.discovery import SourceFile, one_line, quote, refusal, stamp_of
+from seqae.data.sources.content import SIGNATURE_BYTES, kind_of
+from seqae.data.sources.discovery import SourceFile, refusal, stamp_of
+from seqae.data.sources.walking import one_line, quote
 from seqae.extras import extra
 
 COMPRESSED_BYTES = 1 << 16  # decompressed at a time
 BOMB_FLOOR = 1 << 26  # 64 MiB: no expansion to less is a danger
 COPY_BYTES = 1 << 20  # copied or skipped at a time
+
+# The most that zstd can read: 2 GiB (`zstd --long=31`). Memory is taken as it fills, up to that.
+MAX_WINDOW_LOG = 31
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+ZSTD_HEADER_BYTES = 6  # magic, descriptor, window
 
 
 def open_file(
@@ -55,7 +63,7 @@ def open_file(
         # read1 returns what is there, without waiting for a slow pipe.
         return cast(io.BufferedReader, sys.stdin.buffer).read1
     raw = open_raw(file, key, stack)
-    stream = _decompress(raw, file.compression, stack)
+    stream = _decompress(raw, file, key, stack)
     if stream is raw and file.kind == "regular":
         raw.seek(offset)
         offset = 0
@@ -162,8 +170,24 @@ class ExpansionLimit:
             )
 
 
-def damage(file: SourceFile, key: str, error: BaseException) -> ValueError:
-    """Make the error that says in one line that a file is damaged."""
+def damage(file: SourceFile, key: str, error: BaseException, ending: str = "") -> ValueError:
+    """Make the error that says in one line that a file is damaged, or of quite another kind.
+
+    Args:
+        file: that could not be read.
+        key: the configuration key that names it.
+        error: why.
+        ending: that names of such files have, unless it is that of a compression.
+    """
+    kind = None
+    if file.kind == "regular":
+        with suppress(OSError), open(file.name, "rb") as raw:
+            kind = kind_of(raw.read(SIGNATURE_BYTES))
+    if kind and (file.compression or ending) not in kind.suffixes:
+        return ValueError(
+            f"`{key}` must be what its name or `format` says, but {quote(file.shown)} is "
+            f"{kind.name} instead. {kind.way_out.replace('FILE', quote(file.shown))}"
+        )
     what = one_line(str(error)) or type(error).__name__
     return ValueError(
         f"`{key}` must be whole, but {quote(file.shown)} is damaged or cut off: "
@@ -179,20 +203,63 @@ def _no_room(file: SourceFile, key: str, error: OSError) -> OSError:
     )
 
 
-def _decompress(raw: io.FileIO, compression: str, stack: ExitStack) -> Any:
-    if compression == ".zst":
-        # zstandard 0.25 reads a truncated file without an error; Arrow raises one.
-        with extra("data"):
-            import pyarrow as pa  # takes a while, and plain text does not need it
-
-        return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+def _decompress(raw: io.FileIO, file: SourceFile, key: str, stack: ExitStack) -> Any:
+    compression = file.compression
     if not compression:
         return raw
     buffered = stack.enter_context(io.BufferedReader(raw))
     if compression == ".gz":
         return gzip.GzipFile(fileobj=buffered)
+    if compression == ".zst":
+        _check_window(buffered.peek(ZSTD_HEADER_BYTES), file, key)
+        zstd = import_zstd()
+        options = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG}
+        new = partial(zstd.ZstdDecompressor, options=options)
+        return _StrictStreams(buffered, new, zstd.ZstdError)
     is_bz2 = compression == ".bz2"
     return _StrictStreams(buffered, bz2.BZ2Decompressor if is_bz2 else lzma.LZMADecompressor)
+
+
+def import_zstd() -> Any:
+    """Import Python's own library for .zst, or what it was made from.
+
+    It reads long windows, and refuses what is cut off: pyarrow does not do the former, zstandard
+    0.25 not the latter.
+    """
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        with extra("data"):
+            from backports import zstd
+    return zstd
+
+
+def _check_window(head: bytes, file: SourceFile, key: str) -> None:
+    """Refuse a .zst whose first frame looks back further than any library can.
+
+    The layout is that of RFC 8878, section 3.1.1.1.
+    """
+    if not head.startswith(ZSTD_MAGIC) or len(head) < ZSTD_HEADER_BYTES or head[4] & 0x20:
+        return  # the window of a "single segment" is the content
+    log = 10 + (head[5] >> 3)
+    if log > MAX_WINDOW_LOG:
+        raise ValueError(
+            f"`{key}` must be a .zst with a window of at most 2 GiB (`zstd --long="
+            f"{MAX_WINDOW_LOG}`), but that of {quote(file.shown)} is {2 ** (log - 30):,} GiB "
+            f"instead. Pack it again with a smaller one."
+        )
+
+
+class _Decompressor(Protocol):
+    """What the decompressors of bz2, lzma and zstd have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
 class _StrictStreams:
@@ -205,14 +272,29 @@ class _StrictStreams:
     def __init__(
         self,
         raw: IO[bytes],
-        decompressor: type[bz2.BZ2Decompressor] | type[lzma.LZMADecompressor],
+        new: Callable[[], _Decompressor],
+        damage: type[Exception] = ValueError,
     ) -> None:
-        self._raw, self._new = raw, decompressor
-        self._current = decompressor()
+        self._raw, self._new, self._damage = raw, new, damage
+        self._current = new()
         self._has_begun = False  # whether the current one has been given anything
 
     def read(self, size: int) -> bytes:
-        """Read up to `size` bytes; none at the end."""
+        """Read `size` bytes; fewer, or none, at the end.
+
+        Raises:
+            ValueError: if the stream is damaged and its library has an error of its own for that.
+        """
+        pieces = []
+        try:
+            while size and (data := self._read(size)):
+                pieces.append(data)
+                size -= len(data)
+        except self._damage as error:
+            raise ValueError(str(error)) from error
+        return b"".join(pieces)
+
+    def _read(self, size: int) -> bytes:
         while True:
             if self._current.eof:
                 compressed = self._current.unused_data

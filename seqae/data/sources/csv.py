@@ -1,34 +1,52 @@
 """CSV and TSV: a row is a record, and the first row names the columns.
 
-Python's `csv` reads them, strictly. It cannot recover from a stray quote, which opens a field that
-swallows the rest of the file. Here, a row that cannot be read loses its first line only, and
-reading starts again after that line.
+A CSV has fields in quotes. A TSV is plain text between tabs, as the field writes it: a quote there
+is a character of the sentence, so a line is a row whatever it holds.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, final
+from typing import ClassVar, final
 
 from typing_extensions import override
 
-from seqae.data.sources.discovery import quote
+from seqae.data.sources.csv_rows import Dialect, Row, RowReader, field_size_limit
 from seqae.data.sources.lines import newlines_only
 from seqae.data.sources.reader import Reader
-from seqae.data.sources.records import BLANK, MALFORMED, NOT_UTF8, TOO_LONG, Block, Counts, Position
+from seqae.data.sources.records import (
+    BLANK,
+    MALFORMED,
+    NOT_UTF8,
+    TOO_LONG,
+    TYPED_TAB,
+    Block,
+    Counts,
+    Position,
+)
+from seqae.data.sources.walking import quote
+
+OTHER_DELIMITERS = (";", "\t", "|", ",")  # to suggest, if one of them would give the column
 
 
 class DelimitedReader(Reader):
-    """Reads one record a row. A quoted field may hold delimiters, line ends and doubled quotes.
+    """Reads one record a row, in the dialect of the options.
 
     The number of a record is that of its first line. A line with a NUL is malformed, as it was for
     `csv` before Python 3.11.
     """
 
-    delimiter: ClassVar[str]
+    default: ClassVar[Dialect]
+
+    @property
+    def dialect(self) -> Dialect:
+        """How a row is written."""
+        options, default = self.options, self.default
+        has_quotes = {"auto": default.has_quotes, "minimal": True, "none": False}
+        delimiter = "\t" if options.delimiter == TYPED_TAB else options.delimiter
+        return Dialect(delimiter or default.delimiter, has_quotes[options.quoting], options.escape)
 
     @override
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
@@ -62,16 +80,16 @@ class DelimitedReader(Reader):
 
 @final
 class CsvReader(DelimitedReader):
-    """Reads fields with commas between them."""
+    """Reads fields with commas between them, some of them in quotes."""
 
-    delimiter = ","
+    default = Dialect(",")
 
 
 @final
 class TsvReader(DelimitedReader):
-    """Reads fields with tabs between them, and quotes as in CSV."""
+    """Reads fields with tabs between them, in which a quote is text."""
 
-    delimiter = "\t"
+    default = Dialect("\t", has_quotes=False)
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ class CsvParser:
     """
 
     def __init__(self, reader: DelimitedReader, start: Position | None) -> None:
-        self.reader = reader
+        self.reader, self.dialect = reader, reader.dialect
         self.line: int = start["line"] if start else 0
         self.offset: int = start["offset"] if start else 0
         self.header: Header | None = None
@@ -119,12 +137,12 @@ class CsvParser:
         counts = Counts()
         lines, wrong = self._decode(buffer, counts)
         limit = self.reader.options.max_line_bytes
-        row_reader = RowReader(lines, self.reader.delimiter, limit, is_last)
-        with _field_size_limit(limit):
+        row_reader = RowReader(lines, self.dialect, limit, is_last)
+        with field_size_limit(limit):
             if self.header is None:
                 self.header = self._find_header(row_reader, counts)
             rows = list(row_reader.read(self.header.width)) if self.header else []
-        columns, numbers = self._choose(rows, wrong, counts)
+        columns, numbers = self._choose(rows, lines, wrong, counts)
         self.line += row_reader.at
         self.used = len(buffer)
         if row_reader.at < len(lines):
@@ -172,17 +190,20 @@ class CsvParser:
         """Take the first row that is not blank, unless its end has not been read yet."""
         for row in row_reader.read(None):
             if row.fields is None:
-                raise self._no_header(f"a line that {row.fault}")
+                line = row_reader.lines[row.begin]
+                quoted = (some for some in OTHER_DELIMITERS if f'"{some}"' in line)
+                raise self._no_header(f"a line that {row.fault}", next(quoted, None))
             if row.fields:
                 return self._check_header([name.strip() for name in row.fields])
             counts.read += 1
             counts.dropped[BLANK] += 1
         return None
 
-    def _no_header(self, what: str) -> ValueError:
+    def _no_header(self, what: str, delimiter: str | None = None) -> ValueError:
+        advice = "Mend it." if delimiter is None else self._suggest_delimiter(delimiter)
         return ValueError(
             f"`{self.reader.keys.source}` must begin with a row of column names, but "
-            f"{quote(self.reader.file.shown)} begins with {what} instead. Mend it."
+            f"{quote(self.reader.file.shown)} begins with {what} instead. {advice}"
         )
 
     def _check_header(self, names: list[str]) -> Header:
@@ -194,11 +215,36 @@ class CsvParser:
                     f"{quote(column)} instead. Rename one."
                 )
             if column not in names:
-                raise self.reader.refuse_column(column, names)
+                raise self.reader.refuse_column(column, names, self._suggestion(column, names))
         return Header(len(names), [names.index(column) for column in self.reader.columns])
 
+    def _suggestion(self, column: str, names: list[str]) -> str:
+        """Say how the rows seem to be written, if in another dialect; empty if in this one."""
+        section = self.reader.keys.section
+        if column in [name.strip('"') for name in names]:
+            return f"Its names are in quotes: set `{section}quoting: minimal`."
+        header, own = self.dialect.delimiter.join(names), self.dialect.delimiter
+        found = {
+            other: [name.strip().strip('"') for name in header.split(other)]
+            for other in OTHER_DELIMITERS
+            if other != own and other in header
+        }
+        likely = [other for other, others in found.items() if column in others or len(names) == 1]
+        if not likely:
+            return ""
+        best = max(likely, key=lambda other: (column in found[other], len(found[other])))
+        return self._suggest_delimiter(best)
+
+    def _suggest_delimiter(self, delimiter: str) -> str:
+        shown = "a tab" if delimiter == "\t" else repr(delimiter)
+        value = TYPED_TAB if delimiter == "\t" else delimiter
+        return (
+            f"It looks as if its fields were separated by {shown}: set "
+            f"`{self.reader.keys.section}delimiter: '{value}'`."
+        )
+
     def _choose(
-        self, rows: list[Row], wrong: set[int], counts: Counts
+        self, rows: list[Row], lines: list[str], wrong: set[int], counts: Counts
     ) -> tuple[list[list[str]], list[int]]:
         """Return the columns of the usable rows, and their numbers; count all rows."""
         chosen = self.header.chosen if self.header else [0 for _ in self.reader.columns]
@@ -209,7 +255,8 @@ class CsvParser:
             number = self.line + row.begin + 1
             if row.fields is None:
                 fault = f"rows like its header, but there is a line that {row.fault}"
-                self.reader.drop(MALFORMED, number, fault, counts)
+                advice = self._advice(lines[row.begin], row.fault)
+                self.reader.drop(MALFORMED, number, fault, counts, advice)
             elif not row.fields:
                 counts.dropped[BLANK] += 1
             elif self._is_usable(row, wrong, counts):
@@ -217,6 +264,15 @@ class CsvParser:
                 for column, index in zip(columns, chosen, strict=True):
                     column.append(row.fields[index])
         return columns, numbers
+
+    def _advice(self, line: str, fault: str) -> str:
+        """Say what to do about a line that could not be read."""
+        key = f"`{self.reader.keys.section}quoting"
+        if self.dialect.has_quotes and "quote" in fault:
+            return f"Mend it, set {key}: none` if quotes are text"
+        if not self.dialect.has_quotes and '"' in line:
+            return f"Mend it, set {key}: minimal` if fields are in quotes"
+        return "Mend it"
 
     def _is_usable(self, row: Row, wrong: set[int], counts: Counts) -> bool:
         """Tell whether a row was UTF-8, or may be used with U+FFFD in it; count it otherwise."""
@@ -227,101 +283,3 @@ class CsvParser:
             return False
         counts.repaired += 1
         return True
-
-
-class Row(NamedTuple):
-    """A row, or a line that could not be read as one.
-
-    Attributes:
-        begin: index of its first line.
-        end: index of the line after it.
-        fields: of the row, empty for a blank line; None if it could not be read.
-        fault: what is wrong with the line.
-    """
-
-    begin: int
-    end: int
-    fields: list[str] | None
-    fault: str = ""
-
-
-class RowReader:
-    r"""Reads rows from lines.
-
-    Args:
-        lines: each ends with \n.
-        delimiter: between fields.
-        limit: most bytes of a row.
-        is_last: whether a row must end with the last line.
-
-    Attributes:
-        at: index of the line where the next row begins.
-    """
-
-    def __init__(self, lines: list[str], delimiter: str, limit: int, is_last: bool) -> None:
-        self.lines, self.delimiter, self.limit, self.is_last = lines, delimiter, limit, is_last
-        self.at = 0
-        self.is_exhausted = False
-
-    def read(self, width: int | None) -> Iterator[Row]:
-        """Yield one row after the other.
-
-        Args:
-            width: fields of a row; None allows any number.
-        """
-        while self.at < len(self.lines):
-            rows = csv.reader(self._feed(width), delimiter=self.delimiter, strict=True)
-            begin = self.at
-            try:
-                for fields in rows:
-                    if width is not None and len(fields) != width and fields:
-                        raise csv.Error(f"has {len(fields):,} fields and not {width:,}")
-                    row = Row(self.at, begin + rows.line_num, fields)
-                    self.at = row.end
-                    yield row
-            except csv.Error as error:
-                if self.is_exhausted and not self.is_last:
-                    return
-                self.at += 1
-                yield Row(self.at - 1, self.at, None, _describe(error))
-
-    def _feed(self, width: int | None) -> Iterator[str]:
-        """Yield lines to `csv`, but stop a row that does not end."""
-        begin = self.at
-        size = fields = 0
-        for index in range(self.at, len(self.lines)):
-            line = self.lines[index]
-            if "\0" in line:
-                raise csv.Error("has a NUL")
-            if self.at != begin:
-                begin, size, fields = self.at, 0, 0
-            size += len(line) if line.isascii() else len(line.encode())
-            if index > begin and size > self.limit:
-                raise csv.Error(f"opens a quote that is not closed within {self.limit:,} bytes")
-            yield line
-            if index > begin and width is not None and self.at == begin:
-                # The line ended within quotes again, or `csv` would have yielded a row.
-                fields += '"' in line.replace('""', "")
-                if fields >= width:
-                    raise csv.Error(f"has more than {width:,} fields")
-        self.is_exhausted = True
-
-
-def _describe(error: csv.Error) -> str:
-    """Say what is wrong with a line, to complete "a line that ..."."""
-    message = str(error)
-    if message == "unexpected end of data":
-        return "opens a quote that is not closed"
-    if "expected after" in message:
-        return "has text after a closing quote"
-    return message if message.startswith(("has", "opens")) else f"cannot be read ({message})"
-
-
-@contextmanager
-def _field_size_limit(limit: int) -> Iterator[None]:
-    """Let `csv` read fields of a size; it has one limit for the whole process."""
-    before = csv.field_size_limit(max(limit, csv.field_size_limit()))
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

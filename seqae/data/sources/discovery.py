@@ -6,18 +6,23 @@ What cannot be found or read is refused in one line before any work is done.
 from __future__ import annotations
 
 import os
-import re
 import stat
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from seqae.data.builtin import BUILTIN_CORPORA, builtin_names
 from seqae.data.sources.records import Format
+from seqae.data.sources.walking import (
+    COMPRESSED_SUFFIXES,
+    PATTERN,
+    LeftOut,
+    files_below,
+    matching,
+    quote,
+    suffix_of,
+)
 
 STANDARD_INPUT = "standard input"
-COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 ARCHIVES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".zip", ".7z", ".rar", ".lz4", ".z")
 
 SUFFIXES: dict[Format, tuple[str, ...]] = {
@@ -28,8 +33,6 @@ SUFFIXES: dict[Format, tuple[str, ...]] = {
     "parquet": (".parquet",),
     "arrow": (".arrow", ".feather"),
 }
-
-PATTERN = re.compile(r"[*?[]")
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,28 @@ class SourceFile:
     def format(self) -> Format:
         """The format that its name tells, or else text."""
         if self.kind in ("regular", "pipe"):
-            suffix = _suffix(self.name)
+            suffix = suffix_of(self.name)
             for known, suffixes in SUFFIXES.items():
                 if suffix in suffixes:
                     return known
         return "text"
 
 
-def find_files(source: str, key: str, wanted: Format = "auto") -> list[SourceFile]:
-    """List the files of a source in the order of reading.
+@dataclass
+class FoundFiles:
+    """The files of a source.
+
+    Attributes:
+        files: in the order of reading.
+        left_out: files that are not read, if the source is a folder; None if it is not.
+    """
+
+    files: list[SourceFile]
+    left_out: LeftOut | None = None
+
+
+def find_files(source: str, key: str, wanted: Format = "auto") -> FoundFiles:
+    """List the files of a source in the order of reading, and what is left out of a folder.
 
     Args:
         source: a file, a folder, a pattern, `-`, or the name of a built-in corpus.
@@ -85,88 +101,60 @@ def find_files(source: str, key: str, wanted: Format = "auto") -> list[SourceFil
 
     Raises:
         ValueError: if a file is an archive.
-        FileNotFoundError: if there is no such source, or nothing to read in the folder.
+        FileNotFoundError: if there is no such source, or a pattern fits nothing.
         PermissionError: if a file may not be read.
     """
     if source == "-":
-        return [SourceFile("stdin", STANDARD_INPUT)]
+        return FoundFiles([SourceFile("stdin", STANDARD_INPUT)])
     if source in BUILTIN_CORPORA:
-        return [SourceFile("builtin", source)]
+        return FoundFiles([SourceFile("builtin", source)])
+    path = os.path.expanduser(source)
+    left_out = None
     try:
-        paths, must = _list_paths(os.path.expanduser(source), wanted)
+        if is_pattern := bool(PATTERN.search(path)) and not os.path.lexists(path):
+            paths = sorted(set(matching(path)))
+        elif stat.S_ISDIR(os.stat(path).st_mode):
+            left_out = LeftOut(path)
+            paths = sorted(files_below(path, _folder_suffixes(wanted), left_out))
+        else:
+            paths = [path]
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         shown = isinstance(error, OSError) and error.filename or source
         raise refusal(key, shown, error) from None
-    if not paths:
-        raise FileNotFoundError(f"`{key}` must {must} {quote(source)}. Check it, or name one file.")
-    return [_inspect(path, key) for path in paths]
+    if is_pattern and not paths:
+        raise FileNotFoundError(
+            f"`{key}` must be a pattern that fits a file, but none fits {quote(source)}. Check it, "
+            f"or name one file."
+        )
+    return FoundFiles([_inspect(path, key) for path in paths], left_out)
 
 
-def _list_paths(path: str, wanted: Format) -> tuple[list[str], str]:
-    """List the files that a path means, and say what it must be if there are none."""
-    if PATTERN.search(path) and not os.path.lexists(path):
-        return sorted(set(_matching(path))), "be a pattern that fits a file, but none fits"
-    if not stat.S_ISDIR(os.stat(path).st_mode):
-        return [path], ""
-    suffixes = _folder_suffixes(wanted)
-    must = f"be a folder with {', '.join(suffixes)} files, but there is none in or below"
-    return sorted(_files_below(path, suffixes)), must
+def refuse_folder(left_out: LeftOut, key: str, wanted: Format) -> FileNotFoundError:
+    """Make the error that says that there is nothing to read in a folder, and what there is.
+
+    Args:
+        left_out: the files of the folder.
+        key: the configuration key that holds it.
+        wanted: the format.
+    """
+    suffixes = ", ".join(_folder_suffixes(wanted))
+    there = f", only {left_out}" if left_out.kinds else ""
+    return FileNotFoundError(
+        f"`{key}` must be a folder with {suffixes} files, but there is none in or below "
+        f"{quote(left_out.folder)}{there}. Check it, or give a pattern such as "
+        f"{quote(os.path.join(left_out.folder, '*'))}, which reads other files as text."
+    )
 
 
 def _folder_suffixes(wanted: Format) -> tuple[str, ...]:
     if wanted != "auto":
         return SUFFIXES[wanted]
-    # A .json file beside data is most often what some tool says of the data.
-    return tuple(suffix for some in SUFFIXES.values() for suffix in some if suffix != ".json")
-
-
-def _files_below(path: str, suffixes: Sequence[str]) -> Iterator[str]:
-    def stop(error: OSError) -> None:
-        raise error  # os.walk would pass over a folder that it may not read
-
-    # Links to folders are not followed: they can run in circles.
-    for folder, folders, names in os.walk(path, onerror=stop):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if _suffix(name) in suffixes and not name.startswith("."):
-                yield os.path.join(folder, name)
-
-
-def _matching(pattern: str) -> Iterator[str]:
-    """Find the files that fit a pattern; unlike glob.glob, fail at a folder that is unreadable."""
-    root = os.path.abspath(os.sep) if os.path.isabs(pattern) else ""
-    return _matching_below(root, [part for part in pattern.split(os.sep) if part])
-
-
-def _matching_below(folder: str, parts: list[str]) -> Iterator[str]:
-    first, *rest = parts
-    if first == "**":
-        yield from _matching_below(folder, rest or ["*"])
-    elif not PATTERN.search(first):
-        path = os.path.join(folder, first)
-        if rest and os.path.isdir(path):
-            yield from _matching_below(path, rest)
-        elif not rest and os.path.exists(path) and not os.path.isdir(path):
-            yield path
-        return
-    with os.scandir(folder or ".") as entries:
-        for entry in entries:
-            path = os.path.join(folder, entry.name)
-            if entry.name.startswith(".") and not first.startswith("."):
-                continue
-            if first == "**":
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _matching_below(path, parts)
-            elif fnmatchcase(entry.name, first):
-                if rest and entry.is_dir():
-                    yield from _matching_below(path, rest)
-                elif not rest and not entry.is_dir():
-                    yield path
+    return tuple(suffix for some in SUFFIXES.values() for suffix in some)
 
 
 def _inspect(path: str, key: str) -> SourceFile:
     """Find out what a path is; refuse what cannot be read."""
-    if _suffix(path) in ARCHIVES:
+    if suffix_of(path) in ARCHIVES:
         raise ValueError(
             f"`{key}` must be a file that is not compressed, or only as .gz, .bz2, .xz or .zst, "
             f"but {quote(path)} is an archive of another kind. Unpack it first."
@@ -185,12 +173,6 @@ def _inspect(path: str, key: str) -> SourceFile:
 def stamp_of(status: os.stat_result) -> tuple[int, int]:
     """Return what changes when the file changes: its size and mtime_ns."""
     return status.st_size, status.st_mtime_ns
-
-
-def _suffix(path: str) -> str:
-    """Return the suffix that tells the format: the last one, but not a `.gz` or the like."""
-    stem, suffix = os.path.splitext(path.lower())
-    return os.path.splitext(stem)[1] if suffix in COMPRESSED_SUFFIXES else suffix
 
 
 def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
@@ -215,15 +197,3 @@ def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
 def without_path(source: str) -> str:
     """Return a source's name without the path of a file, for what others read."""
     return source if source.startswith(("hf:", "nltk:", "memory:")) else os.path.basename(source)
-
-
-def quote(text: str) -> str:
-    """Quote a path for a message, in one line of limited length."""
-    shown = repr(text)
-    return shown if len(shown) <= 200 else f"{shown[:150]}...{shown[-47:]}"
-
-
-def one_line(text: str) -> str:
-    """Put a library's message into one line of limited length, without control characters."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
-    return shown if len(shown) <= 200 else f"{shown[:197]}..."

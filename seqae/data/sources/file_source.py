@@ -12,12 +12,13 @@ from typing_extensions import override
 
 from seqae.data.builtin import BUILTIN_CORPORA
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
-from seqae.data.sources.csv import CsvReader, TsvReader
-from seqae.data.sources.discovery import SourceFile, find_files, quote
-from seqae.data.sources.jsonl import JsonLinesReader
+from seqae.data.sources.csv import CsvReader, DelimitedReader, TsvReader
+from seqae.data.sources.discovery import SourceFile, find_files, refuse_folder
+from seqae.data.sources.jsonl import JsonLinesReader, holds_records
 from seqae.data.sources.plain_text import TextReader
 from seqae.data.sources.reader import Keys, Reader
 from seqae.data.sources.records import WITHOUT_COLUMNS, Format, ReadOptions
+from seqae.data.sources.walking import quote, suffix_of
 
 
 def reader_of(format: Format) -> type[Reader]:
@@ -53,8 +54,23 @@ class FileSource(Source):
         path, column = split_column(name)
         if column is not None:
             self.options = options = replace(options, column=column)
-        files = find_files(path, keys.source, options.format)
-        self.readers = [self._reader_of(file, options, column is not None) for file in files]
+        found = find_files(path, keys.source, options.format)
+        self.left_out = found.left_out
+        self.readers = [
+            reader
+            for file in found.files
+            if self._is_data(reader := self._reader_of(file, options, column is not None))
+        ]
+        if self.left_out is not None and not self.readers:
+            raise refuse_folder(self.left_out, keys.source, options.format)
+
+    def _is_data(self, reader: Reader) -> bool:
+        """Tell whether a file of a folder is to be read; count it if not."""
+        is_doubtful = suffix_of(reader.file.name) == ".json"
+        if self.left_out is None or not is_doubtful or holds_records(reader):
+            return True
+        self.left_out.add(reader.file.name, ".json without records")
+        return False
 
     def _reader_of(self, file: SourceFile, options: ReadOptions, has_column: bool) -> Reader:
         """Make the reader of a file; refuse a column of a file that has none."""
@@ -95,7 +111,13 @@ class FileSource(Source):
     @override
     @property
     def record(self) -> dict[str, Any]:
-        return {"files": len(self.readers)}
+        left_out = {} if self.left_out is None else self.left_out.kinds
+        return {"files": len(self.readers), "left_out": left_out}
+
+    @override
+    @property
+    def is_delimited(self) -> bool:
+        return any(isinstance(reader, DelimitedReader) for reader in self.readers)
 
     @override
     @property

@@ -23,7 +23,6 @@ from typing import Any, final
 from typing_extensions import override
 
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
-from seqae.data.sources.discovery import quote
 from seqae.data.sources.hub_readers import (
     CachedReader,
     HubLocation,
@@ -34,8 +33,10 @@ from seqae.data.sources.hub_readers import (
     open_builder,
     open_cached,
 )
+from seqae.data.sources.nested import all_fields, root_of
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
+from seqae.data.sources.walking import quote
 from seqae.extras import extra
 
 with extra("data"):
@@ -130,7 +131,10 @@ class HubSource(Source):
             raise self._failure(error) from error
         self._check_columns(schema, columns)
         config = builder.config.name
-        self.location = HubLocation(dataset, revision, config, self.asked.split, tuple(columns))
+        roots = {root_of(column, schema.names): None for column in columns}  # without repetitions
+        self.location = HubLocation(
+            dataset, revision, config, self.asked.split, tuple(columns), tuple(roots)
+        )
 
     @override
     @property
@@ -160,7 +164,7 @@ class HubSource(Source):
         """Bytes of the columns to read; None unless they are in the cache."""
         if not self.is_download:
             return None
-        return int(open_cached(self.paths, self.location.columns).data.nbytes)
+        return int(open_cached(self.paths, self.location.roots).data.nbytes)
 
     def parts(self, wanted: int = 1) -> list[SourcePart]:
         """Cut the source into ranges of shards or, in the cache, of rows.
@@ -279,13 +283,14 @@ class HubSource(Source):
         return dataset, revision, Cache(**names, version=version, hash=revision)
 
     def _check_columns(self, schema: pa.Schema, columns: Sequence[str]) -> None:
-        texts = [field.name for field in schema if is_text(field.type)]
+        fields = dict(all_fields(schema))
+        texts = [name for name, kind in fields.items() if is_text(kind)]
         for column in columns:
             if column in texts:
                 continue
             fault = f"there is no {quote(column)}"
-            if column in schema.names:
-                fault = f"{quote(column)} holds {schema.field(column).type}"
+            if column in fields:
+                fault = f"{quote(column)} holds {fields[column]}"
             raise self._refusal("name a column of text", fault, texts)
 
     def _refusal(self, duty: str, fault: str, choices: Sequence[str]) -> ValueError:

@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from typing_extensions import override
 
+from seqae.data.sources.nested import column_of, root_of
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
 from seqae.extras import extra
@@ -26,13 +27,19 @@ BLOCK_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class HubLocation:
-    """Some columns of one split of one configuration at one commit."""
+    """Some columns of one split of one configuration at one commit.
+
+    Attributes:
+        columns: of text, maybe inside of others.
+        roots: the columns of the data set that these are, or are in.
+    """
 
     dataset: str
     revision: str
     config: str
     split: str
     columns: tuple[str, ...]
+    roots: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -180,7 +187,7 @@ class CachedReader(HubReader):
         begin, stop = self.span
         done = begin if start is None else start["row"]
         before = done - (done - begin) % BLOCK_ROWS
-        rows = open_cached(self.paths, self.location.columns).with_format("arrow")
+        rows = open_cached(self.paths, self.location.roots).with_format("arrow")
         firsts = range(before, stop, BLOCK_ROWS)
         tables = (rows[first : min(first + BLOCK_ROWS, stop)] for first in firsts)
         yield from self.cut(tables, self.name, before, done, {})
@@ -198,9 +205,9 @@ def _as_text(table: pa.Table, name: str) -> pa.ChunkedArray:
 
     If its type was guessed from rows of JSON or CSV, some tables lack it or have no text in it.
     """
-    if name not in table.column_names:
+    if root_of(name, table.column_names) not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
-    column = table.column(name)
+    column = column_of(table, name)
     return column if is_text(column.type) else column.cast(pa.string())
 
 
@@ -212,7 +219,7 @@ def is_text(kind: pa.DataType) -> bool:
 def open_stream(location: HubLocation) -> Any:
     """Open an IterableDataset of a location."""
     builder = open_builder(location.dataset, location.revision, location.config)
-    narrow(builder, location.columns)
+    narrow(builder, location.roots)
     return builder.as_streaming_dataset(location.split)
 
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, final
+from contextlib import ExitStack
+from typing import Any, ClassVar, final
 
 from typing_extensions import override
 
-from seqae.data.sources.discovery import quote
-from seqae.data.sources.reader import LineReader
-from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, Block, Counts, Position
-
-# A column that none of the first objects has is a mistake, not a gap.
-FIRST_OBJECTS = 1000
+from seqae.data.sources.json_columns import ColumnCheck, has_column, look_up
+from seqae.data.sources.json_list import Element, cut_list
+from seqae.data.sources.lines import BYTE_ORDER_MARK
+from seqae.data.sources.reader import HeadFirst, LineReader, Reader
+from seqae.data.sources.records import (
+    BLANK,
+    MALFORMED,
+    NO_TEXT,
+    NOT_UTF8,
+    TOO_LONG,
+    Block,
+    Counts,
+    Position,
+    ReadOptions,
+)
+from seqae.data.sources.walking import quote
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 KINDS = {
@@ -26,50 +37,51 @@ KINDS = {
 }
 
 
-@final
-class JsonLinesReader(LineReader):
-    r"""Reads one JSON object a line; the text is the value of one of its keys.
+class JsonReader(Reader):
+    r"""Reads the text of JSON objects; it is the value of one of their keys.
 
     An object without the key, or with null there, is dropped as "no text". An escape such as
     `\ud800`, half of a character, is treated like a byte that is not UTF-8.
     """
 
-    @override
-    def blocks(self, start: Position | None = None) -> Iterator[Block]:
-        is_at_beginning = start is None and not (self.span and self.span[0])
-        check = ColumnCheck(self) if is_at_beginning else None
-        for block in self.line_blocks(start):
-            yield self._parse(block, check).stripped()
-        if check:
-            check.finish()
+    wanted: ClassVar[str] = "one JSON object a line"  # what the file must hold, for messages
 
-    def _parse(self, block: Block, check: ColumnCheck | None) -> Block:
-        """Replace the lines of a block by the texts in them."""
-        columns: list[list[str]] = [[] for _ in self.columns]
-        numbers: list[int] = []
-        for line, number in zip(block.texts, block.numbers, strict=True):
-            if not line or line.isspace():
-                block.counts.dropped[BLANK] += 1
-                continue
-            record = self._load(line, number, block.counts)
-            if record is None:
-                continue
+    @property
+    def takes_texts(self) -> bool:
+        """Whether a record may be a text without an object."""
+        return False
+
+    def texts_of(
+        self, raw: str, number: int, counts: Counts, check: ColumnCheck | None
+    ) -> list[str] | None:
+        """Return the text and, for paired text, the target in the JSON of one record.
+
+        Args:
+            raw: the JSON.
+            number: line or element of the record.
+            counts: where to count it if it is dropped.
+            check: looks for the columns; None looks no more.
+
+        Returns:
+            None if the record is dropped.
+
+        Raises:
+            ValueError: if the record cannot be read and `errors` is strict.
+        """
+        record = self._load(raw, number, counts)
+        if record is None:
+            return None
+        if isinstance(record, dict):
             if check:
                 check.add(record)
-            texts = self._texts(record, number, block.counts)
-            if texts is not None:
-                numbers.append(number)
-                for column, text in zip(columns, texts, strict=True):
-                    column.append(text)
-        return block.with_columns(columns, numbers)
+            texts = self._values(record, number, counts)
+        else:
+            texts = [record]
+        if texts and not all(map(str.isascii, texts)) and SURROGATE.search("".join(texts)):
+            return self._repair(texts, number, counts)
+        return texts
 
-    def _load(self, line: str, number: int, counts: Counts) -> dict[str, Any] | None:
-        if number == 1 and line.lstrip().startswith("[") and self.shown == self.file.shown:
-            raise ValueError(
-                f"`{self.keys.source}` must hold one JSON object a line, but "
-                f"{quote(self.file.shown)} begins with a list instead. Convert it "
-                f"(`jq -c '.[]' FILE > FILE.jsonl`)."
-            )
+    def _load(self, line: str, number: int, counts: Counts) -> dict[str, Any] | str | None:
         try:
             record = json.loads(line)
         except RecursionError:
@@ -79,17 +91,17 @@ class JsonLinesReader(LineReader):
         except ValueError:  # Python's
             fault = "a number of too many digits"
         else:
-            if isinstance(record, dict):
+            if isinstance(record, dict) or (isinstance(record, str) and self.takes_texts):
                 return record
             fault = _kind(record)
-        self.drop(MALFORMED, number, f"one JSON object a line, but there is {fault}", counts)
+        self.drop(MALFORMED, number, f"{self.wanted}, but there is {fault}", counts)
         return None
 
-    def _texts(self, record: dict[str, Any], number: int, counts: Counts) -> list[str] | None:
-        """Return the text and, for paired text, the target; None if the record is dropped."""
+    def _values(self, record: dict[str, Any], number: int, counts: Counts) -> list[str] | None:
+        """Return the columns of an object; None if it is dropped."""
         texts = []
         for column in self.columns:
-            value = record.get(column)
+            value = look_up(record, column)
             if value is None:
                 counts.dropped[NO_TEXT] += 1
                 return None
@@ -98,8 +110,6 @@ class JsonLinesReader(LineReader):
                 self.drop(MALFORMED, number, fault, counts)
                 return None
             texts.append(value)
-        if not all(map(str.isascii, texts)) and SURROGATE.search("".join(texts)):
-            return self._repair(texts, number, counts)
         return texts
 
     def _repair(self, texts: list[str], number: int, counts: Counts) -> list[str] | None:
@@ -112,42 +122,157 @@ class JsonLinesReader(LineReader):
         return [SURROGATE.sub("\ufffd", text) for text in texts]
 
 
-class ColumnCheck:
-    """Finds out that no object has a column, whose name may be misspelt.
+@final
+class JsonLinesReader(JsonReader, LineReader):
+    """Reads one JSON object a line, or the elements of the list that the file begins with."""
 
-    Args:
-        reader: of the objects.
+    @override
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
+        if start is not None and "element" in start:
+            yield from self._list_reader.blocks(start)
+            return
+        if start is not None or (self.span and self.span[0]):
+            for block in self.line_blocks(start):
+                yield self._parse(block, None)
+            return
+        with ExitStack() as stack:
+            read = self.open_text(stack)
+            if begins_with_list(read.head):
+                yield from self._list_reader.elements(read)
+                return
+            check = ColumnCheck(self.columns, self.refuse_column)
+            for block in self.line_blocks(None, read):
+                yield self._parse(block, check)
+            check.finish()
+
+    @override
+    def spans(self, wanted: int) -> list[tuple[int, int]]:
+        spans = super().spans(wanted)
+        if len(spans) < 2:  # it is small, or its bytes cannot be reached
+            return spans
+        with ExitStack() as stack:
+            return [] if begins_with_list(self.open_text(stack).head) else spans
+
+    @property
+    def _list_reader(self) -> JsonListReader:
+        return JsonListReader(**vars(self))
+
+    def _parse(self, block: Block, check: ColumnCheck | None) -> Block:
+        """Replace the lines of a block by the texts in them."""
+        columns: list[list[str]] = [[] for _ in self.columns]
+        numbers: list[int] = []
+        for line, number in zip(block.texts, block.numbers, strict=True):
+            if not line or line.isspace():
+                block.counts.dropped[BLANK] += 1
+                continue
+            if number == 1 and line.strip() == "{" and self.shown == self.file.shown:
+                raise ValueError(
+                    f"`{self.keys.source}` must hold one JSON object a line, or a list of them, "
+                    f"but {quote(self.file.shown)} holds one over several lines instead. Convert "
+                    f"it (`jq -c . FILE`, or `jq '.KEY' FILE` for a list that is in it)."
+                )
+            texts = self.texts_of(line, number, block.counts, check)
+            if texts is not None:
+                numbers.append(number)
+                for column, text in zip(columns, texts, strict=True):
+                    column.append(text)
+        return block.with_columns(columns, numbers).stripped()
+
+
+@final
+class JsonListReader(JsonReader):
+    """Reads the elements of one JSON list: objects, or the texts themselves.
+
+    Elements are cut apart and parsed one by one, so memory does not grow with the file.
     """
 
-    def __init__(self, reader: JsonLinesReader) -> None:
-        self.reader = reader
-        self.missing = list(reader.columns)
-        self.objects = 0
-        self.first: list[str] = []
+    unit = "element"
+    wanted = "a list of JSON objects or texts"
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Look at the next object.
+    @override
+    @property
+    def takes_texts(self) -> bool:
+        return self.columns == [ReadOptions.column]  # no other one was asked for
 
-        Raises:
-            ValueError: if it is the last of the first objects, and none of them has a column.
-        """
-        if not self.missing:
+    @override
+    def blocks(self, start: Position | None = None) -> Iterator[Block]:
+        if start is not None and start["done"]:
             return
-        self.objects += 1
-        self.first = self.first or list(record)
-        self.missing = [column for column in self.missing if column not in record]
-        if self.objects == FIRST_OBJECTS:
-            self.finish()
-            self.missing = []
+        with ExitStack() as stack:
+            yield from self.elements(self.open_text(stack, start["offset"] if start else 0), start)
 
-    def finish(self) -> None:
-        """Check the columns after the last object.
+    def elements(self, read: HeadFirst, start: Position | None = None) -> Iterator[Block]:
+        """Read the list, or continue after the block whose `end` is `start`.
+
+        Args:
+            read: opened, at the offset of `start`.
+            start: as in `blocks`.
 
         Raises:
-            ValueError: if no object has one of them.
+            ValueError, OSError: as `blocks`.
         """
-        if self.missing and self.objects:
-            raise self.reader.refuse_column(self.missing[0], self.first)
+        check = None if start else ColumnCheck(self.columns, self.refuse_column)
+        number, offset = (start["element"], start["offset"]) if start else (0, 0)
+        columns: list[list[str]] = [[] for _ in self.columns]
+        numbers: list[int] = []
+        counts = Counts()
+        for element in cut_list(read, self.block_bytes, self.options.max_line_bytes, offset):
+            number += 1
+            texts = self._parse(element, number, counts, check)
+            if texts is not None:
+                numbers.append(number)
+                for column, text in zip(columns, texts, strict=True):
+                    column.append(text)
+            if element.end - offset >= self.block_bytes or element.is_last:
+                position = {"element": number, "offset": element.end, "done": element.is_last}
+                block = Block(self.shown, [], [], counts, position, weight=element.end - offset)
+                yield block.with_columns(columns, numbers).stripped()
+                columns, numbers, counts = [[] for _ in self.columns], [], Counts()
+                offset = element.end
+        if check:
+            check.finish()
+
+    def _parse(
+        self, element: Element, number: int, counts: Counts, check: ColumnCheck | None
+    ) -> list[str] | None:
+        """Return the columns of an element; None if it is dropped."""
+        counts.read += 1
+        if element.fault:
+            self.drop(MALFORMED, number, element.fault, counts)
+        elif element.raw is None:
+            counts.dropped[TOO_LONG] += 1
+        elif (text := self.decode(element.raw, number, counts)) is not None:
+            return self.texts_of(text, number, counts, check)
+        return None
+
+
+def begins_with_list(head: bytes) -> bool:
+    """Tell whether JSON begins with a list, by its first bytes."""
+    return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
+
+
+def holds_records(reader: Reader) -> bool:
+    """Tell whether a .json file is data: a list, several objects, or one with the column.
+
+    Beside data, a .json file is most often what some tool says of the data: one object.
+
+    Args:
+        reader: of the file. Of a file that cannot be read, reading will say so.
+    """
+    try:
+        with ExitStack() as stack:
+            head = reader.open_text(stack).head
+    except (ValueError, OSError):
+        return True
+    first, _, rest = head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")
+    if begins_with_list(head) or (len(head) >= reader.block_bytes and not rest):
+        return True
+    try:
+        record = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    is_object = isinstance(record, dict)
+    return is_object and (bool(rest.strip()) or has_column(record, reader.columns[0]))
 
 
 def _kind(value: object) -> str:

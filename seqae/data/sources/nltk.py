@@ -22,9 +22,9 @@ from typing import Any, final
 from typing_extensions import override
 
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
-from seqae.data.sources.discovery import quote
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
+from seqae.data.sources.walking import quote
 from seqae.extras import extra
 
 with extra("nltk"):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from seqae.data.sources.base import Source
 from seqae.data.sources.file_source import FileSource
 from seqae.data.sources.memory import SCHEME, MemorySource
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
+from seqae.data.sources.walking import quote
+
+ADDRESS = re.compile(
+    r"[a-z][a-z0-9+]+://(?:huggingface\.co/datasets/(?P<dataset>[\w.-]+/[\w.-]+))?", re.IGNORECASE
+)
 
 
 def open_source(
@@ -32,7 +39,7 @@ def open_source(
             other sources.
 
     Raises:
-        ValueError: if an option is out of range or a file is an archive.
+        ValueError: if an option is out of range, a file is an archive, or the name is an address.
         FileNotFoundError: if there is no such source, or nothing to read in the folder.
         PermissionError: if the source may not be read.
     """
@@ -45,6 +52,18 @@ def open_source(
         from seqae.data.sources.nltk import NltkSource
 
         return NltkSource(name, options, keys)
+    if match := ADDRESS.match(name):
+        raise _refuse_address(name, match, key)
     if name.startswith(SCHEME):
         return MemorySource(name, options, keys)
     return FileSource(name, options, keys)
+
+
+def _refuse_address(name: str, match: re.Match[str], key: str) -> ValueError:
+    """Make the error that says how to get what is at an address."""
+    way_out = f"Download it (`curl -LO {quote(name)}`), and name the file."
+    if dataset := match.group("dataset"):
+        way_out = f"Write hf:{dataset}."
+    return ValueError(
+        f"`{key}` must be on this machine, but it is the address {quote(name)} instead. {way_out}"
+    )

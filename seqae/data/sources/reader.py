@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,12 +11,15 @@ from typing import ClassVar
 from typing_extensions import override
 
 from seqae.data.sources.compression import open_file
-from seqae.data.sources.discovery import SourceFile, quote
+from seqae.data.sources.content import check_content
+from seqae.data.sources.discovery import SourceFile
 from seqae.data.sources.lines import Chunk, newlines_only, read_chunks
 from seqae.data.sources.records import NOT_UTF8, TOO_LONG, Block, Counts, Position, ReadOptions
+from seqae.data.sources.walking import quote
 
 # Larger blocks measured no faster, and this size is below the default cap of a line.
 BLOCK_BYTES = 1 << 18
+HEAD_BYTES = 1 << 12  # to look at, at the beginning of a file, if blocks are smaller
 MIN_SPAN_BYTES = 1 << 16  # a smaller part of a file is not worth opening the file for
 MAX_LISTED_COLUMNS = 20  # in a message
 
@@ -32,6 +35,30 @@ class Keys:
 
     source: str
     section: str = ""
+
+
+class HeadFirst:
+    """Reads like a function of `open_file`, after a look at the beginning.
+
+    Args:
+        read: returns up to a number of bytes, and none at the end.
+        size: bytes to look at; a pipe may give less.
+
+    Attributes:
+        head: these bytes.
+    """
+
+    def __init__(self, read: Callable[[int], bytes], size: int) -> None:
+        self._read = read
+        self.head = self._rest = read(size) if size else b""
+        self._is_whole = len(self.head) == size  # or else, waiting for more may take forever
+
+    def __call__(self, size: int) -> bytes:
+        """Read up to `size` bytes; none at the end."""
+        data, self._rest = self._rest[:size], self._rest[size:]
+        if len(data) < size and (self._is_whole or not data):
+            data += self._read(size - len(data))
+        return data
 
 
 @dataclass(frozen=True)
@@ -96,19 +123,35 @@ class Reader(ABC):
             return self.file.shown
         return f"{self.file.shown} after {self.span_unit} {self.span[0]:,}"
 
-    def chunks(self, stack: ExitStack, start: int | None) -> Iterator[Chunk]:
+    def chunks(
+        self, stack: ExitStack, start: int | None, opened: HeadFirst | None = None
+    ) -> Iterator[Chunk]:
         """Read the part in chunks of whole lines.
 
         Args:
             stack: closes the file.
             start: byte at which a line begins, to continue there; None begins with the part.
+            opened: the file, if it is open already and nothing of it was read.
         """
         begin, stop = self.span or (0, None)
         begin = begin if start is None else start
-        read = open_file(
-            self.file, self.keys.source, self.options.max_expansion, stack, max(0, begin - 1)
-        )
+        read = opened or self.open_text(stack, max(0, begin - 1))
         return read_chunks(read, self.block_bytes, self.options.max_line_bytes, begin, stop)
+
+    def open_text(self, stack: ExitStack, offset: int = 0) -> HeadFirst:
+        """Open a file of text, and refuse what is none where it begins.
+
+        Args:
+            stack: closes the file.
+            offset: bytes of the decompressed file to skip.
+
+        Raises:
+            ValueError: if it does not hold UTF-8 text, as check_content.
+        """
+        read = open_file(self.file, self.keys.source, self.options.max_expansion, stack, offset)
+        opened = HeadFirst(read, 0 if offset else max(self.block_bytes, HEAD_BYTES))
+        check_content(opened.head, self.file, self.keys.source)
+        return opened
 
     @property
     def columns(self) -> list[str]:
@@ -141,7 +184,9 @@ class Reader(ABC):
         counts.repaired += 1
         return raw.decode("utf-8", "replace")
 
-    def drop(self, reason: str, number: int, fault: str, counts: Counts) -> None:
+    def drop(
+        self, reason: str, number: int, fault: str, counts: Counts, advice: str = "Mend it"
+    ) -> None:
         """Count a record that cannot be read, or stop at it.
 
         Args:
@@ -149,6 +194,7 @@ class Reader(ABC):
             number: its line or row.
             fault: what the source must hold and does not, to complete "must hold ... instead".
             counts: where to count.
+            advice: what to do, besides skipping it.
 
         Raises:
             ValueError: if `errors` is strict.
@@ -156,31 +202,34 @@ class Reader(ABC):
         if self.options.errors == "strict":
             raise ValueError(
                 f"`{self.keys.source}` must hold {fault} instead, at {self.unit} {number:,} of "
-                f"{quote(self.shown)}. Mend it, or set `{self.keys.section}errors: skip`."
+                f"{quote(self.shown)}. {advice}, or set `{self.keys.section}errors: skip`."
             )
         counts.dropped[reason] += 1
 
-    def refuse_column(self, wanted: str, present: Iterable[object]) -> ValueError:
+    def refuse_column(
+        self, wanted: str, present: Iterable[object], suggestion: str = ""
+    ) -> ValueError:
         """Make the error that a column is missing.
 
         Args:
             wanted: `options.column` or `options.target_column`.
             present: the names of the columns that the file has.
+            suggestion: what to do; by default to choose another column.
         """
         names = [quote(str(name)) for name in present]
         listed, others = names[:MAX_LISTED_COLUMNS], len(names) - MAX_LISTED_COLUMNS
         more = f" and {others:,} more" if others > 0 else ""
+        choose = f"Choose one of these, or write {quote(self.file.shown + '#COLUMN')}."
         which = "column" if wanted == self.options.column else "target_column"
         return ValueError(
             f"`{self.keys.section}{which}` must be a column of {quote(self.file.shown)}, which has "
             f"{', '.join(listed) or 'none'}{more}, but it is {quote(wanted)} instead. "
-            f"Choose one of these, or write {quote(self.file.shown + '#COLUMN')}."
+            f"{suggestion or choose}"
         )
 
     def _describe_bytes(self, raw: bytes, number: int, index: int) -> str:
         """Say where a record is not UTF-8, and how to convert the file."""
-        utf16 = number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-        how = f" (`iconv -f {'UTF-16' if utf16 else 'LATIN1'} -t UTF-8`)"
+        how = " (`iconv -f LATIN1 -t UTF-8`)"
         return (
             f"`{self.keys.source}` must be UTF-8 text, but {self.unit} {number:,} of "
             f"{quote(self.shown)} has the invalid byte 0x{raw[index]:02x} at byte {index + 1:,} "
@@ -196,11 +245,13 @@ class LineReader(Reader):
     def spans(self, wanted: int) -> list[tuple[int, int]]:
         return self.byte_spans(wanted)
 
-    def line_blocks(self, start: Position | None) -> Iterator[Block]:
+    def line_blocks(
+        self, start: Position | None, opened: HeadFirst | None = None
+    ) -> Iterator[Block]:
         """Read blocks of decoded lines; drop lines that cannot be decoded."""
         line, offset = (start["line"], start["offset"]) if start else (0, None)
         with ExitStack() as stack:
-            for data, begin, end in self.chunks(stack, offset):
+            for data, begin, end in self.chunks(stack, offset, opened):
                 counts = Counts()
                 texts, numbers = self._decode_lines(data, line + 1, counts)
                 line += counts.read

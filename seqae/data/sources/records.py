@@ -16,7 +16,10 @@ from seqae.component import check_literal, check_range
 OnInvalid = Literal["strict", "replace", "skip"]
 HubMode = Literal["stream", "download"]
 Format = Literal["auto", "text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+Quoting = Literal["auto", "minimal", "none"]
 WITHOUT_COLUMNS: tuple[Format, ...] = ("text",)
+
+TYPED_TAB = r"\t"  # how a tab is written on a command line
 
 # Where to continue reading: plain data that only the kind of reader that made it understands.
 Position = Mapping[str, Any]
@@ -35,13 +38,19 @@ class ReadOptions:
     Args:
         format: of the files; `auto` goes by their names (.txt, .jsonl, .csv, .tsv, .parquet,
             .arrow, also with .gz, .bz2, .xz or .zst after them), and takes other names for text.
-        column: the column that holds the text, in all formats but text; a source may name its own,
-            `FILE#COLUMN`.
+        column: the column that holds the text, in all formats but text; `translation.en` is the
+            field `en` of the column `translation`. A source may name its own, `FILE#COLUMN`.
         target_column: the column that holds the text to write instead (a summary), for paired text.
         errors: what to do with a record that cannot be read (bytes that are not UTF-8, a line that
             is not JSON, a row with too many or too few fields): `strict` stops and says where,
             `skip` drops it, `replace` writes U+FFFD for wrong bytes and drops other such records.
         max_line_bytes: drop longer lines and records; this bounds the memory.
+        quoting: what a quote is in CSV and TSV: `minimal` takes fields in quotes, which may hold
+            delimiters, line ends and doubled quotes; to `none`, a quote is text like any other
+            character; `auto` is minimal for CSV and none for TSV.
+        delimiter: the character between two fields of CSV or TSV; by default a comma or a tab.
+        escape: the character after which the next one is text in CSV and TSV, such as a backslash;
+            by default there is none.
         hub: how to read data sets of the Hugging Face hub: `stream` reads over the network;
             `download` keeps them in the cache of `datasets`, which works offline afterwards and is
             better for few large files.
@@ -54,6 +63,9 @@ class ReadOptions:
     errors: OnInvalid = "strict"
     max_line_bytes: int = 1_000_000
     max_expansion: int = 200
+    quoting: Quoting = "auto"
+    delimiter: str | None = None
+    escape: str | None = None
     hub: HubMode = "stream"
 
     def check(self, section: str) -> None:
@@ -63,18 +75,49 @@ class ReadOptions:
             section: the prefix of the options' keys in the configuration, with a dot, or nothing.
 
         Raises:
-            ValueError: if a value is not one of the choices or is out of range, or
-                `target_column` is given for text.
+            ValueError: if a value is not one of the choices or is out of range, or one is given
+                that the format has no use for.
         """
         check_literal(f"{section}format", self.format, Format)
         check_literal(f"{section}errors", self.errors, OnInvalid)
         check_literal(f"{section}hub", self.hub, HubMode)
         check_range(f"{section}max_line_bytes", self.max_line_bytes, 1, 1 << 30)
         check_range(f"{section}max_expansion", self.max_expansion, 0, 1 << 30)
+        check_literal(f"{section}quoting", self.quoting, Quoting)
+        self._check_delimited(section)
         if self.target_column is not None and self.format in WITHOUT_COLUMNS:
             raise ValueError(
                 f"`{section}target_column` must not be given for {self.format}, which has no "
                 f"columns, but it is {self.target_column} instead. Use JSON lines, CSV or Parquet."
+            )
+
+    @property
+    def delimited(self) -> dict[str, str]:
+        """The options that are given and that only CSV and TSV know, by name."""
+        given: dict[str, str | None] = {"delimiter": self.delimiter, "escape": self.escape}
+        given["quoting"] = None if self.quoting == "auto" else self.quoting
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _check_delimited(self, section: str) -> None:
+        for name, given in self.delimited.items():
+            if self.format not in ("auto", "csv", "tsv"):
+                raise ValueError(
+                    f"`{section}{name}` must not be given for {self.format}, which has no fields "
+                    f"with delimiters, but it is {given!r} instead. Leave it out, or set "
+                    f"`{section}format: csv`."
+                )
+        examples = {"delimiter": "a semicolon", "escape": "a backslash"}
+        for name, value in (("delimiter", self.delimiter), ("escape", self.escape)):
+            is_tab = name == "delimiter" and value == TYPED_TAB
+            if value is not None and not is_tab and (len(value) != 1 or value in '"\r\n\0'):
+                raise ValueError(
+                    f"`{section}{name}` must be one character, and no quote or line end, but it is "
+                    f"{value!r} instead. Give {examples[name]}, for example."
+                )
+        if self.escape is not None and self.escape in (self.delimiter or ",\t"):
+            raise ValueError(
+                f"`{section}escape` must be another character than the delimiter, but it is "
+                f"{self.escape!r} instead. Change one."
             )
 
 

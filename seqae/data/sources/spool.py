@@ -42,6 +42,7 @@ class SpooledSource(FileSource):
 
     def __init__(self, source: FileSource, folder: Path) -> None:
         self.name, self.options, self.keys = source.name, source.options, source.keys
+        self.left_out = source.left_out
         self.readers = [
             replace(reader, file=_copy(reader.file, folder, source.keys.source))
             if reader.file.kind in ("pipe", "stdin")
@@ -79,4 +80,4 @@ def _copy(file: SourceFile, folder: Path, key: str) -> SourceFile:
     suffixes = "" if file.kind == "stdin" else "".join(Path(file.name).suffixes)
     path = folder / f"{digest.hexdigest()}{suffixes}"
     unfinished.rename(path)
-    return replace(find_files(str(path), key)[0], title=file.name)
+    return replace(find_files(str(path), key).files[0], title=file.name)

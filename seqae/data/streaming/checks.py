@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from seqae.data.sources.base import Source
-from seqae.data.sources.discovery import quote
+from seqae.data.sources.walking import quote
 
 log = logging.getLogger(__name__)
 
