@@ -6,6 +6,7 @@
     >>> model.decode(latents)
     ['the cat sat on the mat']
 
+fit                  train a model on sentences, by a recipe; as the command `seqae fit` does
 load                 load a trained model from a bundle or the folder of a run
 TextAutoencoder      a trained model with its tokenizer: encode, decode, sample, interpolate ...
 Decoding             how latents are decoded: greedily, by beam search, by drawing tokens
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from seqae.data.datamodule import TextDataModule
     from seqae.generation.options import Decoding
     from seqae.model.autoencoder import SequenceAutoencoder
+    from seqae.training.fit import fit
     from seqae.training.module import AutoencoderModule
 
 _HOME = {
@@ -42,6 +44,7 @@ _HOME = {
     "TextDataModule": "seqae.data.datamodule",
     "SequenceAutoencoder": "seqae.model.autoencoder",
     "AutoencoderModule": "seqae.training.module",
+    "fit": "seqae.training.fit",
 }
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "TextAutoencoder",
     "TextDataModule",
     "between",
+    "fit",
     "load",
 ]
 

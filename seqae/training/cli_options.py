@@ -167,10 +167,12 @@ def check_yaml(path: str, parser: TrainingParser) -> None:
         parser.exit_with(f"`config` must be YAML, but {path} is not: {reason}. Check that line.")
 
 
-def make_parser(**kwargs: Any) -> LightningArgumentParser:
+def make_parser(
+    parser_class: type[TrainingParser] = TrainingParser, **kwargs: Any
+) -> LightningArgumentParser:
     """Make a parser with one-line errors that takes configuration files."""
     # No abbreviations: `--trainer.max_step` is a misspelt key, not `--trainer.max_steps`.
-    parser = TrainingParser(allow_abbrev=False, **kwargs)
+    parser = parser_class(allow_abbrev=False, **kwargs)
     parser.add_argument(
         "-c",
         "--config",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -18,6 +20,8 @@ from seqae.training.cli_options import Command
 from seqae.training.distributed.exit_status import prevent_restart, reported_status
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
 from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
+
+Trained = TypeVar("Trained", bound=TrainingCLI)
 
 # Warnings of Lightning and torch that do not apply, as regular expressions.
 IGNORED_WARNINGS = (
@@ -55,7 +59,7 @@ def run(command: Command | Literal["prepare"], args: list[str], topic: str | Non
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     args = expand_run(command, expand(args))
-    try:
+    with reporting_in_one_line():
         if command == "prepare":
             if has_resume(args):
                 raise ValueError(
@@ -69,6 +73,13 @@ def run(command: Command | Literal["prepare"], args: list[str], topic: str | Non
         else:
             TrainingCLI(command, args)
             shutdown_process_group()
+
+
+@contextmanager
+def reporting_in_one_line() -> Iterator[None]:
+    """Turn errors of Lightning and torch that a user can cause into a ValueError of one line."""
+    try:
+        yield
     except MisconfigurationException as error:
         raise ValueError(f"`trainer` cannot be used like this here: {error}") from error
 
@@ -97,16 +108,20 @@ def expand_run(command: str, args: list[str]) -> list[str]:
     return ["-c", str(config), "--ckpt_path", str(newest), *args[1:]]
 
 
-def train(args: list[str]) -> None:
+def train(args: list[str], cli: type[Trained] = TrainingCLI) -> Trained:  # type: ignore[assignment]
     """Run `seqae fit`; only one of several processes reports an error.
 
     Args:
         args: what follows `fit` on the command line.
+        cli: runs it.
+
+    Returns:
+        What has run it.
     """
     stopped: Preempted | None = None
     with ending_with_rank_zero():
         try:
-            TrainingCLI("fit", args)
+            trained = cli("fit", args)
         except Preempted as preempted:
             stopped = preempted
         except Exception as error:
@@ -117,6 +132,7 @@ def train(args: list[str]) -> None:
     shutdown_process_group()
     if stopped is not None:
         raise stopped
+    return trained
 
 
 def shutdown_process_group() -> None:

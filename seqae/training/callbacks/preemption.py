@@ -29,6 +29,7 @@ from seqae.training.distributed.exit_status import (
     status_of_rank,
 )
 
+TIME_IS_UP = "the time is up"  # the reason, if it is no signal
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
@@ -129,7 +130,7 @@ class Preemption(Callback):
     def _is_asked(self, trainer: Trainer, always_vote: bool) -> bool:
         """Say whether any rank was asked to stop; several ranks vote every few batches."""
         if self._deadline is not None and time.monotonic() > self._deadline:
-            self._reason = self._reason or "the time is up"
+            self._reason = self._reason or TIME_IS_UP
         if trainer.world_size == 1:
             return self._reason is not None
         if self._batches_since_vote < self._every_n_batches and not always_vote:
