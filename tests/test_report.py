@@ -211,7 +211,7 @@ def test_bins_are_round() -> None:
 
 def test_shares_are_told_honestly() -> None:
     told = [percent(share) for share in (0, 1, 0.5, 0.0001, 0.99999, 0.123456, 0.0005)]
-    assert told == ["0%", "100%", "50.0%", "<0.1%", ">99.9%", "12.3%", "0.1%"]
+    assert told == ["0 %", "100 %", "50.0 %", "<0.1 %", ">99.9 %", "12.3 %", "0.1 %"]
 
 
 def counts(read: int = 1000, repaired: int = 0, **dropped: int) -> dict[str, Any]:
@@ -253,27 +253,27 @@ def report(
 FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown": (
         {"train": {"unknown_share": 0.2, "sentences_with_unknown": 500}},
-        "20.0% of the tokens of train are unknown to the tokenizer, in 50.0% of the sentences,",
+        "20.0 % of the tokens of train are unknown to the tokenizer, in 50.0 % of the sentences,",
         "`vocab_size`",
     ),
     "unknown targets": (
         {"train": {"target": report_of(unknown_share=0.01, sentences_with_unknown=10)}},
-        "1.0% of the tokens of the targets of train are unknown to the tokenizer, in 1.0% of the",
+        "1.0 % of the tokens of the targets of train are unknown to the tokenizer, in 1.0 % of the",
         "`vocab_size`",
     ),
     "dropped records": (
         {"source": {"records": counts(malformed=10, blank=500)}},
-        "1.0% of the records of a.txt were dropped: 10 malformed.",
+        "1.0 % of the records of a.txt were dropped: 10 malformed.",
         "`data.reading.errors: strict`",
     ),
     "dropped sentences": (
         {"source": {"sentences": counts(too_long=100)}},
-        "10.0% of the sentences of a.txt were dropped: 100 too long.",
+        "10.0 % of the sentences of a.txt were dropped: 100 too long.",
         "`data.max_length`",
     ),
     "truncated": (
         {"source": {"altered": {"truncated": 50}}},
-        "5.0% of the sentences of a.txt were truncated to 128 tokens.",
+        "5.0 % of the sentences of a.txt were truncated to 128 tokens.",
         "`data.too_long: split`",
     ),
     "line ends": (
@@ -293,12 +293,12 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "longer than asked about": (
         {"train": {"over_max_length": {"max_length": 32, "sentences": 1}}},
-        "0.1% of the sentences of train (1) have more than 32 tokens; training would stop",
+        "0.1 % of the sentences of train (1) have more than 32 tokens; training would stop",
         "`data.max_length`",
     ),
     "repeated": (
         {"train": {"repetitions": {"repeated": 10, "most_repeated": [{"count": 11, "text": "a"}]}}},
-        "1.0% of the sentences of train (10) repeat another one.",
+        "1.0 % of the sentences of train (10) repeat another one.",
         "`data.cleaning.deduplicate: true`",
     ),
     "documents": (
@@ -313,7 +313,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "unused vocabulary": (
         {"train": {"vocabulary_used_share": 0.3}},
-        "Only 30.0% of the vocabulary of 2,000 tokens occur in train.",
+        "Only 30.0 % of the vocabulary of 2,000 tokens occur in train.",
         "`vocab_size`",
     ),
 }
@@ -344,43 +344,43 @@ val.txt        val    records       2     2
 
 What is left
 ────────────
-WordTokenizer, 97           train    val
-sentences                     101      2
-  repeated                     12      0
-tokens, with begin and end    753      6
-  unknown                      0%  50.0%
-vocabulary in use            100%   1.1%
+WordTokenizer, 97           train     val
+sentences                     101       2
+  repeated                     12       0
+tokens, with begin and end    753       6
+  unknown                     0 %  50.0 %
+vocabulary in use           100 %   1.1 %
 tokens a sentence
-  shortest                      3      3
-  median                        7      3
-  mean                        7.5    3.0
-  95% up to                     9      3
-  99% up to                     9      3
-  longest                       9      3
+  shortest                      3       3
+  median                        7       3
+  mean                        7.5     3.0
+  95 % up to                    9       3
+  99 % up to                    9       3
+  longest                       9       3
 
 Tokens a sentence: train
 ────────────────────────
-3  █▍                                 1   1.0%
-4                                     0     0%
-5                                     0     0%
-6  ████████████████████████████████  25  24.8%
-7  ████████████████████████████████  25  24.8%
-8  ████████████████████████████████  25  24.8%
-9  ████████████████████████████████  25  24.8%
+3  █▍                                 1   1.0 %
+4                                     0     0 %
+5                                     0     0 %
+6  ████████████████████████████████  25  24.8 %
+7  ████████████████████████████████  25  24.8 %
+8  ████████████████████████████████  25  24.8 %
+9  ████████████████████████████████  25  24.8 %
 
 What stands out
 ───────────────
-!  Leakage: 50.0% of the sentences of val (1) are also in train, so metrics on
+!  Leakage: 50.0 % of the sentences of val (1) are also in train, so metrics on
    val are too good. `data.cleaning.deduplicate: true` takes them out of train.
       end\\x1b[2J\\u202e
-!  50.0% of the tokens of val are unknown to the tokenizer, in 50.0% of the
+!  50.0 % of the tokens of val are unknown to the tokenizer, in 50.0 % of the
    sentences, which cannot be reconstructed exactly. Train the tokenizer on text
    like this, with a larger `vocab_size`; or use BPETokenizer, which knows all
    text.
-!  24.8% of the sentences of train (25) have more than 8 tokens; training would
+!  24.8 % of the sentences of train (25) have more than 8 tokens; training would
    stop at the first of them. Raise `data.max_length`, or set `data.too_long` to
    truncate, drop or split.
-!  11.9% of the sentences of train (12) repeat another one.
+!  11.9 % of the sentences of train (12) repeat another one.
    `data.cleaning.deduplicate: true` keeps one of each. The most frequent:
       2 times: number 0 is nice
       2 times: number 1 is very nice

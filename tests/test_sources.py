@@ -432,7 +432,7 @@ def test_text_of_control_characters_is_refused(write):
     assert texts(write((line * 9 + b"\x01" + line) * 3))  # three strayed
     with_many = (line + b"\x01\x02") * 300
     message = refusal(ValueError, write(with_many))
-    assert "4% of the first 13,500 characters of 'a.txt' are control characters" in message
+    assert "4.4 % of the first 13,500 characters of 'a.txt' are control characters" in message
     assert "take them out (`tr -d " in message
     command = message[message.index("`tr") + 1 : message.rindex("`")]
     subprocess.run(command, shell=True, check=True)

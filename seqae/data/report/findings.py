@@ -11,6 +11,7 @@ from seqae.data.preprocessing import LINE_ENDS, QUOTED, TRUNCATED
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
 from seqae.data.sources.walking import describe_left_out
 from seqae.terminal import visible
+from seqae.units import with_unit
 
 # The smallest shares worth a word. Leakage always is.
 UNKNOWN_SHARE = 0.01
@@ -75,12 +76,12 @@ def find(report: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def percent(share: float) -> str:
-    """Format a share, as 0% or 100% only if it is exactly that."""
+    """Format a share, as 0 % or 100 % only if it is exactly that."""
     if 0 < share < 0.0005:
-        return "<0.1%"
+        return "<0.1 %"
     if 0.9995 <= share < 1:
-        return ">99.9%"
-    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+        return ">99.9 %"
+    return f"{100 * int(share)} %" if share in (0, 1) else with_unit(share, "%")
 
 
 def _leakage(report: Mapping[str, Any]) -> Iterator[Finding]:

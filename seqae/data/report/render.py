@@ -22,7 +22,7 @@ BAR_COLUMNS = 32  # of the longest bar
 EIGHTHS = ("", *"▏▎▍▌▋▊▉")
 EXAMPLE_CHARACTERS = 60
 NOTHING = (
-    "Nothing: no sentence is in two splits, and less than 1% are repeated, dropped, truncated "
+    "Nothing: no sentence is in two splits, and less than 1 % are repeated, dropped, truncated "
     "or unknown to the tokenizer."
 )
 
@@ -40,8 +40,8 @@ LENGTH_ROWS: tuple[Row, ...] = (
     ("  shortest", lambda lengths: f"{lengths['min']:,}"),
     ("  median", lambda lengths: f"{lengths['p50']:,}"),
     ("  mean", lambda lengths: f"{lengths['mean']:,.1f}"),
-    ("  95% up to", lambda lengths: f"{lengths['p95']:,}"),
-    ("  99% up to", lambda lengths: f"{lengths['p99']:,}"),
+    ("  95 % up to", lambda lengths: f"{lengths['p95']:,}"),
+    ("  99 % up to", lambda lengths: f"{lengths['p99']:,}"),
     ("  longest", lambda lengths: f"{lengths['max']:,}"),
 )
 
@@ -147,7 +147,7 @@ def _splits(report: Mapping[str, Any]) -> Table:
 def _lengths(lengths: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Any]:
     parts: list[Any] = [_histogram(lengths)]
     if lengths["p99"] < lengths["max"] < settings["max_length"]:
-        advice = f"`data.max_length: {lengths['max']}` takes them all, {lengths['p99']} takes 99%."
+        advice = f"`data.max_length: {lengths['max']}` takes them all, {lengths['p99']} takes 99 %."
         parts.append(Padding(advice, (1, 0, 0, 0)))
     return parts
 

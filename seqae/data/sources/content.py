@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from seqae.data.sources.discovery import SourceFile
 from seqae.data.sources.walking import quote
+from seqae.units import with_unit
 
 SIGNATURE_BYTES = 4096  # enough to tell a kind; a ZIP archive names its first members there
 
@@ -181,7 +182,8 @@ def check_content(head: bytes, file: SourceFile, key: str) -> None:
     count = len(CONTROL.findall(text))
     if count > max(MAX_STRAYED, MAX_CONTROL_SHARE * len(text)):
         raise ValueError(
-            f"`{key}` must be text, but {count / len(text):.0%} of the first {len(text):,} "
-            f"characters of {shown} are control characters instead. If it is text all the same, "
-            f"take them out (`tr -d '\\000-\\010\\016-\\037\\177' < {shown} > NEW.txt`)."
+            f"`{key}` must be text, but {with_unit(count / len(text), '%')} of the first "
+            f"{len(text):,} characters of {shown} are control characters instead. If it is "
+            f"text all the same, take them out "
+            f"(`tr -d '\\000-\\010\\016-\\037\\177' < {shown} > NEW.txt`)."
         )
