@@ -7,6 +7,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import NoReturn
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -84,6 +86,31 @@ def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """Show what is being done and since when, if it takes long and standard error is a terminal.
+
+    Args:
+        title: of work that cannot say how far it is.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
+    status = Progress(*columns, console=console, transient=True)
+    status.add_task(title, total=None)
+    timer = Timer(SECONDS_BEFORE_BAR, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # it may just have begun to show
+        status.stop()
 
 
 def _is_control(character: str) -> bool:

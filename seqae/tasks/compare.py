@@ -15,7 +15,7 @@ from seqae.files import check_output
 from seqae.metrics.definitions import GROUPS, METRICS, unit_of
 from seqae.tasks.evaluate.run import without_nan
 from seqae.tasks.run_files import damaged, read_config, read_json
-from seqae.terminal import table_console, visible
+from seqae.terminal import progress_bar, table_console, visible
 from seqae.units import format_value
 
 # Settings of how a run was watched and stored, not of what was trained.
@@ -36,7 +36,11 @@ def compare(runs: list[str], output: str | None = None) -> None:
         output: a .json file for the comparison.
     """
     check_output(output, (".json",))
-    columns = [_read(find_folder(run)) for run in runs]
+    columns = []
+    with progress_bar("reading", len(runs)) as advance:
+        for run in runs:
+            columns.append(_read(find_folder(run)))
+            advance(1)
     settings = _different([flat for flat, _ in columns])
     known = {key for _, metrics in columns for key in metrics}
     order = [key for key in METRICS if key in known] + sorted(known - {*METRICS})

@@ -57,7 +57,8 @@ def reconstruct(
     check_output(output, (".jsonl",))
     check_seed(seed)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
-    latents, lengths = loaded.encode(sentences, policy), loaded.lengths(sentences)
+    latents = loaded.encode(sentences, policy, show_progress_bar=True)
+    lengths = loaded.lengths(sentences)
     candidates = decode_rows(loaded, latents, decoding, seed, lengths)
     rows = (
         {"text": sentence, "reconstruction": row.pop("text"), **row}
@@ -89,7 +90,7 @@ def encode(
     """
     check_output(output, (".npy", ".parquet", ".jsonl"))
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
-    latents = loaded.encode(sentences, policy)
+    latents = loaded.encode(sentences, policy, show_progress_bar=True)
     if output is not None and output.endswith(".npy"):
         with Path(output).open("wb") as file:
             np.save(file, latents)
@@ -144,9 +145,10 @@ def decode_rows(
 ) -> list[list[dict[str, Any]]]:
     """Decode each latent to one row `{"text": ...}`, or to several that also have a `score`."""
     if decoding.num_return_sequences == 1:
-        texts = model.tokenizer.decode(model.decode_ids(latents, decoding, seed, lengths))
+        rows = model.decode_ids(latents, decoding, seed, lengths, show_progress_bar=True)
+        texts = model.tokenizer.decode(rows)
         return [[{"text": text}] for text in texts]
-    candidates = model.candidates(latents, decoding, seed, lengths)
+    candidates = model.candidates(latents, decoding, seed, lengths, show_progress_bar=True)
     return [[candidate._asdict() for candidate in own] for own in candidates]
 
 

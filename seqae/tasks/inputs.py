@@ -17,6 +17,7 @@ from seqae.data.config import DataConfig, LengthPolicy
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
 from seqae.tasks.run_files import read_config
+from seqae.terminal import progress_bar
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Policies:
         """Say whether the model was trained on this file."""
         paths = {Path(name).absolute() for name in self.sources}
         return source in self.sources or Path(source).absolute() in paths
+
+    def reading_of(self, source: str) -> ReadOptions:
+        """Say how to read a file: one that the model was not trained on by its own ending."""
+        return self.reading if self.is_own(source) else replace(self.reading, format="auto")
 
 
 class Instead(NamedTuple):
@@ -181,13 +186,14 @@ def gather(
         return texts
     name, counts = source or "-", Counts()
     is_own = policies.is_own(name)
-    # Another file is read by its own ending.
-    reading = policies.reading if is_own else replace(policies.reading, format="auto")
+    reading = policies.reading_of(name)
     cleaning = policies.cleaning if is_own else CleanOptions()
     sentences: list[str] = []
-    for block in open_source(name, key, reading).blocks():
-        sentences += clean(block, cleaning)[0].texts
-        counts.add(block.counts)
+    with progress_bar("reading", None) as advance:
+        for block in open_source(name, key, reading).blocks():
+            sentences += clean(block, cleaning)[0].texts
+            counts.add(block.counts)
+            advance(len(block.texts))
     if skipped := counts.read - counts.kept:
         reasons = ", ".join(
             f"{count:,} {reason}" for reason, count in sorted(counts.dropped.items()) if count

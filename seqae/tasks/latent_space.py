@@ -18,6 +18,7 @@ from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.evaluate.texts import read_split
 from seqae.tasks.inputs import Instead, check_source, gather, load_and_gather, policies_of
 from seqae.tasks.neighbour_index import encode_searched
+from seqae.terminal import progress_bar, working
 
 # What to give where a model's training sentences cannot be read.
 SEARCHED = Instead("`corpus`", "seqae neighbours MODEL TEXT --corpus FILE")
@@ -95,12 +96,14 @@ def interpolate(
     check_range("steps", steps, 2, 10**6)
     check_seed(seed)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
-    rows = []
-    for start, end in _groups(sentences, 2):
-        first, last = loaded.encode([start, end], policy)
-        decoded = loaded.decode(between(first, last, steps, path), decoding, seed)
-        for step, text in enumerate(decoded):
-            rows.append({"start": start, "end": end, "step": step, "text": text})
+    pairs, rows = _groups(sentences, 2), []
+    with progress_bar("decoding", len(pairs)) as advance:
+        for start, end in pairs:
+            first, last = loaded.encode([start, end], policy)
+            decoded = loaded.decode(between(first, last, steps, path), decoding, seed)
+            for step, text in enumerate(decoded):
+                rows.append({"start": start, "end": end, "step": step, "text": text})
+            advance(1)
     write_rows(rows, "text", output)
 
 
@@ -137,7 +140,7 @@ def arithmetic(
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     groups = _groups(sentences, 3)
     a, b, c = (loaded.encode(column, policy) for column in zip(*groups, strict=True))
-    decoded = loaded.decode(a - b + c, decoding, seed)
+    decoded = loaded.decode(a - b + c, decoding, seed, show_progress_bar=True)
     rows = [
         {"a": a, "b": b, "c": c, "text": text}
         for (a, b, c), text in zip(groups, decoded, strict=True)
@@ -184,9 +187,10 @@ def neighbours(
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     # A sentence that is there several times is listed once.
     searched = list(dict.fromkeys(_sentences(loaded, model, corpus, SEARCHED)))
-    queries = loaded.encode(sentences, policy)
+    queries = loaded.encode(sentences, policy, show_progress_bar=True)
     latents = encode_searched(loaded, model, searched, corpus)
-    values, indices = nearest(queries, latents, count, similarity)
+    with working("searching"):
+        values, indices = nearest(queries, latents, count, similarity)
     rows = [
         {"text": text, "neighbour": searched[index], "similarity": float(value)}
         for text, own_values, own_indices in zip(sentences, values, indices, strict=True)
@@ -236,8 +240,10 @@ def transfer(
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     policies = policies_of(loaded, Path(model))
     sides = gather([], source, "source", policies), gather([], target, "target", policies)
-    attribute = loaded.attribute(*sides)
-    transfers = loaded.transfer(sentences, attribute, strength, decoding, policy, seed)
+    with working("learning the attribute"):
+        attribute = loaded.attribute(*sides)
+    latents = loaded.encode(sentences, policy, show_progress_bar=True) + strength * attribute
+    transfers = loaded.decode(latents, decoding, seed, show_progress_bar=True)
     rows = [
         {"text": text, "transfer": transferred}
         for text, transferred in zip(sentences, transfers, strict=True)
@@ -274,14 +280,17 @@ def density(
         )
     loaded = seqae.load(model, device, with_density=False)
     texts = _sentences(loaded, model, input, FITTED)
-    latents = loaded.encode(texts[:: max(1, -(-len(texts) // limit))], "truncate")
+    some = texts[:: max(1, -(-len(texts) // limit))]
+    latents = loaded.encode(some, "truncate", show_progress_bar=True)
     if not can_fit(latents):
         raise ValueError(
             f"`input` must have at least {MIN_SENTENCES} sentences, and a latent at most "
             f"{MAX_DIM:,} dimensions, but the latents are of shape {latents.shape}. Give more "
             f"sentences."
         )
-    add_density(bundle_folder(model), fit_density(latents, seed))
+    with working("fitting"):
+        fitted = fit_density(latents, seed)
+    add_density(bundle_folder(model), fitted)
     print(f"{model}: fitted a density of {len(latents):,} latents, for `seqae sample {model}`.")
 
 

@@ -19,6 +19,8 @@ from seqae.tasks.evaluate.baselines import check_train
 from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation, without_nan
 from seqae.tasks.evaluate.table import show, show_examples
 from seqae.tasks.evaluate.texts import Texts, read_split, read_texts
+from seqae.tasks.inputs import policies_of
+from seqae.terminal import working
 
 
 def evaluate(
@@ -64,8 +66,8 @@ def evaluate(
         output: a .json file for the metrics and the examples.
         explain: define each row and column.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
-        reading: how the files are read; with `target_column`, predictions are compared with that
-            column.
+        reading: how the files are read, by default as those of the training; with `target_column`,
+            predictions are compared with that column.
     """
     check_output(output, (".json",))
     check_seed(seed)
@@ -86,7 +88,13 @@ def evaluate(
         if train_file is None
         else read_texts(train_file, "train_file", reading)
     )
-    texts = read_split(loaded, folder, split) if file is None else read_texts(file, "file", reading)
+    if file is None:
+        texts = read_split(loaded, folder, split)
+    else:
+        is_given = reading != ReadOptions()
+        texts = read_texts(
+            file, "file", reading if is_given else policies_of(loaded, folder).reading_of(file)
+        )
     for side in (train, texts):
         side.normalize(loaded)
     if limit and len(texts.inputs) > limit:
@@ -171,16 +179,21 @@ def measure(
     compared = None
     if "generation" in groups:
         compared = texts_for_generation(model, train.references, texts.references, file)
-    predictions = model.decode_ids(model.encode(texts.inputs, too_long="truncate"))
+    latents = model.encode(texts.inputs, "truncate", show_progress_bar=True)
+    predictions = model.decode_ids(latents, show_progress_bar=True)
     evaluation = Evaluation(model, texts.inputs, texts.references, predictions, train.inputs, seed)
     if "reconstruction" in groups:
-        evaluation.reconstruction(train.references)
+        with working("reconstruction"):
+            evaluation.reconstruction(train.references)
     if "likelihood" in groups or "latent" in groups:
-        evaluation.likelihood_and_latent(groups, budget.importance_samples)
+        with working("likelihood and latent space"):
+            evaluation.likelihood_and_latent(groups, budget.importance_samples)
     if compared is not None:
-        evaluation.generation(*compared, budget.samples, budget.language_model_steps)
+        with working("generation: training language models"):
+            evaluation.generation(*compared, budget.samples, budget.language_model_steps)
     if "embedding" in groups:
-        evaluation.embedding(annotations)
+        with working("embedding"):
+            evaluation.embedding(annotations)
     return evaluation
 
 

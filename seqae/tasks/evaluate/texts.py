@@ -12,6 +12,7 @@ from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.split import Split
 from seqae.tasks.inputs import EVALUATE, Instead, data_config
+from seqae.terminal import progress_bar
 
 
 @dataclass
@@ -51,8 +52,10 @@ def read_texts(source: str, key: str, reading: ReadOptions) -> Texts:
         reading: how it is read.
     """
     texts = Texts()
-    for block in open_source(source, key, reading, "reading.").blocks():
-        texts.add(block)
+    with progress_bar("reading", None) as advance:
+        for block in open_source(source, key, reading, "reading.").blocks():
+            texts.add(block)
+            advance(len(block.texts))
     return texts
 
 
@@ -76,9 +79,11 @@ def read_split(
     config = data_config(model, where, instead)
     own = split if config.source_names[split] else "train"
     texts = Texts()
-    for source in config.open_sources()[own]:
-        for block in source.blocks():
-            texts.add(clean_and_split(block, own, config).select(split))
+    with progress_bar(f"reading {split}", None) as advance:
+        for source in config.open_sources()[own]:
+            for block in source.blocks():
+                texts.add(clean_and_split(block, own, config).select(split))
+                advance(len(block.texts))
     if not texts.inputs:
         names = ", ".join(config.source_names["train"])
         raise ValueError(
