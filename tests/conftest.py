@@ -30,6 +30,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     torch.set_num_threads(1)  # for the fixtures of a module, which come before those of a test
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 
@@ -92,3 +93,14 @@ def overfit(folder: Path) -> None:
     options += ["--checkpoint.every_n_steps", 10, "--run_dir", folder / "run"]
     torch.set_num_threads(1)
     assert run_seqae("fit", "-c", write_recipe(folder), *options) == 0
+
+
+@pytest.fixture
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module `marking` can be imported, and leaves this file when it is."""
+    mark = tmp_path / "imported"
+    (tmp_path / "marking.py").write_text(
+        f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass X: pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return mark

@@ -25,7 +25,7 @@ import seqae
 from seqae.batch import Vocabulary
 from seqae.bundle.card import model_card
 from seqae.bundle.density import fit_density
-from seqae.bundle.io import FILES, MANIFEST, environment, read_bundle, write_bundle
+from seqae.bundle.io import CARD, FILES, MANIFEST, environment, read_bundle, write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
@@ -36,6 +36,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import DenseDecoder, GRUDecoder
 from seqae.model.encoders import DenseEncoder, GRUEncoder
 from seqae.model.latents import DeterministicLatent
+from seqae.tasks.check import check
 
 TEXTS = ["a cat", "", "the cat sat on the mat", "naïve café", "x"]
 METRICS = {"val/exact_match": 0.25, "val/loss": 1.5}
@@ -128,7 +129,7 @@ def test_a_device_that_does_not_compute_is_refused(saved, device):
 
 
 def test_a_bundle_holds_no_path_and_no_pickle(saved):
-    assert sorted(os.listdir(saved)) == sorted([*FILES, MANIFEST])
+    assert sorted(os.listdir(saved)) == sorted([*FILES, CARD, MANIFEST])
     for path in saved.iterdir():
         data = path.read_bytes()
         assert str(saved.parent).encode() not in data
@@ -168,7 +169,7 @@ def test_a_bundle_is_replaced(bundle):
     assert os.listdir(bundle.parent) == ["bundle"]
 
 
-@pytest.mark.parametrize("calls", range(len(FILES) + 1))
+@pytest.mark.parametrize("calls", range(len(FILES) + 2))
 def test_an_error_while_writing_leaves_the_old_one(bundle, monkeypatch, calls):
     left = calls
 
@@ -249,6 +250,36 @@ def test_a_damaged_file_is_refused(saved, tmp_path, name):
     refused()
     path.mkdir()
     contracts.refusal(seqae.load, path.parent)
+
+
+def test_a_huge_file_is_refused_before_it_is_hashed(bundle):
+    os.truncate(bundle / "training.json", 2**33)  # of which the disk holds a few bytes
+    message = contracts.refusal(seqae.load, bundle)
+    assert "training.json has 8,589,934,592 bytes, and may have 4,194,304" in message
+
+
+@pytest.mark.parametrize("change", ["edited", "gone", "none"])
+def test_the_card_may_be_edited_and_a_check_notes_it(bundle, capsys, change):
+    if change == "edited":
+        (bundle / CARD).write_text("# Mine\n")
+    elif change == "gone":
+        (bundle / CARD).unlink()
+    check(str(bundle))
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    expected = {
+        "edited": [
+            "note: README.md, the model card, has been edited, or another version has written it"
+        ],
+        "gone": ["note: there is no README.md, the model card"],
+        "none": [],
+    }
+    assert notes == expected[change]
+
+
+def test_a_bundle_whose_manifest_lists_the_card_is_read(bundle):
+    with (bundle / MANIFEST).open("a") as manifest:
+        manifest.write(f"{hashlib.sha256(b'another').hexdigest()}  {CARD}\n")
+    assert seqae.load(bundle).encode(TEXTS).shape == (len(TEXTS), make().latent_dim)
 
 
 def test_what_is_no_folder_is_refused(tmp_path):
@@ -556,6 +587,10 @@ def test_the_card_says_what_was_measured_and_stays_a_table():
     (row,) = (line for line in card.splitlines() if line.startswith("| a "))
     assert row == "| a \\| b &lt;script> | a \\\\\\| c |"
     assert "- steps: 10" in card
+    rows = [{"text": "[a](http://b) `c`\x1b[31m", "reconstruction": "![*d*](e)"}]
+    hostile = model_card(config, METRICS, {"name": "[f](g)\n# h"}, rows)
+    assert "| \\[a\\](http://b) \\`c\\`\\\\x1b\\[31m | !\\[\\*d\\*\\](e) |" in hostile
+    assert "- name: \\[f\\](g) # h" in hostile
     assert "seed" not in card  # nested settings are in training.json
 
 

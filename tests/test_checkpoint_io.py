@@ -44,17 +44,6 @@ def rewrite(run: Path, change: Callable[[Content], object]) -> Path:
 # What a stranger may put into a checkpoint
 
 
-@pytest.fixture
-def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module `marking` can be imported, and leaves this file when it is."""
-    mark = tmp_path / "imported"
-    (tmp_path / "marking.py").write_text(
-        f"from pathlib import Path\nPath({str(mark)!r}).touch()\nclass X: pass\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    return mark
-
-
 @pytest.mark.parametrize("place", ["objective", "_class_path", "_instantiator"])
 def test_no_class_of_a_checkpoint_is_imported(run: Path, mark: Path, place: str) -> None:
     named: object = "marking.X" if place.startswith("_") else {"class_path": "marking.X"}
@@ -165,14 +154,14 @@ def test_damage_is_told_in_a_line(overfit_run: Path, tmp_path: Path) -> None:
     assert newest is not None
     content, path = newest.read_bytes()[:-TRAILER_BYTES], tmp_path / "a.ckpt"
     said = []
-    for seed in range(80):
+    for seed in range(50):
         changed = mutated(content, random.Random(seed))
         write_hashed(path, lambda file, changed=changed: file.write(changed))  # type: ignore[misc]
         try:
             SafeCheckpointIO().load_checkpoint(path)
         except ValueError as error:
             said.append(str(error))
-    assert len(said) >= 40
+    assert len(said) >= 25
     assert all("must be a checkpoint of this package" in line for line in said)
     assert not any("weights_only" in line for line in said)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from seqae.metrics.definitions import unit_of
+from seqae.terminal import visible
 from seqae.units import format_value
 
 
@@ -53,14 +55,18 @@ def model_card(
         "",
         "| sentence | written back |",
         "|---|---|",
-        *(f"| {_cell(row['text'])} | {_cell(row['reconstruction'])} |" for row in selftest),
+        *(f"| {_plain(row['text'])} | {_plain(row['reconstruction'])} |" for row in selftest),
         "",
         "## How it was trained",
         "",
         f"Vocabulary of {config['vocabulary']['size']:,} ({config['tokenizer']['class_path']}), "
         f"sentences of at most {config['max_length']} tokens.",
         "",
-        *(f"- {key}: {value}" for key, value in training.items() if not isinstance(value, dict)),
+        *(
+            f"- {_plain(key)}: {_plain(str(value))}"
+            for key, value in training.items()
+            if not isinstance(value, dict)
+        ),
         "",
         "The whole configuration is in `training.json`. It knows the kind of text that it was "
         "trained on and no other; it is no language model and no judge of meaning.",
@@ -70,8 +76,10 @@ def model_card(
 
 def _row(key: str, value: float) -> str:
     unit = unit_of(key)
-    return f"| {key} | {unit} | {format_value(value, unit)} |"
+    return f"| {_plain(key)} | {unit} | {format_value(value, unit)} |"
 
 
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+def _plain(text: str) -> str:
+    """Escape what is no text in Markdown: tables, links, images, code, HTML, control characters."""
+    shown = visible(text.replace("\n", " "))
+    return re.sub(r"[\\|\[\]`*]", r"\\\g<0>", shown).replace("&", "&amp;").replace("<", "&lt;")

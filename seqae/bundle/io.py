@@ -7,9 +7,9 @@
     training.json        how it was trained: the resolved configuration, steps, tokens
     environment.json     the versions that wrote it
     selftest.json        sentences and their reconstructions, which `seqae check` repeats
-    README.md            the model card
     density.safetensors  a density of the training latents, to sample from; optional
     MANIFEST.sha256      a hash of each file above
+    README.md            the model card, which may be edited
 
 A new folder is written beside the old one and renamed when it is complete (seqae/files.py). A
 density that is fitted later replaces only its own file and the manifest.
@@ -36,8 +36,10 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import WithoutInit, read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
+from seqae.data.tokenizers.json_format import MAX_FILE_BYTES as MAX_TOKENIZER_BYTES
 from seqae.files import atomic_write, replace_folder, sha256_of
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.untrusted import MAX_BYTES, check_size, load_json, read_capped
 from seqae.version import __version__
 
 FORMAT = 1
@@ -49,8 +51,8 @@ FILES = (
     "training.json",
     "environment.json",
     "selftest.json",
-    "README.md",
 )
+CARD = "README.md"  # not in the manifest: who shares a bundle may write more into it
 MANIFEST = "MANIFEST.sha256"
 CONFIG_KEYS = (
     "format",
@@ -61,8 +63,6 @@ CONFIG_KEYS = (
     "max_length",
     "normalization",
 )
-# Parsed JSON takes some 30 times its size in memory. tokenizer.json has limits of its own.
-MAX_JSON_BYTES = 2**22
 MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
 
 # A trained model that ships with the package (scripts/make_demo), under a name of its own.
@@ -148,10 +148,10 @@ def write_bundle(
         "training.json": _to_json(dict(training)),
         "environment.json": _to_json(environment()),
         "selftest.json": _to_json(selftest),
-        "README.md": model_card(config, metrics, training, selftest).encode(),
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    replace_folder(folder, {**contents, MANIFEST: _manifest(digests)})
+    card = model_card(config, metrics, training, selftest).encode()
+    replace_folder(folder, {**contents, MANIFEST: _manifest(digests), CARD: card})
 
 
 def add_density(folder: Path, density: Density) -> None:
@@ -311,9 +311,17 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
                 f"`model` must be the folder of a bundle or of a run that has one, but {folder} "
                 f"has no file {name}. Check the path, or get the bundle again."
             )
+    try:
+        for name in names:
+            if name.endswith(".json"):  # before hashing, which may take long
+                limit = MAX_TOKENIZER_BYTES if name == "tokenizer.json" else MAX_BYTES
+                check_size(folder / name, limit)
+        lines = read_capped(folder / MANIFEST).decode("utf-8", "replace").split("\n")[:-1]
+    except ValueError as error:
+        raise ValueError(f"The bundle {folder} is damaged: {error}. Get it again.") from error
     expected = {name: sha256_of(folder / name) for name in names}
-    lines = _read_capped(folder / MANIFEST).decode("utf-8", "replace").split("\n")[:-1]
     listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    listed.pop(CARD, None)  # bundles of before 0.2 list it
     if not with_density:
         listed.pop(DENSITY, None)
     refit = (
@@ -334,17 +342,10 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
     return expected
 
 
-def _read_capped(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise ValueError(f"{path} must be at most {MAX_JSON_BYTES:,} bytes, but it has {size:,}.")
-    return path.read_bytes()
-
-
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_read_capped(path))
-    except (ValueError, RecursionError) as error:
+        return load_json(read_capped(path))
+    except ValueError as error:
         raise ValueError(f"{path} must be JSON, but: {error}. Get the bundle again.") from error
 
 

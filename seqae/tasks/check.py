@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import seqae
+from seqae.bundle.card import model_card
+from seqae.bundle.io import CARD, bundle_folder
+from seqae.untrusted import load_json, read_capped
 
 
 def check(model: str) -> None:
@@ -12,7 +18,8 @@ def check(model: str) -> None:
         model: a bundle, or the folder of a run.
 
     Raises:
-        ValueError: if a file is missing, changed or invalid, or a reconstruction differs.
+        ValueError: if a file is missing, changed or invalid, or a reconstruction differs. The model
+            card may be edited, which is only noted.
     """
     loaded = seqae.load(model)
     rows = loaded.details["selftest"]
@@ -24,4 +31,21 @@ def check(model: str) -> None:
                 f"{row['text']!r} gives {reconstruction!r} instead of {row['reconstruction']!r}. "
                 f"Compare `environment.json` with your versions."
             )
+    if (note := _note_on_card(bundle_folder(model), loaded.details)) is not None:
+        print(f"note: {note}")
     print(f"{model}: intact; {len(rows)} sentences of the self-test are reconstructed as before.")
+
+
+def _note_on_card(folder: Path, details: dict[str, Any]) -> str | None:
+    """Say whether the model card is another than the one that was written; None if it is not."""
+    try:
+        config = load_json(read_capped(folder / "config.json"))
+        parts = (details[name] for name in ("metrics", "training", "selftest"))
+        is_as_written = read_capped(folder / CARD).decode() == model_card(config, *parts)
+    except FileNotFoundError:
+        return f"there is no {CARD}, the model card"
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        is_as_written = False
+    return (
+        None if is_as_written else f"{CARD}, the model card, has been edited since it was written"
+    )

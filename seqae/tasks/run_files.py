@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from seqae.bundle.io import MAX_JSON_BYTES
+from seqae.untrusted import load_json, load_yaml, read_capped
 
 
 def read_config(path: Path, key: str) -> Any:
@@ -22,9 +20,9 @@ def read_config(path: Path, key: str) -> Any:
         ValueError: if the file is too large, no YAML, or holds values that JSON cannot express.
     """
     try:
-        config = yaml.safe_load(_read_capped(path))
-        _check_plain(config)
-    except (ValueError, TypeError, yaml.YAMLError, RecursionError) as error:
+        config = load_yaml(read_capped(path))
+        json.dumps(config)
+    except (ValueError, TypeError) as error:
         raise damaged(path, key, error) from error
     return config
 
@@ -40,8 +38,8 @@ def read_json(path: Path, key: str) -> dict[str, Any]:
         ValueError: if the file is too large, or holds no JSON object.
     """
     try:
-        value = json.loads(_read_capped(path))
-    except (ValueError, RecursionError) as error:
+        value = load_json(read_capped(path))
+    except ValueError as error:
         raise damaged(path, key, error) from error
     if not isinstance(value, dict):
         raise damaged(path, key, "it holds no object")
@@ -54,21 +52,3 @@ def damaged(path: Path, key: str, reason: object) -> ValueError:
         f"`{key}` must be readable, but {path} is damaged: {reason}. Leave this run out, or repair "
         f"the file."
     )
-
-
-def _read_capped(path: Path) -> str:
-    _check_size(path.stat().st_size)
-    return path.read_text(encoding="utf-8")
-
-
-def _check_plain(value: Any) -> None:
-    """Refuse dates, values that contain themselves, and aliases that multiply to a huge size."""
-    size = 0
-    for part in json.JSONEncoder().iterencode(value):
-        size += len(part)
-        _check_size(size)
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_JSON_BYTES:
-        raise ValueError(f"it has {size:,} bytes, and may have {MAX_JSON_BYTES:,}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined] # public, but not in __all__
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
@@ -23,6 +23,7 @@ from seqae.training.distributed.fsdp import check_shards_precision
 from seqae.training.distributed.launchers import wait_for_rank_zero
 from seqae.training.module import AutoencoderModule
 from seqae.training.precision import PRECISIONS
+from seqae.untrusted import load_yaml, read_capped
 
 Command = Literal["fit", "validate", "test", "predict"]
 
@@ -79,6 +80,12 @@ OF_EVERY_COMMAND = {
     ),
     "tf32": Option(
         bool, False, "multiply float32 numbers in TF32, with 10 bits of each, on a GPU that has it"
+    ),
+    "trust": Option(
+        bool,
+        False,
+        "a flag: the run named is your own, or you have read its config.yaml, which is a program; "
+        "OF A STRANGER TAKE THE BUNDLE, NEVER THE RUN'S FOLDER",
     ),
 }
 
@@ -158,13 +165,11 @@ def check_yaml(path: str, parser: TrainingParser) -> None:
         ValueError: if it is not UTF-8 text.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            yaml.compose(file, Loader=yaml.SafeLoader)
+        load_yaml(read_capped(Path(path)))
     except UnicodeDecodeError as error:
         raise ValueError(f"`config` must be UTF-8 text, but {path} is not: {error}.") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        parser.exit_with(f"`config` must be YAML, but {path} is not: {reason}. Check that line.")
+    except ValueError as error:
+        parser.exit_with(f"`config` must be YAML, but {path} is not: {error}. Check that line.")
 
 
 def make_parser(
@@ -212,6 +217,11 @@ def check_options(command: Command, options: Any) -> None:
         ValueError: if an option has a value that cannot work, or would be ignored.
     """
     check_trainer(options.trainer)
+    if options.trust:
+        raise ValueError(
+            "`trust` must be a flag on the command line, but it is true in a file or has a value. "
+            "Write `--trust` alone."
+        )
     if command == "predict":
         check_output(options.output, (".jsonl",))
     if command != "fit":

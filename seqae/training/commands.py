@@ -20,6 +20,7 @@ from seqae.training.cli_options import Command
 from seqae.training.distributed.exit_status import prevent_restart, reported_status
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
 from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
+from seqae.training.trust import check_trust
 
 Trained = TypeVar("Trained", bound=TrainingCLI)
 
@@ -96,16 +97,25 @@ def expand_run(command: str, args: list[str]) -> list[str]:
         command: one of the commands.
         args: what follows the command: `--resume RUN` for fit, `RUN` for validate and the like.
     """
+    is_trusted = "--trust" in args
+    args = [arg for arg in args if arg != "--trust"]
     if command == "fit" and has_resume(args):
-        return resume_arguments(args)
-    if command in ("fit", "prepare") or not args:
-        return args
-    config = Path(args[0]) / "config.yaml"
-    if not config.is_file():
-        return args
-    folder = Path(args[0]) / "checkpoints"
-    newest = newest_checkpoint(folder) or folder / LAST
-    return ["-c", str(config), "--ckpt_path", str(newest), *args[1:]]
+        run_dir, expanded = resume_arguments(args)
+    elif command not in ("fit", "prepare") and args and (Path(args[0]) / "config.yaml").is_file():
+        run_dir, folder = Path(args[0]), Path(args[0]) / "checkpoints"
+        newest = newest_checkpoint(folder) or folder / LAST
+        config = str(run_dir / "config.yaml")
+        expanded = ["-c", config, "--ckpt_path", str(newest), *args[1:]]
+    else:
+        run_dir, expanded = None, args
+    if run_dir is not None:
+        check_trust(run_dir, is_trusted)
+    elif is_trusted:
+        raise ValueError(
+            "`trust` must be given for the folder of a run, but none is named. Leave it out: what "
+            "you name with `-c` is trusted."
+        )
+    return expanded
 
 
 def train(args: list[str], cli: type[Trained] = TrainingCLI) -> Trained:  # type: ignore[assignment]

@@ -6,7 +6,6 @@ LightningCLI makes the options from the signatures of the constructors.
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +61,8 @@ from seqae.training.precision import (
     set_tf32,
 )
 from seqae.training.run_folder import RunFolder
+from seqae.training.trust import remember_own
+from seqae.untrusted import load_json, read_capped
 
 
 @dataclass(eq=False, repr=False)
@@ -163,7 +164,8 @@ class TrainingCLI(LightningCLI):
         """Return all options with their defaults, except those that name this one run."""
         text = self.parser.dump(self.config, skip_none=False, skip_check=True)
         resolved: dict[str, Any] = yaml.safe_load(text)[self.command]
-        for key in ("config", "run_dir", "resume", "resume_changed", "ckpt_path", "weights_only"):
+        of_one_run = ("config", "run_dir", "resume", "resume_changed", "ckpt_path", "weights_only")
+        for key in (*of_one_run, "trust"):
             resolved.pop(key, None)
         resolved["trainer"].pop("default_root_dir", None)
         _shorten_class_paths(resolved)
@@ -288,7 +290,13 @@ class TrainingCLI(LightningCLI):
             run_dir = Path(self.options.ckpt_path).absolute().parents[1]
         report = run_dir / "data_report.json" if run_dir else None
         if report is not None and report.is_file():
-            self.datamodule.pin_revisions(json.loads(report.read_text(encoding="utf-8")))
+            try:
+                self.datamodule.pin_revisions(load_json(read_capped(report)))
+            except (ValueError, TypeError, LookupError, AttributeError) as error:
+                raise ValueError(
+                    f"{report} must be the data report of a run, but it is damaged. Remove it to "
+                    f"read the data sets of the hub as they are now."
+                ) from error
 
     def _check_sources(self) -> None:
         """Refuse text that can be read only once if several processes must read it."""
@@ -323,6 +331,7 @@ class TrainingCLI(LightningCLI):
         more = keep + 1 - min(keep, existing)
         check_free_space(self.run_dir, more * size, f"{more} checkpoint{'s' * (more > 1)}")
         self.run_folder.make(self.datamodule.report_files)
+        remember_own(self.run_dir)
 
     before_validate = before_test = before_predict = before_fit
 

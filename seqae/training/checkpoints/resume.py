@@ -8,11 +8,10 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import yaml
-
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.finite import first_non_finite
+from seqae.untrusted import load_yaml, read_capped
 
 # A change of one of these changes the order of the sentences, or the model.
 FIXED_KEYS = ("data", "model.autoencoder", "model.seed", "seed_everything")
@@ -26,8 +25,11 @@ IGNORED_KEYS = ("trainer.max_time", "threads", "name")
 log = logging.getLogger(__name__)
 
 
-def resume_arguments(args: list[str]) -> list[str]:
+def resume_arguments(args: list[str]) -> tuple[Path | None, list[str]]:
     """Replace `--resume RUN` with the run's configuration, folder and newest checkpoint.
+
+    Returns:
+        The run's folder, and the arguments; `--resume auto` names no folder, and stays.
 
     Raises:
         ValueError: if there is no such run, or it has no intact checkpoint.
@@ -48,7 +50,7 @@ def resume_arguments(args: list[str]) -> list[str]:
     else:
         raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
     if str(run_dir) == "auto":
-        return args
+        return None, args
     config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
     if newest is None or not config.is_file():
         missing = "intact checkpoint" if config.is_file() else "config.yaml"
@@ -56,7 +58,8 @@ def resume_arguments(args: list[str]) -> list[str]:
             f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
             f"{run_dir}. Choose another run, or leave out `--resume` to start a new one."
         )
-    return ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest), *rest]
+    named = ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest)]
+    return run_dir, [*named, *rest]
 
 
 def find_run(config: Mapping[str, Any], runs: list[Path]) -> tuple[Path, Path | None] | None:
@@ -112,9 +115,9 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / "config.yaml"
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} must be YAML, but it is damaged. Choose another run.") from error
+        config = load_yaml(read_capped(path))
+    except ValueError as error:
+        raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a run's settings, but it does not. Choose another run.")
     return config

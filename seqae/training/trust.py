@@ -1,0 +1,159 @@
+"""Whether a run's folder may be a stranger's: its config.yaml is a program.
+
+It can name classes of every installed package, and files that they write. What an ordinary run
+names, classes of this package and a few of Lightning's, needs no question. Anything else does,
+unless this user has trained with that very configuration, or answered the question, on this
+machine: its hash is then among those that are kept, as direnv keeps those of its files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+
+from seqae.untrusted import load_yaml, read_capped
+
+# Lightning's own classes that take no code and send nothing but metrics, by W&B's and the other
+# loggers' own settings.
+KNOWN_CLASSES = (
+    *("CSVLogger", "TensorBoardLogger", "WandbLogger"),
+    *("DeviceStatsMonitor", "EarlyStopping", "GradientAccumulationScheduler"),
+    *("LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "OnExceptionCheckpoint"),
+    *("RichModelSummary", "RichProgressBar", "StochasticWeightAveraging", "Timer"),
+    "TQDMProgressBar",
+    *("AdvancedProfiler", "PassThroughProfiler", "PyTorchProfiler", "SimpleProfiler"),
+    *("DDPStrategy", "SingleDeviceStrategy"),
+    *("CPUAccelerator", "CUDAAccelerator", "MPSAccelerator"),
+    *("DoublePrecision", "HalfPrecision", "MixedPrecision", "TorchSyncBatchNorm"),
+)
+MODULES = ("accelerators", "callbacks", "loggers", "plugins", "profilers", "strategies")
+
+# Text of the data, which is only read; no class can stand there.
+DATA = re.compile(r"data\.(train|val|test|reading|cleaning)(\.|$)")
+
+# What a word of a setting looks like: `auto`, `val/loss`, `00:12:00:00`, `{epoch}-{step}`.
+WORD = re.compile(r"(?![/~])(?!.*(//|\\))[\w\-+/:,={}% ]*")
+
+# Keys of files and folders that are written.
+PATHS = ("cache_dir", "default_root_dir", "dir", "dirpath", "output", "run_dir", "save_dir")
+
+# Keys that lead elsewhere: to whom W&B sends, to a model from Lightning's hub, to any function.
+ELSEWHERE = ("entity", "settings", "experiment", "model_registry", "dict_kwargs", "config")
+
+
+def check_trust(run_dir: Path, is_trusted: bool) -> None:
+    """Refuse the folder of a run that may be a stranger's and names what an ordinary run does not.
+
+    Args:
+        run_dir: the folder.
+        is_trusted: whether the user has written `--trust`; the answer is kept.
+
+    Raises:
+        ValueError: naming the first such setting.
+    """
+    path = run_dir / "config.yaml"
+    try:
+        data = read_capped(path)
+        config = load_yaml(data)
+    except ValueError as error:
+        raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
+    foreign = list(foreign_settings(config, run_dir))
+    if not foreign or _mark_of(data).exists():
+        return
+    if not is_trusted:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise ValueError(
+            f"`trust` must be given for a run that may be a stranger's, but {path} names "
+            f"{foreign[0]}{more}, and a configuration is a program. Read it, then add `--trust`. "
+            f"Of a stranger take the bundle, never the folder of a run."
+        )
+    _remember(data)
+
+
+def remember_own(run_dir: Path) -> None:
+    """Keep that the configuration of this run is the user's own."""
+    data = (run_dir / "config.yaml").read_bytes()
+    if any(foreign_settings(load_yaml(data), run_dir)):
+        _remember(data)
+
+
+def foreign_settings(config: Any, run_dir: Path, key: str = "") -> Iterator[str]:
+    """Yield what a configuration names that may run code, or write outside of the run's folder.
+
+    Args:
+        config: a run's configuration, or a part of it.
+        run_dir: the run's folder.
+        key: of that part.
+    """
+    name = key.rpartition(".")[2]
+    if name in ELSEWHERE:
+        if config:
+            yield f"`{key}: {str(config)[:200]}`"
+    elif isinstance(config, dict):
+        for inner, value in config.items():
+            yield from foreign_settings(value, run_dir, f"{key}.{inner}".lstrip("."))
+    elif isinstance(config, list):
+        for value in config:
+            yield from foreign_settings(value, run_dir, key)
+    elif isinstance(config, str):
+        if name == "class_path":
+            is_known = _is_known_class(config)
+        elif name in PATHS:
+            is_known = _is_within(config, run_dir)
+        elif DATA.match(key):
+            is_known = True
+        else:
+            # A lone word may be the name of a class, or of a file of settings.
+            is_file = os.path.isfile(config)
+            is_known = (
+                WORD.fullmatch(config) is not None and not is_file and not _names_class(config)
+            )
+        if not is_known:
+            yield f"`{key}: {config[:200]}`"
+
+
+def _is_known_class(path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    if module.startswith("lightning.pytorch."):
+        return name in KNOWN_CLASSES
+    if module:
+        return module.startswith("seqae.")
+    return name in KNOWN_CLASSES or any(
+        isinstance(found := vars(each).get(name), type) and found.__module__.startswith("seqae.")
+        for each in list(sys.modules.values())
+        if each.__name__.startswith("seqae.")
+    )
+
+
+def _names_class(word: str) -> bool:
+    """Say whether a word is the name of a class of Lightning that an ordinary run does not name."""
+    return word not in KNOWN_CLASSES and any(
+        word in getattr(lightning, module).__all__ for module in MODULES
+    )
+
+
+def _is_within(path: str, run_dir: Path) -> bool:
+    """Say whether a path stays in the run's folder, which `.` means to `fit`."""
+    whole = Path(os.path.expanduser(path)).resolve()
+    return path == "." or whole.is_relative_to(run_dir.resolve())
+
+
+def _mark_of(data: bytes) -> Path:
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "seqae" / "trusted" / hashlib.sha256(data).hexdigest()
+
+
+def _remember(data: bytes) -> None:
+    mark = _mark_of(data)
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:  # a home that cannot be written: the question comes again
+        pass

@@ -1,0 +1,172 @@
+"""A stranger's run folder: what its configuration may name without a question."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from small import run_seqae, write_recipe, write_text
+
+from seqae.recipes import find_config
+from seqae.training.trust import foreign_settings
+
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def run(overfit_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stranger's run: nothing of it is remembered on this machine."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Path(shutil.copytree(overfit_run, tmp_path / "run", symlinks=True))
+
+
+def change(run: Path, how: Callable[[Config], object]) -> None:
+    path = run / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    how(config)
+    path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+
+
+MARKING = {"class_path": "marking.X"}
+WAYS: dict[str, Callable[[Config], object]] = {
+    "a callback": lambda c: c["trainer"].update(callbacks=[MARKING]),
+    "a callback by its name alone": lambda c: c["trainer"].update(callbacks="marking.X"),
+    "a logger": lambda c: c["trainer"].update(logger=MARKING),
+    "a profiler": lambda c: c["trainer"].update(profiler="marking.X"),
+    "a plugin": lambda c: c["trainer"].update(plugins=[MARKING]),
+    "a strategy": lambda c: c["trainer"].update(strategy=MARKING),
+    "an encoder": lambda c: c["model"]["autoencoder"].update(encoder=MARKING),
+    "an objective": lambda c: c["model"].update(objective="marking.X"),
+    "a tokenizer": lambda c: c["data"].update(tokenizer="marking.X"),
+    "a value of any type": lambda c: c.update(samples=MARKING),
+    "a key with dots": lambda c: c.update({"trainer.callbacks": ["marking.X"]}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("command", ["fit", "test"])
+def test_a_class_is_asked_for_and_not_imported(
+    run: Path, mark: Path, capsys: pytest.CaptureFixture[str], command: str, way: str
+) -> None:
+    change(run, WAYS[way])
+    capsys.readouterr()
+    assert run_seqae(command, *(["--resume"] if command == "fit" else []), run) == 1
+    said = capsys.readouterr().err
+    assert "`trust` must be given" in said
+    assert "marking.X" in said
+    assert said.count("\n") == 1
+    assert not mark.exists()
+
+
+def init(class_path: str, /, **arguments: object) -> Config:
+    return {"class_path": class_path, "init_args": arguments}
+
+
+FOREIGN: dict[str, Config] = {
+    "a function": {"trainer": {"callbacks": [init("StochasticWeightAveraging", avg_fn="os.x")]}},
+    "a class that runs functions": {"trainer": {"callbacks": "LambdaCallback"}},
+    "the same with dots": {
+        "trainer": {"callbacks": [init("lightning.pytorch.callbacks.LambdaCallback")]}
+    },
+    "a strategy that unpickles": {"trainer": {"strategy": "FSDPStrategy"}},
+    "a torch function": {"trainer": {"profiler": init("torch.hub.load")}},
+    "a folder elsewhere": {"trainer": {"logger": init("CSVLogger", save_dir="/tmp/elsewhere")}},
+    "a folder above": {"trainer": {"callbacks": [init("ModelCheckpoint", dirpath="../x")]}},
+    "a folder below here": {"trainer": {"callbacks": [init("ModelCheckpoint", dirpath="x")]}},
+    "at home": {"trainer": {"default_root_dir": "~/x"}},
+    "a file above": {"trainer": {"callbacks": [init("ModelCheckpoint", filename="../../x")]}},
+    "an output": {"output": "/home/me/.profile"},
+    "a cache": {"data": {"cache_dir": "/tmp/cache"}},
+    "a file of settings": {"trainer": {"logger": "settings"}},
+    "another file of settings": {"trainer": {"logger": "settings.yaml"}},
+    "somebody's account": {"trainer": {"logger": init("WandbLogger", entity="somebody")}},
+    "somebody's server": {
+        "trainer": {"logger": init("WandbLogger", settings={"base_url": "http://a"})}
+    },
+    "a host": {"trainer": {"logger": init("CSVLogger", name="http://10")}},
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "settings").write_text("{}")
+    assert len(list(foreign_settings(FOREIGN[what], tmp_path / "run"))) == 1
+
+
+ORDINARY: dict[str, Config] = {
+    "loggers": {"trainer": {"logger": [init("WandbLogger", project="seqae", save_dir=".")]}},
+    "of Lightning": {
+        "trainer": {
+            "callbacks": [
+                init("lightning.pytorch.callbacks.EarlyStopping", monitor="val/bleu", mode="max"),
+                init("ModelCheckpoint", filename="{epoch}-{step}", dirpath=None),
+                init("Timer", duration="00:12:00:00"),
+            ]
+        }
+    },
+    "shards": {"trainer": {"strategy": init("ShardedStrategy")}},
+    "data": {"data": {"train": ["/home/me/a.txt", "hf:a/b", "../b.csv"], "cache_dir": None}},
+    "columns": {"data": {"reading": {"column": "translation.en"}}},
+}
+
+
+@pytest.mark.parametrize("what", ORDINARY)
+def test_what_is_not_asked_for(tmp_path: Path, what: str) -> None:
+    assert not list(foreign_settings(ORDINARY[what], tmp_path))
+
+
+@pytest.mark.parametrize("overlay", ["ddp", "debug", "fsdp", "gpu", "wandb"])
+def test_no_overlay_is_asked_for(tmp_path: Path, overlay: str) -> None:
+    text = Path(find_config(f"overlays/{overlay}")).read_text(encoding="utf-8")
+    assert not list(foreign_settings(yaml.safe_load(text), tmp_path))
+
+
+def test_an_answer_is_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(run, lambda c: c["trainer"].update(callbacks=[init("small.Recorder", folder=str(run))]))
+    assert run_seqae("test", run) == 1
+    assert "small.Recorder" in capsys.readouterr().err
+    assert run_seqae("test", run, "--trust") == 0
+    assert run_seqae("test", run) == 0
+    change(run, lambda c: c.update(samples=1))  # is another configuration
+    assert run_seqae("test", run) == 1
+
+
+def test_an_own_run_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    text, run = write_text(tmp_path / "text.txt"), tmp_path / "run"
+    options = ["--data.train", text, "--run_dir", run, "--trainer.max_steps", 1]
+    options += ["--data.cache_dir", tmp_path / "cache"]
+    assert run_seqae("fit", "-c", write_recipe(tmp_path), *options) == 0
+    assert run_seqae("fit", "--resume", run, "--trainer.max_steps", 2) == 0
+    assert run_seqae("validate", run) == 0  # whose configuration is the resumed one
+    shutil.rmtree(tmp_path / "state")
+    assert run_seqae("validate", run) == 1
+    assert "`data.cache_dir: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["fit", "-c", "gru", "--trust"], "`trust` must be given for the folder of a run"),
+        (["fit", "-c", "trusting.yaml"], "`trust` must be a flag"),
+    ],
+)
+def test_trust_in_vain(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = write_recipe(tmp_path, "trusting.yaml")
+    recipe.write_text(recipe.read_text() + "trust: true\n")
+    assert run_seqae(*arguments) == 1
+    assert expected in capsys.readouterr().err
