@@ -46,6 +46,6 @@ def _note_on_card(folder: Path, details: dict[str, Any]) -> str | None:
         return f"there is no {CARD}, the model card"
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         is_as_written = False
-    return (
-        None if is_as_written else f"{CARD}, the model card, has been edited since it was written"
-    )
+    if is_as_written:
+        return None
+    return f"{CARD}, the model card, has been edited, or another version has written it"
