@@ -73,7 +73,8 @@ DEMO_FOLDER = Path(__file__).parents[1] / DEMO
 def find_folder(where: str | Path) -> Path:
     """Return the folder that `where` names; `demo` is the shipped one, unless there is another."""
     folder = Path(where)
-    return DEMO_FOLDER if str(where) == DEMO and not folder.exists() else folder
+    is_own = any((folder / name).exists() for name in ("config.json", "config.yaml"))
+    return DEMO_FOLDER if str(where) == DEMO and not is_own else folder
 
 
 def bundle_folder(where: str | Path) -> Path:
@@ -90,7 +91,7 @@ def load(
 
     Args:
         where: a bundle's folder; the folder of a run, which has one; or `demo`, a small model that
-            ships with seqae, unless there is a folder of that name.
+            ships with seqae, unless a bundle or a run has that name.
         device: where the model computes, by its name in torch; `auto` takes a GPU if there is one.
         with_density: False ignores the bundle's density, even a damaged one, which `seqae density`
             can then fit again.

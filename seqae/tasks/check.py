@@ -15,7 +15,7 @@ def check(model: str) -> None:
     """Check that a bundle is intact and still gives the reconstructions stored in it.
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
 
     Raises:
         ValueError: if a file is missing, changed or invalid, or a reconstruction differs. The model

@@ -43,7 +43,7 @@ def reconstruct(
         seqae reconstruct runs/seqae/RUN - --num_beams 5 --num_return_sequences 3 < sentences.txt
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a .jsonl file for text and reconstruction; by default the reconstructions are
@@ -79,7 +79,7 @@ def encode(
     """Encode sentences to latents.
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a file: .npy for a float32 array (sentences, Z), .parquet for the columns text and
@@ -121,7 +121,7 @@ def decode(
         seqae decode runs/seqae/RUN latents.npy --temperature 0.7 --num_return_sequences 3
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         latents: a file that `seqae encode` wrote (.npy, .parquet, .jsonl), or `-` for JSON lines
             on standard input.
         output: a .jsonl file for the texts; by default they are printed, one per line. With

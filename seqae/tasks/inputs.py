@@ -115,7 +115,7 @@ def load_and_gather(
     """Load a model, and read sentences for it as those of its training were read.
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         device: where to compute.
         texts: sentences of the command line; `-` alone means standard input.
         source: a file, or anything else that `data.train` accepts.

@@ -41,7 +41,7 @@ def sample(
         seqae sample runs/seqae/RUN --source mixture --temperature 0.8 --seed 1
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         count: how many.
         source: what latents are drawn from: `prior`, the model's own (for a plain latent the
             standard normal distribution); `gaussian` or `mixture`, a density of the training
@@ -79,7 +79,7 @@ def interpolate(
         seqae interpolate runs/seqae/RUN --input pairs.txt --steps 9 --output between.jsonl
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         texts: two sentences, or several pairs; `-` reads them from standard input, one per line.
         input: a file of sentences instead, one per line; every two are a pair.
         steps: sentences for each pair, both ends included.
@@ -124,7 +124,7 @@ def arithmetic(
         seqae arithmetic runs/seqae/RUN - --output sums.jsonl < triples.txt
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         texts: three sentences a, b and c, or several triples; `-` reads them from standard input,
             one per line.
         input: a file of sentences instead, one per line; every three are a triple.
@@ -169,7 +169,7 @@ def neighbours(
         seqae neighbours runs/seqae/RUN "the cat sat on the mat" --corpus books.txt --count 10
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, one per line.
         corpus: a file of sentences to search; by default the training sentences.
@@ -219,7 +219,7 @@ def transfer(
         seqae transfer runs/seqae/RUN source.txt target.txt - --strength 1.5 < sentences.txt
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         source: a file of sentences without the attribute, one per line.
         target: a file of sentences with it, one per line.
         texts: sentences; `-` reads them from standard input, one per line.
@@ -265,7 +265,7 @@ def density(
         seqae density my_bundle --input sentences.txt --limit 50000
 
     Args:
-        model: a bundle, or the folder of a run.
+        model: a bundle, the folder of a run, or `demo`.
         input: a file of sentences, one per line; by default the training sentences.
         limit: use at most this many of them, spread evenly.
         seed: seed of the mixture's initial means.
