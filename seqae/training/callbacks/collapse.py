@@ -127,8 +127,9 @@ class CollapseMonitor(Callback):
             kl, gap, active, repeated = (float(self._metrics[name]) for name in names)
             log.warning(
                 f"the latent has collapsed: the decoder writes about as well from the latent of "
-                f"another sentence (a gap of {gap:.3f} nats per token; KL {kl:.2f} nats per "
-                f"sentence, {active:.0f} active units, {with_unit(repeated, '%')} duplicates). "
+                f"another sentence (a gap of {with_unit(gap, 'nats/token')}; KL "
+                f"{with_unit(kl, 'nats/sentence')}, {active:.0f} active units, "
+                f"{with_unit(repeated, '%')} duplicates). "
                 f"{remedy(pl_module)}"
             )
 
