@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
@@ -158,6 +158,17 @@ def test_a_forgotten_loader_is_asked_for_again(trained: tuple[Trainer, Loads]) -
     internals.forget_train_loader(trainer)
     trainer.fit_loop.setup_data()
     assert module.asked == 2
+
+
+@LIGHTNINGS_ADVICE
+def test_the_last_step_changes_during_a_training() -> None:
+    class Ends(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
+            internals.set_max_steps(trainer, 3)
+
+    trainer = make_trainer(max_epochs=4, callbacks=[Ends()])
+    trainer.fit(Loads())
+    assert trainer.global_step == trainer.max_steps == trainer.estimated_stepping_batches == 3
 
 
 @LIGHTNINGS_ADVICE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,13 @@ import pytest
 import torch
 from small import numbered, run_seqae, write_recipe, write_text
 
-from seqae.training.schedule import Decay, Schedule, learning_rate_factor, resume_decay
+from seqae.training.schedule import (
+    Decay,
+    Schedule,
+    end_at,
+    learning_rate_factor,
+    resume_decay,
+)
 
 DECAY = Decay(end=100, start=10, progress=0.0, epoch_steps=20, max_epochs=5, max_steps=-1)
 
@@ -55,6 +62,21 @@ def test_more_epochs_are_a_new_decay() -> None:
 
 def test_another_warm_up() -> None:
     assert resume_decay(DECAY, replace(DECAY, start=20), 60, 40) == replace(DECAY, start=20)
+
+
+def test_a_last_step_that_is_chosen_in_the_warm_up() -> None:
+    """As if it had been given."""
+    assert end_at(DECAY, 5, 60) == replace(DECAY, end=60, max_steps=60)
+    endless = replace(DECAY, end=math.inf)
+    assert endless.progress_at(50) == 0.0
+    assert end_at(endless, 5, 60) == replace(DECAY, end=60, max_steps=60)
+
+
+def test_a_last_step_that_is_chosen_later() -> None:
+    found = end_at(DECAY, 55, 75)
+    assert found.progress_at(55) == DECAY.progress_at(55) == 0.5
+    assert found.progress_at(65) == 0.75
+    assert found.progress_at(75) == 1.0
 
 
 def test_max_steps_ends_it_all_the_same() -> None:

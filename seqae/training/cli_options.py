@@ -111,6 +111,12 @@ OF_RESUMING = {
 OF_FIT = {
     "name": Option(str, "seqae", "the run's folder is runs/NAME/TIME"),
     "run_dir": Option(str | None, None, "the run's folder, instead of that"),
+    "budget_minutes": Option(
+        float | None,
+        None,
+        "minutes to train for: the first steps are timed, and the training and its schedule are "
+        "shortened so that they end in time; trainer.max_time would cut the schedule off",
+    ),
     "checkpoint": Option(Checkpoints),
     "samples": Option(int, 4, "sentences shown after each validation"),
     "density_sentences": Option(

@@ -34,6 +34,7 @@ from seqae.training.callbacks.random_state import RandomState
 from seqae.training.callbacks.sample_reconstructions import SampleReconstructions
 from seqae.training.callbacks.threads import ThreadTuner
 from seqae.training.callbacks.throughput import Throughput
+from seqae.training.callbacks.time_budget import TimeBudget
 from seqae.training.checkpoints.callback import CheckpointWriter, checkpoint_bytes, checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.resume import check_checkpoint, unusable_checkpoint
@@ -219,6 +220,8 @@ class TrainingCLI(LightningCLI):
             seconds: the time that it may train for.
         """
         options, monitor = self.options, monitored(self.options, self.model)
+        minutes = options.budget_minutes
+        self.time_budget = None if minutes is None else TimeBudget(minutes)
         self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
         callbacks = [
             self.run_folder,
@@ -237,6 +240,8 @@ class TrainingCLI(LightningCLI):
                 options.checkpoint.asynchronous,
             )
             callbacks += [writer, Preemption(writer, seconds)]
+        if self.time_budget is not None:
+            callbacks.append(self.time_budget)
         return callbacks
 
     # The command
@@ -349,6 +354,8 @@ class TrainingCLI(LightningCLI):
         bundle.log_artifact(self.trainer)
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)
+        if self.time_budget is not None:
+            print_once(self.time_budget.summary(self.run_dir))
         print_once(
             f"bundle: {bundle.folder}\n"
             f'try it: seqae reconstruct {bundle.folder} "a sentence of your own"'

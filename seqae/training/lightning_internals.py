@@ -113,6 +113,12 @@ def set_loop_progress(trainer: Trainer, epoch: int, steps: int) -> None:
     loop._last_train_dl_reload_epoch = epoch
 
 
+def set_max_steps(trainer: Trainer, max_steps: int) -> None:
+    """Change the last optimizer step of a training that has begun."""
+    loop: Any = trainer.fit_loop
+    loop.epoch_loop.max_steps = max_steps
+
+
 def rewind_stepped_batches(fit_loop: dict[str, Any], batches: int) -> None:
     """Count fewer batches as stepped, in the state of the training loop that a checkpoint holds."""
     fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= batches

@@ -31,7 +31,14 @@ from seqae.training.lightning_internals import (
 )
 from seqae.training.optimizer import clip_gradients_apart, make_optimizer, reinitialize_weights
 from seqae.training.results_table import show_results
-from seqae.training.schedule import Decay, Schedule, learning_rate_factor, plan_decay
+from seqae.training.schedule import (
+    Decay,
+    Schedule,
+    end_at,
+    learning_rate_factor,
+    plan_decay,
+    warn_of_warmup,
+)
 from seqae.training.token_window import TokenWindow
 
 
@@ -85,6 +92,7 @@ class AutoencoderModule(LightningModule):
         self.evaluation = EvaluationMetrics(objective.sentence_means)
         self._losses = LossCheck()
         self._window = TokenWindow()
+        self.awaits_last_step = False  # which a TimeBudget sets after the first steps
         self._decay: Decay | None = None
         self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
 
@@ -135,12 +143,36 @@ class AutoencoderModule(LightningModule):
         rates = self.learning_rate, self.weight_decay, (self.beta1, self.beta2)
         optimizer = make_optimizer(self.autoencoder, self.objective, *rates)
         self._decay = plan_decay(
-            self.trainer, self.datamodule, self.schedule, self.warmup_steps, self._saved_decay
+            self.trainer,
+            self.datamodule,
+            self.schedule,
+            self.warmup_steps,
+            self._saved_decay,
+            self.awaits_last_step,
         )
         factor = learning_rate_factor(self.schedule, self.warmup_steps, self._decay)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         scheduling = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": scheduling}
+
+    def end_at(self, last_step: int) -> None:
+        """Let the learning rate reach zero at another step; the trainer must end there."""
+        assert self._decay is not None
+        if self.trainer.is_global_zero:
+            warn_of_warmup(self.warmup_steps, last_step)
+        self._follow(end_at(self._decay, self.global_step, last_step))
+
+    def keep_decay(self) -> None:
+        """Follow the decay of the checkpoint that is resumed, whatever the configuration says."""
+        assert self._saved_decay is not None
+        self._follow(self._saved_decay[0])
+
+    def _follow(self, decay: Decay) -> None:
+        self._decay = decay
+        scheduler = self.lr_schedulers()
+        assert isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR)
+        factor = learning_rate_factor(self.schedule, self.warmup_steps, decay)
+        scheduler.lr_lambdas = [factor for _ in scheduler.lr_lambdas]
 
     @override
     def on_train_start(self) -> None:

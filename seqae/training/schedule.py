@@ -58,6 +58,7 @@ def plan_decay(
     schedule: Schedule,
     warmup_steps: int,
     saved: tuple[Decay, int] | None,
+    awaits_last_step: bool = False,
 ) -> Decay:
     """Plan the decay of this training; after a resume on other processes, the rest of it.
 
@@ -67,15 +68,17 @@ def plan_decay(
         schedule: the shape of the decay.
         warmup_steps: steps before it.
         saved: the decay of the checkpoint that is resumed, and the step at which it was saved.
+        awaits_last_step: whether the last step is chosen only after the first ones (`end_at`).
 
     Raises:
         ValueError: if there is a decay, but no last step.
     """
     last_step = trainer.estimated_stepping_batches
-    if schedule != "constant" and not math.isfinite(last_step):
+    if schedule != "constant" and not math.isfinite(last_step) and not awaits_last_step:
         raise ValueError(
             f"`model.schedule` must be constant when training has no last step, but it is "
-            f"{schedule} instead. Set `trainer.max_steps` or `trainer.max_epochs`."
+            f"{schedule} instead. Set `trainer.max_steps`, `trainer.max_epochs` or "
+            f"`budget_minutes`."
         )
     epoch_batches, batches_left, epoch = datamodule.epoch_progress
     window = trainer.accumulate_grad_batches
@@ -87,12 +90,18 @@ def plan_decay(
         if max_epochs != -1:
             steps_left = math.ceil(batches_left / window) + (max_epochs - epoch - 1) * epoch_steps
         return resume_decay(saved[0], decay, saved[1], max(0, steps_left))
-    if warmup_steps > last_step / 2 and trainer.is_global_zero:
+    if trainer.is_global_zero:
+        warn_of_warmup(warmup_steps, last_step)
+    return decay
+
+
+def warn_of_warmup(warmup_steps: int, last_step: float) -> None:
+    """Log a warning if most of a training is warm-up."""
+    if warmup_steps > last_step / 2:
         log.warning(
             f"`model.warmup_steps` is {warmup_steps:,} of {last_step:,} steps in all, so the "
             f"learning rate is at its highest for few steps or none. Lower it, or train longer."
         )
-    return decay
 
 
 def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Decay:
@@ -121,6 +130,23 @@ def resume_decay(before: Decay, now: Decay, step: int, steps_left: float) -> Dec
         return replace(now, end=end)
     start = max(step, before.start)
     return replace(now, end=end, start=start, progress=before.progress_at(start))
+
+
+def end_at(decay: Decay, step: int, last_step: int) -> Decay:
+    """Return the decay of a training whose last step changes on the way.
+
+    Args:
+        decay: until now.
+        step: optimizer steps that have been taken.
+        last_step: the new one.
+
+    Returns:
+        A decay whose rest is spread over the steps that are left, without a jump. Before the decay
+        begins, it is that of a training which was started with this last step.
+    """
+    start = max(step, decay.start)
+    progress = decay.progress_at(start)
+    return replace(decay, end=last_step, start=start, progress=progress, max_steps=last_step)
 
 
 def learning_rate_factor(

@@ -40,7 +40,6 @@ class TrainingProgress(ProgressBar):
         self.every_seconds, self.refresh_seconds = every_seconds, refresh_seconds
         self._is_enabled = True
         self._bar: Progress | None = None
-        self._total: int | None = None
         self._means: dict[str, Tensor] = {}
         self._steps = 0
         self._tokens = 0  # of all ranks, since the last display
@@ -67,8 +66,6 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the bar, which a resumed run starts at its current step."""
         self._started = self._shown = time.perf_counter()
-        total = trainer.estimated_stepping_batches
-        self._total = None if total == float("inf") else int(total)
         if self._is_enabled and sys.stdout.isatty():
             self._bar = Progress(
                 BarColumn(bar_width=None),
@@ -84,7 +81,7 @@ class TrainingProgress(ProgressBar):
             )
             self._bar.start()
             self._task = self._bar.add_task(
-                "training", total=self._total, completed=trainer.global_step, metrics=""
+                "training", total=_total(trainer), completed=trainer.global_step, metrics=""
             )
 
     @override
@@ -153,11 +150,13 @@ class TrainingProgress(ProgressBar):
         tokens = with_unit(speed, "tokens/s")
         if self._bar is not None:  # short, to fit into 80 columns
             text = f"loss {loss} accuracy {accuracy} {tokens}"
-            self._bar.update(self._task, completed=trainer.global_step, metrics=text)
+            total, step = _total(trainer), trainer.global_step
+            self._bar.update(self._task, total=total, completed=step, metrics=text)
         else:
-            total = f"/{self._total:,}" if self._total else ""
+            total = _total(trainer)
+            of_all = f"/{total:,}" if total else ""
             print(
-                f"step {trainer.global_step:,}{total}  loss {loss}  "
+                f"step {trainer.global_step:,}{of_all}  loss {loss}  "
                 f"token accuracy {accuracy} (teacher-forced)  {tokens}",
                 flush=True,
             )
@@ -167,3 +166,9 @@ class TrainingProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _total(trainer: Trainer) -> int | None:
+    """Return the last step, which a time budget changes on the way; None if there is none."""
+    total = trainer.estimated_stepping_batches
+    return None if total == float("inf") else int(total)

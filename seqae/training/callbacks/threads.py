@@ -54,6 +54,11 @@ class ThreadTuner(Callback):
         self._is_warming_up = False
         self._fallback = torch.get_num_threads()
 
+    @property
+    def is_timing(self) -> bool:
+        """Whether a number of threads is on trial."""
+        return bool(self._schedule)
+
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._is_global_zero = trainer.is_global_zero

@@ -20,7 +20,7 @@ FIXED_KEYS = ("data", "model.autoencoder", "model.seed", "seed_everything")
 EXEMPT_KEYS = ("data.cache_dir", "data.num_workers", "data.prepare_workers", "data.pin_memory")
 
 # `--resume auto` ignores these when it compares a run's configuration with its own.
-IGNORED_KEYS = ("trainer.max_time", "threads", "name")
+IGNORED_KEYS = ("trainer.max_time", "budget_minutes", "threads", "name")
 
 log = logging.getLogger(__name__)
 
