@@ -67,9 +67,14 @@ print(json.dumps(said))
 
 
 def package_of(requirement: str) -> str:
-    match = re.match(r"[\w-]+", requirement)
+    match = re.match(r"[\w.-]+", requirement)
     assert match is not None
-    return match[0].lower().replace("_", "-")
+    return canonical(match[0])
+
+
+def canonical(name: str) -> str:
+    """The name of a package as PEP 503 has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def packages(name: str) -> set[str]:
@@ -86,9 +91,10 @@ def packages(name: str) -> set[str]:
 @cache
 def distributions(module: str) -> set[str]:
     """The packages that bring a module, which must be installed."""
-    return {name.lower().replace("_", "-") for name in BY_MODULE[module]}
+    return set(map(canonical, BY_MODULE[module]))
 
 
+STANDARD = {*sys.stdlib_module_names, "compression"}  # which Python has from 3.14 on
 BY_MODULE = packages_distributions()
 CORE = {package_of(requirement) for requirement in PROJECT["dependencies"]}
 ONLY_IN_EXTRAS = packages("all") - CORE
@@ -122,7 +128,7 @@ def test_every_import_of_an_extra_is_guarded() -> None:
     for path in sorted((ROOT / "seqae").rglob("*.py")):
         room = "train" if path.is_relative_to(ROOT / "seqae" / "training") else None
         for module, within in imports(ast.parse(path.read_text(encoding="utf-8")), room):
-            if module == "seqae" or module in sys.stdlib_module_names:
+            if module in ("seqae", *STANDARD):
                 continue
             seen |= distributions(module)
             if distributions(module) & CORE:

@@ -182,8 +182,8 @@ def test_a_slower_machine_is_noticed(
 def test_what_more_time_would_bring(run: Path, capsys: Out) -> None:
     curve = {100: 0.5, 200: 0.7, 300: 0.8, 400: 0.86, 500: 0.9}
     assert describe_curve(curve) == (
-        "exact match on validation: 50.0 % after 20 % of the steps, 70.0 % after 40 % of the steps, "
-        "90.0 % at the end; the last 60 % brought 20.0 points, and more time brings less"
+        "exact match on validation: 50.0 % after 20 % of the steps, 70.0 % after 40 % of the "
+        "steps, 90.0 % at the end; the last 60 % brought 20.0 points, and more time brings less"
     )
     assert describe_curve({100: 0.02, 200: 0.5}).endswith("so more time brings much")
     assert describe_curve({100: 0.5}) == "exact match on validation: 50.0 % at the end"

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from seqae.extras import extra
+
+with extra("data"):
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
 
 def all_fields(fields: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
