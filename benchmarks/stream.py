@@ -30,7 +30,8 @@ from text import write_sentences
 
 from seqae.batch import Batch
 from seqae.data.config import CorpusConfig
-from seqae.data.corpus import CorpusWriter, TokenizedCorpus
+from seqae.data.corpus import TokenizedCorpus
+from seqae.data.corpus_writer import CorpusWriter
 from seqae.data.preprocessing import Pipeline
 from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
 from seqae.data.streaming.shard import StreamOptions

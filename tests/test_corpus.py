@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from small import block_of, encode_block, write_corpus
 
 from seqae.batch import Batch
-from seqae.data import corpus as corpus_module
+from seqae.data import corpus_writer as corpus_module
 from seqae.data.batching import collate
-from seqae.data.corpus import CorpusWriter, TokenizedCorpus
+from seqae.data.corpus import TokenizedCorpus
+from seqae.data.corpus_writer import CorpusWriter
+from seqae.data.sampler import TokenBudgetBatchSampler, make_loader
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
 SENTENCES = ["abc", "", "a much longer sentence", "é", "ab"]
@@ -225,3 +227,59 @@ def test_a_folder_can_be_moved(corpus, tokenizer, tmp_path):
     shutil.move(corpus.folder, tmp_path / "elsewhere")
     assert texts(TokenizedCorpus(tmp_path / "elsewhere"), tokenizer) == SENTENCES
     assert os.listdir(tmp_path) == ["elsewhere"]
+
+
+# Files that change under a reader
+
+
+def change(path: Path, data: bytes) -> None:
+    """Write into the very file that is mapped, as `cp` does."""
+    with path.open("r+b") as file:
+        file.write(data)
+
+
+@pytest.mark.parametrize("name", ["starts", "lengths", "token_ids-00000"])
+def test_a_file_that_is_shortened_in_use_is_no_sigbus(corpus, name):
+    path = corpus.folder / f"{name}.bin"
+    os.truncate(path, 0)
+    with pytest.raises(ValueError, match=r"`data.cache_dir` must not be changed while .*shortened"):
+        corpus.__getitems__([0, 1])
+    with pytest.raises(ValueError, match=rf"but .*{name}.bin has 0 bytes and not "):
+        corpus.check_unchanged()
+
+
+def test_a_file_that_is_overwritten_in_use_is_named(corpus):
+    corpus.check_unchanged()
+    path = corpus.folder / "token_ids-00000.bin"
+    change(path, b"\xff\xff")
+    with pytest.raises(ValueError, match=r"`data.cache_dir` must not be changed .*overwritten"):
+        corpus.__getitems__([0, 1])
+    with pytest.raises(ValueError, match=r"but .*ids-00000.bin has other content than when it was"):
+        corpus.check_unchanged()
+
+
+def test_what_does_no_harm_to_a_reader(corpus):
+    os.utime(corpus.folder / "starts.bin", ns=(0, 0))  # clusters remove what nobody touches
+    corpus.check_unchanged()
+    before = corpus.__getitems__([0, 1]).token_ids
+    path = corpus.folder / "token_ids-00000.bin"
+    path.unlink()
+    corpus.check_unchanged()
+    shutil.rmtree(corpus.folder)
+    corpus.check_unchanged()
+    assert corpus.__getitems__([0, 1]).token_ids.equal(before)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_loader_names_the_change(tmp_path, tokenizer, num_workers):
+    corpus = write_corpus(tmp_path / "corpus", SENTENCES * 9, tokenizer)
+    sampler = TokenBudgetBatchSampler(corpus.lengths, 16)
+    loader = make_loader(corpus, sampler, num_workers, False)
+    assert sum(len(batch.lengths) for batch in loader) == len(corpus)
+    batches = iter(loader)
+    next(batches)
+    os.truncate(corpus.folder / "token_ids-00000.bin", 2)
+    with pytest.raises(ValueError, match=r"^`data.cache_dir` must not be changed [^\n]*$"):
+        list(batches)
+    with pytest.raises(ValueError, match=r"^`data.cache_dir` must not be changed"):
+        next(iter(loader))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,12 +15,14 @@ from typing import Any
 import pytest
 from small import SENTENCES, numbered, write_text
 
-from seqae.data import corpus as corpus_module
+from seqae.data import cache as cache_module
+from seqae.data import corpus_writer as corpus_module
 from seqae.data import prepare as preparation
+from seqae.data import sealed_files
 from seqae.data.cache import open_prepared, prepare
 from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig, default_cache_dir
-from seqae.data.corpus import CorpusWriter
+from seqae.data.corpus_writer import CorpusWriter
 from seqae.data.prepare import Encode, Preparation
 from seqae.data.sources.reader import Reader
 from seqae.data.sources.records import ReadOptions
@@ -213,11 +216,12 @@ def test_a_stream_prepares_what_is_held_out_of_its_head(cache: Path, tmp_path: P
 
 
 def sentences_of(folder: Path) -> dict[str, bytes]:
-    """Every file of a prepared folder."""
+    """Every file of a prepared folder, but for reports and the times in the seals."""
+    others = ("report.json", "report.txt", "files.json")
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("report.json", "report.txt")
+        if path.is_file() and path.name not in others
     }
 
 
@@ -287,7 +291,7 @@ def test_an_interrupted_preparation_goes_on(
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from seqae.data import corpus as corpus_module
+from seqae.data import corpus_writer as corpus_module
 from seqae.data import prepare as preparation
 from seqae.data.cache import prepare
 from seqae.data.config import CorpusConfig
@@ -323,9 +327,9 @@ def test_a_killed_preparation_goes_on(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "moment",
     [
-        # The first and the last file of splits, the reports, and when all is written.
-        pytest.param(moment, marks=() if moment in (0, 3, 4, 11, 12, 13, 14) else pytest.mark.slow)
-        for moment in range(16)
+        # The first and the last file of splits, a report, the seal, and when all is written.
+        pytest.param(moment, marks=() if moment in (0, 4, 5, 14, 15, 17, 18) else pytest.mark.slow)
+        for moment in range(19)
     ],
 )
 def test_an_interruption_at_the_end_goes_on(
@@ -346,9 +350,9 @@ def test_an_interruption_at_the_end_goes_on(
         write(path, data)
 
     with monkeypatch.context() as patch:
-        for module in (corpus_module, preparation):
+        for module in (corpus_module, sealed_files, preparation):
             patch.setattr(module, "write_synced", interrupted)
-        if moment < 14:  # 3 splits of 4 files, and 2 reports
+        if moment < 18:  # 3 splits of 5 files, 2 reports, and their seal
             with pytest.raises(KeyboardInterrupt):
                 prepare(asked, BPETokenizer(300), cache, 1)
         else:
@@ -369,6 +373,40 @@ def test_a_damaged_folder_is_prepared_anew(
     with caplog.at_level("WARNING", "seqae"):
         assert texts(prepare(settings(text), TOKENIZER, cache)) == ["one", "two", "three"]
     assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["report.txt", "train/lengths.bin", "train/token_ids-00000.bin"])
+def test_a_file_with_other_content_is_noticed(
+    text: Path, cache: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    folder = prepare(settings(text), TOKENIZER, cache)
+    data = bytearray((folder / name).read_bytes())
+    data[-1] ^= 1
+    (folder / name).write_bytes(data)
+    with caplog.at_level("WARNING", "seqae"):
+        assert texts(prepare(settings(text), TOKENIZER, cache)) == ["one", "two", "three"]
+    assert f"{name} has other content than when it was written) and is prepared" in caplog.text
+
+
+def test_a_prepared_cache_is_read_without_a_lock(
+    text: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only disk gives none, and no folder for copies; the tests may run as root."""
+    folder = prepare(settings(text), TOKENIZER, cache)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, os.strerror(30))
+
+    monkeypatch.setattr(cache_module, "FileLock", read_only)
+    monkeypatch.setattr(cache_module.tempfile, "TemporaryDirectory", read_only)
+    monkeypatch.setattr(sealed_files, "atomic_write", read_only)
+    assert prepare(settings(text), TOKENIZER, cache) == folder
+    shutil.copytree(folder, cache / "copy", copy_function=shutil.copyfile)  # with other times
+    assert cache_module.is_intact(cache / "copy")
+    monkeypatch.setattr(sealed_files, "sha256_of", read_only)
+    assert cache_module.is_intact(cache / "copy")  # the hashes are remembered
+    with pytest.raises(OSError, match=r"`data.cache_dir` must be a folder that can be written"):
+        prepare(settings(text, max_length=9), TOKENIZER, cache)
 
 
 def test_closed_standard_input(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

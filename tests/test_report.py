@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small import run_seqae, write_text
 
-from seqae.data import corpus as corpus_file
+from seqae.data import corpus_writer as corpus_file
 from seqae.data import duplicates as repetitions
-from seqae.data.corpus import CorpusWriter, Rows, TokenizedCorpus
+from seqae.data.corpus import Rows, TokenizedCorpus
+from seqae.data.corpus_writer import CorpusWriter
 from seqae.data.duplicates import PairHashes, first_occurrences
 from seqae.data.preprocessing import LINE_ENDS, QUOTED
 from seqae.data.report.findings import find, percent
@@ -239,7 +240,7 @@ def report(
     train: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """A report in which nothing stands out, but for what is changed."""
-    read = {"name": "a.txt", "split": "train", "altered": {}, "remarks": {}, "record": {}}
+    read = {"name": "a.txt", "split": "train", "altered": {}, "remarks": {}, "left_out": {}}
     return {
         "sources": [read | {"records": counts(), "sentences": counts()} | dict(source)],
         "tokenizer": {"class_path": "BPETokenizer", "vocab_size": 2000},
@@ -287,7 +288,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "`data.reading.quoting: minimal`",
     ),
     "files left out": (
-        {"source": {"record": {"left_out": {".md": {"files": 4, "first": ["a.md", "b.md"]}}}}},
+        {"source": {"left_out": {".md": {"files": 4, "first": ["a.md", "b.md"]}}}},
         "4 files were left out of a.txt: 4 .md ('a.md', 'b.md', ...).",
         "A pattern reads other files as text",
     ),

@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 
 from seqae.data.config import CorpusConfig
 from seqae.data.corpus import FORMAT, TokenizedCorpus
-from seqae.data.prepare import REPORT, Preparation
+from seqae.data.prepare import REPORT, TOKENIZER, Preparation
+from seqae.data.sealed_files import damage_in
 from seqae.data.sources.base import Source
 from seqae.data.sources.spool import spool
 from seqae.data.split import SPLITS, Split
@@ -72,11 +73,16 @@ def prepare(
         ValueError: if a source is unusable, or a sentence too long.
         OSError: if a source or the cache cannot be read or written.
     """
+    opened = config.open_sources()
+    if all(source.can_reread for some in opened.values() for source in some):
+        folder = cache_dir / _cache_key(config, tokenizer, opened)
+        if damage_of(folder) is None:  # it is complete, and will not change: no lock is needed,
+            return folder  # which a read-only disk could not give
     with _temporary_folder(cache_dir) as temporary:
         try:
             sources = {
-                split: [spool(source, temporary) for source in opened]
-                for split, opened in config.open_sources().items()
+                split: [spool(source, temporary) for source in some]
+                for split, some in opened.items()
             }
         except OSError as error:
             raise _with_free_space(error, cache_dir) from error
@@ -97,33 +103,43 @@ def prepare(
     return folder
 
 
-def open_prepared(folder: Path, config: Mapping[str, Any]) -> PreparedData:
+def open_prepared(folder: Path, config: Mapping[str, Any] | None = None) -> PreparedData:
     """Open what `prepare` made.
 
     Args:
         folder: of the cache.
-        config: the `config()` of the tokenizer.
+        config: the `config()` of the tokenizer, if it is known.
     """
     return PreparedData(
-        Tokenizer.load(folder / "tokenizer.json", config),
+        Tokenizer.load(folder / TOKENIZER, config),
         {split: TokenizedCorpus(folder / split) for split in SPLITS},
         json.loads((folder / REPORT).read_text(encoding="utf-8")),
     )
 
 
 def is_intact(folder: Path) -> bool:
-    """Tell whether a folder of the cache exists and can be opened."""
-    if not folder.exists():
-        return False
+    """Tell whether a folder of the cache is complete and unchanged; log a line if it is damaged."""
+    damage = damage_of(folder)
+    if damage is not None and folder.exists():
+        log.warning(f"data: {folder} is damaged ({damage}) and is prepared again.")
+    return damage is None
+
+
+def damage_of(folder: Path) -> str | None:
+    """Say what is wrong with a folder of the cache; None if it is as it was made."""
+    for part in (folder, *(folder / split for split in SPLITS)):
+        if damage := damage_in(part):
+            return damage
     try:
-        json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        Tokenizer.load(folder / "tokenizer.json")
         for split in SPLITS:
-            TokenizedCorpus(folder / split)
+            if (target := TokenizedCorpus(folder / split).target) is not None and (
+                damage := damage_in(target.folder)
+            ):
+                return damage
+        open_prepared(folder)
     except (ValueError, KeyError, OSError) as error:
-        log.warning(f"data: {folder} is damaged ({error}) and is prepared again.")
-        return False
-    return True
+        return str(error)
+    return None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ the corpus.
 | lengths.bin | (N,) int32, its tokens, bos and eos counted |
 | hashes.bin | (N,) uint64, the first 8 bytes of its SHA-256, which find repetitions |
 | corpus.json | number type of the ids, sizes of the shards |
+| files.json | sizes and hashes of these files |
 | target/ | for paired text, the same files for the texts to write |
 
 A shard ends at the end of a sentence. Sentences that were dropped after they had been written
@@ -21,12 +22,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,11 +34,9 @@ from numpy.typing import NDArray
 
 from seqae.batch import Batch
 from seqae.data.batching import gather_rows
-from seqae.data.duplicates import PairHashes
-from seqae.files import write_synced
+from seqae.data.sealed_files import damage_in
 
-FORMAT = 2
-SHARD_TOKENS = 1 << 30  # tokens at which a shard is closed: 2 GiB of two-byte ids
+FORMAT = 3
 
 INDEX: dict[str, np.dtype[Any]] = {
     "starts": np.dtype(np.int64),
@@ -106,7 +104,29 @@ class TokenizedCorpus:
         sizes = {len(array) for array in (self._starts, self.lengths, self.hashes)}
         if sizes != {index["sentences"]} or [*map(len, self.shards)] != index["shards"]:
             raise ValueError(f"the tokenised corpus in {folder} is damaged. Delete that folder.")
+        self.max_id: int = index["max_id"]
+        arrays: list[NDArray[Any]] = [self._starts, self.lengths, self.hashes, *self.shards]
+        self._mapped: list[tuple[Any, int]] = [
+            (array.base, array.nbytes) for array in arrays if len(array)
+        ]
         self.target = TokenizedCorpus(folder / "target") if index["is_paired"] else None
+
+    def check_unchanged(self) -> None:
+        """Compare the files with their seal; quick, unless someone has written to them.
+
+        Raises:
+            ValueError: if one has changed.
+        """
+        if damage := damage_in(self.folder, is_mapped=True):
+            raise self._changed(damage)
+        if self.target is not None:
+            self.target.check_unchanged()
+
+    def _changed(self, damage: str) -> ValueError:
+        return ValueError(
+            f"`data.cache_dir` must not be changed while it is in use, but {damage}. End what "
+            f"writes there and run the same command again, which prepares the text anew."
+        )
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -149,6 +169,9 @@ class TokenizedCorpus:
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Gather sentences into a padded batch; a DataLoader calls this with its sampler's rows."""
+        for mapped, size in self._mapped:  # to read beyond the end of a file kills a process
+            if mapped.size() < size:
+                raise self._changed(f"a file of {self.folder} has been shortened")
         rows = np.asarray(indices, dtype=np.int64)
         starts, lengths = self._starts[rows], self.lengths[rows].astype(np.int64)
         width = int(lengths.max())
@@ -158,6 +181,8 @@ class TokenizedCorpus:
             token_ids = np.empty((len(rows), width), dtype=np.int64)
             for ids, mine, begins in self._by_shard(starts):
                 token_ids[mine] = gather_rows(ids, begins, lengths[mine], width, self.pad_id)
+        if token_ids.max() > self.max_id:
+            raise self._changed(f"a file of {self.folder} has been overwritten")
         target = None if self.target is None else self.target.__getitems__(indices)
         return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths), target)
 
@@ -197,147 +222,9 @@ class TokenizedCorpus:
         self.__init__(state["folder"])  # type: ignore[misc]
 
 
-class CorpusWriter:
-    """Write a tokenised corpus, so that an interrupted writer can be continued by another.
-
-    What was written counts only once `commit` has returned a state. A writer that starts from this
-    state truncates everything after it.
-
-    Args:
-        folder: made if it does not exist.
-        dtype: number type of the ids.
-        pad_id: fills the rows of batches.
-        is_paired: whether there are targets.
-        state: from `commit`, to continue there; None starts from nothing.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        dtype: np.dtype[Any],
-        pad_id: int,
-        is_paired: bool = False,
-        state: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.folder, self.dtype, self.pad_id = folder, dtype, pad_id
-        folder.mkdir(parents=True, exist_ok=True)
-        self.sentences: int = state["sentences"] if state else 0
-        self.shards: list[int] = list(state["shards"]) if state else [0]
-        self._index = {
-            name: _open_at(folder / working_name(name), self.sentences * dtype.itemsize)
-            for name, dtype in INDEX.items()
-        }
-        self._ids = self._open_shard()
-        self.target: CorpusWriter | None = None
-        if is_paired:
-            target_state = state["target"] if state else None
-            self.target = CorpusWriter(folder / "target", dtype, pad_id, state=target_state)
-
-    def append(self, rows: Rows) -> None:
-        """Write some sentences."""
-        if self.shards[-1] >= SHARD_TOKENS:
-            self._ids.close()
-            self.shards.append(0)
-            self._ids = self._open_shard()
-        starts = sum(self.shards) + rows.lengths.cumsum() - rows.lengths
-        arrays = {"starts": starts, "lengths": rows.lengths, "hashes": rows.hashes}
-        for name, array in arrays.items():
-            self._index[name].write(array.astype(INDEX[name], copy=False).tobytes())
-        self._ids.write(rows.ids.astype(self.dtype, copy=False).tobytes())
-        self.sentences += len(rows.lengths)
-        self.shards[-1] += len(rows.ids)
-        if self.target is not None and rows.target is not None:
-            self.target.append(rows.target)
-
-    def commit(self) -> dict[str, Any]:
-        """Wait until all of it is on the disk; return the state as plain data."""
-        for file in self._files():
-            file.flush()
-            os.fsync(file.fileno())
-        state: dict[str, Any] = {"sentences": self.sentences, "shards": self.shards.copy()}
-        return state | {"target": self.target.commit() if self.target else None}
-
-    def finish(self, keep: NDArray[np.bool_] | None = None) -> TokenizedCorpus:
-        """Close the corpus, and open it for reading.
-
-        Args:
-            keep: (N,) bool, False for sentences to leave out of the index.
-        """
-        self.commit()
-        if self.target is not None:
-            self.target.finish(keep)
-        self.close()
-        self._write_index(keep)
-        index = {
-            "format": FORMAT,
-            "dtype": self.dtype.name,
-            "pad_id": self.pad_id,
-            "sentences": self.sentences,
-            "shards": self.shards,
-            "is_paired": self.target is not None,
-        }
-        write_synced(self.folder / "corpus.json", json.dumps(index))
-        return TokenizedCorpus(self.folder)
-
-    def read_hashes(self) -> NDArray[np.uint64]:
-        """Return the hashes of all sentences written so far, (N,) uint64; one hash for a pair."""
-        self._index["hashes"].flush()
-        hashes: NDArray[np.uint64] = np.fromfile(self.folder / working_name("hashes"), np.uint64)
-        if self.target is None:
-            return hashes
-        return PairHashes(hashes, self.target.read_hashes())[:]
-
-    def close(self) -> None:
-        """Close the files; without `finish`, only another writer can use their content."""
-        for file in self._files():
-            file.close()
-        if self.target is not None:
-            self.target.close()
-
-    def clear(self) -> None:
-        """Remove the files that only another writer would need."""
-        for name in INDEX:
-            (self.folder / working_name(name)).unlink(missing_ok=True)
-        if self.target is not None:
-            self.target.clear()
-
-    def _files(self) -> Iterator[IO[bytes]]:
-        yield self._ids  # first, so that no index points beyond the ids
-        yield from self._index.values()
-
-    def _open_shard(self) -> IO[bytes]:
-        path = self.folder / shard_name(len(self.shards) - 1)
-        return _open_at(path, self.shards[-1] * self.dtype.itemsize)
-
-    def _write_index(self, keep: NDArray[np.bool_] | None) -> None:
-        """Write the index for readers; that of the commits stays as it is until the end."""
-        for name, dtype in INDEX.items():
-            array = np.fromfile(self.folder / working_name(name), dtype)
-            data = (array if keep is None else array[keep]).tobytes()
-            write_synced(self.folder / f"{name}.bin", data)
-        if keep is not None:
-            self.sentences = int(keep.sum())
-
-
 def shard_name(number: int) -> str:
     """Name the file of a shard."""
     return f"token_ids-{number:05}.bin"
-
-
-def working_name(name: str) -> str:
-    """Name the file of a part of the index while sentences are being written."""
-    return f"{name}.unfinished.bin"
-
-
-def _open_at(path: Path, size: int) -> IO[bytes]:
-    """Open a file to write after its first `size` bytes, and remove the rest."""
-    file = path.open("r+b" if path.exists() else "w+b")
-    if path.stat().st_size < size:
-        file.close()
-        raise ValueError(f"{path} was shortened from outside. Run the same command again.")
-    file.truncate(size)
-    file.seek(size)
-    return file
 
 
 def _map_array(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:

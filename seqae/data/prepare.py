@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from seqae.data.config import CorpusConfig
-from seqae.data.corpus import CorpusWriter
+from seqae.data.corpus_writer import CorpusWriter
 from seqae.data.duplicates import first_occurrences
 from seqae.data.preprocessing import Encoded, Pipeline, Remark, clean_and_split
 from seqae.data.report.measure import measure
 from seqae.data.report.render import to_text
+from seqae.data.sealed_files import seal
 from seqae.data.sources.base import Source
 from seqae.data.sources.records import Block, Counts, Position
 from seqae.data.split import SPLITS, Split
@@ -33,6 +34,7 @@ from seqae.terminal import progress_bar
 
 SECONDS_BETWEEN_COMMITS = 10.0
 
+TOKENIZER = "tokenizer.json"
 REPORT = "report.json"
 REPORT_TEXT = "report.txt"
 
@@ -179,7 +181,7 @@ class Preparation:
 
     def _train(self, tokenizer: Tokenizer) -> Tokenizer:
         """Train a copy, so that the caller's tokenizer, and the cache's key, stay as they were."""
-        path = self.folder / "tokenizer.json"
+        path = self.folder / TOKENIZER
         if path.exists():
             return Tokenizer.load(path, tokenizer.config())
         if not tokenizer.is_trained:
@@ -282,6 +284,7 @@ class Preparation:
                     "sentences": progress.sentences[number].to_dict(),
                     "altered": progress.altered[number],
                     "remarks": remarks[number],
+                    "left_out": source.left_out,
                     "record": source.record,
                 }
                 for number, (split, source) in enumerate(self.sources)
@@ -292,6 +295,7 @@ class Preparation:
         }
         write_synced(self.folder / REPORT_TEXT, to_text(report))
         write_synced(self.folder / REPORT, json.dumps(report, indent=2))
+        seal(self.folder, [TOKENIZER, REPORT, REPORT_TEXT])
 
     def _first_occurrences(self, writers: dict[Split, CorpusWriter]) -> dict[Split, Any]:
         """Tell which sentences of each split occur for the first time, in the order below.

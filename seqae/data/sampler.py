@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -160,7 +161,7 @@ def make_loader(
         num_workers: processes that gather batches; 0 gathers them in this process.
         pin_memory: whether to move them to page-locked memory.
     """
-    return DataLoader(
+    return CorpusLoader(
         corpus,  # type: ignore[arg-type]
         batch_sampler=sampler,
         collate_fn=RoundedPadding(sampler.rounding, corpus.pad_id),  # type: ignore[arg-type]
@@ -171,6 +172,22 @@ def make_loader(
         persistent_workers=num_workers > 0,
         pin_memory=pin_memory,
     )
+
+
+class CorpusLoader(DataLoader[Batch]):
+    """Looks at each epoch whether the files of its corpus are what they were.
+
+    An error that a change of the files has caused, also in a worker, names the change.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        corpus = cast(TokenizedCorpus, self.dataset)
+        corpus.check_unchanged()
+        try:
+            yield from super().__iter__()
+        except Exception:
+            corpus.check_unchanged()
+            raise
 
 
 def make_planned_loader(

@@ -126,7 +126,7 @@ def _dropped(source: Mapping[str, Any]) -> Iterator[Finding]:
 
 def _left_out(source: Mapping[str, Any]) -> Iterator[Finding]:
     """Name the files of a folder that were not read."""
-    if left_out := source["record"].get("left_out"):
+    if left_out := source["left_out"]:
         count = sum(some["files"] for some in left_out.values())
         files = "file was" if count == 1 else "files were"
         yield (

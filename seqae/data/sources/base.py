@@ -73,6 +73,11 @@ class Source(ABC):
         """Plain data for the record of a run, such as the revision of a data set."""
 
     @property
+    def left_out(self) -> dict[str, dict[str, Any]]:
+        """Files of a folder that are not read: by ending, how many, and the first names."""
+        return {}
+
+    @property
     def is_delimited(self) -> bool:
         """Whether any of it is CSV or TSV, which have a delimiter and quotes."""
         return False

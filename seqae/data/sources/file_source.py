@@ -55,21 +55,21 @@ class FileSource(Source):
         if column is not None:
             self.options = options = replace(options, column=column)
         found = find_files(path, keys.source, options.format)
-        self.left_out = found.left_out
+        self._left_out = found.left_out
         self.readers = [
             reader
             for file in found.files
             if self._is_data(reader := self._reader_of(file, options, column is not None))
         ]
-        if self.left_out is not None and not self.readers:
-            raise refuse_folder(self.left_out, keys.source, options.format)
+        if self._left_out is not None and not self.readers:
+            raise refuse_folder(self._left_out, keys.source, options.format)
 
     def _is_data(self, reader: Reader) -> bool:
         """Tell whether a file of a folder is to be read; count it if not."""
         is_doubtful = suffix_of(reader.file.name) == ".json"
-        if self.left_out is None or not is_doubtful or holds_records(reader):
+        if self._left_out is None or not is_doubtful or holds_records(reader):
             return True
-        self.left_out.add(reader.file.name, ".json without records")
+        self._left_out.add(reader.file.name, ".json without records")
         return False
 
     def _reader_of(self, file: SourceFile, options: ReadOptions, has_column: bool) -> Reader:
@@ -111,8 +111,12 @@ class FileSource(Source):
     @override
     @property
     def record(self) -> dict[str, Any]:
-        left_out = {} if self.left_out is None else self.left_out.kinds
-        return {"files": len(self.readers), "left_out": left_out}
+        return {"files": len(self.readers)}
+
+    @override
+    @property
+    def left_out(self) -> dict[str, dict[str, Any]]:
+        return {} if self._left_out is None else self._left_out.kinds
 
     @override
     @property

@@ -42,7 +42,7 @@ class SpooledSource(FileSource):
 
     def __init__(self, source: FileSource, folder: Path) -> None:
         self.name, self.options, self.keys = source.name, source.options, source.keys
-        self.left_out = source.left_out
+        self._left_out = source._left_out
         self.readers = [
             replace(reader, file=_copy(reader.file, folder, source.keys.source))
             if reader.file.kind in ("pipe", "stdin")
