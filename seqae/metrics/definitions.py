@@ -175,7 +175,7 @@ METRICS: dict[str, Metric] = {
     ),
     "latent_dim": Metric(
         "latent",
-        "of dimensions",
+        "latent dimensions",
         "dimensions",
         "Z, the size of a latent",
     ),
