@@ -104,6 +104,7 @@ def main(args: Sequence[str] | None = None) -> int:
             import_module("seqae.recipes").run(rest)
         else:
             import_module("seqae.tasks.runner").run(TASKS[command][0], command, rest, topic)
+        _flush_output()
     except KeyboardInterrupt:
         if debug:
             raise
@@ -116,6 +117,17 @@ def main(args: Sequence[str] | None = None) -> int:
             raise
         fail(str(error) or type(error).__name__, status=1)
     return 0
+
+
+def _flush_output() -> None:
+    """Write what is printed; at the end of the process an error would not be reported in a line."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def help_topic(args: Sequence[str]) -> str | None:

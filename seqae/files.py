@@ -9,13 +9,15 @@ or the new one.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 HASH_BLOCK_BYTES = 2**22  # read at a time
 
@@ -45,6 +47,43 @@ def atomic_symlink(path: Path, target: str) -> None:
     """
     with reporting(path), replacing(path, stat.S_ISLNK) as unfinished:
         os.symlink(target, unfinished)
+
+
+@contextmanager
+def output_file(output: str | Path) -> Iterator[BinaryIO]:
+    """Yield a file for the result of a command; it replaces `output` when the block is done.
+
+    A link stays, and what it leads to is replaced. A device or a pipe is written in place.
+
+    Raises:
+        StorageError: if it cannot be written; it names the path and the free space. The older file
+            is intact.
+    """
+    named = Path(output)
+    is_special = named.exists() and not named.is_file() or named.absolute().is_relative_to("/dev")
+    path = named if is_special else named.resolve()
+    try:
+        if is_special:
+            with path.open("wb") as file:
+                yield file
+            return
+        with replacing(path) as unfinished:
+            with unfinished.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                shutil.copymode(path, unfinished)
+    except BrokenPipeError:  # the reader has gone, which is no failure of the disk
+        raise
+    except OSError as error:
+        raise cannot_write(named, error) from error
+
+
+def write_output(output: str | Path, text: str) -> None:
+    """Write the result of a command, as `output_file` does."""
+    with output_file(output) as file:
+        file.write(text.encode())
 
 
 @contextmanager
@@ -209,15 +248,19 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
     )
 
 
-def check_output(output: str | None, endings: tuple[str, ...]) -> None:
+def check_output(
+    output: str | None, endings: tuple[str, ...], inputs: Iterable[str | None] = ()
+) -> None:
     """Refuse an output file before any work is done for it.
 
     Args:
         output: name of the file; None passes.
         endings: that the name may have.
+        inputs: what is read: files, folders, patterns, `-` for standard input, or other names.
 
     Raises:
-        ValueError: if its name has another ending, or no file can be written there.
+        ValueError: if its name has another ending, no file can be written there, or it is one of
+            the inputs.
     """
     if output is None:
         return
@@ -232,11 +275,32 @@ def check_output(output: str | None, endings: tuple[str, ...]) -> None:
             f"`output` must lie in a folder that exists, but {Path(output).parent} does not. "
             f"Make it, or choose another one."
         )
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    is_file = path.is_file()
+    places = [path] if path.exists() else []
+    if is_file or not places:
+        places.append(path.resolve().parent)  # the new file is written beside the old one
+    if path.is_dir() or not all(os.access(place, os.W_OK) for place in places):
         raise ValueError(
-            f"`output` must be a file that can be written, but {output} is a folder or cannot be. "
-            f"Choose another one."
+            f"`output` must be a file that can be written, but {output} or its folder cannot be, "
+            f"or it is a folder itself. Choose another one."
         )
+    if is_file and any(_reads(source, path) for source in inputs if source is not None):
+        raise ValueError(f"`output` must not be what is read, but {output} is. Name another file.")
+
+
+def _reads(source: str, path: Path) -> bool:
+    """Say whether a file is an input: by its inode, by any name, or in a folder of inputs."""
+    if source == "-":
+        try:
+            return os.path.samestat(os.fstat(0), path.stat())
+        except OSError:  # there is no standard input
+            return False
+    for name in [source, *glob.iglob(source)]:
+        if os.path.isdir(name) and path.resolve().is_relative_to(os.path.realpath(name)):
+            return True
+        if os.path.exists(name) and os.path.samefile(name, path):
+            return True
+    return False
 
 
 def _check_replaceable(path: Path, is_replaceable: Callable[[int], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import io
 import json
 import math
@@ -9,10 +10,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small import ODD_SENTENCES, SENTENCES, read_rows, run_seqae, write_recipe, write_text
 
+import seqae
 from seqae.tasks.encode_decode import write_json_lines, write_rows
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
 from seqae.terminal import visible
@@ -134,6 +137,36 @@ def test_decode_to_a_file(overfit_run: Path, tmp_path: Path) -> None:
     output = tmp_path / "written.jsonl"
     assert run_seqae("decode", overfit_run, tmp_path / "l.npy", "--output", output) == 0
     assert read_rows(output) == [{"text": "null"}]
+
+
+UNREAL = {
+    "complex128": np.zeros((2, 64), dtype=complex),
+    "datetime64[D]": np.zeros((2, 64), dtype="datetime64[D]"),
+    "<U1": np.full((2, 64), "1"),
+    "bool": np.zeros((2, 64), dtype=bool),
+    "object": [[decimal.Decimal(1)] * 64],
+}
+
+
+@pytest.mark.parametrize("dtype", UNREAL)
+def test_what_is_no_real_number_is_refused(
+    overfit_run: Path, tmp_path: Path, capsys: Out, dtype: str
+) -> None:
+    """NumPy would make numbers of them, with a warning at most."""
+    path = tmp_path / ("bad.npy" if isinstance(UNREAL[dtype], np.ndarray) else "bad.parquet")
+    if path.suffix == ".npy":
+        np.save(path, UNREAL[dtype])
+    else:
+        pq.write_table(pa.table({"latent": UNREAL[dtype]}), path)
+    assert run_seqae("decode", overfit_run, path) == 1
+    assert f"`latents` must be real numbers, but it is of type {dtype}" in capsys.readouterr().err
+    if dtype == "<U1":
+        path = tmp_path / "bad.jsonl"
+        path.write_text(json.dumps({"latent": ["1"] * 64}))
+        assert run_seqae("decode", overfit_run, path) == 1
+        assert "`latents` must be real numbers" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`latents` must be real numbers"):
+        seqae.load(overfit_run).decode(UNREAL[dtype])
 
 
 def npy_header(shape: tuple[int, ...]) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from seqae.bundle.density import DENSITY
-from seqae.bundle.io import FILES, MANIFEST, add_density, write_bundle
+from seqae.bundle.io import CARD, FILES, MANIFEST, add_density, write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import reporting
 
@@ -47,7 +47,7 @@ def _check_folder(folder: Path) -> None:
     """Refuse to replace what is no bundle."""
     if not folder.exists():
         return
-    known = {*FILES, MANIFEST, DENSITY}
+    known = {*FILES, MANIFEST, CARD, DENSITY}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
     if found and not (MANIFEST in found and known.issuperset(found)):
         other = next(name for name in found if name not in known or MANIFEST not in found)

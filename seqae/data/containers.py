@@ -136,7 +136,8 @@ def read_array(key: str, values: Any) -> NDArray[Any]:
         values: a tensor, an array, or nested lists of these or of numbers.
 
     Raises:
-        ValueError: if it is a table, or its rows differ in length.
+        ValueError: if it is a table, its rows differ in length, or it holds anything but real
+            numbers.
     """
     if is_table(values):
         raise ValueError(
@@ -149,9 +150,28 @@ def read_array(key: str, values: Any) -> NDArray[Any]:
     if isinstance(values, (list, tuple)) and any(isinstance(item, Tensor) for item in values):
         values = [read_array(key, item) for item in values]
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
         raise ValueError(
             f"`{key}` must be an array, but its rows differ in length ({error}). Give each as "
             f"many numbers."
         ) from error
+    return check_real(key, array)
+
+
+def check_real(key: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Refuse what NumPy would turn into numbers in silence: complex ones, dates, text, decimals.
+
+    Args:
+        key: names the array.
+        array: returned as it is.
+
+    Raises:
+        ValueError: naming the type.
+    """
+    if array.dtype.kind not in "iuf":
+        raise ValueError(
+            f"`{key}` must be real numbers, but it is of type {array.dtype} instead. Convert it to "
+            f"float32 first."
+        )
+    return array

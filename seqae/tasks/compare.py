@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqae.bundle.io import find_folder
-from seqae.files import check_output
+from seqae.files import check_output, write_output
 from seqae.metrics.definitions import GROUPS, METRICS, unit_of
 from seqae.tasks.evaluate.run import without_nan
 from seqae.tasks.run_files import damaged, read_config, read_json
@@ -35,7 +35,8 @@ def compare(runs: list[str], output: str | None = None) -> None:
         runs: folders of runs or bundles, or .json files of `evaluate`.
         output: a .json file for the comparison.
     """
-    check_output(output, (".json",))
+    read = [run for run in runs if run.endswith(".json")]
+    check_output(output, (".json",), [*read, *(f"{run}/{EVALUATION}" for run in runs)])
     columns = []
     with progress_bar("reading", len(runs)) as advance:
         for run in runs:
@@ -48,7 +49,7 @@ def compare(runs: list[str], output: str | None = None) -> None:
     if output is not None:
         result = {"runs": runs, "settings": settings, "figures": metrics}
         text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
-        Path(output).write_text(text, encoding="utf-8")
+        write_output(output, text)
     _show(runs, settings, metrics)
 
 

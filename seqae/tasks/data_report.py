@@ -17,7 +17,7 @@ from seqae.data.config import CorpusConfig, default_cache_dir
 from seqae.data.report.render import to_text
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
-from seqae.files import check_output
+from seqae.files import check_output, write_output
 
 READING, CLEANING = ReadOptions(), CleanOptions()
 
@@ -55,7 +55,9 @@ def report(
         cleaning: what is done to text before it is tokenised.
         output: a file to write instead of printing: .json for programs, or .txt.
     """
-    check_output(output, (".json", ".txt"))
+    others = (names for names in (val, test) if names is not None)
+    inputs = [*files, *(name for n in others for name in ([n] if isinstance(n, str) else n))]
+    check_output(output, (".json", ".txt"), inputs)
     if max_length is not None:
         check_range("max_length", max_length, 3, MAX_LENGTH)
     trainable = find_tokenizer(tokenizer, vocab_size)
@@ -84,7 +86,7 @@ def report(
         return
     is_json = output.endswith(".json")
     text = json.dumps(measured, indent=2) + "\n" if is_json else to_text(measured)
-    Path(output).write_text(text, encoding="utf-8")
+    write_output(output, text)
 
 
 def count_too_long(prepared: PreparedData, max_length: int) -> None:

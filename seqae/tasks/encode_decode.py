@@ -16,10 +16,11 @@ import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_seed
+from seqae.data.containers import check_real
 from seqae.extras import extra
-from seqae.files import check_output
+from seqae.files import check_output, output_file
 from seqae.generation import Decoding
-from seqae.tasks.inputs import load_and_gather
+from seqae.tasks.inputs import load_and_gather, typed
 from seqae.terminal import visible
 
 # What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
@@ -54,7 +55,7 @@ def reconstruct(
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
-    check_output(output, (".jsonl",))
+    check_output(output, (".jsonl",), [input, typed(texts)])
     check_seed(seed)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     latents = loaded.encode(sentences, policy, show_progress_bar=True)
@@ -88,19 +89,23 @@ def encode(
             its training, where `drop` and `split` become `truncate`.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
-    check_output(output, (".npy", ".parquet", ".jsonl"))
+    check_output(output, (".npy", ".parquet", ".jsonl"), [input, typed(texts)])
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     latents = loaded.encode(sentences, policy, show_progress_bar=True)
     if output is not None and output.endswith(".npy"):
-        with Path(output).open("wb") as file:
-            np.save(file, latents)
+        with output_file(output) as file:
+            # Not np.save, whose errors do not say what happened.
+            header = np.lib.format.header_data_from_array_1_0(latents)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(latents).data)
     elif output is not None and output.endswith(".parquet"):
         with extra("data"):
             import pyarrow as pa
             import pyarrow.parquet as pq
 
         column = pa.FixedSizeListArray.from_arrays(pa.array(latents.ravel()), latents.shape[1])
-        pq.write_table(pa.table({"text": sentences, "latent": column}), output)
+        with output_file(output) as file:
+            pq.write_table(pa.table({"text": sentences, "latent": column}), file)
     else:
         rows = zip(sentences, latents.tolist(), strict=True)
         write_json_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
@@ -130,7 +135,7 @@ def decode(
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
-    check_output(output, (".jsonl",))
+    check_output(output, (".jsonl",), [latents])
     check_seed(seed)
     candidates = decode_rows(seqae.load(model, device), read_latents(latents), decoding, seed)
     write_rows(itertools.chain.from_iterable(candidates), "text", output)
@@ -173,7 +178,7 @@ def read_latents(source: str) -> NDArray[np.float32]:
     """Read latents (n, Z) from a file that `encode` wrote, or from JSON lines.
 
     Raises:
-        ValueError: if the file is neither.
+        ValueError: if the file is neither, or holds anything but real numbers.
     """
     path = Path(source)
     if source != "-" and not path.is_file():
@@ -184,26 +189,28 @@ def read_latents(source: str) -> NDArray[np.float32]:
     try:
         if path.suffix == ".npy":
             with path.open("rb") as file:
-                array = np.lib.format.read_array(file, allow_pickle=False)
-            return np.asarray(array, dtype=np.float32)
-        if path.suffix == ".parquet":
-            return np.asarray(_read_parquet(path), dtype=np.float32)
-        # Not `splitlines`: a text may contain U+2028, which does not end a line of JSON.
-        lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
-        rows = [json.loads(line)["latent"] for line in lines if line.strip()]
-        latents = np.asarray(rows, dtype=np.float32)
+                latents = np.lib.format.read_array(file, allow_pickle=False)
+        elif path.suffix == ".parquet":
+            latents = np.asarray(_read_parquet(path))
+        else:
+            # Not `splitlines`: a text may contain U+2028, which does not end a line of JSON.
+            lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
+            rows = [json.loads(line)["latent"] for line in lines if line.strip()]
+            latents = np.asarray(rows)
+            if latents.dtype == object:  # not numbers, or beyond those of 64 bits
+                latents = np.asarray(rows, dtype=np.float32)
     except UNREADABLE as error:
         raise ValueError(
             f"`latents` must be .npy, .parquet or JSON lines with `latent`, but {source} is not: "
             f"{type(error).__name__}. Write it with `seqae encode MODEL --output latents.npy`."
         ) from error
-    if not rows:
+    if latents.size == 0 and latents.ndim == 1:
         raise ValueError(
             f"`latents` must hold at least one latent, but "
             f"{'standard input' if source == '-' else source} is empty. Write it with "
             f"`seqae encode MODEL --output latents.npy`."
         )
-    return latents
+    return check_real("latents", latents).astype(np.float32, copy=False)
 
 
 def _read_parquet(path: Path) -> list[Any]:
@@ -229,8 +236,8 @@ def write_json_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None
     if output is None:
         sys.stdout.writelines(lines)
         return
-    with Path(output).open("w", encoding="utf-8") as file:
-        file.writelines(lines)
+    with output_file(output) as file:
+        file.writelines(line.encode() for line in lines)
 
 
 def _to_json_line(row: dict[str, Any]) -> str:

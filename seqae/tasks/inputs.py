@@ -156,6 +156,11 @@ def check_given(texts: list[str], source: str | None) -> None:
         )
 
 
+def typed(texts: list[str]) -> str | None:
+    """Return `-` where the sentences come from standard input, for `check_output`."""
+    return "-" if texts == ["-"] else None
+
+
 def check_source(source: str | None, key: str) -> None:
     """Refuse a file that does not exist before a model is loaded; the network is asked later.
 

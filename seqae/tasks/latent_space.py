@@ -16,7 +16,7 @@ from seqae.files import check_output
 from seqae.generation import Decoding
 from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.evaluate.texts import read_split
-from seqae.tasks.inputs import Instead, check_source, gather, load_and_gather, policies_of
+from seqae.tasks.inputs import Instead, check_source, gather, load_and_gather, policies_of, typed
 from seqae.tasks.neighbour_index import encode_searched
 from seqae.terminal import progress_bar, working
 
@@ -92,7 +92,7 @@ def interpolate(
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
-    check_output(output, (".jsonl",))
+    check_output(output, (".jsonl",), [input, typed(texts)])
     check_range("steps", steps, 2, 10**6)
     check_seed(seed)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
@@ -135,7 +135,7 @@ def arithmetic(
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
-    check_output(output, (".jsonl",))
+    check_output(output, (".jsonl",), [input, typed(texts)])
     check_seed(seed)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
     groups = _groups(sentences, 3)
@@ -181,7 +181,7 @@ def neighbours(
             its training, where `drop` and `split` become `truncate`.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
-    check_output(output, (".jsonl",))
+    check_output(output, (".jsonl",), [input, corpus, typed(texts)])
     check_range("count", count, 1, 10**6)
     check_source(corpus, "corpus")
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
@@ -234,7 +234,7 @@ def transfer(
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
     """
-    check_output(output, (".jsonl",))
+    check_output(output, (".jsonl",), [source, target, input, typed(texts)])
     check_range("strength", strength, -1e6, 1e6)
     check_seed(seed)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)

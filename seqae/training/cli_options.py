@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
 from seqae.component import check_choice, check_range
+from seqae.data.split import SPLITS
 from seqae.files import check_output
 from seqae.model.latents import StochasticLatent
 from seqae.parser import OneLineParser
@@ -229,7 +230,9 @@ def check_options(command: Command, options: Any) -> None:
             "Write `--trust` alone."
         )
     if command == "predict":
-        check_output(options.output, (".jsonl",))
+        named = [options.data[split] or [] for split in SPLITS]
+        sources = [name for n in named for name in ([n] if isinstance(n, str) else n)]
+        check_output(options.output, (".jsonl",), sources)
     if command != "fit":
         return
     check_range("samples", options.samples, 0, 1000)

@@ -12,7 +12,7 @@ from seqae.bundle.io import load
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
-from seqae.files import check_output
+from seqae.files import check_output, write_output
 from seqae.metrics.definitions import Group
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
@@ -69,7 +69,7 @@ def evaluate(
         reading: how the files are read, by default as those of the training; with `target_column`,
             predictions are compared with that column.
     """
-    check_output(output, (".json",))
+    check_output(output, (".json",), [file, train_file, pairs, labels])
     check_seed(seed)
     check_range("limit", limit, 0, 10**9)
     check_range("examples", examples, 0, 10**9)
@@ -218,4 +218,4 @@ def _write_json(
         "examples": [{"text": text, "reconstruction": other} for text, other in examples],
     }
     text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
-    Path(output).write_text(text, encoding="utf-8")
+    write_output(output, text)

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from typing_extensions import override
 
+from seqae.files import output_file
 from seqae.training.module import AutoencoderModule
 
 
@@ -39,7 +40,7 @@ class PredictionWriter(BasePredictionWriter):
         path = self.path
         if trainer.world_size > 1:
             path = path.with_name(f"{path.name}.{trainer.global_rank}")
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        with output_file(path) as file:
+            file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
         if trainer.is_global_zero:
             print(f"{len(rows):,} predictions: {path}")
