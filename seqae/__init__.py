@@ -27,9 +27,11 @@ from typing import TYPE_CHECKING, Any
 from seqae.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from seqae.batch import Batch
     from seqae.bundle.io import load
     from seqae.bundle.latent_ops import between
     from seqae.bundle.text_autoencoder import TextAutoencoder
+    from seqae.data.batching import collate
     from seqae.data.datamodule import TextDataModule
     from seqae.generation.options import Decoding
     from seqae.model.autoencoder import SequenceAutoencoder
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from seqae.training.module import AutoencoderModule
 
 _HOME = {
+    "Batch": "seqae.batch",
+    "collate": "seqae.data.batching",
     "load": "seqae.bundle.io",
     "between": "seqae.bundle.latent_ops",
     "Decoding": "seqae.generation.options",
@@ -49,11 +53,13 @@ _HOME = {
 
 __all__ = [
     "AutoencoderModule",
+    "Batch",
     "Decoding",
     "SequenceAutoencoder",
     "TextAutoencoder",
     "TextDataModule",
     "between",
+    "collate",
     "fit",
     "load",
 ]

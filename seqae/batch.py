@@ -121,3 +121,18 @@ def to_device_of(like: Tensor, values: Tensor) -> Tensor:
 def length_mask(lengths: Tensor, width: int) -> Tensor:
     """Turn (B,) lengths into a (B, width) bool mask, True before each length."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def check_batch(batch: Batch) -> Batch:
+    """Refuse what another data loader gives.
+
+    Raises:
+        ValueError: if it is no Batch.
+    """
+    if not isinstance(batch, Batch):
+        raise ValueError(
+            f"`batch` must be a seqae.Batch, but it is a {type(batch).__name__} instead. Make it "
+            f"in the DataLoader: `collate_fn=lambda rows: seqae.collate(rows, vocabulary)`, where "
+            f"a row is the token ids of a sentence."
+        )
+    return batch

@@ -268,7 +268,8 @@ class TextDataModule(DataConfig, LightningDataModule):
 
         Otherwise the batch only keeps ranks in lockstep, and must not enter a metric.
         """
-        return batch_idx < self._eval_samplers[split].num_own
+        sampler = self._eval_samplers.get(split)  # none if a subclass has a loader of its own
+        return sampler is None or batch_idx < sampler.num_own
 
     @override
     def predict_dataloader(self) -> DataLoader[Batch]:

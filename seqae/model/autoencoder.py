@@ -18,7 +18,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
-from seqae.component import Component, check_literal, check_range
+from seqae.component import Component, check_literal, check_part, check_range
 from seqae.model.decoders import Decoder, DecoderState
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
@@ -63,6 +63,9 @@ class SequenceAutoencoder(Component, nn.Module):
         train_embedding: bool = True,
     ) -> None:
         super().__init__()
+        check_part("encoder", encoder, Encoder)
+        check_part("latent", latent, Latent)
+        check_part("decoder", decoder, Decoder)
         check_range("embedding_dim", embedding_dim, 1, 2**16)
         check_literal("head", head, Head)
         check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from seqae.batch import Batch
-from seqae.component import check_literal, check_range
+from seqae.batch import Batch, Vocabulary, check_batch
+from seqae.bundle.weights import WithoutInit
+from seqae.component import check_literal, check_part, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.data.split import Split
 from seqae.generation import greedy
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
-from seqae.training.checkpoints.resume import check_weights
+from seqae.training.checkpoints.description import KEY, check_shapes, describe, read_description
+from seqae.training.checkpoints.resume import check_tokenizer, check_weights
 from seqae.training.distributed.collectives import average_buffers, gather_ranks
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
 from seqae.training.evaluation import EvaluationMetrics
@@ -75,6 +78,8 @@ class AutoencoderModule(LightningModule):
         compiled: bool = False,
     ) -> None:
         super().__init__()
+        check_part("autoencoder", autoencoder, SequenceAutoencoder)
+        check_part("objective", objective, Objective)
         check_range("model.learning_rate", learning_rate, 0.0, 10.0)
         check_range("model.warmup_steps", warmup_steps, 0, 10**9)
         check_literal("model.schedule", schedule, Schedule)
@@ -95,15 +100,46 @@ class AutoencoderModule(LightningModule):
         self.awaits_last_step = False  # which a TimeBudget sets after the first steps
         self._decay: Decay | None = None
         self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
+        self._is_built = self._is_configured = False
+        self._tokenizer_sha256: str | None = None  # of the checkpoint that it was loaded from
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override] # Lightning's other parameters mean nothing
+        cls, checkpoint_path: str | Path, map_location: Any = "cpu", **changes: Any
+    ) -> AutoencoderModule:
+        """Build the module of a checkpoint, with its weights; nothing in the file is run.
+
+        Args:
+            checkpoint_path: a file or a folder of shards.
+            map_location: device of the weights.
+            changes: arguments of the constructor, instead of the saved ones.
+
+        Raises:
+            ValueError: if it is no checkpoint of this class, is damaged, or of another model.
+        """
+        path = Path(checkpoint_path)
+        saved = read_description(path, cls, changes)
+        module = cls(**saved.arguments)
+        # Shapes only: a file that asks for huge sizes must get no memory.
+        with torch.device("meta"), WithoutInit():
+            module.build(saved.vocabulary, saved.max_length)
+        expected = module.state_dict()
+        check_shapes(path, saved.weights, expected)
+        weights = {name: w.to(expected[name].dtype) for name, w in saved.weights.items()}
+        module.load_state_dict(weights, assign=True)
+        module._tokenizer_sha256 = saved.tokenizer_sha256
+        return module.to(map_location)
 
     @property
     def datamodule(self) -> TextDataModule:
         """The data module of this training."""
         datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(datamodule, TextDataModule):
+            given = "a DataLoader" if datamodule is None else f"a {type(datamodule).__name__}"
             raise ValueError(
-                f"`datamodule` must be a TextDataModule, but it is {type(datamodule).__name__} "
-                f"instead. Call `trainer.fit(module, datamodule=TextDataModule(...))`."
+                f"`datamodule` must be a TextDataModule, which has the tokenizer and plans the "
+                f"batches, but the trainer was given {given} instead. Call `trainer.fit(module, "
+                f"datamodule=TextDataModule(train=sentences))`."
             )
         return datamodule
 
@@ -128,14 +164,50 @@ class AutoencoderModule(LightningModule):
     @override
     def configure_model(self) -> None:
         """Build the model for the tokenizer; Lightning calls this after preparing the data."""
-        if self.autoencoder.vocabulary is None:
-            self.autoencoder.build(self.datamodule.vocabulary, self.datamodule.max_length)
+        self._check_tokenizer()
+        self.build(self.datamodule.vocabulary, self.datamodule.max_length)
+        if not self._is_configured:
+            self._is_configured = True
             if self.trainer.world_size > 1:
                 self.autoencoder.latent.set_all_gather(gather_ranks)
-            self.objective.build(self.autoencoder)
             if self.compiled:
                 self.autoencoder.compile_parts()
             self.trained.configure(self.trainer)
+
+    def build(self, vocabulary: Vocabulary, max_length: int) -> None:
+        """Make the weights of model and objective, unless they are there.
+
+        Args:
+            vocabulary: the tokenizer's size and special ids.
+            max_length: most tokens of a sentence, bos and eos counted.
+
+        Raises:
+            ValueError: if they are there, but made for another vocabulary or shorter sentences.
+        """
+        model = self.autoencoder
+        if model.vocabulary is None:
+            model.build(vocabulary, max_length)
+        elif model.vocabulary != vocabulary or model.max_length < max_length:
+            raise ValueError(
+                f"`autoencoder` must be built for the data, {vocabulary} and sentences of "
+                f"{max_length} tokens, but it was built for {model.vocabulary} and "
+                f"{model.max_length} tokens instead. Give the data that it was trained on."
+            )
+        if not self._is_built:
+            self._is_built = True
+            self.objective.build(model)
+
+    def _check_tokenizer(self) -> None:
+        """Refuse data whose tokenizer is not that of the checkpoint that was loaded."""
+        wanted = self._tokenizer_sha256
+        if wanted is not None:
+            check_tokenizer(wanted, self.datamodule.tokenizer.fingerprint)
+
+    @override
+    def forward(self, batch: Batch) -> Tensor:
+        """Compute logits (B, T-1, V) under teacher forcing."""
+        logits: Tensor = self.autoencoder(check_batch(batch))
+        return logits
 
     @override
     def configure_optimizers(self) -> Any:
@@ -183,6 +255,7 @@ class AutoencoderModule(LightningModule):
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Compute the objective's loss, weighed so that all tokens of a step count the same."""
+        check_batch(batch)
         self.trained.forget_copy()
         optimizer = self.trainer.optimizers[0]
         reinitialize_weights(self.objective, self.autoencoder, self.global_step, optimizer)
@@ -270,6 +343,7 @@ class AutoencoderModule(LightningModule):
     @override
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
         """Return the text of each sentence and its reconstruction."""
+        check_batch(batch)
         predictions, references = map(self.datamodule.tokenizer.decode, self._reconstruct(batch))
         return [
             {"text": text, "reconstruction": reconstruction}
@@ -286,6 +360,7 @@ class AutoencoderModule(LightningModule):
 
     def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
         """Count the objective's values and the free-running reconstruction of a batch."""
+        check_batch(batch)
         values = self.unsharded(batch, self.global_step, self._generator(batch_idx))
         predictions, references = self._reconstruct(batch)
         if self.datamodule.has_own(split, batch_idx):
@@ -310,8 +385,10 @@ class AutoencoderModule(LightningModule):
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save which tokenizer the weights belong to, and how the learning rate decays."""
+        """Save how to build this, which tokenizer it belongs to, and how the rate decays."""
         assert self._decay is not None
+        sizes = self.datamodule.vocabulary, self.autoencoder.max_length
+        checkpoint[KEY] = describe(self, *sizes)
         checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
         checkpoint["learning_rate_decay"] = self._decay.state_dict()
 

@@ -203,7 +203,20 @@ def check_weights(checkpoint: Mapping[str, Any], tokenizer_sha256: str) -> None:
             f"`{name}` must be finite to be loaded, but it has NaN or infinity in the checkpoint. "
             f"Go on from an earlier one with `--ckpt_path`."
         )
-    if checkpoint.get("tokenizer_sha256") != tokenizer_sha256:
+    check_tokenizer(checkpoint.get("tokenizer_sha256"), tokenizer_sha256)
+
+
+def check_tokenizer(saved: object, found: str) -> None:
+    """Refuse data of another tokenizer than a checkpoint's.
+
+    Args:
+        saved: fingerprint in the checkpoint.
+        found: fingerprint of the tokenizer that prepared this data.
+
+    Raises:
+        ValueError: if they differ.
+    """
+    if saved != found:
         raise ValueError(
             "`data` must be what the checkpoint was trained on, but its tokenizer comes out "
             "another one: the training text, the split or `data.tokenizer` has changed. Put it "
