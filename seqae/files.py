@@ -241,8 +241,11 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
         if free is None
         else f"{free / 2**20:,.0f} MiB are free there"
     )
-    is_limit = error.errno == errno.EFBIG
-    way_out = "Raise the limit on a file's size (`ulimit -f`)" if is_limit else "Make room"
+    ways_out = {
+        errno.EFBIG: "Raise the limit on a file's size (`ulimit -f`)",
+        errno.EEXIST: "Move that away",
+    }
+    way_out = ways_out.get(error.errno or 0, "Make room")
     return StorageError(
         error.errno, f"{path} cannot be written: {error.strerror or error}; {room}. {way_out}."
     )

@@ -22,7 +22,7 @@ from seqae.training.checkpoints.callback import (
     newest_checkpoint,
     rewind_batch_progress,
 )
-from seqae.training.checkpoints.integrity import is_intact, write_hashed
+from seqae.training.checkpoints.integrity import SEAL, is_intact, write_hashed
 from seqae.training.run_folder import LOCK
 
 NUMBERS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT}
@@ -140,10 +140,27 @@ def test_only_a_link_is_replaced_by_last(tmp_path: Path, kind: str) -> None:
     make = {"folder": Path.mkdir, "pipe": os.mkfifo, "file": Path.touch}
     make[kind](last)
     before = last.lstat()
-    with pytest.raises(StorageError, match=r"last\.ckpt cannot be written"):
+    with pytest.raises(StorageError, match=r"last\.ckpt cannot be written.*Move that away"):
         saver.save(1)
     assert last.lstat().st_ino == before.st_ino
     assert newest_checkpoint(tmp_path) == tmp_path / "step=1.ckpt"
+
+
+@ADVICE
+@pytest.mark.parametrize("kind", ["file", "shards"])
+def test_a_copy_that_has_followed_the_link_goes_on(tmp_path: Path, kind: str) -> None:
+    saver, last = Saver(tmp_path), tmp_path / LAST
+    saver.save(1)
+    last.unlink()
+    if kind == "file":
+        shutil.copy(tmp_path / "step=1.ckpt", last)
+    else:
+        last.mkdir()
+        write_hashed(last / SEAL, lambda file: file.write(b"{}"))
+    assert newest_checkpoint(tmp_path) == tmp_path / "step=1.ckpt"
+    saver.save(2)
+    assert last.is_symlink()
+    assert newest_checkpoint(tmp_path) == tmp_path / "step=2.ckpt"
 
 
 def test_a_link_does_not_lead_out_of_the_run(tmp_path: Path) -> None:

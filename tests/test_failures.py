@@ -46,6 +46,15 @@ class Fault(Callback):
         os.kill(worker.pid, signal.SIGKILL)
 
 
+class KillInTest(Callback):
+    """Ends process 0 of `seqae test`; the other one waits for it."""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+
 class GroupSignal(Callback):
     """Sends a signal to this process and its loader workers, as SLURM and a terminal do.
 
@@ -117,6 +126,25 @@ def test_one_dies_and_all_end_with_one_line(
     assert f"seqae: error: {expected}" in said
     # torch tells of a dead worker by a signal, which may come where Python cannot raise.
     assert what == "kill worker" or "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_the_other_processes_of_a_test_end_with_the_first(
+    overfit_run: Path, tmp_path: Path
+) -> None:
+    options = ["--trainer.strategy", "ddp", "--trainer.devices", "2"]
+    options += ["--trainer.callbacks", f"{KillInTest.__module__}.KillInTest"]
+    # Until the last of them has closed it: a process that is left behind lets this time out.
+    done = subprocess.run(
+        [str(part) for part in (COMMAND, "test", overfit_run, *options)],
+        env=own_process(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert done.stderr.count("seqae: error: process 0 was killed from outside") == 1
 
 
 @FORKS

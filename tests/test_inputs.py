@@ -99,8 +99,10 @@ def test_settings_of_another_version_give_the_defaults(run_with: Any, capsys: Ou
 def test_a_bundle_alone_has_no_training_sentences(
     overfit_run: Path, tmp_path: Path, capsys: Out, command: list[str], message: str
 ) -> None:
-    bundle = tmp_path / "shared"
+    """Nor does what lies beside it count, which may be a stranger's."""
+    bundle = tmp_path / "bundle"
     shutil.copytree(overfit_run / "bundle", bundle)
+    shutil.copy(overfit_run / "config.yaml", tmp_path)
     assert "train" in json.loads((bundle / "training.json").read_text())["config"]["data"]
     assert run_seqae(*(word.format(bundle) for word in command)) == 1
     said = capsys.readouterr().err

@@ -512,6 +512,12 @@ def test_standard_input_of_a_process():
     assert done.stdout.strip() == b"['one', 'two']"
 
 
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused(device):
+    with pytest.raises(ValueError, match=f"`data.train` must be a file, but '{device}' is a devic"):
+        open_source(device, "data.train")
+
+
 def test_a_pipe_gives_what_it_has_without_waiting_for_more(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)

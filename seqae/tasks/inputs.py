@@ -219,15 +219,12 @@ def gather(
 
 def _plain_settings(model: TextAutoencoder, where: Path) -> tuple[dict[str, Any], bool]:
     """Return what a configuration has under `data`, and whether it is that of a run."""
-    # The parent of a bundle counts as a run only if the bundle has the name that runs give it. A
-    # config.yaml inside a bundle is a stranger's and is ignored.
-    is_bundle = (where / "config.json").exists()
-    folder = where.resolve()
-    run = folder.parent if is_bundle and folder.name == "bundle" else where
-    is_run = (run / "config.yaml").is_file() and not (run / "config.json").exists()
+    # Only the folder that was named counts as a run: what lies beside or inside a bundle may be a
+    # stranger's.
+    is_run = (where / "config.yaml").is_file() and not (where / "config.json").exists()
     config = model.details.get("training", {}).get("config", {})
     if is_run:
-        config = read_config(run / "config.yaml", "model")
+        config = read_config(where / "config.yaml", "model")
     data = config.get("data") if isinstance(config, dict) else None
     return (data if isinstance(data, dict) else {}), is_run
 

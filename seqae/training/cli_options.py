@@ -21,7 +21,7 @@ from seqae.recipes import find_config
 from seqae.training.callbacks.collapse import CollapseMonitor
 from seqae.training.distributed.exit_status import prevent_restart
 from seqae.training.distributed.fsdp import check_shards_precision
-from seqae.training.distributed.launchers import wait_for_rank_zero
+from seqae.training.distributed.launchers import check_processes, wait_for_rank_zero
 from seqae.training.module import AutoencoderModule
 from seqae.training.precision import PRECISIONS
 from seqae.untrusted import load_yaml, read_capped
@@ -251,6 +251,7 @@ def check_trainer(options: Any) -> None:
     precision, strategy = str(options.precision), options.strategy
     check_choice("trainer.precision", precision, PRECISIONS)
     check_shards_precision(precision, str(getattr(strategy, "class_path", strategy)))
+    check_processes(options.accelerator, options.devices)
     check_range("trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 10**9)
     for name in ("val_check_interval", "limit_train_batches"):
         if options[name] is not None and options[name] <= 0:

@@ -72,7 +72,8 @@ def run(command: Command | Literal["prepare"], args: list[str], topic: str | Non
             with stopping_at_once():
                 train(args)
         else:
-            TrainingCLI(command, args)
+            with ending_with_rank_zero():
+                TrainingCLI(command, args)
             shutdown_process_group()
 
 

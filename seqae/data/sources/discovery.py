@@ -163,6 +163,11 @@ def _inspect(path: str, key: str) -> SourceFile:
         status = os.stat(path)
     except OSError as error:
         raise refusal(key, path, error) from None
+    if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode):
+        raise ValueError(
+            f"`{key}` must be a file, but {quote(path)} is a device, which may never end. Name a "
+            f"file, or `-` for standard input."
+        )
     if not stat.S_ISREG(status.st_mode):
         return SourceFile("pipe", path)
     if not os.access(path, os.R_OK):

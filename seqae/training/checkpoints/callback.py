@@ -25,7 +25,7 @@ from seqae.files import atomic_symlink
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-from seqae.training.checkpoints.integrity import is_intact
+from seqae.training.checkpoints.integrity import is_intact, is_sealed
 from seqae.training.checkpoints.sharded import remove_checkpoint
 from seqae.training.finite import check_finite
 from seqae.training.lightning_internals import rewind_stepped_batches
@@ -133,7 +133,11 @@ class CheckpointWriter(Checkpoint):
         saved = checkpoints(self.folder)
         if path not in saved:
             return  # another callback has saved it for its own purpose
-        atomic_symlink(self.folder / LAST, path.name)
+        last = self.folder / LAST
+        if not last.is_symlink() and is_sealed(last):
+            # A copy of the run that has followed the link; step=N.ckpt is the same checkpoint.
+            remove_checkpoint(last)
+        atomic_symlink(last, path.name)
         # After a resume from an earlier step, checkpoints of later steps are stale or damaged; they
         # must not count towards `keep`.
         kept = saved[saved.index(path) :][: self.keep]

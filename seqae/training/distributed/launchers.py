@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from seqae.processes import exiting_when_orphaned
+from seqae.processes import available_cores, exiting_when_orphaned
 from seqae.training.lightning_internals import child_processes
 
 # Longer than any launcher takes to end the other processes when one has failed.
@@ -65,6 +66,29 @@ def find_launcher() -> Launcher | None:
             )
         return Launcher("SLURM", nodes, tasks // nodes)
     return None
+
+
+def check_processes(accelerator: Any, devices: Any) -> None:
+    """Refuse more processes on CPUs than cores, before Lightning starts them.
+
+    Args:
+        accelerator: `trainer.accelerator`.
+        devices: `trainer.devices`.
+
+    Raises:
+        ValueError: if there are too many; two can be tried out on any machine.
+    """
+    is_on_cpu = accelerator == "cpu" or accelerator == "auto" and not torch.cuda.is_available()
+    is_started = "LOCAL_RANK" in os.environ or find_launcher() is not None
+    if not is_on_cpu or is_started or isinstance(devices, list):
+        return
+    number, limit = _number_of(devices) or 1, max(available_cores(), 2)
+    if number > limit:
+        raise ValueError(
+            f"`trainer.devices` must be at most {limit} on the CPUs of this machine, one process "
+            f"for each core, but it is {number:,} instead. Lower it, or leave it out: one process "
+            f"uses all cores."
+        )
 
 
 def follow_launcher(trainer: dict[str, Any], launcher: Launcher) -> dict[str, Any]:
@@ -137,4 +161,10 @@ def _number_of(devices: Any) -> int | None:
         return len(devices)
     if devices in ("auto", -1, "-1"):
         return None
-    return len(devices.split(",")) if "," in str(devices) else int(devices)
+    try:
+        return len(devices.split(",")) if "," in str(devices) else int(devices)
+    except ValueError:
+        raise ValueError(
+            f"`trainer.devices` must be a number, a list of numbers or auto, but it is {devices} "
+            f"instead. Write `--devices 2`."
+        ) from None

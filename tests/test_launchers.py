@@ -1,0 +1,66 @@
+"""How many processes may be started, and that all end with the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from small import run_seqae
+
+from seqae.training import commands
+from seqae.training.distributed import launchers
+from seqae.training.distributed.launchers import check_processes
+
+CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes the GPU")
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", pytest.param("auto", marks=CPU)])
+@pytest.mark.parametrize("devices", [9, "9", 1000])
+def test_more_processes_than_cores_are_refused(
+    monkeypatch: pytest.MonkeyPatch, accelerator: str, devices: Any
+) -> None:
+    monkeypatch.setattr(launchers, "available_cores", lambda: 8)
+    with pytest.raises(ValueError, match="`trainer.devices` must be at most 8 on the CPUs of this"):
+        check_processes(accelerator, devices)
+
+
+@pytest.mark.parametrize("devices", [1, 2, "2", "auto", -1, [0, 1]])
+def test_a_few_processes_are_not(monkeypatch: pytest.MonkeyPatch, devices: Any) -> None:
+    """Two can be tried out on one core; and a launcher has started its own."""
+    monkeypatch.setattr(launchers, "available_cores", lambda: 1)
+    check_processes("cpu", devices)
+    check_processes("gpu", 1000)
+    monkeypatch.setenv("LOCAL_RANK", "7")
+    check_processes("cpu", 1000)
+
+
+@pytest.mark.parametrize("command", ["fit", "test", "validate", "predict"])
+def test_every_command_refuses_thousands(
+    command: str, capsys: pytest.CaptureFixture[str], overfit_run: object
+) -> None:
+    run = ["--resume", overfit_run] if command == "fit" else [overfit_run]
+    assert run_seqae(command, *run, "--devices", 100_000) == 1
+    assert "but it is 100,000 instead" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_every_command_ends_with_process_0(monkeypatch: pytest.MonkeyPatch, command: Any) -> None:
+    is_ending = False
+
+    @contextmanager
+    def ending() -> Iterator[None]:
+        nonlocal is_ending
+        is_ending = True
+        yield
+        is_ending = False
+
+    def measure(*_: object) -> None:
+        assert is_ending
+
+    monkeypatch.setattr(commands, "ending_with_rank_zero", ending)
+    monkeypatch.setattr(commands, "TrainingCLI", measure)
+    commands.run(command, ["-c", "x"])
+    assert not is_ending
