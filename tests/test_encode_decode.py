@@ -62,6 +62,17 @@ def test_reconstruct_standard_input(
     assert said.err.startswith("seqae: skipped 1 of 3 lines of the input (1 blank), so")
 
 
+def test_a_folder_names_what_is_not_read(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    write_text(folder / "text.txt")
+    for name in ("a.md", "b.md"):
+        (folder / name).write_text("no")
+    assert run_seqae("reconstruct", overfit_run, "--input", folder) == 0
+    said = f"seqae: left out of {folder}: 2 .md ('a.md', 'b.md')\n"
+    assert capsys.readouterr().err == said
+
+
 def test_reconstruct_file_to_file(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     text, output = write_text(tmp_path / "text.txt"), tmp_path / "written.jsonl"
     assert (

@@ -306,13 +306,18 @@ def test_texts_in_a_list_have_no_columns():
     assert "objects or texts, but there is text instead" in refusal(name, target_column="body")
 
 
-def test_one_object_over_several_lines():
-    name = write(json.dumps({"data": [{"text": "a"}]}, indent=2), "a.json")
-    for errors in ("strict", "skip"):
-        message = refusal(name, errors=errors)
-        assert (
-            "'a.json' holds one over several lines instead. Convert it (`jq -c . FILE`" in message
-        )
+@pytest.mark.parametrize("errors", ["strict", "skip"])
+def test_one_object_over_several_lines(errors):
+    name = write("\ufeff" + json.dumps({"id": 1, "text": "a\nb"}, indent=2) + "\n", "a.json")
+    assert read(name, errors=errors) == ([(1, "a\nb")], {"read": 1})
+    name = write(json.dumps({"data": [{"text": "a"}]}, indent=2), "b.json")
+    message = refusal(name, "`data.reading.column` must be a column of 'b.json'", errors=errors)
+    assert message.endswith("Take the list out (`jq .data FILE > NEW.json`).")
+
+
+def test_lines_of_which_the_first_is_broken_are_lines():
+    name = write('{"text": "a",\n{"text": "b"}\n', "a.jsonl")
+    assert read(name, errors="skip") == ([(2, "b")], {"read": 2, MALFORMED: 1})
 
 
 LIST_PIECES = [

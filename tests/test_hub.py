@@ -68,6 +68,15 @@ def hub() -> Iterator[HubServer]:
         server.commit("lab/configs", {"README.md": CONFIGS.encode(), **files})
         pairs = parquet(document=["A long text.", "Lost.", "B."], summary=["A.", None, "b"])
         server.commit("lab/pairs", {"train.parquet": pairs})
+        rows = [
+            {"en": "One.", "de": "Eins."},
+            None,
+            {"en": None, "de": "x"},
+            {"en": "b", "de": "c"},
+        ]
+        server.commit("lab/nested", {"train.parquet": parquet(id=range(4), translation=rows)})
+        lines = "".join(json.dumps({"translation": row}) + "\n" for row in rows)
+        server.commit("lab/nested-lines", {"train.jsonl": lines.encode()})
         server.commit("lab/script", {"script.py": b"raise SystemExit", "train.parquet": short})
         server.commit("lab/empty", {"README.md": b"Nothing yet."})
         server.commit("lab/gated", {"train.parquet": short})
@@ -155,6 +164,17 @@ def test_counts_what_it_drops(user: User, mode: str) -> None:
     assert block.texts == ["One.", "Six."]
     assert list(block.numbers) == [1, 6]
     assert block.counts == Counts(6, Counter({"no text": 2, "too long": 1, "blank": 1}))
+
+
+@pytest.mark.parametrize("mode", [STREAM, DOWNLOAD])
+@pytest.mark.parametrize("name", ["nested", "nested-lines"])
+def test_a_column_inside_of_another(user: User, mode: str, name: str) -> None:
+    options = {"hub": mode, "target_column": "translation.de"}
+    [[block]] = user(read, f"hf:lab/{name}#train.translation.en", **options)
+    assert (block.texts, block.targets) == (["One.", "b"], ["Eins.", "c"])
+    assert block.counts.dropped["no text"] == 2
+    message = user.refusal(f"hf:lab/{name}#train.translation.fr")
+    assert "Choose one of: translation.en, translation.de." in message
 
 
 @pytest.mark.parametrize("mode", [STREAM, DOWNLOAD])

@@ -312,7 +312,8 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_names_the_rest(write):
     for name in ("readme.md", "deep/notes.md", "d.md", "b.md", "LICENSE", "z.tar.gz"):
         write(b"no", f"text/{name}")
     write(b'{"size": 3}', "text/info.json")
-    write(b'{\n  "text": "no"\n}', "text/tool.json")
+    write(b'{\n  "tool": "no"\n}', "text/tool.json")
+    write(b'{\n  "text": "N"\n}', "text/n.json")
     for hidden in (".hidden.txt", ".git/a.txt", ".notes.md"):
         write(b"no", f"text/{hidden}")
     os.symlink(".", "text/circle")
@@ -326,10 +327,11 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_names_the_rest(write):
         ("K2", "text/k.json:2"),
         ("L", "text/l.json:1"),
         ("M", "text/m.json:1"),
+        ("N", "text/n.json:1"),
         ("T", "text/t.csv:2"),
         ("Z", "text/z.txt.gz:1"),
     ]
-    assert open_one("text").record == {"files": 9}
+    assert open_one("text").record == {"files": 10}
     assert open_one("text").left_out == {
         ".md": {"files": 4, "first": ["b.md", "d.md", "deep/notes.md"]},
         ".tar.gz": {"files": 1, "first": ["z.tar.gz"]},
@@ -338,7 +340,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths_and_names_the_rest(write):
         "links to folders": {"files": 1, "first": ["circle"]},
     }
     assert texts("text", format="text") == ["A", "A2", "B", "C", "Z"]
-    assert texts("text", format="jsonl", errors="skip")[-1] == "M"
+    assert texts("text", format="jsonl", errors="skip")[-1] == "N"
 
 
 def test_a_folder_without_text_is_named(write):

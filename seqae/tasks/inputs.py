@@ -14,10 +14,12 @@ from seqae.component import from_plain
 from seqae.data.builtin import builtin_names
 from seqae.data.cleaning import CleanOptions, clean
 from seqae.data.config import DataConfig, LengthPolicy
+from seqae.data.sources.base import Source
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
+from seqae.data.sources.walking import describe_left_out
 from seqae.tasks.run_files import read_config
-from seqae.terminal import progress_bar
+from seqae.terminal import progress_bar, visible
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,13 @@ def check_source(source: str | None, key: str) -> None:
         open_source(source, key)
 
 
+def tell_left_out(source: Source) -> None:
+    """Print which files of a folder are not read."""
+    if source.left_out:
+        left_out = visible(describe_left_out(source.left_out))
+        print(f"seqae: left out of {visible(source.name)}: {left_out}", file=sys.stderr)
+
+
 def gather(
     texts: list[str], source: str | None, key: str = "input", policies: Policies = Policies()
 ) -> list[str]:
@@ -195,7 +204,9 @@ def gather(
     cleaning = policies.cleaning if is_own else CleanOptions()
     sentences: list[str] = []
     with progress_bar("reading", None) as advance:
-        for block in open_source(name, key, reading).blocks():
+        opened = open_source(name, key, reading)
+        tell_left_out(opened)
+        for block in opened.blocks():
             sentences += clean(block, cleaning)[0].texts
             counts.add(block.counts)
             advance(len(block.texts))

@@ -43,16 +43,18 @@ class ColumnCheck:
 
     Args:
         columns: that are read.
-        refuse: makes the error, from such a column and the names of those that there are.
+        refuse: makes the error, from such a column, the names of those that there are, and what
+            to do, if it is not to choose another one.
     """
 
     def __init__(
-        self, columns: Sequence[str], refuse: Callable[[str, Iterable[object]], ValueError]
+        self, columns: Sequence[str], refuse: Callable[[str, Iterable[object], str], ValueError]
     ) -> None:
         self.refuse = refuse
         self.missing = list(columns)
         self.objects = 0
         self.first: list[str] = []
+        self.lists: list[str] = []  # columns of the first object, each of which is a list
 
     def add(self, record: dict[str, Any]) -> None:
         """Look at the next object.
@@ -63,7 +65,9 @@ class ColumnCheck:
         if not self.missing:
             return
         self.objects += 1
-        self.first = self.first or names_of(record)
+        if not self.first:
+            self.first = names_of(record)
+            self.lists = [name for name, value in record.items() if isinstance(value, list)]
         self.missing = [column for column in self.missing if not has_column(record, column)]
         if self.objects == FIRST_OBJECTS:
             self.finish()
@@ -76,4 +80,7 @@ class ColumnCheck:
             ValueError: if no object has one of them.
         """
         if self.missing and self.objects:
-            raise self.refuse(self.missing[0], self.first)
+            way_out = ""
+            if self.objects == 1 and self.lists:
+                way_out = f"Take the list out (`jq .{self.lists[0]} FILE > NEW.json`)."
+            raise self.refuse(self.missing[0], self.first, way_out)

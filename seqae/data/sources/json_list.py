@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from seqae.data.sources.lines import BYTE_ORDER_MARK
+
 IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)  # up to a quote that is not escaped
 IN_LIST = re.compile(rb'["\[\]{},]')
 DEEPER = re.compile(rb'["\[\]{}]')
@@ -30,6 +32,29 @@ class Element(NamedTuple):
     end: int
     is_last: bool = False
     fault: str = ""
+
+
+class InBrackets:
+    """Reads one object as a list of one.
+
+    Args:
+        read: the object, from its file's beginning, as for `cut_list`.
+    """
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._has_begun = self._has_ended = False
+
+    def __call__(self, size: int) -> bytes:
+        """Read up to about `size` bytes; none at the end."""
+        if not self._has_begun:
+            self._has_begun = True
+            return b"[" + self._read(size).removeprefix(BYTE_ORDER_MARK)
+        data = self._read(size)
+        if not data and not self._has_ended:
+            self._has_ended = True
+            return b"]"
+        return data
 
 
 def cut_list(

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, ClassVar, final
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, final
 
 from typing_extensions import override
 
 from seqae.data.sources.json_columns import ColumnCheck, has_column, look_up
-from seqae.data.sources.json_list import Element, cut_list
+from seqae.data.sources.json_list import Element, InBrackets, cut_list
 from seqae.data.sources.lines import BYTE_ORDER_MARK
-from seqae.data.sources.reader import HeadFirst, LineReader, Reader
+from seqae.data.sources.reader import LineReader, Reader
 from seqae.data.sources.records import (
     BLANK,
     MALFORMED,
@@ -26,6 +27,8 @@ from seqae.data.sources.records import (
     ReadOptions,
 )
 from seqae.data.sources.walking import quote
+
+LOOKED_AT_BYTES = 1 << 16  # of a .json file in a folder, to see whether it is data
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 KINDS = {
@@ -124,7 +127,7 @@ class JsonReader(Reader):
 
 @final
 class JsonLinesReader(JsonReader, LineReader):
-    """Reads one JSON object a line, or the elements of the list that the file begins with."""
+    """Reads one JSON object a line; or one list of them, or one object over several lines."""
 
     @override
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
@@ -137,8 +140,9 @@ class JsonLinesReader(JsonReader, LineReader):
             return
         with ExitStack() as stack:
             read = self.open_text(stack)
-            if begins_with_list(read.head):
-                yield from self._list_reader.elements(read)
+            if layout_of(read.head) != "lines":
+                is_list = layout_of(read.head) == "list"
+                yield from self._list_reader.elements(read if is_list else InBrackets(read))
                 return
             check = ColumnCheck(self.columns, self.refuse_column)
             for block in self.line_blocks(None, read):
@@ -151,7 +155,7 @@ class JsonLinesReader(JsonReader, LineReader):
         if len(spans) < 2:  # it is small, or its bytes cannot be reached
             return spans
         with ExitStack() as stack:
-            return [] if begins_with_list(self.open_text(stack).head) else spans
+            return spans if layout_of(self.open_text(stack).head) == "lines" else []
 
     @property
     def _list_reader(self) -> JsonListReader:
@@ -165,12 +169,6 @@ class JsonLinesReader(JsonReader, LineReader):
             if not line or line.isspace():
                 block.counts.dropped[BLANK] += 1
                 continue
-            if number == 1 and line.strip() == "{" and self.shown == self.file.shown:
-                raise ValueError(
-                    f"`{self.keys.source}` must hold one JSON object a line, or a list of them, "
-                    f"but {quote(self.file.shown)} holds one over several lines instead. Convert "
-                    f"it (`jq -c . FILE`, or `jq '.KEY' FILE` for a list that is in it)."
-                )
             texts = self.texts_of(line, number, block.counts, check)
             if texts is not None:
                 numbers.append(number)
@@ -201,7 +199,9 @@ class JsonListReader(JsonReader):
         with ExitStack() as stack:
             yield from self.elements(self.open_text(stack, start["offset"] if start else 0), start)
 
-    def elements(self, read: HeadFirst, start: Position | None = None) -> Iterator[Block]:
+    def elements(
+        self, read: Callable[[int], bytes], start: Position | None = None
+    ) -> Iterator[Block]:
         """Read the list, or continue after the block whose `end` is `start`.
 
         Args:
@@ -246,9 +246,20 @@ class JsonListReader(JsonReader):
         return None
 
 
-def begins_with_list(head: bytes) -> bool:
-    """Tell whether JSON begins with a list, by its first bytes."""
-    return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
+def layout_of(head: bytes) -> Literal["lines", "list", "object"]:
+    """Tell by its first bytes how a JSON file is written.
+
+    Returns:
+        `list` if it begins with one, `object` if one object goes over several lines.
+    """
+    text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if text.startswith(b"["):
+        return "list"
+    first, _, rest = text.partition(b"\n")
+    # The next line of an object is a key; in a file of lines it is another object.
+    if first.startswith(b"{") and rest.lstrip().startswith((b'"', b"}")) and not _is_json(first):
+        return "object"
+    return "lines"
 
 
 def holds_records(reader: Reader) -> bool:
@@ -261,18 +272,26 @@ def holds_records(reader: Reader) -> bool:
     """
     try:
         with ExitStack() as stack:
-            head = reader.open_text(stack).head
+            head = replace(reader, block_bytes=LOOKED_AT_BYTES).open_text(stack).head
     except (ValueError, OSError):
         return True
-    first, _, rest = head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")
-    if begins_with_list(head) or (len(head) >= reader.block_bytes and not rest):
+    text = head.removeprefix(BYTE_ORDER_MARK).strip()
+    layout = layout_of(head)
+    if layout == "list" or (layout == "lines" and (b"\n" in text or len(head) == LOOKED_AT_BYTES)):
         return True
     try:
-        record = json.loads(first)
+        record = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    is_object = isinstance(record, dict)
-    return is_object and (bool(rest.strip()) or has_column(record, reader.columns[0]))
+    return isinstance(record, dict) and has_column(record, reader.columns[0])
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _kind(value: object) -> str:

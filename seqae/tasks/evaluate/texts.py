@@ -11,7 +11,7 @@ from seqae.data.preprocessing import clean_and_split
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.split import Split
-from seqae.tasks.inputs import EVALUATE, Instead, data_config
+from seqae.tasks.inputs import EVALUATE, Instead, data_config, tell_left_out
 from seqae.terminal import progress_bar
 
 
@@ -53,7 +53,9 @@ def read_texts(source: str, key: str, reading: ReadOptions) -> Texts:
     """
     texts = Texts()
     with progress_bar("reading", None) as advance:
-        for block in open_source(source, key, reading, "reading.").blocks():
+        opened = open_source(source, key, reading, "reading.")
+        tell_left_out(opened)
+        for block in opened.blocks():
             texts.add(block)
             advance(len(block.texts))
     return texts
