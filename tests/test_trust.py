@@ -62,6 +62,19 @@ def test_a_class_is_asked_for_and_not_imported(
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("key", ["trainer.logger", "trainer.callbacks", "data.reading"])
+def test_no_file_of_settings_in_the_run_is_read(
+    run: Path, mark: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    """The parser would read it for a class, and look for it in the folder of the configuration."""
+    (run / "settings").write_text("class_path: marking.X\n")
+    part, name = key.split(".")
+    change(run, lambda c: c[part].update({name: "settings"}))
+    assert run_seqae("test", run) == 1
+    assert f"`{key}: settings`" in capsys.readouterr().err
+    assert not mark.exists()
+
+
 def init(class_path: str, /, **arguments: object) -> Config:
     return {"class_path": class_path, "init_args": arguments}
 
@@ -83,6 +96,9 @@ FOREIGN: dict[str, Config] = {
     "a cache": {"data": {"cache_dir": "/tmp/cache"}},
     "a file of settings": {"trainer": {"logger": "settings"}},
     "another file of settings": {"trainer": {"logger": "settings.yaml"}},
+    "readers of a file of settings": {"data": {"reading": "settings.yaml"}},
+    "a class that reads": {"data": {"cleaning": "marking.X"}},
+    "a file of settings in the run": {"trainer": {"strategy": "beside"}},
     "somebody's account": {"trainer": {"logger": init("WandbLogger", entity="somebody")}},
     "somebody's server": {
         "trainer": {"logger": init("WandbLogger", settings={"base_url": "http://a"})}
@@ -95,6 +111,8 @@ FOREIGN: dict[str, Config] = {
 def test_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings").write_text("{}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "beside").write_text("{}")
     assert len(list(foreign_settings(FOREIGN[what], tmp_path / "run"))) == 1
 
 

@@ -35,8 +35,8 @@ KNOWN_CLASSES = (
 )
 MODULES = ("accelerators", "callbacks", "loggers", "plugins", "profilers", "strategies")
 
-# Text of the data, which is only read; no class can stand there.
-DATA = re.compile(r"data\.(train|val|test|reading|cleaning)(\.|$)")
+# Text of the data, which is only read; no class can stand there, nor a file of settings.
+DATA = re.compile(r"data\.(train|val|test|(reading|cleaning)\.\w+)")
 
 # What a word of a setting looks like: `auto`, `val/loss`, `00:12:00:00`, `{epoch}-{step}`.
 WORD = re.compile(r"(?![/~])(?!.*(//|\\))[\w\-+/:,={}% ]*")
@@ -107,16 +107,23 @@ def foreign_settings(config: Any, run_dir: Path, key: str = "") -> Iterator[str]
             is_known = _is_known_class(config)
         elif name in PATHS:
             is_known = _is_within(config, run_dir)
-        elif DATA.match(key):
-            is_known = True
         else:
-            # A lone word may be the name of a class, or of a file of settings.
-            is_file = os.path.isfile(config)
-            is_known = (
-                WORD.fullmatch(config) is not None and not is_file and not _names_class(config)
-            )
+            is_known = DATA.fullmatch(key) is not None or _is_word(config, run_dir)
         if not is_known:
             yield f"`{key}: {config[:200]}`"
+
+
+def _is_word(text: str, run_dir: Path) -> bool:
+    """Say whether a text means just itself.
+
+    The parser also takes it for the name of a class, or of a file of settings, which it looks for
+    here and in the folder of the configuration.
+    """
+    is_file = any(os.path.isfile(os.path.join(place, text)) for place in ("", run_dir))
+    is_class = text not in KNOWN_CLASSES and any(
+        text in getattr(lightning, module).__all__ for module in MODULES
+    )
+    return WORD.fullmatch(text) is not None and not is_file and not is_class
 
 
 def _is_known_class(path: str) -> bool:
@@ -129,13 +136,6 @@ def _is_known_class(path: str) -> bool:
         isinstance(found := vars(each).get(name), type) and found.__module__.startswith("seqae.")
         for each in list(sys.modules.values())
         if each.__name__.startswith("seqae.")
-    )
-
-
-def _names_class(word: str) -> bool:
-    """Say whether a word is the name of a class of Lightning that an ordinary run does not name."""
-    return word not in KNOWN_CLASSES and any(
-        word in getattr(lightning, module).__all__ for module in MODULES
     )
 
 
