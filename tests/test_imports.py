@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import pydoc
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from small import COMMAND
 
 import seqae
 
+PUBLIC = tuple(seqae._HOME)
 HEAVY = ("torch", "lightning", "wandb", "datasets", "jsonargparse", "sklearn", "numpy")
 
 
@@ -50,9 +55,24 @@ def test_training_does_not_import_wandb() -> None:
 
 def test_public_names_resolve() -> None:
     assert seqae.__version__
-    for name in seqae.__all__:
+    for name in PUBLIC:
         assert name in dir(seqae)
-        assert name == "__version__" or getattr(seqae, name).__name__ == name
+        assert getattr(seqae, name).__name__ == name
+
+
+def test_public_names_are_known_to_type_checkers() -> None:
+    """`py.typed` promises types; a name that is imported `as` itself is exported."""
+    source = ast.parse(Path(seqae.__file__).read_text(encoding="utf-8"))
+    imported = [node for node in ast.walk(source) if isinstance(node, ast.ImportFrom)]
+    homes = {alias.asname: node.module for node in imported for alias in node.names}
+    assert {name: home for name, home in homes.items() if name in PUBLIC} == seqae._HOME
+    assert (Path(seqae.__file__).parent / "py.typed").exists()
+
+
+def test_help_is_one_page_that_names_them_all() -> None:
+    page = pydoc.plain(pydoc.render_doc(seqae))
+    assert len(page.splitlines()) < 110
+    assert all(re.search(rf"^ +{name} ", page, re.MULTILINE) for name in PUBLIC)
 
 
 def test_no_other_name() -> None:
