@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 from faults import Faults
 
-from seqae.training.checkpoints.integrity import TRAILER_BYTES, is_intact, write_hashed
+from seqae.files import sha256_of
+from seqae.training.checkpoints.integrity import SEAL, TRAILER_BYTES, is_intact, write_hashed
 
 
 def write(path: Path, content: bytes) -> None:
@@ -92,6 +94,45 @@ def test_damage_is_seen(tmp_path: Path, damage: str) -> None:
     else:
         path.write_bytes(changed[damage])
     assert not is_intact(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "/dev/zero", "link", "pipe", "below/part", "", ".", "gone"]
+)
+def test_a_list_of_shards_names_only_files_of_its_folder(tmp_path: Path, name: str) -> None:
+    """Hashing a device or a pipe would never end."""
+    folder = tmp_path / "step=1.ckpt"
+    (folder / "below").mkdir(parents=True)
+    for path in (folder / "part", tmp_path / "outside", folder / "below" / "part"):
+        path.write_bytes(b"content")
+    (folder / "link").symlink_to("/dev/zero")
+    os.mkfifo(folder / "pipe")
+
+    def seal(*names: str) -> None:
+        digests = {each: sha256_of(tmp_path / "outside") for each in names}
+        write_hashed(folder / SEAL, lambda file: file.write(json.dumps(digests).encode()))
+
+    seal("part")
+    assert is_intact(folder)
+    seal("part", name)
+    assert not is_intact(folder)
+
+
+@pytest.mark.parametrize("content", ["[]", "[" * 100_000, "5", '{"part": 5}', ""])
+def test_a_list_of_shards_that_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "part").touch()
+    write_hashed(tmp_path / SEAL, lambda file: file.write(content.encode()))
+    assert not is_intact(tmp_path)
+
+
+def test_a_huge_list_of_shards_is_not_hashed(tmp_path: Path) -> None:
+    write_hashed(tmp_path / SEAL, lambda file: file.write(b"{}"))
+    os.truncate(tmp_path / SEAL, 2**40)  # of which the disk holds a few bytes
+    assert not is_intact(tmp_path)
+    os.truncate(tmp_path / SEAL, 0)
+    write(tmp_path / "a.ckpt", b"abc")
+    os.truncate(tmp_path / "a.ckpt", 2**40)
+    assert not is_intact(tmp_path / "a.ckpt")  # its end is no hash
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link"])

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from small import run_seqae, write_recipe, write_text
 
+import seqae.training.commands  # noqa: F401 - whose classes may go by their short names
 from seqae.recipes import find_config
 from seqae.training.trust import foreign_settings
 
@@ -126,6 +127,9 @@ ORDINARY: dict[str, Config] = {
                 init("Timer", duration="00:12:00:00"),
             ]
         }
+    },
+    "a bar": {
+        "trainer": {"callbacks": [init("RichProgressBar", theme={"a": "#6206E0", "b": ".3f"})]}
     },
     "shards": {"trainer": {"strategy": init("ShardedStrategy")}},
     "data": {"data": {"train": ["/home/me/a.txt", "hf:a/b", "../b.csv"], "cache_dir": None}},

@@ -38,8 +38,9 @@ MODULES = ("accelerators", "callbacks", "loggers", "plugins", "profilers", "stra
 # Text of the data, which is only read; no class can stand there, nor a file of settings.
 DATA = re.compile(r"data\.(train|val|test|(reading|cleaning)\.\w+)")
 
-# What a word of a setting looks like: `auto`, `val/loss`, `00:12:00:00`, `{epoch}-{step}`.
-WORD = re.compile(r"(?![/~])(?!.*(//|\\))[\w\-+/:,={}% ]*")
+# What a word of a setting looks like: `auto`, `val/loss`, `00:12:00:00`, `{epoch}-{step}`, `.3f`.
+# A dot stands before a digit, and so in no name of a module and in no `..`.
+WORD = re.compile(r"(?![/~])(?!.*(//|\\))([\w\-+/:,={}%# ]|\.(?=\d))*")
 
 # Keys of files and folders that are written.
 PATHS = ("cache_dir", "default_root_dir", "dir", "dirpath", "output", "run_dir", "save_dir")
