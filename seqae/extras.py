@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Literal
 
@@ -16,7 +17,7 @@ Extra = Literal["data", "eval", "train", "wandb", "nltk"]
 # What cannot be done without an extra, as the subject of a sentence.
 PURPOSES = MappingProxyType(
     {
-        "data": "Reading or writing Parquet, Arrow, .zst or the Hugging Face hub",
+        "data": "Parquet, Arrow, .zst, the Hugging Face hub or sentence splitting",
         "eval": "Measuring, or fitting a density,",
         "train": "Training",
         "wandb": "Logging to Weights & Biases",
@@ -47,3 +48,11 @@ def extra(name: Extra) -> Iterator[None]:
             f"pip install 'seqae[{name}]'",
             name=error.name,
         ) from None
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -54,6 +54,8 @@ def tell(*arguments):
 said["command"] = tell("reconstruct", bundle, "the cat")
 said["file"] = tell("encode", bundle, "--input", sys.argv[3], "--output", "latents.npy")
 said["fit"] = tell("fit", "-c", "gru")
+said["report"] = tell("data", "report", sys.argv[3])
+said["compare"] = tell("compare", bundle, bundle)
 said["evaluate"] = tell("evaluate", bundle, sys.argv[3])
 said["parquet"] = tell("encode", bundle, "the cat", "--output", "latents.parquet")
 said["nltk"] = tell("encode", bundle, "--input", "nltk:brown")
@@ -172,7 +174,7 @@ def test_the_core_uses_a_bundle(said: dict[str, Any]) -> None:
     assert said["command"] == [0, f"{reconstruction}\n"]
     assert said["latents"][0] == 1
     assert said["sample"] == 2
-    assert said["file"][0] == 0
+    assert said["file"][0] == said["report"][0] == said["compare"][0] == 0, said
     assert Path(said["folder"], "latents.npy").exists()
 
 
@@ -182,8 +184,8 @@ def test_the_core_uses_a_bundle(said: dict[str, Any]) -> None:
         ("fit", "Training", "lightning", "train"),
         ("python", "Training", "lightning", "train"),
         ("evaluate", "Measuring", "", "eval"),
-        ("parquet", "Reading or writing", "pyarrow", "data"),
-        ("hub", "Reading or writing", "pyarrow", "data"),
+        ("parquet", "Parquet, Arrow", "pyarrow", "data"),
+        ("hub", "Parquet, Arrow", "pyarrow", "data"),
         ("nltk", "Reading a corpus of NLTK", "nltk", "nltk"),
     ],
 )

@@ -24,7 +24,6 @@ import platform
 import stat
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from seqae.bundle.weights import WithoutInit, read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.data.tokenizers.json_format import MAX_FILE_BYTES as MAX_TOKENIZER_BYTES
+from seqae.extras import installed_version
 from seqae.files import atomic_write, replace_folder, sha256_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.untrusted import MAX_BYTES, check_size, load_json, read_capped
@@ -266,10 +266,8 @@ def environment() -> dict[str, str]:
     """List the versions of Python and of the packages that results depend on."""
     versions = {"python": platform.python_version(), "seqae": __version__}
     for package in ("torch", "lightning", "tokenizers", "safetensors", "numpy"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+        if (installed := installed_version(package)) is not None:
+            versions[package] = installed
     return versions
 
 

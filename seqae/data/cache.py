@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from seqae.data.sources.base import Source
 from seqae.data.sources.spool import spool
 from seqae.data.split import SPLITS, Split
 from seqae.data.tokenizers import Tokenizer
-from seqae.extras import extra
+from seqae.extras import installed_version
 from seqae.processes import available_cores
 
 log = logging.getLogger(__name__)
@@ -185,11 +184,9 @@ def _cache_key(
     fingerprints = {
         split: [source.fingerprint for source in opened] for split, opened in sources.items()
     }
-    with extra("data"):
-        versions = {name: version(name) for name in ("tokenizers", "sentencex")}
     content = {
         "format": FORMAT,
-        "versions": versions,
+        "versions": {name: installed_version(name) for name in ("tokenizers", "sentencex")},
         "settings": options,
         "sources": fingerprints,
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),

@@ -13,8 +13,7 @@ from rich.text import Text
 from seqae.bundle.io import find_folder
 from seqae.files import check_output, write_output
 from seqae.metrics.definitions import GROUPS, METRICS, unit_of
-from seqae.tasks.evaluate.run import without_nan
-from seqae.tasks.run_files import damaged, read_config, read_json
+from seqae.tasks.run_files import damaged, read_config, read_json, without_nan
 from seqae.terminal import progress_bar, table_console, visible
 from seqae.units import format_value
 

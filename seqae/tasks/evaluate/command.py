@@ -16,10 +16,11 @@ from seqae.files import check_output, write_output
 from seqae.metrics.definitions import Group
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
-from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation, without_nan
+from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation
 from seqae.tasks.evaluate.table import show, show_examples
 from seqae.tasks.evaluate.texts import Texts, read_split, read_texts
 from seqae.tasks.inputs import policies_of
+from seqae.tasks.run_files import without_nan
 from seqae.terminal import working
 
 

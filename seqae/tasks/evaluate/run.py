@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.accuracy import bleu_signature
@@ -196,12 +194,3 @@ class Evaluation:
     def _add(self, scores: Scores) -> None:
         for name, column in scores.items():
             self.scores.setdefault(name, {}).update(column)
-
-
-def without_nan(value: Any) -> Any:
-    """Replace numbers that are not finite, which JSON cannot express, with None."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
