@@ -21,6 +21,7 @@ from small import run_seqae
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import TRAILER_BYTES, is_sealed, write_hashed
+from seqae.training.checkpoints.sharded import PlainReader, read_trainer_state
 
 Content = dict[str, Any]
 
@@ -206,6 +207,15 @@ def test_a_run_with_a_damaged_checkpoint_says_so_in_a_line(
             assert said.startswith("seqae: error: "), (seed, said)
             assert "weights_only" not in said, seed
         shutil.rmtree(run)
+
+
+def test_a_part_that_never_ends_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".metadata")
+    with pytest.raises(ValueError, match="must be a file, but it is none"):
+        PlainReader(tmp_path).read_metadata()
+    (tmp_path / "meta.pt").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match="must be a file, but it is none"):
+        read_trainer_state(tmp_path)
 
 
 def test_what_is_no_file_is_no_checkpoint(tmp_path: Path) -> None:

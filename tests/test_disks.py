@@ -270,3 +270,16 @@ def test_a_file_system_that_tells_no_size_is_let_pass(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda folder: Usage())
     storage.check_free_space(Path("/"), 10**9, "much")
+
+
+def test_a_copy_that_has_followed_links_is_resumed(finished: Path, tmp_path: Path) -> None:
+    """As `cp -rL`, `rsync -L` and most file servers make it."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    assert not (run / "checkpoints" / "last.ckpt").is_symlink()
+    assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 2) == 0
+    assert (run / "checkpoints" / "last.ckpt").is_symlink()
+    newest = newest_checkpoint(run / "checkpoints")
+    before = newest_checkpoint(finished / "checkpoints")
+    assert newest is not None
+    assert before is not None
+    assert newest.name != before.name

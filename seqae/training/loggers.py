@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from seqae.extras import extra
 from seqae.files import atomic_write, cannot_write
+from seqae.untrusted import read_capped
 
 PATIENCE = 3  # failures in a row before a logger is given up: each may take a minute
 RUN_ID = "wandb_run_id"  # file in the run's folder
@@ -115,8 +116,8 @@ def remember_run(trainer: Trainer, folder: Path) -> None:
 def remembered_run(folder: Path) -> str | None:
     """Return the id of the W&B run that a run's folder belongs to, if there is one."""
     try:
-        run_id = (folder / RUN_ID).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+        run_id = read_capped(folder / RUN_ID).decode("utf-8").strip()
+    except (OSError, ValueError):
         return None
     return run_id if re.fullmatch(r"[\w.-]{1,128}", run_id) else None
 

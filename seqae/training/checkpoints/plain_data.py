@@ -30,6 +30,7 @@ def read_plain(path: Path) -> dict[str, Any]:
             anything else, such as code.
     """
     with reporting_unreadable(path):
+        check_regular(path)
         _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         for name, kind in NEEDED.items():
@@ -55,6 +56,12 @@ def reporting_unreadable(path: Path) -> Iterator[None]:
             f"`ckpt_path` must be a checkpoint of this package, but {path} is damaged, or holds "
             f"more than numbers and text ({type(error).__name__}). Choose another one."
         ) from error
+
+
+def check_regular(path: Path) -> None:
+    """Refuse a file of a checkpoint that is a pipe, a device or a link to one: it may never end."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} must be a file, but it is none. Choose another checkpoint.")
 
 
 def _check_archive(path: Path) -> None:

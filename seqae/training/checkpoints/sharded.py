@@ -37,6 +37,7 @@ from seqae.files import StorageError, cannot_write, sha256_of, sync_path
 from seqae.training.checkpoints.integrity import SEAL, write_hashed
 from seqae.training.checkpoints.plain_data import (
     CheckpointError,
+    check_regular,
     read_plain,
     reporting_unreadable,
 )
@@ -194,6 +195,7 @@ class PlainReader(FileSystemReader):
         """
         path = Path(self.path) / METADATA
         with reporting_unreadable(path):
+            check_regular(path)
             with open(path, "rb") as file:
                 metadata = _MetadataUnpickler(file).load()
             if not isinstance(metadata, Metadata):
@@ -201,6 +203,7 @@ class PlainReader(FileSystemReader):
             for info in metadata.storage_data.values():
                 if Path(info.relative_path).name != info.relative_path:
                     raise CheckpointError(f"{path} names a file outside of its folder.")
+                check_regular(path.with_name(info.relative_path))
             size = sum(
                 entry.size.numel() * entry.properties.dtype.itemsize
                 for entry in metadata.state_dict_metadata.values()
