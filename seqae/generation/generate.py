@@ -53,7 +53,7 @@ def generate(
     generator: Generator | None = None,
     batch_size: int = BLOCK_ROWS,
     scores: bool = True,
-    advance: Callable[[int], None] = lambda done: None,
+    advance: Callable[[int], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """Decode latents.
 
@@ -105,7 +105,8 @@ def generate(
             hypotheses = run_search(model, batch, search, max_steps)
             for row, row_hypotheses in zip(rows.tolist(), hypotheses, strict=True):
                 block[row] = row_hypotheses
-            advance(len(rows))
+            if advance is not None:
+                advance(len(rows))
         results += [
             [hypothesis for copy in block[row : row + copies] for hypothesis in copy]
             for row in range(0, count, copies)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import Any
 
 from typing_extensions import TypedDict
 
@@ -38,7 +39,7 @@ class DecodingKeywords(TypedDict, total=False):
     forced_words: Sequence[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Decoding:
     """How latents are decoded: by default greedily, with the most likely token at each step.
 
@@ -108,6 +109,14 @@ class Decoding:
                     )
         self._check_pairs()
 
+    def __repr__(self) -> str:
+        given = [
+            f"{option.name}={value!r}"
+            for option in fields(self)
+            if (value := getattr(self, option.name)) != _default(option)
+        ]
+        return f"Decoding({', '.join(given)})"
+
     def replaced(self, keywords: DecodingKeywords) -> Decoding:
         """Return these options with some of them replaced.
 
@@ -149,3 +158,7 @@ class Decoding:
                 f"`length_penalty` must be 0 without a beam search, but it is "
                 f"{self.length_penalty} instead. Set `num_beams: 5`."
             )
+
+
+def _default(option: Field[Any]) -> Any:
+    return option.default if option.default_factory is MISSING else option.default_factory()
