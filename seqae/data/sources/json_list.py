@@ -17,6 +17,12 @@ IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)  # up to a quote t
 IN_LIST = re.compile(rb'["\[\]{},]')
 DEEPER = re.compile(rb'["\[\]{}]')
 
+# Most elements are a text, or an object with nothing nested in it; one match finds their end, which
+# is three times as fast.
+STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+OBJECT = rb'\{[^{}\[\]"]*(?:' + STRING + rb'[^{}\[\]"]*)*\}'
+FLAT = re.compile(rb"\s*(?:" + STRING + b"|" + OBJECT + rb")\s*(?=[,\]])", re.DOTALL)
+
 
 class Element(NamedTuple):
     """An element of a list, or what is there instead of one.
@@ -78,7 +84,8 @@ def cut_list(
         at = buffer.index(b"[") + 1
     scanner, scanned, is_first, is_long = _Scanner(), at, not start, False
     while True:
-        end = scanner.find_end(buffer, scanned)
+        flat = FLAT.match(buffer, at) if scanned == at else None
+        end = flat.end() if flat else scanner.find_end(buffer, scanned)
         if end < 0:
             is_long = is_long or len(buffer) - at > max_bytes
             kept = b"" if is_long else buffer[at:]
