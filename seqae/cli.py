@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from textwrap import wrap
+from textwrap import shorten, wrap
 
 import seqae
 from seqae import synonyms
 from seqae.terminal import fail
 
 HELP_PAGES = Path(__file__).parent / "help_pages"
+
+MAX_MESSAGE = 600  # characters of an error of a library, of which some go on for pages
 
 TRAINING = {
     "fit": "Train a model:  seqae fit -c gru --train my.txt",
@@ -116,6 +118,11 @@ def main(args: Sequence[str] | None = None) -> int:
         if debug:
             raise
         fail(str(error) or type(error).__name__, status=1)
+    except Exception as error:  # of a library, of a class that the user brings, or a fault of ours
+        if debug:
+            raise
+        text = shorten(str(error), MAX_MESSAGE, placeholder=" …").rstrip(".")
+        fail(f"{type(error).__name__}: {text}. `--debug` shows the traceback.", status=1)
     return 0
 
 

@@ -77,6 +77,8 @@ def explain(parser: ArgumentParser, message: str) -> str:
         keys = [f"`{key.removeprefix('fit.')}`" for key in match[1].split(", ")]
         listed = " and ".join(filter(None, [", ".join(keys[:-1]), keys[-1]]))
         way_out = "Start from a recipe: `-c gru`." if "." in listed else "Add what is missing."
+        if listed == "`save_dir`":  # of a logger
+            way_out = "Write `.` for the run's folder."
         return f"{listed} must be given. {way_out}"
     if match := WRONG_VALUE.match(message):
         for option in options_of(parser):

@@ -91,23 +91,26 @@ def first_comment(name: str) -> str:
 def listing() -> str:
     """Return the text of `seqae recipes`: each name with its first comment."""
     names = recipe_names()
-    width = max(map(len, names))
-    lines = [f"  {name:{width}}  {first_comment(name)}" for name in names]
-    first_overlay = next(i for i, name in enumerate(names) if "/" in name)
+    overlays = [name for name in names if "/" in name]
     return "\n".join(
         [
             "recipes, for `seqae fit -c NAME`:",
             "",
-            *lines[:first_overlay],
+            *_described([name for name in names if name not in overlays]),
             "",
             "overlays, to add to one with another `-c NAME`:",
             "",
-            *lines[first_overlay:],
+            *_described(overlays),
             "",
             "`seqae recipes show NAME > my.yaml` makes a file to change. A file of yours that is",
             "called NAME wins over the recipe.",
         ]
     )
+
+
+def _described(names: Sequence[str]) -> list[str]:
+    width = max(map(len, names))
+    return [f"  {name:{width}}  {first_comment(name)}" for name in names]
 
 
 def run(args: Sequence[str]) -> None:

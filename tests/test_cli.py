@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -302,14 +303,14 @@ PARTS = {
     ),
     "pairs that are not there": (
         ["--model.objective.alignment_weight", 1],
-        "`alignment_weight` must be 0 for text without pairs",
+        "`model.objective.init_args.alignment_weight` must be 0 for text without pairs",
     ),
     "several latents of a pooling that gives one": (
         [
             "--model.autoencoder.encoder=TransformerEncoder",
             "--model.autoencoder.encoder.num_latents=2",
         ],
-        "`num_latents` must be 1",
+        "`model.autoencoder.encoder.init_args.num_latents` must be 1",
     ),
     "a figure of another model": (
         ["--monitor", "val/active_units"],
@@ -432,7 +433,12 @@ def test_unknown_command(refused: Fit) -> None:
             1,
             "output",
         ),
-        (["fit", "-c", "{run}/config.yaml", "--trainer.accelerator", "gpu"], 1, "trainer"),
+        (["fit", "-c", "{run}/config.yaml", "--accelerator", "gpu"], 1, "trainer.accelerator"),
+        (["test"], 1, "RUN"),
+        (["validate", "--threads", "1"], 1, "RUN"),
+        (["predict", "none"], 1, "RUN"),
+        (["test", "{text}"], 1, "RUN"),
+        (["validate", "{run}/bundle"], 1, "RUN"),
     ],
 )
 def test_refused_by_a_command(
@@ -443,7 +449,7 @@ def test_refused_by_a_command(
     status: int,
     key: str,
 ) -> None:
-    if key == "trainer" and torch.cuda.is_available():
+    if key == "trainer.accelerator" and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     text = write_text(tmp_path / "text.txt")
     filled = [argument.format(run=overfit_run, text=text) for argument in arguments]
@@ -533,6 +539,42 @@ def test_predictions_stand_in_the_order_of_the_corpus(overfit_run: Path, tmp_pat
     assert [row["index"] for row in rows] == list(range(32))
     assert [row["text"] for row in rows] == list(SENTENCES)
     assert [row["reconstruction"] for row in rows] == list(SENTENCES)
+
+
+def test_predictions_go_to_the_run_and_replace_nothing_unasked(
+    overfit_run: Path, tmp_path: Path, refused: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(overfit_run, tmp_path / "run", symlinks=True)
+    assert run_seqae("predict", run, "--trainer.limit_predict_batches", 1) == 0
+    path = run / "predictions.jsonl"
+    assert f" predictions: {path}\n" in capsys.readouterr().out
+    before = path.read_text()
+    said = refused("predict", run, status=1)
+    assert said.startswith("`output` must be given to replace older predictions")
+    assert path.read_text() == before
+    assert run_seqae("predict", run, "--output", path) == 0
+    assert len(read_rows(path)) == 32
+
+
+def test_a_run_without_a_bundle(overfit_run: Path, tmp_path: Path, refused: Fit) -> None:
+    run = shutil.copytree(overfit_run, tmp_path / "run", symlinks=True)
+    shutil.rmtree(run / "bundle")
+    said = refused("reconstruct", run, "a", status=1)
+    assert "has no bundle yet" in said
+    assert said.endswith(f"Go on with it: `seqae fit --resume {run}`.")
+
+
+def test_a_resume_with_nothing_left_to_do_says_so(
+    recipe: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert run_seqae(*recipe, "--run_dir", run, "--max_epochs", 1) == 0
+    assert "nothing left" not in capsys.readouterr().out
+    assert run_seqae("fit", "--resume", run) == 0
+    said = capsys.readouterr().out
+    assert "\nnothing left to do: the training had ended at step 5. Train longer with " in said
+    assert run_seqae("fit", "--resume", run, "--max_steps", 7) == 0
+    assert "nothing left" not in capsys.readouterr().out
 
 
 def test_no_sentences_to_measure(

@@ -11,8 +11,8 @@ from small import CONFIGS, figures, numbered, run_seqae, write_recipe, write_tex
 
 RECIPES = sorted(CONFIGS.glob("*.yaml")) + sorted((CONFIGS / "experiments").glob("*.yaml"))
 OVERLAYS = sorted((CONFIGS / "overlays").glob("*.yaml"))
-# Parsed here; run by test_training.py, test_fsdp.py and test_wandb.py.
-ELSEWHERE = {"gpu", "ddp", "fsdp", "wandb"}
+# Parsed here; run by test_training.py, test_fsdp.py, test_wandb.py and test_part_errors.py.
+ELSEWHERE = {"gpu", "ddp", "fsdp", "wandb", "tensorboard"}
 ONE_BATCH = ["--trainer.max_epochs", -1, "--trainer.max_steps", 1, "--threads", 1]
 
 

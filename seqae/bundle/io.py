@@ -303,6 +303,14 @@ def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
             f"{folder}. Check the path."
         )
     names = [*FILES, *([DENSITY] if with_density and (folder / DENSITY).exists() else [])]
+    if (folder / "config.yaml").is_file() and not (folder / "config.json").exists():
+        way_out = f"Go on with it: `seqae fit --resume {folder}`."
+        if not (folder / "checkpoints").is_dir():
+            way_out = "It has no checkpoint either: train again."
+        raise ValueError(
+            f"`model` must be the folder of a bundle or of a run that has one, but {folder} has no "
+            f"bundle yet: its training stopped before the first validation. {way_out}"
+        )
     for name in (*names, MANIFEST):
         path = folder / name
         if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):

@@ -8,7 +8,9 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+import torch
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined] # public, but not in __all__
+from lightning.fabric.accelerators.cuda import num_cuda_devices
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
@@ -92,7 +94,10 @@ OF_EVERY_COMMAND = {
 
 OF_PREDICT = {
     "output": Option(
-        str, "predictions.jsonl", "file for the predictions, a JSON object on each line"
+        str | None,
+        None,
+        "file for the predictions, a JSON object on each line; by default predictions.jsonl in the "
+        "run's folder, if there is none yet",
     ),
 }
 
@@ -249,6 +254,13 @@ def check_trainer(options: Any) -> None:
         options: those of the Trainer.
     """
     precision, strategy = str(options.precision), options.strategy
+    is_none = num_cuda_devices() == 0 and not torch.backends.mps.is_available()
+    if options.accelerator in ("gpu", "cuda") and is_none:
+        raise ValueError(
+            f"`trainer.accelerator` must be a device of this machine, but it is "
+            f"{options.accelerator} instead, and torch finds no GPU. Leave out `-c overlays/gpu`, "
+            f"or add `--accelerator cpu --precision 32`; `nvidia-smi` shows whether there is one."
+        )
     check_choice("trainer.precision", precision, PRECISIONS)
     check_shards_precision(precision, str(getattr(strategy, "class_path", strategy)))
     check_processes(options.accelerator, options.devices)

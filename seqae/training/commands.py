@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from seqae.bundle.io import MANIFEST
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import Preempted, stopping_at_once
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint
@@ -19,7 +20,8 @@ from seqae.training.checkpoints.resume import resume_arguments
 from seqae.training.cli_options import Command
 from seqae.training.distributed.exit_status import prevent_restart, reported_status
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
-from seqae.training.lightning_cli import PrepareCLI, TrainingCLI
+from seqae.training.lightning_cli import TrainingCLI
+from seqae.training.prepare_cli import PrepareCLI
 from seqae.training.trust import check_trust
 
 Trained = TypeVar("Trained", bound=TrainingCLI)
@@ -102,13 +104,17 @@ def expand_run(command: str, args: list[str]) -> list[str]:
     args = [arg for arg in args if arg != "--trust"]
     if command == "fit" and has_resume(args):
         run_dir, expanded = resume_arguments(args)
-    elif command not in ("fit", "prepare") and args and (Path(args[0]) / "config.yaml").is_file():
+    elif command not in ("fit", "prepare") and args and not args[0].startswith("-"):
         run_dir, folder = Path(args[0]), Path(args[0]) / "checkpoints"
+        check_run(command, run_dir)
         newest = newest_checkpoint(folder) or folder / LAST
         config = str(run_dir / "config.yaml")
         expanded = ["-c", config, "--ckpt_path", str(newest), *args[1:]]
     else:
         run_dir, expanded = None, args
+        given = {arg.partition("=")[0] for arg in args}
+        if command not in ("fit", "prepare") and not given & {"-c", "--config", "-h", "--help"}:
+            raise ValueError(f"`RUN` must be given. Write `seqae {command} RUN`.")
     if run_dir is not None:
         check_trust(run_dir, is_trusted)
     elif is_trusted:
@@ -117,6 +123,24 @@ def expand_run(command: str, args: list[str]) -> list[str]:
             "you name with `-c` is trusted."
         )
     return expanded
+
+
+def check_run(command: str, folder: Path) -> None:
+    """Refuse a folder that is no run, and say what can be done with a bundle.
+
+    Args:
+        command: which needs a run.
+        folder: what it was given.
+    """
+    if (folder / MANIFEST).is_file():
+        task = "reconstruct MODEL --input FILE" if command == "predict" else "evaluate MODEL"
+        raise ValueError(
+            f"`RUN` must be the folder of a run, which has checkpoints and data, but {folder} is a "
+            f"bundle. Write `seqae {task.replace('MODEL', str(folder))}`."
+        )
+    if not (folder / "config.yaml").is_file():
+        what = "no config.yaml is in" if folder.is_dir() else "there is no folder"
+        raise ValueError(f"`RUN` must be the folder of a run, but {what} {folder}. Check the path.")
 
 
 def train(args: list[str], cli: type[Trained] = TrainingCLI) -> Trained:  # type: ignore[assignment]

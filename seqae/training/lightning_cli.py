@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar, Timer
+from lightning.pytorch.callbacks import Checkpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
@@ -25,22 +27,13 @@ from seqae.data.tokenizers import Tokenizer
 from seqae.files import check_free_space
 from seqae.parser import show_help
 from seqae.training.callbacks.best_bundle import BundleWriter
-from seqae.training.callbacks.collapse import CollapseMonitor
-from seqae.training.callbacks.latent_tables import LatentSpaceTables
-from seqae.training.callbacks.predictions import PredictionWriter
-from seqae.training.callbacks.preemption import Preemption
-from seqae.training.callbacks.progress import TrainingProgress
-from seqae.training.callbacks.random_state import RandomState
-from seqae.training.callbacks.sample_reconstructions import SampleReconstructions
-from seqae.training.callbacks.threads import ThreadTuner
-from seqae.training.callbacks.throughput import Throughput
+from seqae.training.callbacks.predictions import PredictionWriter, new_predictions
 from seqae.training.callbacks.time_budget import TimeBudget
-from seqae.training.checkpoints.callback import CheckpointWriter, checkpoint_bytes, checkpoints
+from seqae.training.checkpoints.callback import checkpoint_bytes, checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.resume import check_checkpoint, unusable_checkpoint
 from seqae.training.choose_run import choose_run, print_once
 from seqae.training.cli_options import (
-    MONITORED,
     Command,
     TrainingParser,
     add_options,
@@ -55,13 +48,15 @@ from seqae.training.distributed.launchers import find_launcher, follow_launcher
 from seqae.training.lightning_internals import is_restoring
 from seqae.training.loggers import GuardedLogger, MetricsFile, use_run_folder
 from seqae.training.module import AutoencoderModule
+from seqae.training.part_errors import explain
 from seqae.training.precision import (
     check_compiler,
     check_precision,
     precision_plugin,
     set_tf32,
 )
-from seqae.training.run_folder import RunFolder
+from seqae.training.run_callbacks import callbacks_of_every_command, callbacks_of_fit
+from seqae.training.run_folder import RunFolder, shorten_class_paths
 from seqae.training.trust import remember_own
 from seqae.untrusted import load_json, read_capped
 
@@ -155,6 +150,8 @@ class TrainingCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         check_options(self.command, self.options)
+        if self.command == "predict":
+            self.output = self.options.output or new_predictions(self.options.ckpt_path)
         if self.command == "fit":
             self.resolved = self.resolved_config()  # before the run's own paths are put in
             self.run_dir, self.is_resumed = choose_run(self.options, self.resolved)
@@ -169,8 +166,23 @@ class TrainingCLI(LightningCLI):
         for key in (*of_one_run, "trust"):
             resolved.pop(key, None)
         resolved["trainer"].pop("default_root_dir", None)
-        _shorten_class_paths(resolved)
+        shorten_class_paths(resolved)
         return resolved
+
+    @override
+    def instantiate_classes(self) -> None:
+        with self._naming_keys():
+            super().instantiate_classes()
+
+    @contextmanager
+    def _naming_keys(self) -> Iterator[None]:
+        """Say in an error of a part which option of the configuration it is about."""
+        try:
+            yield
+        except ValueError as error:
+            if (explained := explain(error, self.options.as_dict())) is error:
+                raise
+            raise explained from error
 
     # The trainer
 
@@ -187,12 +199,19 @@ class TrainingCLI(LightningCLI):
             plugins.append(SafeCheckpointIO())
         config["plugins"] = plugins
         given = _as_list(config.get("callbacks"))
-        callbacks = [*callbacks, *self._callbacks(given)]
+        callbacks = [*callbacks, *callbacks_of_every_command(self.options, given)]
+        if self.command == "predict":
+            callbacks.append(PredictionWriter(self.output))
         if self.command == "fit":
             # Lightning's own Timer would count the unfinished epoch as a whole one.
             max_time = config.pop("max_time", None)
             seconds = None if max_time is None else Timer(max_time).time_remaining()
-            callbacks += self._fit_callbacks(seconds)
+            self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
+            monitor = monitored(self.options, self.model)
+            callbacks += callbacks_of_fit(self.options, self.run_folder, monitor, seconds)
+            minutes = self.options.budget_minutes
+            self.time_budget = None if minutes is None else TimeBudget(minutes)
+            callbacks += _as_list(self.time_budget)
             guarded = [GuardedLogger(logger) for logger in _as_list(config.get("logger"))]
             config["logger"] = [MetricsFile(self.run_dir / "metrics.jsonl"), *guarded]
             if config.get("enable_checkpointing") is None:
@@ -203,52 +222,11 @@ class TrainingCLI(LightningCLI):
         trainer: Trainer = super()._instantiate_trainer(config, callbacks)
         return trainer
 
-    def _callbacks(self, given: list[Callback]) -> list[Callback]:
-        """List the callbacks of every command; a progress bar only if the user gives none."""
-        callbacks: list[Callback] = [ThreadTuner(self.options.threads)]
-        has_bar = any(isinstance(callback, ProgressBar) for callback in given)
-        if self.options.trainer.enable_progress_bar is not False and not has_bar:
-            callbacks.append(TrainingProgress())
-        if self.command == "predict":
-            callbacks.append(PredictionWriter(self.options.output))
-        return callbacks
-
-    def _fit_callbacks(self, seconds: float | None) -> list[Callback]:
-        """List the callbacks of `fit`.
-
-        Args:
-            seconds: the time that it may train for.
-        """
-        options, monitor = self.options, monitored(self.options, self.model)
-        minutes = options.budget_minutes
-        self.time_budget = None if minutes is None else TimeBudget(minutes)
-        self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
-        callbacks = [
-            self.run_folder,
-            Throughput(),
-            CollapseMonitor(options.collapse_sentences),
-            SampleReconstructions(options.samples),
-            LatentSpaceTables(options.samples),
-            BundleWriter(self.run_dir / "bundle", self.resolved, monitor, MONITORED[monitor]),
-            RandomState(),
-        ]
-        if options.trainer.enable_checkpointing is not False:
-            writer = CheckpointWriter(
-                self.run_dir / "checkpoints",
-                options.checkpoint.every_n_steps,
-                options.checkpoint.keep,
-                options.checkpoint.asynchronous,
-            )
-            callbacks += [writer, Preemption(writer, seconds)]
-        if self.time_budget is not None:
-            callbacks.append(self.time_budget)
-        return callbacks
-
     # The command
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with report_dead_process(self.trainer):
+            with self._naming_keys(), report_dead_process(self.trainer):
                 super()._run_subcommand(subcommand)
         except torch.OutOfMemoryError as error:
             raise out_of_memory(self.trainer.strategy.root_device) from error
@@ -356,40 +334,16 @@ class TrainingCLI(LightningCLI):
             self.run_folder.write_stream(read)
         if self.time_budget is not None:
             print_once(self.time_budget.summary(self.run_dir))
+        if self.is_resumed and not self.run_folder.has_trained:
+            print_once(
+                f"nothing left to do: the training had ended at step "
+                f"{self.trainer.global_step:,}. Train longer with `seqae fit --resume "
+                f"{self.run_dir} --max_epochs N`, or `--max_steps N`."
+            )
         print_once(
             f"bundle: {bundle.folder}\n"
             f'try it: seqae reconstruct {bundle.folder} "a sentence of your own"'
         )
-
-
-class PrepareCLI(TrainingCLI):
-    """Prepare the data as `fit` would, with the same options, and do no more.
-
-    Args:
-        args: those of `fit`.
-    """
-
-    def __init__(self, args: list[str]) -> None:
-        super().__init__("fit", args)
-
-    @override
-    def instantiate_classes(self) -> None:
-        self.datamodule = self.parser.instantiate_classes(self.config)["fit"].data
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        self.datamodule.prepare_data()
-        data, text = self.datamodule.report_files
-        print(text.read_text(encoding="utf-8"))
-        print(f"prepared: {data.parent}")
-
-
-def _shorten_class_paths(config: Any) -> None:
-    """Drop the module from the names of our own classes: it may change between versions."""
-    for value in config.values() if isinstance(config, dict) else config:
-        if isinstance(value, (dict, list)):
-            _shorten_class_paths(value)
-    if isinstance(config, dict) and str(config.get("class_path", "")).startswith("seqae."):
-        config["class_path"] = config["class_path"].rpartition(".")[2]
 
 
 def _as_list(value: Any) -> list[Any]:

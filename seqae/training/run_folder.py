@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,14 @@ class RunFolder(Callback):
         folder: the run's folder.
         config: the resolved configuration.
         is_resumed: whether this continues the run in that folder.
+
+    Attributes:
+        has_trained: whether any step was left to do.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
         self.folder, self.config, self.is_resumed = folder, config, is_resumed
+        self.has_trained = False
         self._newest = self._newest_name()
         self._lock: FileLock | None = None
 
@@ -120,7 +125,7 @@ class RunFolder(Callback):
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Print how to continue after a stop."""
+        """Print how to continue after a stop; keep the traceback of what nobody expects."""
         if not trainer.is_global_zero:
             return
         if isinstance(exception, Preempted):
@@ -133,6 +138,12 @@ class RunFolder(Callback):
             saved = (self.folder / "checkpoints" / LAST).exists()
             way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
+        elif not isinstance(exception, (ValueError, OSError)) and (self.folder / LOCK).exists():
+            # After days of training nobody wants to see it fail once more, with `--debug`.
+            path = self.folder / "traceback.txt"
+            lines = traceback.format_exception(exception)
+            atomic_write(path, "".join(lines))
+            print(f"traceback: {path}", flush=True)
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -154,6 +165,7 @@ class RunFolder(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Drop the rows of steps that a resumed run repeats; log the configuration."""
+        self.has_trained = True
         for logger in trainer.loggers:
             if isinstance(logger, MetricsFile):
                 logger.forget_after(trainer.global_step)
@@ -202,3 +214,12 @@ def check_run_dir(folder: Path, is_resumed: bool) -> None:
 def is_empty(folder: Path) -> bool:
     """Say whether a folder is empty, apart from what a killed process may have left."""
     return folder.is_dir() and all(path.name in (UNFINISHED, LOCK) for path in folder.iterdir())
+
+
+def shorten_class_paths(config: Any) -> None:
+    """Drop the module from the names of our own classes: it may change between versions."""
+    for value in config.values() if isinstance(config, dict) else config:
+        if isinstance(value, (dict, list)):
+            shorten_class_paths(value)
+    if isinstance(config, dict) and str(config.get("class_path", "")).startswith("seqae."):
+        config["class_path"] = config["class_path"].rpartition(".")[2]

@@ -85,8 +85,9 @@ def log_report(report: Mapping[str, Any]) -> None:
             "There are no sentences for validation, so nothing will be measured and the last "
             "model is kept. Set `data.val`, or `data.val_percent` above 0."
         )
-    for finding, _ in find(report):
-        log.warning(f"data: {finding}")
+    for finding, examples in find(report):
+        example = f" {visible(examples[0], EXAMPLE_CHARACTERS)}" if finding.endswith(":") else ""
+        log.warning(f"data: {finding}{example}")
 
 
 def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:

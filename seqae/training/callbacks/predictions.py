@@ -14,6 +14,27 @@ from seqae.files import output_file
 from seqae.training.module import AutoencoderModule
 
 
+def new_predictions(checkpoint: str) -> str:
+    """Name the file in a run's folder for the predictions of its checkpoint.
+
+    Args:
+        checkpoint: in the folder `checkpoints` of the run; for any other it is a file of the
+            working folder.
+
+    Raises:
+        ValueError: if there are predictions already: those are replaced only if they are named.
+    """
+    run = Path(checkpoint).parent.parent
+    folder = run if (run / "config.yaml").is_file() else Path()
+    path = folder / "predictions.jsonl"
+    if older := sorted(folder.glob(f"{path.name}*")):
+        raise ValueError(
+            f"`output` must be given to replace older predictions, but it is not, and there is "
+            f"{older[0]}. Name it or another file: `--output {path}`."
+        )
+    return str(path)
+
+
 class PredictionWriter(BasePredictionWriter):
     """Write predictions as JSON lines, in the order of the corpus.
 
@@ -30,7 +51,8 @@ class PredictionWriter(BasePredictionWriter):
         self, trainer: Trainer, pl_module: LightningModule, predictions: Any, batch_indices: Any
     ) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=True)
+        # `trainer.limit_predict_batches` may have ended it early.
+        batches = zip(pl_module.datamodule.predict_rows(), predictions, strict=False)
         rows = [
             {"index": int(index), **row}
             for indices, batch in batches
