@@ -190,7 +190,7 @@ def test_the_cache_is_enough(tmp_path: Path) -> None:
     again = prepared(tmp_path, train=name)  # as a resumed run names it
     assert sentences_of(again) == TEXTS
     message = contracts.refusal(prepared, tmp_path / "other", train=name)
-    assert message.startswith("`data.train` must be sentences that are in memory, but these")
+    assert message.startswith(f"`data.train` must be sentences that this process has, but {name}")
     assert "seqae.fit(sentences, resume=RUN)" in message
 
 

@@ -190,10 +190,9 @@ class MemoryReader:
         """
         if self.sentences is None:
             raise ValueError(
-                f"`{self.keys.source}` must be sentences that are in memory, but these "
-                f"({self.name}) were handed over in Python by another process, and the cache has "
-                f"lost them. Hand them over again (`seqae.fit(sentences, resume=RUN)`), or name a "
-                f"file."
+                f"`{self.keys.source}` must be sentences that this process has, but {self.name} "
+                f"was handed to another one, in Python. Hand them over again, as in "
+                f"`seqae.fit(sentences, resume=RUN)`, or name a file."
             )
         texts, targets = self.sentences.texts, self.sentences.targets
         for first in range(start["sentence"] if start else 0, len(texts), BLOCK_SENTENCES):
