@@ -30,6 +30,7 @@ TRAINING = {
     "predict": "Write the reconstructions of a run's test split to a file",
 }
 RECIPES = {"recipes": "List the recipes for `-c NAME`; `recipes show NAME` prints one"}
+COMPLETION = {"completion": "Print a script that completes commands and options in bash or zsh"}
 TASKS = {
     "reconstruct": ("seqae.tasks.encode_decode", "Encode texts and decode them again"),
     "encode": ("seqae.tasks.encode_decode", "Encode texts as .npy, .parquet or JSON lines"),
@@ -90,8 +91,8 @@ def main(args: Sequence[str] | None = None) -> int:
     command = synonyms.COMMANDS.get(command, command)
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
-    if command not in {**TRAINING, **RECIPES, **TASKS}:
-        known = subcommands or [*TRAINING, *RECIPES, *TASKS]
+    if command not in {**TRAINING, **RECIPES, **TASKS, **COMPLETION}:
+        known = subcommands or [*TRAINING, *RECIPES, *TASKS, *COMPLETION]
         close = get_close_matches(command, known, n=1)
         way_out = f"Did you mean `seqae {close[0]}`?" if close else "See `seqae --help`."
         fail(f"`command` must be one of {', '.join(known)}, but it is {command}. {way_out}", 2)
@@ -104,6 +105,8 @@ def main(args: Sequence[str] | None = None) -> int:
             import_module("seqae.training.commands").run(command, rest, topic)
         elif command in RECIPES:
             import_module("seqae.recipes").run(rest)
+        elif command in COMPLETION:
+            import_module("seqae.completion").run(rest, [*TRAINING], TASKS)
         else:
             import_module("seqae.tasks.runner").run(TASKS[command][0], command, rest, topic)
         _flush_output()
@@ -167,7 +170,8 @@ def overview(commands: Sequence[str] | None = None) -> str:
     Args:
         commands: the commands to list; by default all.
     """
-    every = {**TRAINING, **RECIPES, **{name: text for name, (_, text) in TASKS.items()}}
+    tasks = {name: text for name, (_, text) in TASKS.items()}
+    every = {**TRAINING, **RECIPES, **tasks, **COMPLETION}
     shown = every if commands is None else {name: every[name] for name in commands}
     width = max(map(len, shown))
     others = ", ".join(f"{other} for {name}" for other, name in synonyms.COMMANDS.items())

@@ -82,7 +82,7 @@ def test_a_page_agrees_with_the_options(command: str) -> None:
 
 
 def test_there_is_a_page_for_each_command() -> None:
-    assert {path.stem for path in HELP_PAGES.iterdir()} == {*TRAINING, *TASKS}
+    assert {path.stem for path in HELP_PAGES.iterdir()} == {*TRAINING, *TASKS, "completion"}
 
 
 def test_a_page_needs_neither_torch_nor_a_parser() -> None:
