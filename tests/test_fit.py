@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,6 @@ def test_parts_pairs_and_keys(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"nmae": 1}, "`nmae` is not known. Did you mean `name`?"),
-        ({"data": {"max_length": "x"}}, "`data.max_length` must be a whole number, but it is x"),
-        ({"recipe": "gur"}, "`config` must be a file or the name of a recipe, but it is gur"),
         ({"lr": 20}, "`model.learning_rate` must be between 0.0 and 10.0, but it is 20.0"),
         ({"trainer": {"callbacks": object()}}, "`trainer.callbacks` must be plain data or a part"),
         ({"train": [1]}, "`train` must be texts, but the item at index 0 is a int"),
@@ -140,3 +139,9 @@ def test_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str) ->
     with pytest.raises(KeyboardInterrupt):
         train()
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_in_a_thread_of_an_application(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        model = pool.submit(fit, TEXTS, write_recipe(tmp_path), max_steps=1, run_dir="run").result()
+    assert model.details["training"]["optimizer_steps"] == 1

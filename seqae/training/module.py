@@ -14,14 +14,13 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.batch import Batch, Vocabulary, check_batch
-from seqae.bundle.weights import WithoutInit
 from seqae.component import check_literal, check_part, check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.data.split import Split
 from seqae.generation import greedy
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
-from seqae.training.checkpoints.description import KEY, check_shapes, describe, read_description
+from seqae.training.checkpoints.description import KEY, describe, rebuild
 from seqae.training.checkpoints.resume import check_tokenizer, check_weights
 from seqae.training.distributed.collectives import average_buffers, gather_ranks
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
@@ -117,17 +116,8 @@ class AutoencoderModule(LightningModule):
         Raises:
             ValueError: if it is no checkpoint of this class, is damaged, or of another model.
         """
-        path = Path(checkpoint_path)
-        saved = read_description(path, cls, changes)
-        module = cls(**saved.arguments)
-        # Shapes only: a file that asks for huge sizes must get no memory.
-        with torch.device("meta"), WithoutInit():
-            module.build(saved.vocabulary, saved.max_length)
-        expected = module.state_dict()
-        check_shapes(path, saved.weights, expected)
-        weights = {name: w.to(expected[name].dtype) for name, w in saved.weights.items()}
-        module.load_state_dict(weights, assign=True)
-        module._tokenizer_sha256 = saved.tokenizer_sha256
+        module, fingerprint = rebuild(Path(checkpoint_path), cls, changes)
+        module._tokenizer_sha256 = fingerprint
         return module.to(map_location)
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ class Preemption(Callback):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace the signal handlers, also Lightning's, which save inside the handler."""
+        if threading.current_thread() is not threading.main_thread():
+            return  # in a thread of an application, which keeps its handlers
         for number in SIGNALS:
             self._previous_handlers[number] = signal.signal(number, self._handle)
 

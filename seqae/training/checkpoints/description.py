@@ -6,16 +6,20 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
+import torch
 from torch import Tensor, nn
 
 from seqae.batch import Vocabulary
+from seqae.bundle.weights import WithoutInit
 from seqae.component import Component, from_plain
 from seqae.training.checkpoints.integrity import check_intact, is_sealed
 from seqae.training.checkpoints.plain_data import read_plain
 from seqae.training.checkpoints.sharded import read_unsharded
 from seqae.training.finite import first_non_finite
+
+M = TypeVar("M", bound=nn.Module)
 
 KEY = "seqae_module"  # of a checkpoint
 
@@ -95,6 +99,32 @@ def read_description(
         str(content.get("tokenizer_sha256")),
         weights,
     )
+
+
+def rebuild(path: Path, module_class: type[M], changes: Mapping[str, Any]) -> tuple[M, str]:
+    """Build the module of a checkpoint, with its weights, on the CPU.
+
+    Args:
+        path: as `read_description`.
+        module_class: has a method `build`, which makes the weights.
+        changes: as `read_description`.
+
+    Returns:
+        The module and the fingerprint of its tokenizer.
+
+    Raises:
+        ValueError: as `read_description`, or if the weights are of another model.
+    """
+    saved = read_description(path, module_class, changes)
+    module = module_class(**saved.arguments)
+    # Shapes only: a file that asks for huge sizes must get no memory.
+    with torch.device("meta"), WithoutInit():
+        module.build(saved.vocabulary, saved.max_length)  # type: ignore[operator]
+    expected = module.state_dict()
+    check_shapes(path, saved.weights, expected)
+    weights = {name: w.to(expected[name].dtype) for name, w in saved.weights.items()}
+    module.load_state_dict(weights, assign=True)
+    return module, saved.tokenizer_sha256
 
 
 def check_shapes(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
