@@ -6,7 +6,7 @@ is a character of the sentence, so a line is a row whatever it holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -141,8 +141,9 @@ class CsvParser:
         with field_size_limit(limit):
             if self.header is None:
                 self.header = self._find_header(row_reader, counts)
-            rows = list(row_reader.read(self.header.width)) if self.header else []
-        columns, numbers = self._choose(rows, lines, wrong, counts)
+            # One by one: a list of all rows would double the time, in Python's garbage collector.
+            rows = row_reader.read(self.header.width) if self.header else ()
+            columns, numbers = self._choose(rows, lines, wrong, counts)
         self.line += row_reader.at
         self.used = len(buffer)
         if row_reader.at < len(lines):
@@ -244,7 +245,7 @@ class CsvParser:
         )
 
     def _choose(
-        self, rows: list[Row], lines: list[str], wrong: set[int], counts: Counts
+        self, rows: Iterable[Row], lines: list[str], wrong: set[int], counts: Counts
     ) -> tuple[list[list[str]], list[int]]:
         """Return the columns of the usable rows, and their numbers; count all rows."""
         chosen = self.header.chosen if self.header else [0 for _ in self.reader.columns]
