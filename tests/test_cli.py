@@ -345,6 +345,7 @@ def test_resume_of_nothing(refused: Fit, arguments: list[str]) -> None:
 
 
 CONTRADICTIONS = {
+    "no text": (["--data.train", "[]"], "`data.train` must name text, but it is an empty list"),
     "two runs": (["--resume", "a", "--resume=b"], "`resume` must be given once"),
     "a run in a file": (["-c", "resume.yaml"], "`resume` must be given on the command line, or be"),
     "a clock and nothing saved": (

@@ -11,7 +11,13 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from small import SENTENCES, figures, run_seqae, write_recipe, write_text
 
-from seqae.training.loggers import PATIENCE, RUN_ID, GuardedLogger, remembered_run, table_loggers
+from seqae.training.loggers import (
+    MAX_FAILURES,
+    RUN_ID,
+    GuardedLogger,
+    remembered_run,
+    table_loggers,
+)
 
 
 class Failing(Logger):
@@ -62,16 +68,16 @@ def test_a_training_does_not_mind(
     assert reason in line
     assert figures(tmp_path / "failing") == figures(tmp_path / "plain")
     if name == "Failing":
-        assert (tmp_path / "calls").read_text().count("call") == PATIENCE
+        assert (tmp_path / "calls").read_text().count("call") == MAX_FAILURES
 
 
 def test_patience_is_for_failures_in_a_row(caplog: pytest.LogCaptureFixture) -> None:
     guarded = GuardedLogger(CSVLogger("."))
     for _ in range(5):
-        for _ in range(PATIENCE - 1):
+        for _ in range(MAX_FAILURES - 1):
             assert guarded.attempt(lambda: 1 / 0, otherwise="none") == "none"
         assert guarded.attempt(lambda: "some") == "some"
-    for _ in range(PATIENCE):
+    for _ in range(MAX_FAILURES):
         guarded.attempt(lambda: 1 / 0)
     assert guarded.attempt(lambda: "some", otherwise="none") == "none"
     assert len(caplog.records) == 1

@@ -100,6 +100,10 @@ class CorpusConfig:
         check_range("data.test_percent", self.test_percent, 0, 99 - self.val_percent)
         check_range("data.tokenizer_sentences", self.tokenizer_sentences, 1, 2**40)
         check_range("data.split_seed", self.split_seed, 0, 2**63 - 1)
+        if not self.source_names["train"]:
+            raise ValueError(
+                "`data.train` must name text, but it is an empty list instead. Give a file."
+            )
         self.reading.check("data.reading.")
         self.cleaning.check("data.cleaning.")
         if [name for names in self.source_names.values() for name in names].count("-") > 1:

@@ -26,7 +26,7 @@ from seqae.extras import extra
 from seqae.files import atomic_write, cannot_write
 from seqae.untrusted import read_capped
 
-PATIENCE = 3  # failures in a row before a logger is given up: each may take a minute
+MAX_FAILURES = 3  # in a row, before a logger is given up: each may take a minute
 RUN_ID = "wandb_run_id"  # file in the run's folder
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class GuardedLogger(Logger):
 
     def attempt(self, call: Callable[[], Any], otherwise: Any = None) -> Any:
         """Return what `call` returns, or `otherwise` if it fails."""
-        if self._failures >= PATIENCE:
+        if self._failures >= MAX_FAILURES:
             return otherwise
         try:
             result = call()
