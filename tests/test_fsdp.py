@@ -317,7 +317,8 @@ def state_of(step: int) -> dict[str, Any]:
     model(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     named = by_name(optimizer.state_dict(), optimizer, model.named_parameters())
-    state = {"state_dict": model.state_dict(), "optimizer_states": [named]}
+    state: dict[str, Any] = {"state_dict": model.state_dict(), "optimizer_states": [named]}
+    state |= {"epoch": 0, "pytorch-lightning_version": "2.6.6"}
     return {**state, "global_step": step, "loops": {"a": [1, 2.0, "b"]}}
 
 

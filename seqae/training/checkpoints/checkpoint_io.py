@@ -19,7 +19,7 @@ from seqae.training.checkpoints.integrity import (
     is_sealed,
     write_hashed,
 )
-from seqae.training.checkpoints.plain_data import read_plain
+from seqae.training.checkpoints.plain_data import check_state, read_plain
 from seqae.training.checkpoints.sharded import read_unsharded, remove_checkpoint
 from seqae.training.lightning_internals import map_tree
 
@@ -68,9 +68,9 @@ class SafeCheckpointIO(CheckpointIO):
         """
         path = Path(path)
         check_intact(path)
-        if path.is_dir():
-            return read_unsharded(path)
-        return read_plain(path)
+        state = read_unsharded(path) if path.is_dir() else read_plain(path)
+        check_state(path, state)
+        return state
 
     @override
     def remove_checkpoint(self, path: str | Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class CheckpointError(ValueError):
 
 
 def read_plain(path: Path) -> dict[str, Any]:
-    """Read the state of a training, into main memory.
+    """Read a dictionary of plain data and tensors, into main memory.
 
     Raises:
         CheckpointError: if the file is damaged, would unpack to more than its own size, or holds
@@ -33,12 +33,27 @@ def read_plain(path: Path) -> dict[str, Any]:
         check_regular(path)
         _check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise TypeError(f"{type(content).__name__} instead of a dictionary")
+        return content
+
+
+def check_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Refuse a state that lacks what Lightning reads first, or that Lightning would rewrite.
+
+    Args:
+        path: of the checkpoint.
+        state: as it was read.
+
+    Raises:
+        CheckpointError: if it is not that of a training with this package.
+    """
+    with reporting_unreadable(path):
         for name, kind in NEEDED.items():
-            if not isinstance(content[name], kind):
+            if not isinstance(state[name], kind):
                 raise TypeError(f"{name} is no {kind.__name__}")
-        if VERSION.fullmatch(content["pytorch-lightning_version"]) is None:
+        if VERSION.fullmatch(state["pytorch-lightning_version"]) is None:
             raise ValueError("no version of Lightning that this package has used")
-        return dict(content)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import damaged_checkpoint, is_intact
+from seqae.training.checkpoints.plain_data import check_state
 from seqae.training.checkpoints.sharded import read_shards, read_trainer_state, write_shards
 from seqae.training.lightning_internals import share_one_model
 
@@ -250,7 +251,9 @@ class ShardedStrategy(ModelParallelStrategy):
         assert self.model is not None
         state = {"state_dict": get_model_state_dict(self.model)}
         read_shards(state, path)
-        return {**read_trainer_state(path), **state, "optimizer_states": []}  # no optimizer yet
+        trainer_state = read_trainer_state(path)
+        check_state(path, trainer_state)
+        return {**trainer_state, **state, "optimizer_states": []}  # no optimizer yet
 
     @override
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
