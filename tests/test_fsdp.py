@@ -9,7 +9,6 @@ import collections
 import errno
 import os
 import pickle
-import re
 import shutil
 import signal
 import subprocess
@@ -42,6 +41,7 @@ from torch import nn
 
 import seqae
 from seqae.files import StorageError
+from seqae.metrics.definitions import unit_of
 from seqae.training.checkpoints import sharded as sharded_checkpoint
 from seqae.training.checkpoints.callback import checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
@@ -60,6 +60,7 @@ from seqae.training.distributed.fsdp import (
     check_shards_precision,
     check_strategy,
 )
+from seqae.units import format_value
 
 OVERLAYS = CONFIGS / "overlays"
 GAUSSIAN = ["--model.autoencoder.latent", "GaussianLatent"]
@@ -248,9 +249,12 @@ def test_one_process_measures_what_two_have_saved(
         chosen += ["--trainer.strategy", strategy]
     capsys.readouterr()
     assert alone("validate", sharded, *chosen) == 0
-    cells = re.findall(r"(val/\w+)\W+([\d.]+)", capsys.readouterr().out)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "val/" in line]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
     expected = {k: v for k, v in figures(sharded)[-1].items() if k.startswith("val/")}
-    assert {k: float(v) for k, v in cells} == pytest.approx(expected, rel=1e-5)
+    assert {key: value for key, _, value in cells} == {
+        key: format_value(value, unit_of(key)) for key, value in expected.items()
+    }
 
 
 def test_one_process_goes_on_with_what_two_have_saved(sharded: Path, tmp_path: Path) -> None:
