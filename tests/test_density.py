@@ -25,7 +25,7 @@ from seqae.bundle.density import (
     fit_density,
     read_density,
 )
-from seqae.bundle.io import FILES, MANIFEST, add_density
+from seqae.bundle.io import CARD, FILES, MANIFEST, add_density
 
 PARTS = ("mean", "factor", "weights", "means", "scales")
 
@@ -98,7 +98,7 @@ def test_it_comes_back_to_the_bit(bundle, density):
     assert loaded.density is not None
     for name in PARTS:
         assert torch.equal(getattr(loaded.density, name), getattr(density, name))
-    assert sorted(p.name for p in bundle.iterdir()) == sorted([*FILES, DENSITY, MANIFEST])
+    assert sorted(p.name for p in bundle.iterdir()) == sorted([*FILES, CARD, DENSITY, MANIFEST])
     assert loaded.encode(TEXTS).tolist() == make().encode(TEXTS).tolist()
     assert len(loaded.sample(3, "mixture")) == 3
 
@@ -129,7 +129,7 @@ def test_what_else_lies_in_the_folder_stays(bundle, density):
     assert (bundle / ".git" / "HEAD").read_text() == "ref: refs/heads/main"
     assert (bundle / "LICENSE").read_text() == "free"
     assert sorted(p.name for p in bundle.iterdir()) == sorted(
-        [*FILES, DENSITY, MANIFEST, ".git", "LICENSE"]
+        [*FILES, CARD, DENSITY, MANIFEST, ".git", "LICENSE"]
     )
 
 
