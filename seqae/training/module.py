@@ -8,22 +8,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.batch import Batch, Vocabulary, check_batch
 from seqae.component import check_literal, check_part, check_range
-from seqae.data.datamodule import TextDataModule
-from seqae.data.split import Split
-from seqae.generation import greedy
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.description import KEY, describe, rebuild
 from seqae.training.checkpoints.resume import check_tokenizer, check_weights
-from seqae.training.distributed.collectives import average_buffers, gather_ranks
+from seqae.training.distributed.collectives import gather_ranks
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
+from seqae.training.evaluated_module import EvaluatedModule
 from seqae.training.evaluation import EvaluationMetrics
 from seqae.training.finite import LossCheck
 from seqae.training.lightning_internals import (
@@ -44,7 +41,7 @@ from seqae.training.schedule import (
 from seqae.training.token_window import TokenWindow
 
 
-class AutoencoderModule(LightningModule):
+class AutoencoderModule(EvaluatedModule):
     """Trains a SequenceAutoencoder with AdamW.
 
     Args:
@@ -119,32 +116,6 @@ class AutoencoderModule(LightningModule):
         module, fingerprint = rebuild(Path(checkpoint_path), cls, changes)
         module._tokenizer_sha256 = fingerprint
         return module.to(map_location)
-
-    @property
-    def datamodule(self) -> TextDataModule:
-        """The data module of this training."""
-        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(datamodule, TextDataModule):
-            given = "a DataLoader" if datamodule is None else f"a {type(datamodule).__name__}"
-            raise ValueError(
-                f"`datamodule` must be a TextDataModule, which has the tokenizer and plans the "
-                f"batches, but the trainer was given {given} instead. Call `trainer.fit(module, "
-                f"datamodule=TextDataModule(train=sentences))`."
-            )
-        return datamodule
-
-    @property
-    def unsharded(self) -> LossModule:
-        """The model and objective with all weights in float32, for all but a training step."""
-        return self.trained.unsharded
-
-    @property
-    def measured(self) -> dict[str, float]:
-        """What the trainer has measured last on validation and test sentences, by log key."""
-        if self._trainer is None:
-            return {}
-        metrics = self.trainer.callback_metrics.items()
-        return {name: float(value) for name, value in metrics if not name.startswith("train/")}
 
     @override
     def setup(self, stage: str) -> None:
@@ -276,6 +247,7 @@ class AutoencoderModule(LightningModule):
 
         super().optimizer_step(epoch, batch_idx, optimizer, compute_gradients)
 
+    @override
     def _generator(self, batch_idx: int) -> Generator:
         """Seed a generator for this step, batch and rank, so that no state needs saving.
 
@@ -304,74 +276,6 @@ class AutoencoderModule(LightningModule):
         """Clip the model's gradients alone: a discriminator's must not shrink the model's step."""
         with clip_gradients_apart(self.objective):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    @override
-    def on_validation_epoch_start(self) -> None:
-        """Start counting, with one model on all ranks, which have moving averages of their own."""
-        if self.trainer.world_size > 1:
-            average_buffers(self.autoencoder)
-        self.trained.copy_weights()
-        self.evaluation.reset()
-
-    @override
-    def on_test_epoch_start(self) -> None:
-        self.trained.copy_weights()
-        self.evaluation.reset()
-
-    @override
-    def on_predict_epoch_start(self) -> None:
-        self.trained.copy_weights()
-
-    @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, batch_idx, "val")
-
-    @override
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate(batch, batch_idx, "test")
-
-    @override
-    def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
-        """Return the text of each sentence and its reconstruction."""
-        check_batch(batch)
-        predictions, references = map(self.datamodule.tokenizer.decode, self._reconstruct(batch))
-        return [
-            {"text": text, "reconstruction": reconstruction}
-            for text, reconstruction in zip(references, predictions, strict=True)
-        ]
-
-    @override
-    def on_validation_epoch_end(self) -> None:
-        self._log_metrics("val")
-
-    @override
-    def on_test_epoch_end(self) -> None:
-        self._log_metrics("test")
-
-    def _evaluate(self, batch: Batch, batch_idx: int, split: Split) -> None:
-        """Count the objective's values and the free-running reconstruction of a batch."""
-        check_batch(batch)
-        values = self.unsharded(batch, self.global_step, self._generator(batch_idx))
-        predictions, references = self._reconstruct(batch)
-        if self.datamodule.has_own(split, batch_idx):
-            tokenizer = self.datamodule.tokenizer
-            self.evaluation.update(values, batch, predictions, references, tokenizer)
-        else:
-            self.evaluation.update_with_nothing(values)
-
-    def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Reconstruct a batch: predictions and references as ids without bos and eos."""
-        model = self.unsharded.autoencoder
-        predictions = greedy(model, model.encode(batch).latent)
-        targets = batch.target_batch
-        rows = zip(targets.token_ids.tolist(), targets.lengths.tolist(), strict=True)
-        return predictions, [row[1 : length - 1] for row, length in rows]
-
-    def _log_metrics(self, stage: str) -> None:
-        metrics = self.evaluation.compute() | self.unsharded.autoencoder.latent.metrics()
-        # They are equal on all ranks already; sync_dist keeps Lightning from doubting it.
-        named = {f"{stage}/{name}": float(value) for name, value in metrics.items()}
-        self.log_dict(named, sync_dist=True)
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
