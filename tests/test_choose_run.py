@@ -111,6 +111,10 @@ def test_what_may_change_is_told_a_line_each(
     run = tmp_path / "run"
     options = ["-c", write_recipe(tmp_path), "--data.train", text, "--run_dir", run]
     assert run_seqae("fit", *options, "--trainer.max_epochs", 1) == 0
+    # A run of a version that did not have this setting.
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    assert "    quoting: auto\n" in config
+    (run / "config.yaml").write_text(config.replace("    quoting: auto\n", ""), encoding="utf-8")
     capsys.readouterr()
     changes = ["--trainer.max_epochs", 2, "--model.learning_rate", 0.001, "--samples", 1]
     assert run_seqae("fit", "--resume", run, *changes) == 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from seqae.data.config import DataConfig
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.finite import first_non_finite
@@ -108,7 +110,7 @@ def run_of_folder(run_dir: Path) -> tuple[Path, Path | None] | None:
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
-    """Read a run's configuration.
+    """Read a run's configuration; what an older version had no setting for has its default.
 
     Raises:
         ValueError: if it is damaged.
@@ -120,7 +122,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a run's settings, but it does not. Choose another run.")
-    return config
+    return _completed(config, {"data": asdict(DataConfig())})
 
 
 def differences(
@@ -182,6 +184,15 @@ def unusable_checkpoint(path: str, error: Exception) -> ValueError:
         f"`ckpt_path` must be a checkpoint of the model that is configured, but {path} is not "
         f"({reason}). Give it the configuration that it was trained with."
     )
+
+
+def _completed(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the settings that a configuration lacks, section by section."""
+    filled = {**defaults, **config}
+    for key, default in defaults.items():
+        if isinstance(default, Mapping) and isinstance(filled[key], Mapping):
+            filled[key] = _completed(filled[key], default)
+    return filled
 
 
 def _is_below(key: str, parents: tuple[str, ...]) -> bool:
