@@ -122,7 +122,9 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a run's settings, but it does not. Choose another run.")
-    return _completed(config, {"data": asdict(DataConfig())})
+    defaults = asdict(DataConfig())
+    del defaults["revisions"]  # no setting: the run's data report has them
+    return _completed(config, {"data": defaults})
 
 
 def differences(
