@@ -54,11 +54,12 @@ def recipe_path(name: str) -> Path:
     return recipe_folder() / f"{name}.yaml"
 
 
-def find_config(value: str) -> str:
+def find_config(value: str, key: str = "config") -> str:
     """Replace the name of a recipe by its path. A file of that very name wins.
 
     Args:
         value: what `-c` was given: a path, the name of a recipe, or YAML text.
+        key: the argument, for the error message.
 
     Returns:
         The path of the recipe; a file or YAML text unchanged.
@@ -73,7 +74,7 @@ def find_config(value: str) -> str:
     if value in recipe_names():
         return str(recipe_path(value))
     raise ValueError(
-        f"`config` must be a file or the name of a recipe, but it is {value}, which is neither. "
+        f"`{key}` must be a file or the name of a recipe, but it is {value}, which is neither. "
         f"{_way_out(value)}"
     )
 

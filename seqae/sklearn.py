@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 import seqae
+from seqae.bundle.find_bundle import DEMO
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.text_operations import TooLong
 from seqae.data.containers import is_table, list_column, read_texts
 from seqae.extras import extra
+from seqae.recipes import recipe_names
 
 with extra("eval"):
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -108,6 +110,13 @@ class TextAutoencoderTransformer(
         return np.array(decoded, dtype=object)
 
     def _train(self, texts: list[str]) -> seqae.TextAutoencoder:
+        path = Path(self.recipe)
+        is_model = path.is_dir() or (self.recipe == DEMO and not path.exists())
+        if is_model and self.recipe not in recipe_names():
+            raise ValueError(
+                f"`recipe` must be the name of a recipe or a YAML file, but it is {path} instead, "
+                f"the folder of a model. To use that, write `bundle={str(path)!r}`."
+            )
         options = dict(self.options or {})
         if self.max_steps is not None:
             options["max_steps"] = self.max_steps

@@ -10,7 +10,8 @@ import pytest
 from small import run_seqae
 
 import seqae
-from seqae.bundle.io import DEMO_FOLDER, load
+from seqae.bundle.find_bundle import DEMO_FOLDER
+from seqae.bundle.io import load
 from seqae.tasks.evaluate.texts import read_split
 
 

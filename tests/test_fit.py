@@ -62,8 +62,7 @@ def test_the_same_run_as_the_command(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert seqae.load("b").details["training"]["optimizer_steps"] == 3
 
     message = contracts.refusal(fit, TEXTS[1:], resume="a", max_steps=4)
-    assert message.startswith("`data.train` must be memory:")
-    assert "as in the resumed run" in message
+    assert message.startswith("`data.train` must be the sentences of the resumed run")
     message = contracts.refusal(fit, recipe=recipe, resume="a")
     assert message.startswith("`recipe` must not be given beside `resume`")
 
@@ -95,6 +94,12 @@ def test_parts_pairs_and_keys(tmp_path: Path) -> None:
         ({"lr": 20}, "`model.learning_rate` must be between 0.0 and 10.0, but it is 20.0"),
         ({"trainer": {"callbacks": object()}}, "`trainer.callbacks` must be plain data or a part"),
         ({"train": [1]}, "`train` must be texts, but the item at index 0 is a int"),
+        ({"train": None}, "`train` must be a sentence or a list of sentences, but it is None"),
+        (
+            {"train": ["a", None]},
+            "`train` must be texts, but the item at index 1 is missing (None)",
+        ),
+        ({"recipe": "gruu"}, "`recipe` must be a file or the name of a recipe, but it is gruu"),
         ({"resume": "no/run"}, "`resume` must be the folder of a run with a checkpoint"),
     ],
 )

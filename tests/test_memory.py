@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from small import SENTENCES, numbered, write_text
 
 from seqae import TextDataModule
+from seqae.data.report.render import to_text
 from seqae.data.sources.memory import hold, looks_like_name
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import ReadOptions
@@ -101,18 +103,23 @@ def test_other_columns(tmp_path: Path) -> None:
     assert message.startswith("`train` must have the column 'text', but it has 'body', 'title'")
 
 
-def test_what_is_missing_or_blank_is_counted(tmp_path: Path) -> None:
-    texts = pd.Series([*TEXTS, None, float("nan"), " ", "x" * 50])
+def test_what_is_blank_or_too_long_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = pd.Series([*TEXTS, " ", "x" * 50])
     data = prepared(tmp_path, train=texts, reading=ReadOptions(max_line_bytes=40))
     (source,) = data.report["sources"]
-    dropped = {"blank": 1, "no text": 2, "too long": 1}
-    assert source["records"] == {"read": 10, "kept": 6, "dropped": dropped, "repaired": 0}
+    dropped = {"blank": 1, "too long": 1}
+    assert source["records"] == {"read": 8, "kept": 6, "dropped": dropped, "repaired": 0}
     assert source["name"].startswith("memory:")
-    assert source["record"] == {"sentences": 10}
+    assert source["record"] == {"sentences": 8}
+    report = to_text(data.report)
+    assert "12.5 % of the records of the sentences given were dropped: 1 too long." in report
+    assert "memory:" not in report
 
 
 def test_a_sentence_that_is_too_long_is_named_by_its_index(tmp_path: Path) -> None:
-    texts = ["a", None, "b", "c" * 40]
+    texts = ["a", " ", "b", "c" * 40]
     message = contracts.refusal(prepared, tmp_path, train=texts, max_length=20)
     assert "the sentence at index 3 (data.train) has 42 tokens" in message
 
@@ -122,6 +129,12 @@ def test_a_sentence_that_is_too_long_is_named_by_its_index(tmp_path: Path) -> No
     [
         ([], "`train` must hold sentences, but it is empty"),
         ([1, 2], "`train` must be texts, but the item at index 0 is a int"),
+        (None, "`train` must be a sentence or a list of sentences, but it is None instead."),
+        (["a", None], "`train` must be texts, but the item at index 1 is missing (None). Drop it"),
+        (["a", math.nan], "`train` must be texts, but the item at index 1 is missing (nan)."),
+        (pd.Series(["a", math.nan]), "`train` must be texts, but the item at index 1 is missing"),
+        ([("a", "b"), ("c", None)], "`train` must be texts, but the item at index 1 is missing"),
+        (pd.DataFrame({"text": [None]}), "`train` must be texts, but the item at index 0 is"),
         ({"a", "b"}, "`train` must be a list of sentences, but it is a set instead. Sort it."),
         (b"text", "`train` must be a list of sentences, but it is a bytes"),
         (["a", "\ud800"], "`train` must be Unicode text, but the one at index 1"),
@@ -177,7 +190,7 @@ def test_what_looks_like_a_name(text: str, is_name: bool) -> None:
 def test_the_name_is_that_of_the_content() -> None:
     names = {
         hold("train", values, ReadOptions()).name
-        for values in (["ab", "c"], ["a", "bc"], ["abc"], ["ab", "c", None], [("ab", "c")])
+        for values in (["ab", "c"], ["a", "bc"], ["abc"], ["ab", "c", ""], [("ab", "c")])
     }
     assert len(names) == 5
     assert hold("train", ["ab", "c"], ReadOptions()).name in names

@@ -86,6 +86,19 @@ def test_what_it_refuses() -> None:
         assert contracts.refusal(transformer.fit, wrong).startswith("`X` must be")
 
 
+def test_a_model_is_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    for name in ("demo", "mine"):
+        message = contracts.refusal(TextAutoencoderTransformer(name).fit, TEXTS)
+        assert message.startswith(
+            f"`recipe` must be the name of a recipe or a YAML file, but it is {name}"
+        )
+        assert message.endswith(f"write `bundle={name!r}`.")
+    message = contracts.refusal(TextAutoencoderTransformer("gruu").fit, TEXTS)
+    assert message.startswith("`recipe` must be a file or the name of a recipe, but it is gruu")
+
+
 # scikit-learn's own checks
 
 # These give arrays of numbers, and this takes texts.

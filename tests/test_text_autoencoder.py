@@ -65,8 +65,9 @@ def test_texts_of_any_container(model: TextAutoencoder, texts: object) -> None:
         ({"a", "b"}, "it is a set instead. Sort it."),
         (b"a cat", "it is a bytes instead"),
         (5, "it is a int instead"),
-        (["a", None], "the item at index 1 is a NoneType"),
-        (pd.Series(["a", float("nan")]), "the item at index 1 is a NoneType"),
+        (None, "it is None instead. Look where"),
+        (["a", None], "the item at index 1 is missing (None). Drop it"),
+        (pd.Series(["a", float("nan")]), "the item at index 1 is missing"),
         ([["a", "b"]], "the item at index 0 is a list"),
         (["\ud800"], "lone surrogate"),
     ],
@@ -141,8 +142,15 @@ def test_options_by_keyword(model: TextAutoencoder) -> None:
     )
     message = contracts.refusal(model.decode, latents, top_k=5)
     assert message.startswith("`temperature` must be above 0 for `top_k`")
-    with pytest.raises(TypeError, match="temprature"):
-        model.decode(latents, temprature=0.8)  # type: ignore[call-arg]
+    message = contracts.refusal(model.reconstruct, "x", temperature=1.0, num_return_sequences=3)
+    assert message.endswith(
+        "Leave it out, or give the latents to `candidates`, which returns several."
+    )
+    for call in (model.decode, model.reconstruct, model.candidates):
+        with pytest.raises(TypeError, match=r"^`temprature` is not known. Did you mean `temper"):
+            call(latents, temprature=0.8)  # type: ignore[operator]
+    with pytest.raises(TypeError, match=r"^`xyz` is not known. Choose of num_beams, "):
+        model.sample(1, "prior", xyz=1)  # type: ignore[call-arg]
 
 
 def test_every_option_has_a_keyword() -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from seqae.bundle.density import fit_density
-from seqae.bundle.io import DEMO_FOLDER, add_density, load, read_bundle, write_bundle
+from seqae.bundle.find_bundle import DEMO_FOLDER
+from seqae.bundle.io import add_density, load, read_bundle, write_bundle
 from seqae.files import replace_folder
 from seqae.tasks.evaluate.texts import read_split
 

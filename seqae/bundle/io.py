@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import platform
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -31,6 +30,7 @@ import torch
 
 from seqae.bundle.card import model_card
 from seqae.bundle.density import DENSITY, Density, density_to_bytes, read_density
+from seqae.bundle.find_bundle import bundle_folder, check_is_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import WithoutInit, read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
@@ -64,24 +64,6 @@ CONFIG_KEYS = (
     "normalization",
 )
 MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
-
-# A trained model that ships with the package (scripts/make_demo), under a name of its own.
-DEMO = "demo"
-DEMO_FOLDER = Path(__file__).parents[1] / DEMO
-
-
-def find_folder(where: str | Path) -> Path:
-    """Return the folder that `where` names; `demo` is the shipped one, unless there is another."""
-    folder = Path(where)
-    is_own = any((folder / name).exists() for name in ("config.json", "config.yaml"))
-    return DEMO_FOLDER if str(where) == DEMO and not is_own else folder
-
-
-def bundle_folder(where: str | Path) -> Path:
-    """Find the folder of a bundle, given that folder, the folder of its run, or `demo`."""
-    folder = find_folder(where)
-    is_run = (folder / "bundle").is_dir() and not (folder / "config.json").exists()
-    return folder / "bundle" if is_run else folder
 
 
 def load(
@@ -297,27 +279,8 @@ def _check_details(folder: Path, details: dict[str, Any]) -> None:
 
 def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
     """Check each file against the manifest, and return the hashes of the files."""
-    if not folder.is_dir():
-        raise ValueError(
-            f"`model` must be the folder of a bundle or of a run, or demo, but there is no folder "
-            f"{folder}. Check the path."
-        )
     names = [*FILES, *([DENSITY] if with_density and (folder / DENSITY).exists() else [])]
-    if (folder / "config.yaml").is_file() and not (folder / "config.json").exists():
-        way_out = f"Go on with it: `seqae fit --resume {folder}`."
-        if not (folder / "checkpoints").is_dir():
-            way_out = "It has no checkpoint either: train again."
-        raise ValueError(
-            f"`model` must be the folder of a bundle or of a run that has one, but {folder} has no "
-            f"bundle yet: its training stopped before the first validation. {way_out}"
-        )
-    for name in (*names, MANIFEST):
-        path = folder / name
-        if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
-            raise ValueError(
-                f"`model` must be the folder of a bundle or of a run that has one, but {folder} "
-                f"has no file {name}. Check the path, or get the bundle again."
-            )
+    check_is_bundle(folder, [*names, MANIFEST])
     try:
         for name in names:
             if name.endswith(".json"):  # before hashing, which may take long

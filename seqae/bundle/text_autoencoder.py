@@ -268,8 +268,8 @@ class TextAutoencoder(TextOperations):
         if options.num_return_sequences > 1:
             raise ValueError(
                 f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
-                f"{options.num_return_sequences} instead. Leave it out; `reconstruct`, `decode` "
-                f"and `sample` give several, in Python `candidates`."
+                f"{options.num_return_sequences} instead. Leave it out, or give the "
+                f"latents to `candidates`, which returns several."
             )
         latents, _ = latent_ops.read_latents(latents, self.latent_dim)
         bar = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
@@ -312,11 +312,12 @@ class TextAutoencoder(TextOperations):
         **decoding: Unpack[DecodingKeywords],
     ) -> OneOrList:
         """Encode texts, and decode their latents; one text gives one."""
+        options = options.replaced(decoding)
         texts, is_one = read_texts("texts", texts)
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
         latents = self.encode(texts, too_long, **bar)
         lengths = self.lengths(texts)
-        rows = self.decode_ids(latents, options.replaced(decoding), seed, lengths, **bar)
+        rows = self.decode_ids(latents, options, seed, lengths, **bar)
         decoded = self.tokenizer.decode(rows)
         return decoded[0] if is_one else decoded
 

@@ -139,7 +139,7 @@ class CorpusConfig:
         held = []
         for split in SPLITS:
             given: Any = getattr(self, split)
-            if given is None:
+            if given is None and split != "train":
                 continue
             if are_names(split, given):
                 is_one = isinstance(given, (str, os.PathLike))

@@ -56,7 +56,7 @@ def list_items(key: str, values: Any) -> list[Any]:
         values: the container; missing values of a column come out as None.
 
     Raises:
-        ValueError: if it is something else: one text, a table, a set, which has no order.
+        ValueError: if it is something else: None, one text, a table, a set, which has no order.
     """
     kind = type(values).__name__
     if is_table(values):
@@ -70,6 +70,11 @@ def list_items(key: str, values: Any) -> list[Any]:
     if is_one_of(values, COLUMNS):
         items: list[Any] = values.to_pylist()
         return items
+    if values is None:
+        raise ValueError(
+            f"`{key}` must be a sentence or a list of sentences, but it is None instead. Look "
+            f"where this value comes from."
+        )
     if isinstance(values, (str, bytes, Set, Tensor)) or not isinstance(values, Iterable):
         way_out = "Sort it" if isinstance(values, Set) else "Put sentences in a list"
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -125,8 +126,13 @@ class Decoding:
 
         Raises:
             ValueError: if the options do not fit each other.
-            TypeError: if there is no option of a name.
+            TypeError: if there is no option of a name, as Python raises it for a keyword.
         """
+        known = [option.name for option in fields(self)]
+        if unknown := next((name for name in keywords if name not in known), None):
+            close = get_close_matches(unknown, known, n=1)
+            way_out = f"Did you mean `{close[0]}`?" if close else f"Choose of {', '.join(known)}."
+            raise TypeError(f"`{unknown}` is not known. {way_out}")
         return replace(self, **keywords) if keywords else self  # type: ignore[arg-type]
 
     def _check_pairs(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from seqae.bundle.io import find_folder
+from seqae.bundle.find_bundle import find_folder
 from seqae.files import check_output, write_output
 from seqae.metrics.definitions import GROUPS, METRICS, unit_of
 from seqae.tasks.run_files import damaged, read_config, read_json, without_nan

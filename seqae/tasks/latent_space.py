@@ -7,7 +7,8 @@ from pathlib import Path
 
 import seqae
 from seqae.bundle.density import MAX_DIM, MIN_SENTENCES, can_fit, fit_density
-from seqae.bundle.io import DEMO_FOLDER, add_density, bundle_folder
+from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
+from seqae.bundle.io import add_density
 from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between, nearest
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong

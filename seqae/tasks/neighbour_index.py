@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seqae.bundle.io import bundle_folder
+from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.config import default_cache_dir

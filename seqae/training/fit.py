@@ -21,6 +21,7 @@ from seqae.component import Component, is_whole
 from seqae.data.sources.memory import PAIR_COLUMN, Sentences, are_names, hold
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer
+from seqae.recipes import find_config
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import TIME_IS_UP, Preempted
 from seqae.training.choose_run import RUN_TIME
@@ -36,7 +37,7 @@ from seqae.training.lightning_cli import TrainingCLI
 
 
 def fit(
-    train: Any = None,
+    train: Any = ...,
     recipe: str | Path | Sequence[str | Path] | None = None,
     *,
     val: Any = None,
@@ -53,7 +54,7 @@ def fit(
 
     Args:
         train: sentences or pairs in memory, a table, the name of a source or a list of these, as
-            TextDataModule takes them; by default what the recipe says.
+            TextDataModule takes them; left out, what the recipe says.
         recipe: name of a recipe, a YAML file, or a list of these, of which later ones win; by
             default `gru`.
         val: the same as `train` for validation; by default some of the training sentences.
@@ -81,10 +82,15 @@ def fit(
                 f"instead. Leave it out."
             )
     recipes = [recipe or "gru"] if recipe is None or isinstance(recipe, (str, Path)) else recipe
-    args = [] if is_continued else [arg for name in recipes for arg in ("-c", os.fspath(name))]
+    configs = [] if is_continued else [find_config(os.fspath(name), "recipe") for name in recipes]
+    args = [arg for config in configs for arg in ("-c", config)]
     settings = _flatten(options)
-    texts = {"train": train, "val": val, "test": test}
-    held = [_hold_text(key, text, settings) for key, text in texts.items()]
+    # A `train` that is None is a mistake, such as a variable that was never set.
+    held = [
+        _hold_text(key, text, settings)
+        for key, text, left_out in (("train", train, ...), ("val", val, None), ("test", test, None))
+        if text is not left_out
+    ]
     settings |= {"resume": resume} if resume is not None else {}
     settings |= {"run_dir": run_dir} if run_dir is not None else {}
     args += [f"--{key}={_to_text(key, value)}" for key, value in settings.items()]
@@ -169,11 +175,9 @@ def _hold_text(key: str, text: Any, settings: dict[str, Any]) -> Sentences | Non
 
     Args:
         key: train, val or test.
-        text: its sentences or names; None leaves it to the recipe.
+        text: its sentences or names.
         settings: of the training by key, to add to.
     """
-    if text is None:
-        return None
     if are_names(key, text):
         is_one = isinstance(text, (str, os.PathLike))
         settings[f"data.{key}"] = os.fspath(text) if is_one else [*map(os.fspath, text)]

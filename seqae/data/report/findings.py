@@ -8,6 +8,7 @@ from typing import Any
 
 from seqae.data.cleaning import TOO_MANY_CHARACTERS, TOO_SHORT
 from seqae.data.preprocessing import LINE_ENDS, QUOTED, TRUNCATED
+from seqae.data.sources.discovery import for_people
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
 from seqae.data.sources.walking import describe_left_out
 from seqae.terminal import visible
@@ -120,7 +121,7 @@ def _dropped(source: Mapping[str, Any]) -> Iterator[Finding]:
             share = percent(sum(dropped.values()) / counts["read"])
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
             ways = " ".join(remedies[reason] for reason in dropped if reason in remedies)
-            name = visible(source["name"])
+            name = for_people(source["name"])
             yield f"{share} of the {unit} of {name} were dropped: {reasons}. {ways}", []
 
 
@@ -130,7 +131,7 @@ def _left_out(source: Mapping[str, Any]) -> Iterator[Finding]:
         count = sum(some["files"] for some in left_out.values())
         files = "file was" if count == 1 else "files were"
         yield (
-            f"{count:,} {files} left out of {visible(source['name'])}: "
+            f"{count:,} {files} left out of {for_people(source['name'])}: "
             f"{visible(describe_left_out(left_out))}. A pattern reads other files as text: "
             f"{visible(join(source['name'], '*'))}.",
             [],
@@ -141,7 +142,7 @@ def _odd(source: Mapping[str, Any]) -> Iterator[Finding]:
     """Report sentences that seem to have been read wrongly, however few they are."""
     for odd, remark in source["remarks"].items():
         one, several, remedy = REMARKS[odd]
-        count, name = remark["count"], visible(source["name"])
+        count, name = remark["count"], for_people(source["name"])
         what = f"{count:,} sentences of {name} {several}"
         if count == 1:
             what = f"1 sentence of {name} {one}"
@@ -152,8 +153,8 @@ def _truncated(source: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterat
     count, kept = source["altered"].get(TRUNCATED, 0), source["sentences"]["kept"]
     if count and count >= TRUNCATED_SHARE * kept:
         yield (
-            f"{percent(count / kept)} of the sentences of {visible(source['name'])} were truncated "
-            f"to {settings['max_length']:,} tokens. Raise `data.max_length`, or set "
+            f"{percent(count / kept)} of the sentences of {for_people(source['name'])} were "
+            f"truncated to {settings['max_length']:,} tokens. Raise `data.max_length`, or set "
             f"`data.too_long: split` to keep all of their text.",
             [],
         )

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from seqae.data.report.findings import find, percent
+from seqae.data.sources.discovery import for_people
 from seqae.data.split import SPLITS
 from seqae.terminal import visible
 
@@ -110,7 +111,7 @@ def _sources(sources: list[dict[str, Any]]) -> Table:
         altered = [f"{count:,} {word}" for word, count in source["altered"].items() if count]
         if records["repaired"]:
             altered.append(f"{records['repaired']:,} repaired")
-        name = (visible(source["name"]), source["split"])
+        name = (for_people(source["name"]), source["split"])
         if sentences["read"] == records["kept"] and not sentences["dropped"]:
             table.add_row(*name, "records", *_counts(records, altered))
         else:

@@ -21,6 +21,7 @@ from seqae.data.sources.walking import (
     quote,
     suffix_of,
 )
+from seqae.terminal import visible
 
 STANDARD_INPUT = "standard input"
 ARCHIVES = (".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".zip", ".7z", ".rar", ".lz4", ".z")
@@ -197,6 +198,11 @@ def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
         f"`{key}` must be readable, but reading {quote(path)} failed: {error.strerror}. "
         f"Check the path and the disk."
     )
+
+
+def for_people(source: str) -> str:
+    """Return how to speak of a source: the name of sentences in memory is a hash."""
+    return "the sentences given" if source.startswith("memory:") else visible(source)
 
 
 def without_path(source: str) -> str:

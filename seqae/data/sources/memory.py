@@ -24,7 +24,7 @@ from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.discovery import SUFFIXES
 from seqae.data.sources.file_source import split_column
 from seqae.data.sources.reader import Keys
-from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position, ReadOptions
+from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
 from seqae.data.sources.walking import COMPRESSED_SUFFIXES, quote
 from seqae.data.tokenizers.input_checks import check_text
 
@@ -39,7 +39,7 @@ _held: WeakValueDictionary[str, Sentences] = WeakValueDictionary()
 
 @dataclass(frozen=True, eq=False)
 class Sentences:
-    """Sentences in memory; None stands for a missing one.
+    """Sentences in memory.
 
     Attributes:
         name: of the source.
@@ -48,8 +48,8 @@ class Sentences:
     """
 
     name: str
-    texts: list[str | None]
-    targets: list[str | None] | None
+    texts: list[str]
+    targets: list[str] | None
 
 
 def hold(key: str, values: Any, options: ReadOptions) -> Sentences:
@@ -62,7 +62,7 @@ def hold(key: str, values: Any, options: ReadOptions) -> Sentences:
         options: which columns of a table to take.
 
     Raises:
-        ValueError: if it is something else, or an item is no text.
+        ValueError: if it is something else, or an item is missing or no text.
     """
     targets: list[Any] | None = None
     if is_table(values):
@@ -75,8 +75,7 @@ def hold(key: str, values: Any, options: ReadOptions) -> Sentences:
             texts, targets = _split_pairs(key, texts)
     for side in (texts, targets or []):
         for index, text in enumerate(side):
-            if text is not None:
-                check_text(key, index, text)
+            check_text(key, index, text)
     if not texts:
         raise ValueError(f"`{key}` must hold sentences, but it is empty. Give some.")
     name = SCHEME + _hash(texts, targets)
@@ -95,13 +94,13 @@ def _split_pairs(key: str, items: list[Any]) -> tuple[list[Any], list[Any]]:
     return [item[0] for item in items], [item[1] for item in items]
 
 
-def _hash(texts: Sequence[str | None], targets: Sequence[str | None] | None) -> str:
+def _hash(texts: Sequence[str], targets: Sequence[str] | None) -> str:
     digest = hashlib.sha256()
     for side in (texts, targets):
         digest.update(b"[")
         for text in side or ():
-            data = b"-" if text is None else text.encode()
-            digest.update(b"%d:" % (-1 if text is None else len(data)) + data)
+            data = text.encode()
+            digest.update(b"%d:" % len(data) + data)
     return digest.hexdigest()[:16]
 
 
@@ -201,21 +200,17 @@ class MemoryReader:
                 texts[first:end], None if targets is None else targets[first:end], first
             ).stripped()
 
-    def _block(
-        self, texts: list[str | None], targets: list[str | None] | None, first: int
-    ) -> Block:
-        """Make a block; drop missing texts and those over the cap."""
+    def _block(self, texts: list[str], targets: list[str] | None, first: int) -> Block:
+        """Make a block; drop texts over the cap."""
         counts = Counts(read=len(texts))
         columns = [texts] if targets is None else [texts, targets]
         kept: list[int] = []
         for index, record in enumerate(zip(*columns, strict=True)):
-            if any(text is None for text in record):
-                counts.dropped[NO_TEXT] += 1
-            elif any(self._is_long(text) for text in record if text is not None):
+            if any(map(self._is_long, record)):
                 counts.dropped[TOO_LONG] += 1
             else:
                 kept.append(index)
-        sides = [[text for i in kept if (text := side[i]) is not None] for side in columns]
+        sides = [[side[index] for index in kept] for side in columns]
         numbers = [first + index for index in kept]
         end = {"sentence": first + len(texts)}
         return MemoryBlock(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +15,9 @@ from torch import Tensor
 def check_text(key: str, index: int, text: object) -> str:
     """Check that an item of a list is text that can be written as UTF-8.
 
+    A missing value (None, NaN) is refused and not left out: what comes of a text by its index, such
+    as its latent or its label, would belong to another one.
+
     Args:
         key: names the list.
         index: of the item.
@@ -22,6 +26,11 @@ def check_text(key: str, index: int, text: object) -> str:
     Raises:
         ValueError: if it is something else, or has a lone surrogate.
     """
+    if text is None or (isinstance(text, float) and math.isnan(text)):
+        raise ValueError(
+            f"`{key}` must be texts, but the item at index {index:,} is missing ({text}). Drop it; "
+            f"`.dropna()` does that in pandas."
+        )
     if not isinstance(text, str):
         raise ValueError(
             f"`{key}` must be texts, but the item at index {index:,} is a {type(text).__name__} "

@@ -10,6 +10,7 @@ from textwrap import shorten
 from typing import Any
 
 from seqae.data.config import DataConfig
+from seqae.data.sources.memory import SCHEME as IN_MEMORY
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.finite import first_non_finite
@@ -153,9 +154,12 @@ def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], is_allowed:
     for key, old, new in differences(before, now):
         is_fixed = _is_below(key, FIXED_KEYS) and not _is_below(key, EXEMPT_KEYS)
         if is_fixed and not is_allowed:
+            fault = f"be {old} as in the resumed run, but it is {new}"
+            if all(str(value).startswith(IN_MEMORY) for value in (old, new)):  # names are hashes
+                fault = "be the sentences of the resumed run, but these are others"
             raise ValueError(
-                f"`{key}` must be {old} as in the resumed run, but it is {new} instead. Leave "
-                f"it out, start a new run, or write `--resume_changed true`."
+                f"`{key}` must {fault} instead. Leave it out, start a new run, or write "
+                f"`--resume_changed true`."
             )
         log.info(f"changed since the run began: {key} was {old}, is {new}")
 
