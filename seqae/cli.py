@@ -76,16 +76,18 @@ def main(args: Sequence[str] | None = None) -> int:
         The exit status: 0, or 1 if the command failed. Wrong usage exits with 2.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    if arguments and arguments[0] == "help":  # as of git: `help fit` is `fit --help`
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview())
         return 0 if arguments else 2
-    if arguments[0] == "--version":
+    if arguments[0] in ("--version", "version"):
         print(f"seqae {seqae.__version__}")
         return 0
     command, rest = arguments[0], arguments[1:]
     if subcommands := [name for name in TASKS if name.startswith(f"{command} ")]:
         if not rest or rest[0] in ("-h", "--help"):
-            print(overview(subcommands))
+            print(*map(help_page, subcommands), sep="\n", end="")
             return 0 if rest else 2
         command, rest = f"{command} {rest[0]}", rest[1:]
     command = synonyms.COMMANDS.get(command, command)
@@ -164,15 +166,10 @@ def help_page(command: str) -> str:
     return (HELP_PAGES / f"{command}.txt").read_text(encoding="utf-8")
 
 
-def overview(commands: Sequence[str] | None = None) -> str:
-    """Return the text of `seqae --help`.
-
-    Args:
-        commands: the commands to list; by default all.
-    """
+def overview() -> str:
+    """Return the text of `seqae --help`."""
     tasks = {name: text for name, (_, text) in TASKS.items()}
-    every = {**TRAINING, **RECIPES, **tasks, **COMPLETION}
-    shown = every if commands is None else {name: every[name] for name in commands}
+    shown = {**TRAINING, **RECIPES, **tasks, **COMPLETION}
     width = max(map(len, shown))
     others = ", ".join(f"{other} for {name}" for other, name in synonyms.COMMANDS.items())
     lines = [

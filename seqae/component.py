@@ -181,6 +181,12 @@ def check_literal(key: str, value: str, literal: Any) -> None:
     check_choice(key, value, get_args(literal))
 
 
+def type_in_words(value: object) -> str:
+    """Name the type of a value in a sentence: `a str`, `an int`."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 def check_seed(seed: SupportsIndex) -> int:
     """Check that every generator takes this seed: those of NumPy and scikit-learn have 32 bits.
 

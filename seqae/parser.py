@@ -19,7 +19,7 @@ from jsonargparse import ArgumentParser
 from typing_extensions import override
 
 from seqae.component import Component, concrete_subclasses
-from seqae.synonyms import ADVICE
+from seqae.synonyms import ADVICE, POSITIONALS
 from seqae.synonyms import OPTIONS as SYNONYMS
 from seqae.terminal import fail
 
@@ -158,6 +158,9 @@ def _explain_unknown(parser: ArgumentParser, argument: str) -> str:
     if key in ADVICE:
         return f"`{key}` is not known. {ADVICE[key]}"
     known = sorted({option.dest for option in options_of(parser)} - {"help"})
+    for option in options_of(parser):
+        if not option.option_strings and key in (option.dest, *POSITIONALS.get(option.dest, ())):
+            return f"`{key}` is not known. Leave out its name: `{parser.prog} {key.upper()}`."
     siblings = [name for name in known if _parent(name) == _parent(key)]
     is_listed = "." in key or not parser.exit_on_error  # not the long list of the top level
     if close := _closest(key, siblings, known):
@@ -177,7 +180,7 @@ def _closest(key: str, siblings: Sequence[str], known: Sequence[str]) -> str | N
         return whole[0]
     for names in (siblings, known):
         by_last_word = {name.rpartition(".")[2]: name for name in reversed(names)}
-        if words := get_close_matches(key.rpartition(".")[2], by_last_word, n=1):
+        if words := get_close_matches(key.rpartition(".")[2], by_last_word, n=1, cutoff=0.7):
             return by_last_word[words[0]]
     return None
 

@@ -29,7 +29,8 @@ example:
   seqae fit -c my.yaml                train from it
   seqae fit -c gru -c overlays/gpu    train from the shipped ones
 
-`-c NAME` reads the file NAME if there is one, and otherwise the recipe of that name."""
+`-c NAME` reads the file NAME if there is one, and otherwise the recipe of that
+name."""
 
 
 def recipe_folder() -> Path:

@@ -34,6 +34,9 @@ OPTIONS = {
     "output_dir": "run_dir",
 }
 
+# What is given without an option: names that it has elsewhere, by that of the argument.
+POSITIONALS = {"files": ("train", "input", "data.train"), "file": ("input", "test")}
+
 # What has no single key: the way out, after "`NAME` is not known."
 ADVICE = {
     "batch_size": "A batch is measured in tokens: write `--batch_tokens N`, about the number of "

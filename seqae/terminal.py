@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import unicodedata
@@ -50,8 +51,9 @@ def visible(text: str, width: int | None = None) -> str:
 
 
 def table_console() -> Console:
-    """Make a console for tables, as wide as the terminal, or of a fixed width if there is none."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    """Make a console for tables, as wide as the terminal or COLUMNS; else of a fixed width."""
+    is_known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()  # rich reads both
+    return Console(highlight=False, width=None if is_known else WIDTH)
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def test_decode_to_a_file(overfit_run: Path, tmp_path: Path) -> None:
 UNREAL = {
     "complex128": np.zeros((2, 64), dtype=complex),
     "datetime64[D]": np.zeros((2, 64), dtype="datetime64[D]"),
-    "<U1": np.full((2, 64), "1"),
+    "text": np.full((2, 64), "1"),
     "bool": np.zeros((2, 64), dtype=bool),
     "object": [[decimal.Decimal(1)] * 64],
 }
@@ -171,7 +171,7 @@ def test_what_is_no_real_number_is_refused(
         pq.write_table(pa.table({"latent": UNREAL[dtype]}), path)
     assert run_seqae("decode", overfit_run, path) == 1
     assert f"`latents` must be real numbers, but it is of type {dtype}" in capsys.readouterr().err
-    if dtype == "<U1":
+    if dtype == "text":
         path = tmp_path / "bad.jsonl"
         path.write_text(json.dumps({"latent": ["1"] * 64}))
         assert run_seqae("decode", overfit_run, path) == 1

@@ -217,7 +217,7 @@ BAD_LINES = {
     b"[" * 100_000: "there is one that is nested too deeply instead",
     b'{"a":' * 100_000: "there is one that is nested too deeply instead",
     b'{"text": ' + b"9" * 5000 + b"}": "there is a number of too many digits instead",
-    b'{"text": "a\x00b"}': "there is no JSON (Invalid control character",
+    b'{"text": "a\x00b"}': "there is no JSON (Invalid control character at character 12) instead",
 }
 
 

@@ -15,7 +15,8 @@ from jsonargparse import ArgumentParser
 from small import run_seqae
 from typing_extensions import override
 
-from seqae.cli import HELP_PAGES, TASKS, TRAINING, help_page, help_topic
+from seqae import __version__
+from seqae.cli import HELP_PAGES, TASKS, TRAINING, help_page, help_topic, overview
 from seqae.parser import options_of
 from seqae.synonyms import OPTIONS
 from seqae.tasks.runner import decoding_options, make_parser
@@ -134,3 +135,17 @@ def test_an_unknown_part(capsys: Out) -> None:
         "seqae: error: `--help` must be alone or followed by all, decoding, but it is followed by "
         "decding. Did you mean decoding?\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "page"),
+    [(["help", "encode"], "encode"), (["data", "-h"], "data report"), (["data"], "data report")],
+)
+def test_help_is_asked_for_in_other_words(asked: list[str], page: str, capsys: Out) -> None:
+    assert run_seqae(*asked) == (2 if asked == ["data"] else 0)
+    assert capsys.readouterr().out.strip() == help_page(page).strip()
+
+
+def test_help_and_version_are_words_too(capsys: Out) -> None:
+    assert run_seqae("help") == run_seqae("version") == 0
+    assert capsys.readouterr().out == f"{overview()}\nseqae {__version__}\n"

@@ -128,7 +128,7 @@ def test_a_sentence_that_is_too_long_is_named_by_its_index(tmp_path: Path) -> No
     ("given", "words"),
     [
         ([], "`train` must hold sentences, but it is empty"),
-        ([1, 2], "`train` must be texts, but the item at index 0 is a int"),
+        ([1, 2], "`train` must be texts, but the item at index 0 is an int"),
         (None, "`train` must be a sentence or a list of sentences, but it is None instead."),
         (["a", None], "`train` must be texts, but the item at index 1 is missing (None). Drop it"),
         (["a", math.nan], "`train` must be texts, but the item at index 1 is missing (nan)."),

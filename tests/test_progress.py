@@ -19,7 +19,8 @@ def arguments(tmp_path: Path) -> list[Any]:
 
 
 LINE = re.compile(
-    r"step \d+/\d+  loss \d+\.\d{3}  token accuracy \d+\.\d % \(teacher-forced\)  [\d,]+ tokens/s"
+    r"step \d+/\d+  train loss \d+\.\d{3}  token accuracy \d+\.\d % "
+    r"\(teacher-forced; means of about 50 steps\)  [\d,]+ tokens/s"
 )
 
 

@@ -244,3 +244,8 @@ def test_installed_wheel_trains_from_a_name(tmp_path: Path) -> None:
 
 def test_checkout_uses_its_own_files() -> None:
     assert recipes.recipe_folder() == CONFIGS
+
+
+def test_the_help_fits_into_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_seqae("recipes", "-h") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -310,7 +310,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "single tokens": (
         {"train": {"lengths": {"p50": 3, "p95": 3}}},
         "Nearly every sentence of train is a single token to the BPETokenizer.",
-        "CharacterTokenizer",
+        "use a smaller `vocab_size` or CharacterTokenizer.",
     ),
     "unused vocabulary": (
         {"train": {"vocabulary_used_share": 0.3}},
@@ -490,12 +490,7 @@ def test_refused(what: str, capsys: Out) -> None:
     assert line.startswith(f"seqae: error: {message}")
 
 
-def test_a_group_of_commands_lists_them(capsys: Out) -> None:
-    assert run_seqae("data") == 2
-    assert run_seqae("data", "--help") == 0
-    said = capsys.readouterr().out
-    assert said.count("  data report  Report on a corpus before training on it") == 2
-    assert "\n  reconstruct" not in said  # the list of all commands has it in its own line
+def test_a_misspelt_command_of_data(capsys: Out) -> None:
     assert run_seqae("data", "rport") == 2
     assert capsys.readouterr().err.endswith("Did you mean `seqae data report`?\n")
 
@@ -518,3 +513,9 @@ def test_documents_with_summaries(tmp_path: Path, capsys: Out) -> None:
     said = capsys.readouterr().out
     assert "Tokens a target: train" in said
     assert "split_sentences" not in said  # pairs are not split
+
+
+def test_a_source_given_as_in_fit(capsys: Out) -> None:
+    assert run_seqae("data", "report", "--train", "my.txt") == 2
+    said = "`train` is not known. Leave out its name: `seqae data report TRAIN`.\n"
+    assert capsys.readouterr().err.endswith(said)

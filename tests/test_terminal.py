@@ -63,3 +63,11 @@ def test_a_bar_shows_how_far_it_is(shown: io.StringIO) -> None:
         time.sleep(0.05)
         advance(2)
     assert "reading" in shown.getvalue()
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("", terminal.WIDTH)])
+def test_tables_are_as_wide_as_columns_says(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.table_console().width == width

@@ -64,7 +64,7 @@ def test_texts_of_any_container(model: TextAutoencoder, texts: object) -> None:
         (datasets.Dataset.from_dict({"text": TEXTS}), "it is a Dataset instead"),
         ({"a", "b"}, "it is a set instead. Sort it."),
         (b"a cat", "it is a bytes instead"),
-        (5, "it is a int instead"),
+        (5, "it is an int instead"),
         (None, "it is None instead. Look where"),
         (["a", None], "the item at index 1 is missing (None). Drop it"),
         (pd.Series(["a", float("nan")]), "the item at index 1 is missing"),

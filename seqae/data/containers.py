@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from seqae.component import type_in_words
 from seqae.data.tokenizers.input_checks import check_text
 
 # Classes of tables, of which one column is meant, by module.
@@ -58,10 +59,10 @@ def list_items(key: str, values: Any) -> list[Any]:
     Raises:
         ValueError: if it is something else: None, one text, a table, a set, which has no order.
     """
-    kind = type(values).__name__
+    kind = type_in_words(values)
     if is_table(values):
         raise ValueError(
-            f"`{key}` must be a list of sentences, but it is a {kind} instead. Choose one of its "
+            f"`{key}` must be a list of sentences, but it is {kind} instead. Choose one of its "
             f'columns, such as `{key}["text"]`.'
         )
     if is_one_of(values, {"pandas": COLUMNS["pandas"]}):
@@ -78,7 +79,7 @@ def list_items(key: str, values: Any) -> list[Any]:
     if isinstance(values, (str, bytes, Set, Tensor)) or not isinstance(values, Iterable):
         way_out = "Sort it" if isinstance(values, Set) else "Put sentences in a list"
         raise ValueError(
-            f"`{key}` must be a list of sentences, but it is a {kind} instead. {way_out}."
+            f"`{key}` must be a list of sentences, but it is {kind} instead. {way_out}."
         )
     if isinstance(values, np.ndarray):
         return list(values.tolist()) if values.ndim else [values.tolist()]
@@ -146,7 +147,7 @@ def read_array(key: str, values: Any) -> NDArray[Any]:
     """
     if is_table(values):
         raise ValueError(
-            f"`{key}` must be an array, but it is a {type(values).__name__} instead. "
+            f"`{key}` must be an array, but it is {type_in_words(values)} instead. "
             f"Give its numbers alone, such as `{key}.to_numpy()`."
         )
     if isinstance(values, Tensor):
@@ -175,8 +176,9 @@ def check_real(key: str, array: NDArray[Any]) -> NDArray[Any]:
         ValueError: naming the type.
     """
     if array.dtype.kind not in "iuf":
+        kind = {"U": "text", "S": "bytes"}.get(array.dtype.kind, array.dtype)
         raise ValueError(
-            f"`{key}` must be real numbers, but it is of type {array.dtype} instead. Convert it to "
+            f"`{key}` must be real numbers, but it is of type {kind} instead. Convert it to "
             f"float32 first."
         )
     return array

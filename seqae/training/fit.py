@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from seqae.bundle.io import load
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.component import Component, is_whole
+from seqae.component import Component, is_whole, type_in_words
 from seqae.data.sources.memory import PAIR_COLUMN, Sentences, are_names, hold
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer
@@ -211,8 +211,8 @@ def _to_text(key: str, value: Any) -> str:
         return json.dumps(value, default=_to_plain)
     except TypeError as error:
         raise ValueError(
-            f"`{key}` must be plain data or a part, such as an encoder, but it is a "
-            f"{type(value).__name__} instead ({error}). Give its name as `class_path`."
+            f"`{key}` must be plain data or a part, such as an encoder, but it is "
+            f"{type_in_words(value)} instead ({error}). Give its name as `class_path`."
         ) from error
 
 

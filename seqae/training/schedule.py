@@ -99,8 +99,8 @@ def warn_of_warmup(warmup_steps: int, last_step: float) -> None:
     """Log a warning if most of a training is warm-up."""
     if warmup_steps > last_step / 2:
         log.warning(
-            f"`model.warmup_steps` is {warmup_steps:,} of {last_step:,} steps in all, so the "
-            f"learning rate is at its highest for few steps or none. Lower it, or train longer."
+            f"most of this training is warm-up: `model.warmup_steps` is {warmup_steps:,}, all "
+            f"steps are {last_step:,}"
         )
 
 

@@ -200,10 +200,13 @@ def _documents(report: Mapping[str, Any]) -> Iterator[Finding]:
 def _single_tokens(report: Mapping[str, Any]) -> Iterator[Finding]:
     train = report["splits"].get("train")
     if train and train["lengths"]["p95"] <= ONE_TOKEN:
+        own = report["tokenizer"]["class_path"]
+        # BPE has learnt most sentences whole: they are few, or a word each.
+        first = "a smaller `vocab_size`" if own == "BPETokenizer" else "BPETokenizer"
         yield (
-            f"Nearly every sentence of train is a single token to the "
-            f"{report['tokenizer']['class_path']}. If blanks do not separate words, as in "
-            f"Chinese, use BPETokenizer or CharacterTokenizer.",
+            f"Nearly every sentence of train is a single token to the {own}. If it should see what "
+            f"they are made of, as where no blanks separate words, use {first} or "
+            f"CharacterTokenizer.",
             [],
         )
 

@@ -90,7 +90,8 @@ class JsonReader(Reader):
         except RecursionError:
             fault = "one that is nested too deeply"
         except json.JSONDecodeError as error:
-            fault = f"no JSON ({error.msg} at character {error.pos + 1:,})"
+            what = error.msg.removesuffix(" at")  # of "Invalid control character at"
+            fault = f"no JSON ({what} at character {error.pos + 1:,})"
         except ValueError:  # Python's
             fault = "a number of too many digits"
         else:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from seqae.component import type_in_words
+
 
 def check_text(key: str, index: int, text: object) -> str:
     """Check that an item of a list is text that can be written as UTF-8.
@@ -33,7 +35,7 @@ def check_text(key: str, index: int, text: object) -> str:
         )
     if not isinstance(text, str):
         raise ValueError(
-            f"`{key}` must be texts, but the item at index {index:,} is a {type(text).__name__} "
+            f"`{key}` must be texts, but the item at index {index:,} is {type_in_words(text)} "
             f"instead. Drop it, or turn it into text."
         )
     try:

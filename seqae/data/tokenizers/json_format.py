@@ -154,7 +154,8 @@ def parse_document(text: str) -> dict[str, Any]:
     except RecursionError:
         refuse("nesting", "shallow", "too deep to be read")
     except json.JSONDecodeError as error:
-        refuse("text", "JSON", f"{error.msg} at character {error.pos:,} of {len(text):,}")
+        fault = error.msg.removesuffix(" at")
+        refuse("text", "JSON", f"{fault} at character {error.pos:,} of {len(text):,}")
     except ValueError as error:  # int() refuses thousands of digits
         refuse("numbers", "short", str(error))
     if not isinstance(document, dict):

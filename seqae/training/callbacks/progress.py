@@ -23,8 +23,9 @@ from seqae.batch import Batch
 from seqae.metrics.definitions import METRICS, unit_of
 from seqae.units import format_value, with_unit
 
-# Shown metrics average over about the last 50 steps: the loss of one step varies too much to read.
-SMOOTHING = 0.98
+# Shown metrics average over about so many steps: the loss of one step varies too much to read.
+MEAN_STEPS = 50
+SMOOTHING = 1.0 - 1.0 / MEAN_STEPS
 
 
 class TrainingProgress(ProgressBar):
@@ -156,8 +157,9 @@ class TrainingProgress(ProgressBar):
             total = _total(trainer)
             of_all = f"/{total:,}" if total else ""
             print(
-                f"step {trainer.global_step:,}{of_all}  loss {loss}  "
-                f"token accuracy {accuracy} (teacher-forced)  {tokens}",
+                f"step {trainer.global_step:,}{of_all}  train loss {loss}  "
+                f"token accuracy {accuracy} "
+                f"(teacher-forced; means of about {MEAN_STEPS} steps)  {tokens}",
                 flush=True,
             )
         self._tokens, self._started, self._shown = 0, now, now

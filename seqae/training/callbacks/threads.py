@@ -134,10 +134,11 @@ class ThreadTuner(Callback):
     def _choose(self, count: int, medians: dict[int, float] | None = None) -> None:
         torch.set_num_threads(count)
         if count != self.chosen and self._is_global_zero:
-            measured = ", ".join(f"{n}: {speed:,.0f}" for n, speed in (medians or {}).items())
-            log.info(
-                f"CPU threads: {count}" + (f" (tokens/s by threads: {measured})" if medians else "")
+            measured = ", ".join(
+                f"{n} {'threads' if n > 1 else 'thread'} {speed:,.0f} tokens/s"
+                for n, speed in (medians or {}).items()
             )
+            log.info(f"CPU threads: {count}" + (f" (measured: {measured})" if medians else ""))
         self.chosen = count
 
 
