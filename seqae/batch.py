@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from seqae.component import type_in_words
-
 # Longer than any sentence; it bounds the time and memory that a stranger's bundle can ask for.
 MAX_LENGTH = 2**13
 
@@ -133,7 +131,7 @@ def check_batch(batch: Batch) -> Batch:
     """
     if not isinstance(batch, Batch):
         raise ValueError(
-            f"`batch` must be a seqae.Batch, but it is {type_in_words(batch)} instead. Make it "
+            f"`batch` must be a seqae.Batch, but it is a {type(batch).__name__} instead. Make it "
             f"in the DataLoader: `collate_fn=lambda rows: seqae.collate(rows, vocabulary)`, where "
             f"a row is the token ids of a sentence."
         )
