@@ -44,7 +44,9 @@ def test_lines_without_a_terminal(arguments: list[Any], capsys: pytest.CaptureFi
 def test_seldom_by_default(arguments: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_seqae(*arguments) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if LINE.fullmatch(line)]) == 1  # the last
+    (last,) = (index for index, line in enumerate(lines) if LINE.fullmatch(line))
+    assert ": val loss" in lines[last + 1]  # of the last validation, at the same step
+    assert lines[last].split()[1].split("/")[0] == lines[last + 1].split()[1].rstrip(":")
 
 
 def test_a_bar_on_a_terminal(

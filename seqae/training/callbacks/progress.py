@@ -109,7 +109,12 @@ class TrainingProgress(ProgressBar):
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._paused = time.perf_counter()
+        """Print the last line of the training before what the validation after it prints."""
+        now = time.perf_counter()
+        is_last = self._tokens > 0 and trainer.global_step == _total(trainer)
+        if self._is_enabled and self._bar is None and is_last:
+            self._show(trainer, now)
+        self._paused = now
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -130,7 +135,7 @@ class TrainingProgress(ProgressBar):
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar on the terminal."""
-        if self._is_enabled:
+        if self._is_enabled and (self._bar is not None or self._tokens):
             self._show(trainer, time.perf_counter())
         self._stop()
 

@@ -156,7 +156,7 @@ def check_changes(before: Mapping[str, Any], now: Mapping[str, Any], is_allowed:
         if is_fixed and not is_allowed:
             fault = f"be {old} as in the resumed run, but it is {new}"
             if all(str(value).startswith(IN_MEMORY) for value in (old, new)):  # names are hashes
-                fault = "be the sentences of the resumed run, but these are others"
+                fault = "be the sentences of the resumed run, but others are given"
             raise ValueError(
                 f"`{key}` must {fault} instead. Leave it out, start a new run, or write "
                 f"`--resume_changed true`."
