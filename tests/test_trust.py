@@ -100,6 +100,15 @@ FOREIGN: dict[str, Config] = {
     "readers of a file of settings": {"data": {"reading": "settings.yaml"}},
     "a class that reads": {"data": {"cleaning": "marking.X"}},
     "a file of settings in the run": {"trainer": {"strategy": "beside"}},
+    "a logger in YAML of one line": {
+        "trainer": {"logger": "{class_path: CSVLogger, init_args: {save_dir: /tmp/elsewhere}}"}
+    },
+    "arguments in YAML of one line": {
+        "trainer": {"logger": {"class_path": "CSVLogger", "init_args": "save_dir: /tmp/elsewhere"}}
+    },
+    "a class that ours import": {
+        "trainer": {"callbacks": [init("seqae.training.lightning_cli.Callback")]}
+    },
     "somebody's account": {"trainer": {"logger": init("WandbLogger", entity="somebody")}},
     "somebody's server": {
         "trainer": {"logger": init("WandbLogger", settings={"base_url": "http://a"})}
@@ -132,6 +141,7 @@ ORDINARY: dict[str, Config] = {
         "trainer": {"callbacks": [init("RichProgressBar", theme={"a": "#6206E0", "b": ".3f"})]}
     },
     "shards": {"trainer": {"strategy": init("ShardedStrategy")}},
+    "ours with dots": {"model": {"objective": init("seqae.objectives.Variational")}},
     "data": {"data": {"train": ["/home/me/a.txt", "hf:a/b", "../b.csv"], "cache_dir": None}},
     "columns": {"data": {"reading": {"column": "translation.en"}}},
 }

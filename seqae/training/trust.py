@@ -117,24 +117,36 @@ def foreign_settings(config: Any, run_dir: Path, key: str = "") -> Iterator[str]
 def _is_word(text: str, run_dir: Path) -> bool:
     """Say whether a text means just itself.
 
-    The parser also takes it for the name of a class, or of a file of settings, which it looks for
-    here and in the folder of the configuration.
+    The parser also takes it for the name of a class, for YAML of one line that says how to make
+    one, or for the name of a file of settings, which it looks for here and in the folder of the
+    configuration.
     """
     is_file = any(os.path.isfile(os.path.join(place, text)) for place in ("", run_dir))
     is_class = text not in KNOWN_CLASSES and any(
         text in getattr(lightning, module).__all__ for module in MODULES
     )
-    return WORD.fullmatch(text) is not None and not is_file and not is_class
+    return WORD.fullmatch(text) is not None and not (is_file or is_class or _is_nested(text))
+
+
+def _is_nested(text: str) -> bool:
+    """Say whether YAML of one line is a mapping or a list, such as `{class_path: CSVLogger}`."""
+    try:
+        return isinstance(load_yaml(text.encode()), (dict, list))
+    except ValueError:  # `{epoch}-{step}` is no YAML
+        return False
 
 
 def _is_known_class(path: str) -> bool:
     module, _, name = path.rpartition(".")
     if module.startswith("lightning.pytorch."):
         return name in KNOWN_CLASSES
-    if module:
-        return module.startswith("seqae.")
-    return name in KNOWN_CLASSES or any(
-        isinstance(found := vars(each).get(name), type) and found.__module__.startswith("seqae.")
+    if not module and name in KNOWN_CLASSES:
+        return True
+    # Where one of ours is defined: our modules also hold classes and modules that they import.
+    return any(
+        isinstance(found := vars(each).get(name), type)
+        and found.__module__.startswith("seqae.")
+        and module in ("", each.__name__)
         for each in list(sys.modules.values())
         if each.__name__.startswith("seqae.")
     )
