@@ -140,6 +140,11 @@ def test_options_by_keyword(model: TextAutoencoder) -> None:
     assert model.sample(2, "prior", seed=1, temperature=2.0) == model.sample(
         2, "prior", Decoding(temperature=2.0), 1
     )
+    assert "it is None instead. Look" in contracts.refusal(model.decode, None)
+    for option in ("num_beams", "top_k", "banned_words", "temperature"):
+        message = contracts.refusal(model.decode, latents, **{option: None})
+        assert message.startswith(f"`{option}` must be")
+        assert "None instead" in message
     message = contracts.refusal(model.decode, latents, top_k=5)
     assert message.startswith("`temperature` must be above 0 for `top_k`")
     message = contracts.refusal(model.reconstruct, "x", temperature=1.0, num_return_sequences=3)
@@ -149,7 +154,7 @@ def test_options_by_keyword(model: TextAutoencoder) -> None:
     for call in (model.decode, model.reconstruct, model.candidates):
         with pytest.raises(TypeError, match=r"^`temprature` is not known. Did you mean `temper"):
             call(latents, temprature=0.8)  # type: ignore[operator]
-    with pytest.raises(TypeError, match=r"^`xyz` is not known. Choose of num_beams, "):
+    with pytest.raises(TypeError, match=r"^`xyz` is not known. The options are num_beams, "):
         model.sample(1, "prior", xyz=1)  # type: ignore[call-arg]
 
 

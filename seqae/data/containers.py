@@ -145,6 +145,11 @@ def read_array(key: str, values: Any) -> NDArray[Any]:
         ValueError: if it is a table, its rows differ in length, or it holds anything but real
             numbers.
     """
+    if values is None:
+        raise ValueError(
+            f"`{key}` must be real numbers, but it is None instead. Look where this value comes "
+            f"from."
+        )
     if is_table(values):
         raise ValueError(
             f"`{key}` must be an array, but it is {type_in_words(values)} instead. "

@@ -81,7 +81,7 @@ class Decoding:
 
     def __post_init__(self) -> None:
         for name, limits in WHOLE_NUMBERS.items():
-            if (value := getattr(self, name)) is not None:
+            if (value := getattr(self, name)) is not None or name != "max_length":
                 object.__setattr__(self, name, check_whole(name, value, *limits))
         check_range("length_penalty", self.length_penalty, -5.0, 5.0)
         check_range("temperature", self.temperature, 0.0, 1e6)
@@ -98,7 +98,7 @@ class Decoding:
             )
         for key in ("banned_words", "forced_words"):
             words = getattr(self, key)
-            if isinstance(words, str):
+            if words is None or isinstance(words, str):
                 raise ValueError(
                     f"`{key}` must be a list of words, but it is {words!r} instead. Put it in a "
                     f"list."
@@ -131,7 +131,9 @@ class Decoding:
         known = [option.name for option in fields(self)]
         if unknown := next((name for name in keywords if name not in known), None):
             close = get_close_matches(unknown, known, n=1)
-            way_out = f"Did you mean `{close[0]}`?" if close else f"Choose of {', '.join(known)}."
+            way_out = (
+                f"Did you mean `{close[0]}`?" if close else f"The options are {', '.join(known)}."
+            )
             raise TypeError(f"`{unknown}` is not known. {way_out}")
         return replace(self, **keywords) if keywords else self  # type: ignore[arg-type]
 
