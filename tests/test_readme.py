@@ -109,11 +109,12 @@ def test_scripts_exist_and_may_be_run() -> None:
 
 
 def test_every_command_is_one_that_is_known() -> None:
-    from seqae.cli import RECIPES, TASKS, TRAINING
+    from seqae.cli import COMPLETION, RECIPES, TASKS, TRAINING
 
     inline = re.findall(r"`seqae (\w+)", README)
     named = {words[1] for words in all_commands() if words[0] == "seqae"} | set(inline)
-    assert named <= {command.split()[0] for command in (*RECIPES, *TASKS, *TRAINING)}
+    known = (*COMPLETION, *RECIPES, *TASKS, *TRAINING)
+    assert named <= {command.split()[0] for command in known}
 
 
 def names_of_files(page: Path) -> set[Path]:
