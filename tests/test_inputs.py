@@ -108,3 +108,16 @@ def test_a_bundle_alone_has_no_training_sentences(
     said = capsys.readouterr().err
     assert said.startswith(f"seqae: error: {message}")
     assert f"Write `seqae {command[0]} MODEL" in said
+
+
+def test_a_file_is_read_as_the_command_line_says(
+    overfit_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = write_text(tmp_path / "semi.csv", ["id;text", "1;the cat"]), tmp_path / "x.npy"
+    command = ("encode", overfit_run, "--input", path, "--output", output)
+    assert run_seqae(*command) == 1
+    assert "set `--reading.delimiter ';'`." in capsys.readouterr().err
+    assert run_seqae(*command, "--reading.delimiter", ";") == 0
+    assert np.load(output).shape[0] == 1
+    assert run_seqae("encode", overfit_run, "the cat", "--reading.delimiter", ";") == 1
+    assert "`reading` must be left out where no file is read" in capsys.readouterr().err

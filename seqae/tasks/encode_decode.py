@@ -17,10 +17,11 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_seed
 from seqae.data.containers import check_real
+from seqae.data.sources.records import ReadOptions
 from seqae.extras import extra
 from seqae.files import check_output, output_file
 from seqae.generation import Decoding
-from seqae.tasks.inputs import load_and_gather, typed
+from seqae.tasks.inputs import READING, check_reading, load_and_gather, typed
 from seqae.terminal import visible
 
 # What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
@@ -35,6 +36,7 @@ def reconstruct(
     too_long: TooLong | None = None,
     seed: int = 0,
     device: str = "auto",
+    reading: ReadOptions = READING,
     decoding: Decoding = GREEDY,
 ) -> None:
     """Encode sentences to latents, and decode these again.
@@ -53,11 +55,13 @@ def reconstruct(
             its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",), [input, typed(texts)])
+    check_reading(reading, [input, typed(texts)])
     check_seed(seed)
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     latents = loaded.encode(sentences, policy, show_progress_bar=True)
     lengths = loaded.lengths(sentences)
     candidates = decode_rows(loaded, latents, decoding, seed, lengths)
@@ -76,6 +80,7 @@ def encode(
     output: str | None = None,
     too_long: TooLong | None = None,
     device: str = "auto",
+    reading: ReadOptions = READING,
 ) -> None:
     """Encode sentences to latents.
 
@@ -88,9 +93,11 @@ def encode(
         too_long: what to do with a sentence of more tokens than the model accepts; by default as in
             its training, where `drop` and `split` become `truncate`.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
     """
     check_output(output, (".npy", ".parquet", ".jsonl"), [input, typed(texts)])
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    check_reading(reading, [input, typed(texts)])
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     latents = loaded.encode(sentences, policy, show_progress_bar=True)
     if output is not None and output.endswith(".npy"):
         with output_file(output) as file:

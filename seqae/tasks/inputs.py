@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ from seqae.data.sources.walking import describe_left_out
 from seqae.tasks.run_files import read_config
 from seqae.terminal import progress_bar, visible
 
+READING = ReadOptions()
+
 
 @dataclass(frozen=True)
 class Policies:
@@ -31,12 +34,14 @@ class Policies:
         reading: how files were read.
         cleaning: how documents were cut into sentences.
         sources: the names of the files.
+        given: how the user wants files to be read, if other than by default.
     """
 
     too_long: LengthPolicy = "error"
     reading: ReadOptions = ReadOptions()
     cleaning: CleanOptions = CleanOptions()
     sources: frozenset[str] = frozenset()
+    given: ReadOptions = READING
 
     def is_own(self, source: str) -> bool:
         """Say whether the model was trained on this file."""
@@ -45,6 +50,8 @@ class Policies:
 
     def reading_of(self, source: str) -> ReadOptions:
         """Say how to read a file: one that the model was not trained on by its own ending."""
+        if self.given != READING:
+            return self.given
         return self.reading if self.is_own(source) else replace(self.reading, format="auto")
 
 
@@ -91,13 +98,19 @@ def data_config(model: TextAutoencoder, where: Path, instead: Instead = EVALUATE
     return settings
 
 
-def policies_of(model: TextAutoencoder, where: Path) -> Policies:
-    """Read how the text was treated; a bundle that does not say gives the defaults."""
+def policies_of(model: TextAutoencoder, where: Path, given: ReadOptions = READING) -> Policies:
+    """Read how the text was treated; a bundle that does not say gives the defaults.
+
+    Args:
+        model: loaded from `where`.
+        where: a bundle, or the folder of a run.
+        given: how the user wants files to be read.
+    """
     data, _ = _plain_settings(model, where)
     try:
         settings = _settings(data)
     except ValueError:  # of another version, or made up
-        return Policies()
+        return Policies(given=given)
     # The limits protect this machine from a file, so they are not the bundle's to set.
     reading, limits = settings.reading, ReadOptions()
     reading = replace(
@@ -108,11 +121,16 @@ def policies_of(model: TextAutoencoder, where: Path) -> Policies:
     )
     cleaning = CleanOptions(split_sentences=settings.cleaning.split_sentences)
     sources = {name for names in settings.source_names.values() for name in names}
-    return Policies(settings.too_long, reading, cleaning, frozenset(sources))
+    return Policies(settings.too_long, reading, cleaning, frozenset(sources), given)
 
 
 def load_and_gather(
-    model: str, device: str, texts: list[str], source: str | None, too_long: TooLong | None
+    model: str,
+    device: str,
+    texts: list[str],
+    source: str | None,
+    too_long: TooLong | None,
+    reading: ReadOptions = READING,
 ) -> tuple[TextAutoencoder, list[str], TooLong]:
     """Load a model, and read sentences for it as those of its training were read.
 
@@ -123,14 +141,15 @@ def load_and_gather(
         source: a file, or anything else that `data.train` accepts.
         too_long: what to do with a sentence of more tokens than the model accepts; by default as
             in its training.
+        reading: how to read the file; by default as in the training.
 
     Returns:
         The model, the sentences, and what to do with those that are too long.
     """
     check_given(texts, source)
-    check_source(source, "input")
+    check_source(source, "input", reading)
     loaded = seqae.load(model, device)
-    policies = policies_of(loaded, Path(model))
+    policies = policies_of(loaded, Path(model), reading)
     sentences = gather(texts, source, policies=policies)
     if too_long is not None or policies.too_long == "error":
         return loaded, sentences, too_long or "error"
@@ -163,15 +182,38 @@ def typed(texts: list[str]) -> str | None:
     return "-" if texts == ["-"] else None
 
 
-def check_source(source: str | None, key: str) -> None:
+def check_reading(reading: ReadOptions, files: Iterable[str | None]) -> None:
+    """Refuse options of reading that would be ignored.
+
+    Args:
+        reading: how files are read.
+        files: what the command line names; None where it names none.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if reading != READING and not any(files):
+        raise ValueError(
+            "`reading` must be left out where no file is read, but it is given. Name one, as with "
+            "`--input FILE`."
+        )
+    if reading.target_column is not None:
+        raise ValueError(
+            f"`reading.target_column` must be left out here, where no text is compared, but it is "
+            f"{reading.target_column} instead. `seqae evaluate` takes it."
+        )
+
+
+def check_source(source: str | None, key: str, reading: ReadOptions = READING) -> None:
     """Refuse a file that does not exist before a model is loaded; the network is asked later.
 
     Args:
         source: what an option names, if it is given.
         key: the option.
+        reading: how it is read.
     """
     if source is not None and not source.startswith(("hf:", "nltk:")):
-        open_source(source, key)
+        open_source(source, key, reading, "reading.")
 
 
 def tell_left_out(source: Source) -> None:
@@ -204,7 +246,7 @@ def gather(
     cleaning = policies.cleaning if is_own else CleanOptions()
     sentences: list[str] = []
     with progress_bar("reading", None) as advance:
-        opened = open_source(name, key, reading)
+        opened = open_source(name, key, reading, "reading.")
         tell_left_out(opened)
         for block in opened.blocks():
             sentences += clean(block, cleaning)[0].texts

@@ -13,11 +13,21 @@ from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between, ne
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import GREEDY, TooLong
 from seqae.component import check_range, check_seed
+from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
 from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.evaluate.texts import read_split
-from seqae.tasks.inputs import Instead, check_source, gather, load_and_gather, policies_of, typed
+from seqae.tasks.inputs import (
+    READING,
+    Instead,
+    check_reading,
+    check_source,
+    gather,
+    load_and_gather,
+    policies_of,
+    typed,
+)
 from seqae.tasks.neighbour_index import encode_searched
 from seqae.terminal import progress_bar, working
 
@@ -71,6 +81,7 @@ def interpolate(
     too_long: TooLong | None = None,
     seed: int = 0,
     device: str = "auto",
+    reading: ReadOptions = READING,
     decoding: Decoding = GREEDY,
 ) -> None:
     """Generate the sentences between two.
@@ -91,12 +102,14 @@ def interpolate(
             its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",), [input, typed(texts)])
+    check_reading(reading, [input, typed(texts)])
     check_range("steps", steps, 2, 10**6)
     check_seed(seed)
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     pairs, rows = _groups(sentences, 2), []
     with progress_bar("decoding", len(pairs)) as advance:
         for start, end in pairs:
@@ -116,6 +129,7 @@ def arithmetic(
     too_long: TooLong | None = None,
     seed: int = 0,
     device: str = "auto",
+    reading: ReadOptions = READING,
     decoding: Decoding = GREEDY,
 ) -> None:
     """Generate the sentence at a - b + c.
@@ -134,11 +148,13 @@ def arithmetic(
             its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",), [input, typed(texts)])
+    check_reading(reading, [input, typed(texts)])
     check_seed(seed)
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     groups = _groups(sentences, 3)
     a, b, c = (loaded.encode(column, policy) for column in zip(*groups, strict=True))
     decoded = loaded.decode(a - b + c, decoding, seed, show_progress_bar=True)
@@ -159,6 +175,7 @@ def neighbours(
     output: str | None = None,
     too_long: TooLong | None = None,
     device: str = "auto",
+    reading: ReadOptions = READING,
 ) -> None:
     """Find the sentences whose latents are nearest; each is listed once.
 
@@ -181,13 +198,15 @@ def neighbours(
         too_long: what to do with a sentence of more tokens than the model accepts; by default as in
             its training, where `drop` and `split` become `truncate`.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
     """
     check_output(output, (".jsonl",), [input, corpus, typed(texts)])
+    check_reading(reading, [input, corpus, typed(texts)])
     check_range("count", count, 1, 10**6)
-    check_source(corpus, "corpus")
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
+    check_source(corpus, "corpus", reading)
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     # A sentence that is there several times is listed once.
-    searched = list(dict.fromkeys(_sentences(loaded, model, corpus, SEARCHED)))
+    searched = list(dict.fromkeys(_sentences(loaded, model, corpus, SEARCHED, reading)))
     queries = loaded.encode(sentences, policy, show_progress_bar=True)
     latents = encode_searched(loaded, model, searched, corpus)
     with working("searching"):
@@ -211,6 +230,7 @@ def transfer(
     too_long: TooLong | None = None,
     seed: int = 0,
     device: str = "auto",
+    reading: ReadOptions = READING,
     decoding: Decoding = GREEDY,
 ) -> None:
     """Rewrite sentences with an attribute that is learnt from two files of sentences.
@@ -233,13 +253,15 @@ def transfer(
             its training, where `drop` and `split` become `truncate`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",), [source, target, input, typed(texts)])
+    check_reading(reading, [source, target, input, typed(texts)])
     check_range("strength", strength, -1e6, 1e6)
     check_seed(seed)
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long)
-    policies = policies_of(loaded, Path(model))
+    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
+    policies = policies_of(loaded, Path(model), reading)
     sides = gather([], source, "source", policies), gather([], target, "target", policies)
     with working("learning the attribute"):
         attribute = loaded.attribute(*sides)
@@ -258,6 +280,7 @@ def density(
     limit: int = 10_000,
     seed: int = 0,
     device: str = "auto",
+    reading: ReadOptions = READING,
 ) -> None:
     """Fit a density of the training latents and store it in a bundle, as `fit` does at its end.
 
@@ -271,7 +294,9 @@ def density(
         limit: use at most this many of them, spread evenly.
         seed: seed of the mixture's initial means.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
     """
+    check_reading(reading, [input])
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
     if bundle_folder(model) == DEMO_FOLDER:
@@ -280,7 +305,7 @@ def density(
             "seqae and has a density."
         )
     loaded = seqae.load(model, device, with_density=False)
-    texts = _sentences(loaded, model, input, FITTED)
+    texts = _sentences(loaded, model, input, FITTED, reading)
     some = texts[:: max(1, -(-len(texts) // limit))]
     latents = loaded.encode(some, "truncate", show_progress_bar=True)
     if not can_fit(latents):
@@ -305,9 +330,9 @@ def _groups(texts: list[str], size: int) -> list[tuple[str, ...]]:
 
 
 def _sentences(
-    loaded: TextAutoencoder, model: str, source: str | None, instead: Instead
+    loaded: TextAutoencoder, model: str, source: str | None, instead: Instead, reading: ReadOptions
 ) -> list[str]:
     """Read the sentences of a file, or else those of the training."""
     if source is None:
         return read_split(loaded, Path(model), "train", instead).inputs
-    return gather([], source, instead.keys.strip("`"), policies_of(loaded, Path(model)))
+    return gather([], source, instead.keys.strip("`"), policies_of(loaded, Path(model), reading))

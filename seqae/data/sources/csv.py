@@ -221,9 +221,9 @@ class CsvParser:
 
     def _suggestion(self, column: str, names: list[str]) -> str:
         """Say how the rows seem to be written, if in another dialect; empty if in this one."""
-        section = self.reader.keys.section
+        keys = self.reader.keys
         if column in [name.strip('"') for name in names]:
-            return f"Its names are in quotes: set `{section}quoting: minimal`."
+            return f"Its names are in quotes: set {keys.setting('quoting', 'minimal')}."
         header, own = self.dialect.delimiter.join(names), self.dialect.delimiter
         found = {
             other: [name.strip().strip('"') for name in header.split(other)]
@@ -239,10 +239,8 @@ class CsvParser:
     def _suggest_delimiter(self, delimiter: str) -> str:
         shown = "a tab" if delimiter == "\t" else repr(delimiter)
         value = TYPED_TAB if delimiter == "\t" else delimiter
-        return (
-            f"It looks as if its fields were separated by {shown}: set "
-            f"`{self.reader.keys.section}delimiter: '{value}'`."
-        )
+        way_out = self.reader.keys.setting("delimiter", f"'{value}'")
+        return f"It looks as if its fields were separated by {shown}: set {way_out}."
 
     def _choose(
         self, rows: Iterable[Row], lines: list[str], wrong: set[int], counts: Counts
@@ -268,11 +266,11 @@ class CsvParser:
 
     def _advice(self, line: str, fault: str) -> str:
         """Say what to do about a line that could not be read."""
-        key = f"`{self.reader.keys.section}quoting"
+        keys = self.reader.keys
         if self.dialect.has_quotes and "quote" in fault:
-            return f"Mend it, set {key}: none` if quotes are text"
+            return f"Mend it, set {keys.setting('quoting', 'none')} if quotes are text"
         if not self.dialect.has_quotes and '"' in line:
-            return f"Mend it, set {key}: minimal` if fields are in quotes"
+            return f"Mend it, set {keys.setting('quoting', 'minimal')} if fields are in quotes"
         return "Mend it"
 
     def _is_usable(self, row: Row, wrong: set[int], counts: Counts) -> bool:

@@ -273,7 +273,7 @@ class HubSource(Source):
             raise ConnectionError(
                 f"`{self.keys.source}` must be within reach, but {dataset} is not "
                 f"({first_line(error)}) instead. Connect; or fetch it once where there is a "
-                f"network, and read it from then on, with `{self.keys.section}hub: download`."
+                f"network, and read it from then on, with {self.keys.setting('hub', 'download')}."
             ) from None
         if len(infos) > 1:
             configs = [path.parts[-4] for path in infos]

@@ -148,7 +148,7 @@ class StreamReader(HubReader):
     @override
     @property
     def way_out(self) -> str:
-        return f"Run the same command again, or set `{self.keys.section}hub: download`."
+        return f"Run the same command again, or set {self.keys.setting('hub', 'download')}."
 
     @override
     def read(self, start: Position | None) -> Iterator[Block]:

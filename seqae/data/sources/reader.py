@@ -14,7 +14,15 @@ from seqae.data.sources.compression import open_file
 from seqae.data.sources.content import check_content
 from seqae.data.sources.discovery import SourceFile
 from seqae.data.sources.lines import Chunk, newlines_only, read_chunks
-from seqae.data.sources.records import NOT_UTF8, TOO_LONG, Block, Counts, Position, ReadOptions
+from seqae.data.sources.records import (
+    NOT_UTF8,
+    TOO_LONG,
+    Block,
+    Counts,
+    Position,
+    ReadOptions,
+    setting,
+)
 from seqae.data.sources.walking import quote
 
 # Larger blocks measured no faster, and this size is below the default cap of a line.
@@ -35,6 +43,10 @@ class Keys:
 
     source: str
     section: str = ""
+
+    def setting(self, name: str, value: str) -> str:
+        """Write an option of reading as the user would."""
+        return setting(self.section, name, value)
 
 
 class HeadFirst:
@@ -202,7 +214,7 @@ class Reader(ABC):
         if self.options.errors == "strict":
             raise ValueError(
                 f"`{self.keys.source}` must hold {fault} instead, at {self.unit} {number:,} of "
-                f"{quote(self.shown)}. {advice}, or set `{self.keys.section}errors: skip`."
+                f"{quote(self.shown)}. {advice}, or set {self.keys.setting('errors', 'skip')}."
             )
         counts.dropped[reason] += 1
 

@@ -31,6 +31,19 @@ NOT_UTF8 = "not UTF-8"
 MALFORMED = "malformed"
 
 
+def setting(section: str, name: str, value: str) -> str:
+    """Write an option of reading as the user would: in a configuration, or on the command line.
+
+    Args:
+        section: the prefix of its key; that of the tasks, `reading.`, is one of the command line.
+        name: of the option.
+        value: as it is typed.
+    """
+    return (
+        f"`--{section}{name} {value}`" if section == "reading." else f"`{section}{name}: {value}`"
+    )
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """Options that say how to read sources.
@@ -104,7 +117,7 @@ class ReadOptions:
                 raise ValueError(
                     f"`{section}{name}` must not be given for {self.format}, which has no fields "
                     f"with delimiters, but it is {given!r} instead. Leave it out, or set "
-                    f"`{section}format: csv`."
+                    f"{setting(section, 'format', 'csv')}."
                 )
         examples = {"delimiter": "a semicolon", "escape": "a backslash"}
         for name, value in (("delimiter", self.delimiter), ("escape", self.escape)):

@@ -92,10 +92,7 @@ def evaluate(
     if file is None:
         texts = read_split(loaded, folder, split)
     else:
-        is_given = reading != ReadOptions()
-        texts = read_texts(
-            file, "file", reading if is_given else policies_of(loaded, folder).reading_of(file)
-        )
+        texts = read_texts(file, "file", policies_of(loaded, folder, reading).reading_of(file))
     for side in (train, texts):
         side.normalize(loaded)
     if limit and len(texts.inputs) > limit:
