@@ -93,7 +93,7 @@ def test_parts_pairs_and_keys(tmp_path: Path) -> None:
         ({"nmae": 1}, "`nmae` is not known. Did you mean `name`?"),
         ({"lr": 20}, "`model.learning_rate` must be between 0.0 and 10.0, but it is 20.0"),
         ({"trainer": {"callbacks": object()}}, "`trainer.callbacks` must be plain data or a part"),
-        ({"train": [1]}, "`train` must be texts, but the item at index 0 is a int"),
+        ({"train": [1]}, "`train` must be texts, but the item at index 0 is an int"),
         ({"train": None}, "`train` must be a sentence or a list of sentences, but it is None"),
         (
             {"train": ["a", None]},

@@ -243,7 +243,7 @@ def test_bad_texts_are_refused(kind: type[Tokenizer]) -> None:
     tokenizer = trained(kind)
     with pytest.raises(ValueError, match="index 1 has the lone surrogate '.ud800' at character 2"):
         tokenizer.encode(["é", "ab\ud800"])
-    with pytest.raises(ValueError, match="index 2 is a int instead"):
+    with pytest.raises(ValueError, match="index 2 is an int instead"):
         tokenizer.encode(["a", "b", 3])
     with pytest.raises(ValueError, match="index 0 is a tuple instead"):
         tokenizer.encode([("a", "pair")])
@@ -546,7 +546,7 @@ def test_import_from_a_file(tmp_path: Path) -> None:
         (["a", "b", "a"], "index 2 is 'a' instead, first given at index 0"),
         (["a", "b" * 513], "at most 512 characters"),
         (["a", "\ud800"], "lone surrogate"),
-        (["a", 3], "index 1 is a int"),
+        (["a", 3], "index 1 is an int"),
     ],
 )
 def test_bad_token_lists_are_refused(tokens: list[str], message: str) -> None:
