@@ -457,6 +457,10 @@ def test_refused_by_a_command(
     assert refused(*filled, status=status).startswith(f"`{key}` ")
 
 
+def test_the_demo_is_named_as_a_bundle(refused: Fit) -> None:
+    assert "demo is a bundle. Write `seqae evaluate demo`." in refused("test", "demo", status=1)
+
+
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(ValueError, match="must be the folder of a bundle"):
         run_seqae("check", "none", "--debug")

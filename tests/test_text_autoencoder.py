@@ -102,6 +102,7 @@ def test_latents_of_any_kind(model: TextAutoencoder) -> None:
         latents.astype(np.float16),
         *(tensor.to(dtype) for dtype in (torch.float64, torch.float16, torch.bfloat16)),
         tensor.clone().requires_grad_(),
+        tensor.to_sparse(),
         [tensor[0], latents[1]],
         (tensor[0].clone().requires_grad_(), tensor[1]),
     ):

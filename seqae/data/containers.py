@@ -156,7 +156,7 @@ def read_array(key: str, values: Any) -> NDArray[Any]:
             f"Give its numbers alone, such as `{key}.to_numpy()`."
         )
     if isinstance(values, Tensor):
-        plain = values.detach().cpu()
+        plain = values.detach().cpu().to_dense()
         return (plain.float() if plain.is_floating_point() else plain).numpy()
     if isinstance(values, (list, tuple)) and any(isinstance(item, Tensor) for item in values):
         values = [read_array(key, item) for item in values]

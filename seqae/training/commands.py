@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from seqae.bundle.find_bundle import find_folder
 from seqae.bundle.io import MANIFEST
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import Preempted, stopping_at_once
@@ -132,7 +133,7 @@ def check_run(command: str, folder: Path) -> None:
         command: which needs a run.
         folder: what it was given.
     """
-    if (folder / MANIFEST).is_file():
+    if (find_folder(folder) / MANIFEST).is_file():
         task = "reconstruct MODEL --input FILE" if command == "predict" else "evaluate MODEL"
         raise ValueError(
             f"`RUN` must be the folder of a run, which has checkpoints and data, but {folder} is a "
