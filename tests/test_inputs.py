@@ -118,6 +118,16 @@ def test_a_file_is_read_as_the_command_line_says(
     assert run_seqae(*command) == 1
     assert "set `--reading.delimiter ';'`." in capsys.readouterr().err
     assert run_seqae(*command, "--reading.delimiter", ";") == 0
+    assert capsys.readouterr().err == f"seqae: 1 latent: {output}\n"
     assert np.load(output).shape[0] == 1
     assert run_seqae("encode", overfit_run, "the cat", "--reading.delimiter", ";") == 1
     assert "`reading` must be left out where no file is read" in capsys.readouterr().err
+
+
+def test_a_text_that_is_the_name_of_a_file_is_remarked(
+    overfit_run: Path, tmp_path: Path, capsys: Out
+) -> None:
+    path = write_text(tmp_path / "a.txt", ["the cat"])
+    assert run_seqae("encode", overfit_run, path, "--too_long", "truncate") == 0
+    said = f"seqae: `{path}` is encoded as text; `--input {path}` reads the file\n"
+    assert capsys.readouterr().err == said

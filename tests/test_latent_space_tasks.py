@@ -217,6 +217,7 @@ def test_neighbours(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     assert [row["text"] for row in rows] == [CAT] * 3 + [DOG] * 3
     assert [rows[0]["neighbour"], rows[3]["neighbour"]] == [CAT, DOG]
     assert rows[0]["similarity"] == pytest.approx(1.0, abs=1e-4)
+    assert capsys.readouterr().err == f"seqae: 6 neighbours: {output}\n"
     corpus = write_text(tmp_path / "corpus.txt", [DOG])
     options = ["--corpus", corpus, "--similarity", "euclidean"]
     assert run_seqae("neighbours", overfit_run, DOG, *options) == 0

@@ -48,7 +48,9 @@ def test_an_index_is_used_again(run: Path, encoded: list[int], capsys: Out) -> N
     assert run_seqae("neighbours", run, CAT) == 0
     (index,) = indexes(run)
     first = capsys.readouterr()
-    assert first.err == f"seqae: kept 32 latents for the next time in {index}\n"
+    begin, kept = first.err.splitlines()
+    assert begin == "seqae: encoding 32 sentences"
+    assert kept == f"seqae: kept 32 latents for the next time in {index}"
     assert run_seqae("neighbours", run, CAT) == 0
     second = capsys.readouterr()
     assert second.err == f"seqae: 32 latents come from {index}\n"
@@ -137,4 +139,4 @@ def test_where_nothing_can_be_written_there_is_no_index(
     monkeypatch.setenv("SEQAE_CACHE", str(tmp_path / "file" / "cache"))
     corpus = write_text(tmp_path / "corpus.txt", SENTENCES)
     assert run_seqae("neighbours", tmp_path / "shared", CAT, "--corpus", corpus) == 0
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "seqae: encoding 32 sentences\n"

@@ -116,6 +116,8 @@ def encode(
     else:
         rows = zip(sentences, latents.tolist(), strict=True)
         write_json_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
+    if output is not None:
+        tell_written(len(latents), "latent", output)
 
 
 def decode(
@@ -173,12 +175,19 @@ def write_rows(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> 
         output: the file; None prints.
     """
     if output is not None:
-        write_json_lines(output, rows)
+        listed = list(rows)
+        write_json_lines(output, listed)
+        tell_written(len(listed), key, output)
         return
     for row in rows:
         _check_finite(row)
         score = row.get("score", row.get("similarity"))
         print("" if score is None else f"{score:8.2f}  ", visible(row[key]), sep="")
+
+
+def tell_written(count: int, what: str, output: str) -> None:
+    """Say on standard error what a file holds now."""
+    print(f"seqae: {count:,} {what}{'s' * (count != 1)}: {visible(output)}", file=sys.stderr)
 
 
 def read_latents(source: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -148,6 +149,12 @@ def load_and_gather(
     """
     check_given(texts, source)
     check_source(source, "input", reading)
+    if file := next(filter(os.path.isfile, texts), None):
+        shown = visible(file)
+        print(
+            f"seqae: `{shown}` is encoded as text; `--input {shown}` reads the file",
+            file=sys.stderr,
+        )
     loaded = seqae.load(model, device)
     policies = policies_of(loaded, Path(model), reading)
     sentences = gather(texts, source, policies=policies)

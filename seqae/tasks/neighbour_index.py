@@ -52,6 +52,8 @@ def encode_searched(
         _say(f"{len(texts):,} latents come from {path}")
         return latents
     older = [other for other in folder.glob(f"neighbours-{origin}-*.npy") if other != path]
+    if not sys.stderr.isatty():  # where there is no bar
+        _say(f"encoding {len(texts):,} sentences")
     latents = _encode(model, texts)
     try:
         folder.mkdir(parents=True, exist_ok=True)

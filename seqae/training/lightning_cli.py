@@ -322,6 +322,12 @@ class TrainingCLI(LightningCLI):
         """Validate the last model if that has not been done, and publish the bundle."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         bundle = next(c for c in callbacks if isinstance(c, BundleWriter))
+        if self.is_resumed and not self.run_folder.has_trained:
+            print_once(
+                f"nothing left to do: the training had ended at step "
+                f"{self.trainer.global_step:,}. Train longer with `seqae fit --resume "
+                f"{self.run_dir} --max_epochs N`, or `--max_steps N`."
+            )
         if bundle.validated_step != self.trainer.global_step and len(
             self.datamodule.corpora["val"]
         ):
@@ -334,12 +340,6 @@ class TrainingCLI(LightningCLI):
             self.run_folder.write_stream(read)
         if self.time_budget is not None:
             print_once(self.time_budget.summary(self.run_dir))
-        if self.is_resumed and not self.run_folder.has_trained:
-            print_once(
-                f"nothing left to do: the training had ended at step "
-                f"{self.trainer.global_step:,}. Train longer with `seqae fit --resume "
-                f"{self.run_dir} --max_epochs N`, or `--max_steps N`."
-            )
         print_once(
             f"bundle: {bundle.folder}\n"
             f'try it: seqae reconstruct {bundle.folder} "a sentence of your own"'
