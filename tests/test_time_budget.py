@@ -179,6 +179,13 @@ def test_a_slower_machine_is_noticed(
     assert clock.now - started == pytest.approx(MINUTES * 60, rel=0.15)
 
 
+def test_validations_by_the_clock(clock: Clock, options: list[object], tmp_path: Path) -> None:
+    started = clock.now
+    by_time = ["--trainer.val_check_interval", "00:00:10:00", "--run_dir", tmp_path / "run"]
+    assert run_seqae("fit", *options, *by_time, "--budget_minutes", 0.08) == 0
+    assert clock.now - started == pytest.approx(4.8, rel=0.2)
+
+
 def test_what_more_time_would_bring(run: Path, capsys: Out) -> None:
     curve = {100: 0.5, 200: 0.7, 300: 0.8, 400: 0.86, 500: 0.9}
     assert describe_curve(curve) == (

@@ -266,7 +266,8 @@ def check_trainer(options: Any) -> None:
     check_processes(options.accelerator, options.devices)
     check_range("trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 10**9)
     for name in ("val_check_interval", "limit_train_batches"):
-        if options[name] is not None and options[name] <= 0:
+        # No number: a time between validations, which Lightning checks.
+        if isinstance(options[name], int | float) and options[name] <= 0:
             raise ValueError(
                 f"`trainer.{name}` must be above 0, but it is {options[name]} instead. Leave it "
                 f"out, or give batches (10) or a share of an epoch (0.5)."

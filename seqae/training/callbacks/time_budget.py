@@ -213,7 +213,8 @@ class TimeBudget(Callback):
         guess = 0.0 if math.isinf(batches) else per_step * batches
         validation = self._validations[-1] if self._validations else guess
         window, epochs = trainer.accumulate_grad_batches, trainer.check_val_every_n_epoch or 1
-        return Pace(per_step, validation, float(trainer.val_check_batch or 0) * epochs / window)
+        apart = trainer.val_check_batch or math.inf  # None if a time is between validations
+        return Pace(per_step, validation, apart * epochs / window)
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
