@@ -402,6 +402,7 @@ def test_a_file_of_another_kind_is_not_called_damaged(write, name):
 
 def test_a_text_that_begins_like_a_signature_is_text(write):
     beginnings = ["BZh is no word", "ORC and man", "RIFF", "GIF8", "Obj", "%PD", "PK"]
+    beginnings += ["PAR1 is a gene", "ARROW1 flew"]
     assert texts(write("\n".join(beginnings).encode())) == beginnings
     for beginning in beginnings:
         assert texts(write(beginning.encode())) == [beginning]

@@ -94,8 +94,9 @@ SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
     (b"RIFF", Kind("a recording or a film (RIFF)", _NO_TEXT)),
     (b"\x7fELF", Kind("a program", _NO_TEXT)),
 )
-# What some signatures begin that is also how a text may begin, unless this follows somewhere.
+# Signatures with which a text may begin, too, and what follows them in such a file.
 CONFIRMED_BY = {b"BZh": b"1AY&SY", b"ORC": b"\x00", b"RIFF": b"\x00", b"GIF8": b"\x00"}
+CONFIRMED_BY |= {b"PAR1": b"\x15", b"ARROW1": b"\x00", b"Obj\x01": b"avro"}
 TAR_AT, TAR_MAGIC = 257, b"ustar"
 
 # What is in a ZIP archive: a document is one, too.
