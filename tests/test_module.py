@@ -121,6 +121,9 @@ def test_what_is_no_checkpoint_is_refused(
     for change, words in (
         (lambda c: c.pop(KEY), "does not: it is older. Use the bundle of its run"),
         (lambda c: c[KEY].pop("vocabulary"), "`vocabulary` must"),
+        (lambda c: c.pop("state_dict"), "`state_dict` in"),
+        (lambda c: c.update(state_dict=[1]), "`state_dict` in"),
+        (lambda c: c.update(state_dict={"weight": 1.0}), "`state_dict` in"),
         (lambda c: c[KEY]["arguments"].update(code="x"), "`code` in"),
         (lambda c: c[KEY]["arguments"].update(objective={"class_path": "os.system"}), "class_path"),
         (lambda c: c[KEY]["arguments"].update(learning_rate="fast"), "`learning_rate` must"),

@@ -89,7 +89,14 @@ def read_description(
     if unknown := [name for name in given if name not in hints]:
         raise ValueError(f"`{unknown[0]}` in {path} is not known. Use the version that wrote it.")
     arguments = {name: from_plain(value, hints[name], name) for name, value in given.items()}
-    weights = content.get("state_dict", {})
+    weights = content.get("state_dict")
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in weights.items()
+    ):
+        raise ValueError(
+            f"`state_dict` in {path} must be weights by name, but it is not. Choose another "
+            f"checkpoint."
+        )
     if (name := first_non_finite(weights.items())) is not None:
         raise ValueError(f"`{name}` in {path} must be finite, but it has NaN or infinity.")
     return Description(
@@ -97,7 +104,7 @@ def read_description(
         from_plain(saved.get("vocabulary"), Vocabulary, "vocabulary"),
         from_plain(saved.get("max_length"), int, "max_length"),
         str(content.get("tokenizer_sha256")),
-        weights,
+        dict(weights),
     )
 
 
