@@ -290,7 +290,7 @@ FINDINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "files left out": (
         {"source": {"left_out": {".md": {"files": 4, "first": ["a.md", "b.md"]}}}},
         "4 files were left out of a.txt: 4 .md ('a.md', 'b.md', ...).",
-        "A pattern reads other files as text",
+        "A pattern reads those of an ending as text",
     ),
     "longer than asked about": (
         {"train": {"over_max_length": {"max_length": 32, "sentences": 1}}},

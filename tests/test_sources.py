@@ -437,13 +437,17 @@ def test_text_of_control_characters_is_refused(write):
 
 def test_an_address_is_downloaded_by_the_user():
     message = refusal(ValueError, "https://example.org/a/texts.txt")
-    assert "be on this machine, but it is the address 'https://example.org/a/texts.txt'" in message
+    assert (
+        "a path on this machine, but it is the address 'https://example.org/a/texts.txt'" in message
+    )
     assert (
         "Download it (`curl -LO 'https://example.org/a/texts.txt'`), and name the file." in message
     )
     hub = "https://huggingface.co/datasets/stanfordnlp/imdb/tree/main"
     assert "Write hf:stanfordnlp/imdb" in refusal(ValueError, hub)
-    assert "must be on this machine" in refusal(ValueError, "s3://bucket/a.txt")
+    message = refusal(ValueError, "s3://bucket/a.txt")
+    assert message.endswith("address 's3://bucket/a.txt' instead. Download it, and name the file.")
+    assert refusal(ValueError, "file:///tmp/a.txt").endswith("Write its path alone.")
 
 
 @pytest.mark.parametrize("window_log", [27, 28, 31])

@@ -122,6 +122,11 @@ class TokenizedCorpus:
         if self.target is not None:
             self.target.check_unchanged()
 
+    def _check_sizes(self) -> None:
+        for mapped, size in self._mapped:  # to read beyond the end of a file kills a process
+            if mapped.size() < size:
+                raise self._changed(f"a file of {self.folder} has been shortened")
+
     def _changed(self, damage: str) -> ValueError:
         return ValueError(
             f"`data.cache_dir` must not be changed while it is in use, but {damage}. End what "
@@ -162,6 +167,7 @@ class TokenizedCorpus:
         """Return one sentence, (length,) int64, bos and eos included."""
         if not 0 <= index < len(self):
             raise IndexError(index)
+        self._check_sizes()
         start = self._starts[index]
         shard = np.searchsorted(self._bounds, start, side="right") - 1
         start -= self._bounds[shard]
@@ -169,9 +175,7 @@ class TokenizedCorpus:
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         """Gather sentences into a padded batch; a DataLoader calls this with its sampler's rows."""
-        for mapped, size in self._mapped:  # to read beyond the end of a file kills a process
-            if mapped.size() < size:
-                raise self._changed(f"a file of {self.folder} has been shortened")
+        self._check_sizes()
         rows = np.asarray(indices, dtype=np.int64)
         starts, lengths = self._starts[rows], self.lengths[rows].astype(np.int64)
         width = int(lengths.max())
@@ -188,6 +192,7 @@ class TokenizedCorpus:
 
     def flat_ids(self, start: int, stop: int) -> NDArray[Any]:
         """Return the ids of the sentences from `start` to (without) `stop` in one flat array."""
+        self._check_sizes()
         starts, lengths = self._starts[start:stop], self.lengths[start:stop].astype(np.int64)
         pieces = []
         for ids, mine, begins in self._by_shard(starts):

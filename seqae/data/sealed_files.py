@@ -3,7 +3,8 @@
 A cache lies for months where other programs write, too. Files that are mapped into memory and then
 cut end a process without a word (SIGBUS), and other numbers in them train on wrong sentences. So a
 folder of the cache holds `files.json`, which is checked before the files are mapped, and in each
-epoch. A hash is computed again only where size or time differ: a terabyte is not read twice.
+epoch. The hash of a small file is computed when it is first mapped; that of a large one only where
+size or time differ, so that a terabyte is not read twice.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from seqae.files import atomic_write, sha256_of, write_synced
 
 SEAL = "files.json"
+SMALL = 2**26  # bytes of a file that is always hashed, in less than a tenth of a second
 
 # (size, mtime_ns) of files whose hash this process has found right, for a seal on a read-only disk.
 _verified: dict[Path, list[int]] = {}
@@ -73,7 +75,8 @@ def _damage(path: Path, sealed: dict[str, Any], is_mapped: bool) -> str | None:
     size, sealed_size = stamp[0], sealed["stamp"][0]
     if size != sealed_size:
         return f"{path} has {size:,} bytes and not {sealed_size:,}"
-    if stamp in (sealed["stamp"], _verified.get(path)):
+    is_trusted = stamp == sealed["stamp"] and (is_mapped or size > SMALL)
+    if is_trusted or stamp == _verified.get(path):
         return None
     if sha256_of(path) != sealed["sha256"]:
         return f"{path} has other content than when it was written"

@@ -46,8 +46,9 @@ class TokenWindow:
         tokens: int | Tensor = num_targets
         indicator = None
         if trainer.world_size > 1:
-            own = torch.full((), num_targets, dtype=loss.dtype, device=loss.device)
-            pair = torch.stack([own, loss.detach() * 0])
+            # In float32, which has every whole number up to 2**24.
+            own = torch.full((), num_targets, dtype=torch.float32, device=loss.device)
+            pair = torch.stack([own, loss.detach().float() * 0])
             mean = trainer.strategy.reduce(pair, reduce_op="mean")
             assert isinstance(mean, Tensor)
             tokens, indicator = mean[0], mean[1]

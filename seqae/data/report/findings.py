@@ -132,8 +132,8 @@ def _left_out(source: Mapping[str, Any]) -> Iterator[Finding]:
         files = "file was" if count == 1 else "files were"
         yield (
             f"{count:,} {files} left out of {for_people(source['name'])}: "
-            f"{visible(describe_left_out(left_out))}. A pattern reads other files as text: "
-            f"{visible(join(source['name'], '*'))}.",
+            f"{visible(describe_left_out(left_out))}. A pattern reads those of an ending as "
+            f"text, such as {visible(join(source['name'], '*.md'))}.",
             [],
         )
 

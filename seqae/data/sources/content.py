@@ -72,7 +72,7 @@ SIGNATURES: tuple[tuple[bytes, Kind], ...] = (
     (b"Rar!\x1a\x07", Kind("a RAR archive", _UNPACK)),
     (
         b"PAR1",
-        Kind("a Parquet file", "Let its name end in .parquet, or set `format`.", (".parquet",)),
+        Kind("a Parquet file", "Let its name end in .parquet.", (".parquet",)),
     ),
     (
         b"ARROW1",

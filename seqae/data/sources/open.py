@@ -61,9 +61,14 @@ def open_source(
 
 def _refuse_address(name: str, match: re.Match[str], key: str) -> ValueError:
     """Make the error that says how to get what is at an address."""
-    way_out = f"Download it (`curl -LO {quote(name)}`), and name the file."
+    way_out = "Download it, and name the file."
+    if name.startswith(("http:", "https:", "ftp:")):
+        way_out = f"Download it (`curl -LO {quote(name)}`), and name the file."
+    elif name.startswith("file:"):
+        way_out = "Write its path alone."
     if dataset := match.group("dataset"):
         way_out = f"Write hf:{dataset}."
     return ValueError(
-        f"`{key}` must be on this machine, but it is the address {quote(name)} instead. {way_out}"
+        f"`{key}` must be a path on this machine, but it is the address {quote(name)} instead. "
+        f"{way_out}"
     )

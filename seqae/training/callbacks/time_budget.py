@@ -250,7 +250,7 @@ def describe_curve(curve: Mapping[int, float]) -> str:
     Args:
         curve: share of exact matches of each validation, by step.
     """
-    if not curve:
+    if not any(curve):  # no validation, or only one before the first step
         return ""
     last = max(curve)
     before = [step for step in curve if step < last]
