@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from seqae.bundle.text_autoencoder import Candidate as Candidate
     from seqae.bundle.text_autoencoder import TextAutoencoder as TextAutoencoder
     from seqae.bundle.text_operations import Neighbour as Neighbour
-    from seqae.data.batching import collate as collate
     from seqae.data.datamodule import TextDataModule as TextDataModule
+    from seqae.data.padding import collate as collate
     from seqae.generation.options import Decoding as Decoding
     from seqae.model.autoencoder import SequenceAutoencoder as SequenceAutoencoder
     from seqae.training.fit import fit as fit
@@ -66,7 +66,7 @@ _HOME = {
     "TextAutoencoder": "seqae.bundle.text_autoencoder",
     "TextDataModule": "seqae.data.datamodule",
     "between": "seqae.bundle.latent_ops",
-    "collate": "seqae.data.batching",
+    "collate": "seqae.data.padding",
     "fit": "seqae.training.fit",
     "load": "seqae.bundle.io",
     "nearest": "seqae.bundle.latent_ops",

@@ -17,9 +17,9 @@ from small import block_of, encode_block, write_corpus
 
 from seqae.batch import Batch
 from seqae.data import corpus_writer as corpus_module
-from seqae.data.batching import collate
 from seqae.data.corpus import TokenizedCorpus
 from seqae.data.corpus_writer import CorpusWriter
+from seqae.data.padding import collate
 from seqae.data.sampler import TokenBudgetBatchSampler, make_loader
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 

@@ -11,7 +11,7 @@ import torch
 
 from seqae.bundle.latent_ops import Latents
 from seqae.component import check_seed, check_whole
-from seqae.data.batching import like_length_batches
+from seqae.data.padding import like_length_batches
 from seqae.generation import Decoding, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.terminal import progress_bar

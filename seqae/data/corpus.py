@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data.batching import gather_rows
+from seqae.data.padding import gather_rows
 from seqae.data.sealed_files import damage_in
 
 FORMAT = 3

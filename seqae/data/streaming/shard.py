@@ -27,9 +27,10 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data.batching import BatchPlan, gather_rows, plan_batches
+from seqae.data.batching import BatchPlan, plan_batches
 from seqae.data.config import StreamOptions
 from seqae.data.corpus import Rows
+from seqae.data.padding import gather_rows
 from seqae.data.preprocessing import Encoded, Pipeline
 from seqae.data.sampler import RoundedPadding
 from seqae.data.sources.base import SourcePart

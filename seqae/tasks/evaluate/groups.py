@@ -13,7 +13,7 @@ from seqae.batch import Batch
 from seqae.bundle.codec import evaluating
 from seqae.bundle.latent_ops import between
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.batching import collate, like_length_batches
+from seqae.data.padding import collate, like_length_batches
 from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.metrics.definitions import LENGTHS, Scores
