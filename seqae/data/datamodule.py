@@ -26,13 +26,7 @@ from seqae.data.report.render import log_report
 from seqae.data.sampler import TokenBudgetBatchSampler, make_loader, make_planned_loader
 from seqae.data.split import Split
 from seqae.data.streaming.checks import check_division, check_limits, check_streamable
-from seqae.data.streaming.stream import (
-    StreamBatch,
-    StreamLoader,
-    TokenStream,
-    gather_states,
-    summarize,
-)
+from seqae.data.streaming.stream import StreamBatch, StreamLoader, TokenStream, summarize
 from seqae.data.tokenizers import BPETokenizer, Tokenizer
 from seqae.extras import extra
 
@@ -246,14 +240,7 @@ class TextDataModule(DataConfig, LightningDataModule):
 
     def stream_summary(self) -> dict[str, Any] | None:
         """Count what a stream has read, and in how many passes; every process must call this."""
-        return None if self._stream is None else summarize(self._gather_stream(self._stream))
-
-    def _gather_stream(self, stream: TokenStream) -> dict[str, Any]:
-        """Merge the states of all processes, without a batch whose training is not complete."""
-        assert self.trainer is not None
-        loop: Any = self.trainer.fit_loop.epoch_loop
-        is_incomplete = loop.batch_progress.current.ready > loop.batch_progress.current.processed
-        return gather_states(stream.rank_state(without_last=is_incomplete))
+        return None if self._stream is None else summarize(self._stream.gather(self.trainer))
 
     @override
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
@@ -327,7 +314,7 @@ class TextDataModule(DataConfig, LightningDataModule):
         """
         assert self.trainer is not None
         if self._stream is not None:
-            return {"stream": self._gather_stream(self._stream)}
+            return {"stream": self._stream.gather(self.trainer)}
         if self.streaming:  # saved before the first step; Lightning does not store an empty state
             return {"stream": self._stream_state} if self._stream_state else {}
         return epoch_state(self.trainer, self._train_sampler) | {"order": self._order()}

@@ -151,6 +151,22 @@ class TokenStream:
             "shards": {number: state.to_dict() for number, state in states.items()},
         }
 
+    def gather(self, trainer: Any) -> dict[str, Any]:
+        """Merge the states of all processes, without a batch whose training is not complete.
+
+        Every process must call this.
+
+        Args:
+            trainer: of Lightning; its loops count the batches that were begun and completed.
+        """
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        own = self.rank_state(without_last=progress.ready > progress.processed)
+        states: list[Any] = [own]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            states *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(states, own)
+        return merge_states(states)
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of `merge_states`, on any number of ranks and workers.
 
@@ -196,15 +212,6 @@ def merge_states(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "batches": states[0]["before"] + sum(state["taken"] for state in states),
         "shards": {number: state.to_dict() for number, state in shards.items()},
     }
-
-
-def gather_states(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the `rank_state` of all processes; every process must call this with its own."""
-    states: list[Any] = [state]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        states *= torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(states, state)
-    return merge_states(states)
 
 
 def summarize(state: Mapping[str, Any]) -> dict[str, Any]:
