@@ -1,15 +1,18 @@
-"""One training at a time writes to a run's folder."""
+"""One training at a time writes to a run's folder, whose records a later command goes by."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import contracts
 import pytest
 from filelock import FileLock
 from small import figures, numbered, run_seqae, write_recipe, write_text
 
+from seqae.data.datamodule import TextDataModule
 from seqae.training import run_folder
-from seqae.training.run_folder import LOCK, RunFolder
+from seqae.training.run_folder import LOCK, RunFolder, pin_revisions
 
 
 @pytest.fixture
@@ -59,3 +62,20 @@ def test_a_file_system_without_locks_is_done_without(
 
     monkeypatch.setattr(run_folder, "FileLock", NoLock)
     assert run_seqae("fit", "--resume", run, "--trainer.max_epochs", 2) == 0
+
+
+def test_a_run_keeps_to_the_commits_in_its_data_report(tmp_path: Path) -> None:
+    data = TextDataModule(train="hf:lab/texts")
+    pin_revisions(data, tmp_path)
+    assert not data.revisions
+    sources = [{"name": "hf:lab/texts", "record": {"revision": "c0ffee"}}, {"name": "a.txt"}]
+    (tmp_path / "data_report.json").write_text(json.dumps({"sources": sources}))
+    pin_revisions(data, tmp_path)
+    assert data.revisions == {"hf:lab/texts": "c0ffee"}
+
+
+@pytest.mark.parametrize("report", ["{", "[]", "{}", '{"sources": [{"name": 1}]}'])
+def test_a_damaged_data_report_is_refused(tmp_path: Path, report: str) -> None:
+    (tmp_path / "data_report.json").write_text(report)
+    message = contracts.refusal(pin_revisions, TextDataModule(train="hf:lab/texts"), tmp_path)
+    assert message.startswith(f"{tmp_path / 'data_report.json'} must be the data report of a run")

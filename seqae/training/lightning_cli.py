@@ -56,9 +56,8 @@ from seqae.training.precision import (
     set_tf32,
 )
 from seqae.training.run_callbacks import callbacks_of_every_command, callbacks_of_fit
-from seqae.training.run_folder import RunFolder, shorten_class_paths
+from seqae.training.run_folder import RunFolder, pin_revisions, shorten_class_paths
 from seqae.training.trust import remember_own
-from seqae.untrusted import load_json, read_capped
 
 
 @dataclass(eq=False, repr=False)
@@ -270,21 +269,11 @@ class TrainingCLI(LightningCLI):
 
     def _pin_revisions(self) -> None:
         """Read the same commits of the hub's data sets as when the run began."""
-        if self.command == "fit":
+        if self.command != "fit":
+            pin_revisions(self.datamodule, Path(self.options.ckpt_path).absolute().parents[1])
+        elif self.is_resumed or not self.trainer.is_global_zero:
             # Processes that Lightning starts read what the first process has written.
-            is_written = self.is_resumed or not self.trainer.is_global_zero
-            run_dir = self.run_dir if is_written else None
-        else:
-            run_dir = Path(self.options.ckpt_path).absolute().parents[1]
-        report = run_dir / "data_report.json" if run_dir else None
-        if report is not None and report.is_file():
-            try:
-                self.datamodule.pin_revisions(load_json(read_capped(report)))
-            except (ValueError, TypeError, LookupError, AttributeError) as error:
-                raise ValueError(
-                    f"{report} must be the data report of a run, but it is damaged. Remove it to "
-                    f"read the data sets of the hub as they are now."
-                ) from error
+            pin_revisions(self.datamodule, self.run_dir)
 
     def _check_sources(self) -> None:
         """Refuse text that can be read only once if several processes must read it."""

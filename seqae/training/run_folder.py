@@ -16,10 +16,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from seqae.data.datamodule import TextDataModule
 from seqae.files import atomic_write
 from seqae.training.callbacks.preemption import Preempted
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.loggers import MetricsFile, remember_run
+from seqae.untrusted import load_json, read_capped
 
 UNFINISHED = ".config.yaml.unfinished"
 LOCK = ".lock"
@@ -209,6 +211,28 @@ def check_run_dir(folder: Path, is_resumed: bool) -> None:
             f"`run_dir` must be a folder that can be made and written, but {existing} {reason} "
             f"(for {folder}). Name another one with `--run_dir`."
         )
+
+
+def pin_revisions(data: TextDataModule, run_dir: Path) -> None:
+    """Read the same commits of the hub's data sets as a run, if its folder has a data report.
+
+    Args:
+        data: reads them.
+        run_dir: the run's folder.
+
+    Raises:
+        ValueError: if the report is damaged.
+    """
+    report = run_dir / "data_report.json"
+    if not report.is_file():
+        return
+    try:
+        data.pin_revisions(load_json(read_capped(report)))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(
+            f"{report} must be the data report of a run, but it is damaged. Remove it to read the "
+            f"data sets of the hub as they are now."
+        ) from error
 
 
 def is_empty(folder: Path) -> bool:
