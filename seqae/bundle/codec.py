@@ -21,6 +21,37 @@ DECODED_ROWS = 256  # latents that are decoded at once
 DECODED_TOKENS = 2**17  # hypotheses times max_length that are decoded at once
 
 
+def check_lengths(rows: Sequence[Sequence[int]], texts: Sequence[str], limit: int) -> None:
+    """Refuse sentences that are too long for the model.
+
+    Args:
+        rows: n sentences as token ids, bos and eos included.
+        texts: the same sentences as text.
+        limit: most tokens of a sentence.
+
+    Raises:
+        ValueError: if one has more; it names the first.
+    """
+    for index, row in enumerate(rows):
+        if len(row) > limit:
+            raise ValueError(
+                f"`max_length` of this model is {limit} tokens, but the text at index {index} "
+                f"has {len(row)}: {texts[index][:40]!r}... Shorten it, or set "
+                f"`too_long: truncate`."
+            )
+
+
+def cut_rows(rows: list[list[int]], limit: int, eos_id: int) -> list[list[int]]:
+    """Cut sentences that are too long for the model.
+
+    Args:
+        rows: n sentences as token ids, bos and eos included.
+        limit: most tokens of a sentence.
+        eos_id: ends a sentence that is cut, too.
+    """
+    return [row if len(row) <= limit else [*row[: limit - 1], eos_id] for row in rows]
+
+
 def encode_rows(
     autoencoder: SequenceAutoencoder,
     rows: Sequence[Sequence[int]],

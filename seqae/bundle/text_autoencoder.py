@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, final, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, final, overload
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor
 from typing_extensions import Unpack, override
 
 from seqae.bundle import latent_ops
-from seqae.bundle.codec import encode_rows, search
+from seqae.bundle.codec import check_lengths, cut_rows, encode_rows, search
 from seqae.bundle.density import Density
 from seqae.bundle.latent_ops import Latents
-from seqae.bundle.text_operations import GREEDY, OneOrList, TextOperations, TooLong
+from seqae.bundle.text_operations import GREEDY, Candidate, OneOrList, TextOperations, TooLong
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts
@@ -26,18 +26,6 @@ from seqae.model.autoencoder import SequenceAutoencoder
 if TYPE_CHECKING:  # which import lightning
     from seqae.data.datamodule import TextDataModule
     from seqae.training.module import AutoencoderModule
-
-
-class Candidate(NamedTuple):
-    """One of several texts that a latent is decoded to.
-
-    Attributes:
-        text: the text.
-        score: its log-probability under the model in nats, by the length penalty.
-    """
-
-    text: str
-    score: float
 
 
 @final
@@ -212,7 +200,11 @@ class TextAutoencoder(TextOperations):
             ValueError: if a text is too long and `too_long` is `error`, or a latent is not finite.
         """
         texts, is_one = read_texts("texts", texts)
-        rows = self._tokenize(texts, too_long)
+        check_choice("too_long", too_long, ("error", "truncate"))
+        rows = self._tokenize(texts)
+        if too_long == "error":
+            check_lengths(rows, texts, self.autoencoder.max_length)
+        rows = cut_rows(rows, self.autoencoder.max_length, self.tokenizer.eos_id)
         latents = encode_rows(self.autoencoder, rows, batch_size, show_progress_bar)
         if normalize:
             latents /= np.maximum(np.linalg.norm(latents, axis=1, keepdims=True), 1e-12)
@@ -324,7 +316,7 @@ class TextAutoencoder(TextOperations):
     def lengths(self, texts: Any) -> OneOrList:
         """Count the tokens of each text, bos and eos included."""
         texts, is_one = read_texts("texts", texts)
-        lengths = [len(row) for row in self.tokenizer.encode(self._normalize(texts))]
+        lengths = [len(row) for row in self._tokenize(texts)]
         return lengths[0] if is_one else lengths
 
     def _search(
@@ -353,21 +345,5 @@ class TextAutoencoder(TextOperations):
         rows = self.tokenizer.encode([word, f" {word}"])
         return [row[1:-1] for row in rows if self.tokenizer.unk_id not in row]
 
-    def _normalize(self, texts: Sequence[str]) -> list[str]:
-        return [self.normalization(text) for text in texts]
-
-    def _tokenize(self, texts: list[str], too_long: TooLong) -> list[list[int]]:
-        check_choice("too_long", too_long, ("error", "truncate"))
-        rows = self.tokenizer.encode(self._normalize(texts))
-        limit = self.autoencoder.max_length
-        for index, row in enumerate(rows):
-            if len(row) <= limit:
-                continue
-            if too_long == "error":
-                raise ValueError(
-                    f"`max_length` of this model is {limit} tokens, but the text at index {index} "
-                    f"has {len(row)}: {texts[index][:40]!r}... Shorten it, or set "
-                    f"`too_long: truncate`."
-                )
-            rows[index] = [*row[: limit - 1], self.tokenizer.eos_id]
-        return rows
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer.encode([self.normalization(text) for text in texts])

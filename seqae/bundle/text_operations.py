@@ -34,6 +34,18 @@ class Neighbour(NamedTuple):
     similarity: float
 
 
+class Candidate(NamedTuple):
+    """One of several texts that a latent is decoded to.
+
+    Attributes:
+        text: the text.
+        score: its log-probability under the model in nats, by the length penalty.
+    """
+
+    text: str
+    score: float
+
+
 class TextOperations(ABC):
     """What can be done with texts once they can be encoded and decoded."""
 
