@@ -140,3 +140,11 @@ def test_where_nothing_can_be_written_there_is_no_index(
     corpus = write_text(tmp_path / "corpus.txt", SENTENCES)
     assert run_seqae("neighbours", tmp_path / "shared", CAT, "--corpus", corpus) == 0
     assert capsys.readouterr().err == "seqae: encoding 32 sentences\n"
+
+
+def test_nothing_is_written_beside_a_bundle_that_is_named(run: Path, tmp_path: Path) -> None:
+    """What lies around it may be another's: only the run's folder, named itself, gets an index."""
+    corpus = write_text(tmp_path / "corpus.txt", SENTENCES)
+    assert run_seqae("neighbours", run / "bundle", CAT, "--corpus", corpus) == 0
+    assert indexes(run) == []
+    assert len(indexes(tmp_path / "cache")) == 1

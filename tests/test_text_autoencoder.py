@@ -111,6 +111,14 @@ def test_latents_of_any_kind(model: TextAutoencoder) -> None:
     assert model.decode(tensor[0].bfloat16()) == expected[0]
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool])
+def test_tensors_that_are_no_real_numbers_are_refused(
+    model: TextAutoencoder, dtype: torch.dtype
+) -> None:
+    with pytest.raises(ValueError, match=r"`latents` must be real numbers, but it is of type"):
+        model.decode(torch.zeros(2, model.latent_dim, dtype=dtype))
+
+
 @pytest.mark.parametrize(
     "latents", [pd.DataFrame(np.zeros((2, 5))), {"latent": [0.0] * 5}, [[0.0] * 5, [0.0]]]
 )

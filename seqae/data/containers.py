@@ -157,7 +157,7 @@ def read_array(key: str, values: Any) -> NDArray[Any]:
         )
     if isinstance(values, Tensor):
         plain = values.detach().cpu().to_dense()
-        return (plain.float() if plain.is_floating_point() else plain).numpy()
+        return check_real(key, (plain.float() if plain.is_floating_point() else plain).numpy())
     if isinstance(values, (list, tuple)) and any(isinstance(item, Tensor) for item in values):
         values = [read_array(key, item) for item in values]
     try:

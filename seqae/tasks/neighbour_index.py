@@ -44,7 +44,7 @@ def encode_searched(
     """
     if len(texts) < MIN_SENTENCES or source == "-":
         return _encode(model, texts)
-    folder = _index_folder(bundle_folder(where))
+    folder = _index_folder(where)
     origin = "train" if source is None else _digest(str(Path(source).absolute()).encode())[:8]
     path = folder / f"neighbours-{origin}-{_key(model, texts)}.npy"
     latents = _read(path, (len(texts), model.latent_dim))
@@ -72,11 +72,12 @@ def _encode(model: TextAutoencoder, texts: Sequence[str]) -> Latents:
     return model.encode(texts, "truncate", show_progress_bar=True)
 
 
-def _index_folder(bundle: Path) -> Path:
-    bundle = bundle.resolve()
-    if bundle.name == "bundle" and (bundle.parent / "config.yaml").is_file():
-        return bundle.parent
-    return default_cache_dir() / "neighbours" / _digest(str(bundle).encode())[:16]
+def _index_folder(where: str) -> Path:
+    """Return the run's folder if that was named: what lies beside a bundle may be anyone's."""
+    bundle = bundle_folder(where)
+    if bundle == Path(where) / "bundle":
+        return Path(where)
+    return default_cache_dir() / "neighbours" / _digest(str(bundle.resolve()).encode())[:16]
 
 
 def _read(path: Path, shape: tuple[int, int]) -> Latents | None:
