@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -66,6 +68,11 @@ class Source(ABC):
     @abstractmethod
     def fingerprint(self) -> str | None:
         """Key for a cache of what this source gives; None if it can be read only once."""
+
+    def hash_of(self, *content: Any) -> str:
+        """Hash what decides the text for a fingerprint, beside the options: plain data."""
+        text = json.dumps([READER_VERSION, vars(self.options), *content])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     @abstractmethod

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from dataclasses import replace
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from typing_extensions import override
 
 from seqae.data.builtin import BUILTIN_CORPORA
-from seqae.data.sources.base import READER_VERSION, Source, SourcePart
+from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.csv import CsvReader, DelimitedReader, TsvReader
 from seqae.data.sources.discovery import SourceFile, find_files, refuse_folder
 from seqae.data.sources.jsonl import JsonLinesReader, holds_records
@@ -105,8 +103,7 @@ class FileSource(Source):
             else [os.path.abspath(file.name), file.stamp]
             for file in (reader.file for reader in self.readers)
         ]
-        content = json.dumps([READER_VERSION, vars(self.options), files])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self.hash_of(files)
 
     @override
     @property

@@ -11,8 +11,6 @@ somebody pushes to the data set meanwhile.
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,7 +20,7 @@ from typing import Any, final
 
 from typing_extensions import override
 
-from seqae.data.sources.base import READER_VERSION, Source, SourcePart
+from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.hub_readers import (
     CachedReader,
     HubLocation,
@@ -144,8 +142,7 @@ class HubSource(Source):
     @property
     def fingerprint(self) -> str:
         """Changes with the commit, and with what is read of it and how."""
-        content = json.dumps([READER_VERSION, vars(self.options), vars(self.location)])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self.hash_of(vars(self.location))
 
     @override
     @property

@@ -9,7 +9,6 @@ sentences again.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing_extensions import override
 
 from seqae.data.builtin import BUILTIN_CORPORA
 from seqae.data.containers import is_table, list_column, list_items
-from seqae.data.sources.base import READER_VERSION, Source, SourcePart
+from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.discovery import SUFFIXES
 from seqae.data.sources.file_source import split_column
 from seqae.data.sources.reader import Keys
@@ -248,8 +247,7 @@ class MemorySource(Source):
     @property
     def fingerprint(self) -> str:
         """Changes with the sentences and the options."""
-        content = json.dumps([READER_VERSION, vars(self.options), self.name])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self.hash_of(self.name)
 
     @override
     @property

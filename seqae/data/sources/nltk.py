@@ -9,10 +9,8 @@ Nothing is downloaded here; if a corpus is absent, the message says which comman
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 import itertools
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +19,7 @@ from typing import Any, final
 
 from typing_extensions import override
 
-from seqae.data.sources.base import READER_VERSION, Source, SourcePart
+from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
 from seqae.data.sources.walking import quote
@@ -137,8 +135,7 @@ class NltkSource(Source):
     def fingerprint(self) -> str:
         """Changes with the size or modification time of any file, and with the options."""
         files = list(zip(self.files, self.stamps, strict=True))
-        content = json.dumps([READER_VERSION, vars(self.options), self.corpus, files])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self.hash_of(self.corpus, files)
 
     @override
     @property

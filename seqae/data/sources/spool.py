@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from seqae.data.sources.base import READER_VERSION, Source
+from seqae.data.sources.base import Source
 from seqae.data.sources.discovery import SourceFile, find_files, refusal
 from seqae.data.sources.file_source import FileSource
 
@@ -59,8 +58,7 @@ class SpooledSource(FileSource):
             else [reader.file.name, reader.file.stamp]
             for reader in self.readers
         ]
-        content = json.dumps([READER_VERSION, vars(self.options), files])
-        return hashlib.sha256(content.encode()).hexdigest()
+        return self.hash_of(files)
 
 
 def _copy(file: SourceFile, folder: Path, key: str) -> SourceFile:
