@@ -57,9 +57,10 @@ class WithLengths:
 
     def __init__(self, model: SequenceAutoencoder) -> None:
         self.model, self.vocabulary = model, model.vocabulary
+        self.latent_noise = None
         self.max_length = FIXED_STEPS + 1
 
-    def init_state(self, latent: Tensor) -> tuple[Tensor, ...]:
+    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the model's own state and the number of tokens left."""
         return latent[:, -1], *self.model.init_state(latent[:, :-1])
 

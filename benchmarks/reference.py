@@ -19,7 +19,7 @@ from driver import Turns
 from torch import Tensor, nn
 
 from seqae.component import check_range
-from seqae.model.decoders import Decoder, DecoderState
+from seqae.model.decoders.base import Decoder, DecoderState
 from seqae.model.recurrent import GRUStack
 
 VOCAB_SIZE, EMBEDDING_DIM, HIDDEN_DIM, LATENT_DIM = 10_000, 256, 512, 128
@@ -49,18 +49,23 @@ class ReferenceDecoder(Decoder):
         self.hidden_dim = hidden_dim
 
     def build(
-        self, embedding_dim: int, latent_dim: int, max_length: int, num_latents: int = 1
+        self,
+        embedding_dim: int,
+        latent_dim: int,
+        max_length: int,
+        num_latents: int = 1,
+        reads_noise: bool = False,
     ) -> None:
         """Create the weights."""
         self.output_dim = self.hidden_dim
         self.initial = nn.Linear(latent_dim, self.hidden_dim)
         self.gru = GRUStack(embedding_dim, self.hidden_dim)
 
-    def forward(self, embedded: Tensor, latent: Tensor) -> Tensor:
+    def forward(self, embedded: Tensor, latent: Tensor, noise: Tensor | None = None) -> Tensor:
         """Decode under teacher forcing."""
         return self._run(embedded, *self.init_state(latent))[0]
 
-    def init_state(self, latent: Tensor) -> DecoderState:
+    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> DecoderState:
         """Return the first state, (B, 1, H)."""
         return (self.initial(latent)[:, None],)
 

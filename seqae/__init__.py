@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from seqae.bundle.latent_ops import between as between
     from seqae.bundle.latent_ops import nearest as nearest
     from seqae.bundle.text_autoencoder import TextAutoencoder as TextAutoencoder
-    from seqae.bundle.text_operations import Candidate as Candidate
+    from seqae.bundle.text_decoding import Candidate as Candidate
     from seqae.bundle.text_operations import Neighbour as Neighbour
     from seqae.data.datamodule import TextDataModule as TextDataModule
     from seqae.data.padding import collate as collate
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AutoencoderModule": "seqae.training.module",
     "Batch": "seqae.batch",
-    "Candidate": "seqae.bundle.text_operations",
+    "Candidate": "seqae.bundle.text_decoding",
     "Decoding": "seqae.generation.options",
     "Neighbour": "seqae.bundle.text_operations",
     "SequenceAutoencoder": "seqae.model.autoencoder",

@@ -15,9 +15,9 @@ from seqae.model.decoders import (
     DenseDecoder,
     GRUDecoder,
     LSTMDecoder,
-    RecurrentDecoder,
     TransformerDecoder,
 )
+from seqae.model.decoders.recurrent_decoder import RecurrentDecoder
 from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack
 
 every_decoder = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Decoder))

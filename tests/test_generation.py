@@ -34,12 +34,13 @@ class Script:
     """Stands for a model: row i writes what its script says, whatever it has written before."""
 
     vocabulary, max_length = contracts.VOCABULARY, contracts.MAX_LENGTH
+    latent_noise = None
 
     def __init__(self, scripts: list[list[int]]) -> None:
         self.scripts = scripts
         self.read: list[list[int]] = []
 
-    def init_state(self, latent: Tensor) -> tuple[Tensor, ...]:
+    def init_state(self, latent: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
         return torch.arange(len(latent)), torch.zeros(len(latent), dtype=torch.int64)
 
     def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -59,13 +60,15 @@ class Toy:
     hypothesis gives other logits.
     """
 
+    latent_noise = None
+
     def __init__(self, size: int, max_length: int, seed: int, sharpness: float = 1.0) -> None:
         self.vocabulary = Vocabulary(size, pad_id=0, unk_id=size - 1, bos_id=1, eos_id=2)
         self.max_length, self.sharpness = max_length, sharpness
         self.table = torch.randn(997, size, generator=Generator().manual_seed(seed))
         self.table[:, :2] = -30.0  # pad and bos, as of a trained model
 
-    def init_state(self, latent: Tensor) -> tuple[Tensor, ...]:
+    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
         return (latent[:, 0].long() * 31,)
 
     def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -251,7 +254,7 @@ def test_batches_and_their_order_do_not_matter(options):
 def test_rows_that_end_together_are_written_together():
     scripts = [[5] * n for n in (6, 1, 5, 2, 6, 1)]
     model = Script(scripts)
-    model.init_state = lambda latent: (latent[:, 0].long(), torch.zeros(len(latent)).long())
+    model.init_state = lambda latent, _: (latent[:, 0].long(), torch.zeros(len(latent)).long())
     lengths = [len(script) + 2 for script in scripts]
     found = written(model, rows_of(6), lengths=lengths, batch_size=2)
     assert [ids for (ids,) in ids_of(found)] == scripts

@@ -31,7 +31,7 @@ def plain(layer: Any = None, density: Any = None) -> TextAutoencoder:
     if layer is None:
         layer = DeterministicLatent(2)
         layer.build(2)
-    model = TextAutoencoder(SimpleNamespace(latent=layer), None, density=density)
+    model = TextAutoencoder(SimpleNamespace(latent=layer, latent_noise=None), None, density=density)
 
     def encode(texts: Sequence[str], too_long: str = "error") -> Any:
         return np.array([text.split() for text in texts], dtype=np.float32).reshape(-1, 2)
@@ -39,7 +39,10 @@ def plain(layer: Any = None, density: Any = None) -> TextAutoencoder:
     def decode(latents: Any, options: Any = None, seed: int = 0) -> list[str]:
         return [" ".join(f"{number:g}" for number in np.round(row, 3) + 0.0) for row in latents]
 
-    model.encode, model.decode = encode, decode
+    def decode_near(latents: Any, sources: Any, options: Any = None, seed: int = 0) -> list[str]:
+        return decode(latents)
+
+    model.encode, model.decode, model.decode_near = encode, decode, decode_near
     return model
 
 

@@ -8,6 +8,7 @@ from typing import SupportsIndex
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from seqae.bundle.latent_ops import Latents
 from seqae.component import check_seed, check_whole
@@ -102,6 +103,7 @@ def search(
     options: Decoding,
     seed: SupportsIndex,
     *,
+    noise: NDArray[np.float32] | None,
     lengths: Sequence[int] | None,
     scores: bool,
     tokenize_word: Callable[[str], list[list[int]]],
@@ -115,6 +117,7 @@ def search(
         latents: (n, Z).
         options: how to decode.
         seed: of the sampled tokens.
+        noise: (n,), as `generate`.
         lengths: as `generate`.
         scores: as `generate`.
         tokenize_word: as `generate`.
@@ -140,6 +143,7 @@ def search(
             autoencoder,
             torch.from_numpy(latents).to(next(autoencoder.parameters()).device),
             options,
+            noise=None if noise is None else torch.from_numpy(noise),
             lengths=lengths,
             tokenize_word=tokenize_word,
             generator=torch.Generator().manual_seed(int(stream[0])),

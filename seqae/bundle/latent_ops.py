@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, SupportsIndex
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Generator, Tensor
 from seqae.bundle.density import Density, DensityKind
 from seqae.component import check_choice, check_seed, check_whole
 from seqae.data.containers import read_array
+from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
 
 Latents = NDArray[np.float32]
@@ -158,6 +160,46 @@ def between(start: Any, end: Any, steps: SupportsIndex, path: Curve = "spherical
             points = ((1 - share) * norms[0] + share * norms[1]) * arc
     points[0], points[-1] = a, b
     return points.astype(np.float32)
+
+
+def at_unit_scale(latents: Any) -> Latents:
+    """Scale latents (n, Z) so that their numbers have a mean square of one; zeros stay zeros."""
+    latents = read_array("latents", latents).astype(np.float32)
+    norms = np.linalg.norm(latents, axis=-1, keepdims=True)
+    scaled: Latents = latents * (latents.shape[-1] ** 0.5 / np.maximum(norms, 1e-12))
+    return scaled
+
+
+def implied_noise(latents: Any, sources: Sequence[Any]) -> Latents:
+    """Compute the σ at which latents are decoded that were made from those of sentences.
+
+    A latent that noise of standard deviation σ has perturbed is at an angle of arctan(σ) from the
+    sentence's own. So a latent is decoded at the tangent of its angle to the nearest source: a
+    source itself at 0, the midpoint of two unrelated sentences at 1.
+
+    Args:
+        latents: (n, Z).
+        sources: what they were made from, arrays of shape (n, Z) or (Z,).
+
+    Returns:
+        (n,) float32, at most `MAX_NOISE`.
+    """
+    points = read_array("latents", latents).astype(np.float64)
+    cosines = [_cosine(points, read_array("sources", source)) for source in sources]
+    cosine = np.clip(np.max(cosines, axis=0), 0.0, 1.0)
+    # What rounding leaves of the angle of a latent to itself is no noise.
+    cosine = np.where(cosine > 1 - 1e-6, 1.0, cosine)
+    with np.errstate(divide="ignore"):
+        noise = np.sqrt(1 - cosine**2) / cosine
+    bounded: Latents = np.minimum(noise, MAX_NOISE).astype(np.float32)
+    return bounded
+
+
+def _cosine(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.float64]:
+    """Compute the cosines of rows (n, Z) with rows of (n, Z) or with (Z,)."""
+    norms = np.linalg.norm(left, axis=-1) * np.linalg.norm(right, axis=-1)
+    cosine: NDArray[np.float64] = (left * right).sum(axis=-1) / np.maximum(norms, 1e-12)
+    return cosine
 
 
 def nearest(

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from typing_extensions import Unpack, override
 
-from seqae.bundle import latent_ops
-from seqae.bundle.codec import check_lengths, cut_rows, encode_rows, search
+from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
 from seqae.bundle.density import Density
 from seqae.bundle.latent_ops import Latents
-from seqae.bundle.text_operations import GREEDY, Candidate, OneOrList, TextOperations, TooLong
+from seqae.bundle.text_decoding import GREEDY, OneOrList
+from seqae.bundle.text_operations import TextOperations, TooLong
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts
 from seqae.data.tokenizers import Tokenizer
-from seqae.generation import Decoding, DecodingKeywords, Hypothesis
+from seqae.generation import Decoding, DecodingKeywords
 from seqae.model.autoencoder import SequenceAutoencoder
 
 if TYPE_CHECKING:  # which import lightning
@@ -111,6 +111,7 @@ class TextAutoencoder(TextOperations):
         return save(self, Path(folder))
 
     @property
+    @override
     def latent_dim(self) -> int:
         """Z, the size of a latent."""
         return self.autoencoder.latent_dim
@@ -211,87 +212,6 @@ class TextAutoencoder(TextOperations):
         found: Latents = latents[0] if is_one else latents
         return torch.from_numpy(found).to(self.device) if convert_to_tensor else found
 
-    @override
-    def decode(
-        self,
-        latents: Any,
-        options: Decoding = GREEDY,
-        seed: SupportsIndex = 0,
-        *,
-        batch_size: SupportsIndex | None = None,
-        show_progress_bar: bool = False,
-        **decoding: Unpack[DecodingKeywords],
-    ) -> OneOrList:
-        """Decode latents (n, Z) to n texts, or one latent (Z,) to one text.
-
-        Each text is the best of its latent; `candidates` returns several.
-
-        Raises:
-            ValueError: if the latents are not finite or of another size, or if `options` ask for
-                several texts each.
-        """
-        latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
-        options = options.replaced(decoding)
-        rows = self.decode_ids(
-            latents, options, seed, batch_size=batch_size, show_progress_bar=show_progress_bar
-        )
-        texts = self.tokenizer.decode(rows)
-        return texts[0] if is_one else texts
-
-    def decode_ids(
-        self,
-        latents: Any,
-        options: Decoding = GREEDY,
-        seed: SupportsIndex = 0,
-        lengths: Sequence[int] | None = None,
-        *,
-        batch_size: SupportsIndex | None = None,
-        show_progress_bar: bool = False,
-        **decoding: Unpack[DecodingKeywords],
-    ) -> list[list[int]]:
-        """Decode latents (n, Z) to n rows of token ids, without bos, up to and without eos.
-
-        `lengths` says roughly how many tokens each row will have, which makes decoding faster.
-
-        Raises:
-            ValueError: as `decode`.
-        """
-        options = options.replaced(decoding)
-        if options.num_return_sequences > 1:
-            raise ValueError(
-                f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
-                f"{options.num_return_sequences} instead. Leave it out, or give the "
-                f"latents to `candidates`, which returns several."
-            )
-        latents, _ = latent_ops.read_latents(latents, self.latent_dim)
-        bar = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        hypotheses = self._search(latents, options, seed, lengths, options.num_beams > 1, **bar)
-        return [best.token_ids for best, *_ in hypotheses]
-
-    def candidates(
-        self,
-        latents: Any,
-        options: Decoding = GREEDY,
-        seed: SupportsIndex = 0,
-        lengths: Sequence[int] | None = None,
-        *,
-        batch_size: SupportsIndex | None = None,
-        show_progress_bar: bool = False,
-        **decoding: Unpack[DecodingKeywords],
-    ) -> OneOrList:
-        """Decode each latent to `num_return_sequences` texts with their scores.
-
-        Returns:
-            A list of Candidate for each latent, or one list for one latent.
-        """
-        latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
-        bar = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        hypotheses = self._search(latents, options.replaced(decoding), seed, lengths, True, **bar)
-        rows = [hypothesis.token_ids for candidates in hypotheses for hypothesis in candidates]
-        texts = iter(self.tokenizer.decode(rows))
-        found = [[Candidate(next(texts), h.score) for h in candidates] for candidates in hypotheses]
-        return found[0] if is_one else found
-
     def reconstruct(
         self,
         texts: Any,
@@ -319,26 +239,7 @@ class TextAutoencoder(TextOperations):
         lengths = [len(row) for row in self._tokenize(texts)]
         return lengths[0] if is_one else lengths
 
-    def _search(
-        self,
-        latents: Latents,
-        options: Decoding,
-        seed: SupportsIndex,
-        lengths: Sequence[int] | None,
-        scores: bool,
-        **bar: Any,
-    ) -> list[list[Hypothesis]]:
-        return search(
-            self.autoencoder,
-            latents,
-            options,
-            seed,
-            lengths=lengths,
-            scores=scores,
-            tokenize_word=self._tokenize_word,
-            **bar,
-        )
-
+    @override
     def _tokenize_word(self, word: str) -> list[list[int]]:
         """Tokenize a word at the beginning of a text and after a blank."""
         word = self.normalization(word)

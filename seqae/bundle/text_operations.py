@@ -10,16 +10,12 @@ from typing_extensions import Unpack
 from seqae.bundle import latent_ops
 from seqae.bundle.density import Density
 from seqae.bundle.latent_ops import Curve, Latents, LatentSource, Similarity
+from seqae.bundle.text_decoding import GREEDY, OneOrList, TextDecoding
 from seqae.component import check_range
 from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords
-from seqae.model.autoencoder import SequenceAutoencoder
 
-GREEDY = Decoding()
 TooLong = Literal["error", "truncate"]
-
-# One text or latent gives one, a list gives a list; no type of the argument tells which.
-OneOrList = Any
 
 
 class Neighbour(NamedTuple):
@@ -34,31 +30,14 @@ class Neighbour(NamedTuple):
     similarity: float
 
 
-class Candidate(NamedTuple):
-    """One of several texts that a latent is decoded to.
-
-    Attributes:
-        text: the text.
-        score: its log-probability under the model in nats, by the length penalty.
-    """
-
-    text: str
-    score: float
-
-
-class TextOperations(ABC):
+class TextOperations(TextDecoding, ABC):
     """What can be done with texts once they can be encoded and decoded."""
 
-    autoencoder: SequenceAutoencoder
     density: Density | None
 
     @abstractmethod
     def encode(self, texts: Any, too_long: TooLong = "error") -> Any:
         """Encode n texts to latents (n, Z) float32, or one text to (Z,)."""
-
-    @abstractmethod
-    def decode(self, latents: Any, options: Decoding = GREEDY, seed: SupportsIndex = 0) -> Any:
-        """Decode latents (n, Z) to n texts, or one latent (Z,) to one text."""
 
     def sample(
         self,
@@ -106,12 +85,11 @@ class TextOperations(ABC):
         """Decode points on the path between two sentences.
 
         There are `steps` points, the two reconstructions included, on a `linear` or a `spherical`
-        path; see `seqae.between`.
+        path; see `seqae.between`. How they are decoded `decode_near` says.
         """
         first, last = self.encode([start, end], too_long)
         points = latent_ops.between(first, last, steps, path)
-        texts: list[str] = self.decode(points, options.replaced(decoding), seed)
-        return texts
+        return self.decode_near(points, [first, last], options.replaced(decoding), seed)
 
     def arithmetic(
         self,
@@ -123,10 +101,12 @@ class TextOperations(ABC):
         seed: SupportsIndex = 0,
         **decoding: Unpack[DecodingKeywords],
     ) -> str:
-        """Decode minuend - subtrahend + addend (Mikolov et al. 2013, arXiv:1301.3781, of words)."""
+        """Decode minuend - subtrahend + addend (Mikolov et al. 2013, arXiv:1301.3781, of words).
+
+        How it is decoded `decode_near` says.
+        """
         a, b, c = self.encode([minuend, subtrahend, addend], too_long)
-        texts: list[str] = self.decode((a - b + c)[None], options.replaced(decoding), seed)
-        return texts[0]
+        return self.decode_near((a - b + c)[None], [a, c], options.replaced(decoding), seed)[0]
 
     def neighbours(
         self,
@@ -176,6 +156,7 @@ class TextOperations(ABC):
         """Decode texts with `strength` times an `attribute` added; below 0 it is taken away."""
         check_range("strength", strength, -1e6, 1e6)
         texts, is_one = read_texts("texts", texts)
-        latents = self.encode(texts, too_long) + strength * read_array("attribute", attribute)
-        decoded = self.decode(latents, options.replaced(decoding), seed)
+        own = self.encode(texts, too_long)
+        latents = own + strength * read_array("attribute", attribute)
+        decoded = self.decode_near(latents, [own], options.replaced(decoding), seed)
         return decoded[0] if is_one else decoded

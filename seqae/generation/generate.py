@@ -48,6 +48,7 @@ def generate(
     latent: Tensor,
     options: Decoding = Decoding(),  # noqa: B008 - it is frozen
     *,
+    noise: Tensor | None = None,
     lengths: Sequence[int] | None = None,
     tokenize_word: Callable[[str], list[TokenIds]] | None = None,
     generator: Generator | None = None,
@@ -65,6 +66,8 @@ def generate(
         model: in evaluation mode.
         latent: (B, Z).
         options: how to decode.
+        noise: (B,) σ at which each latent is decoded, unless `options.noise` says otherwise; by
+            default zero.
         lengths: roughly the number of tokens of each row; rows that end together then share a
             batch.
         tokenize_word: returns all tokenizations of a word; needed for banned and forced words.
@@ -88,6 +91,7 @@ def generate(
     check_range("min_length", options.min_length, 2, limit)
     max_steps = limit - 1
     banned, forced = _tokenize_words(options, tokenize_word, max_steps)
+    noise = _noise(model, len(latent), options, noise)
     copies = options.num_return_sequences if options.temperature else 1
     batch_rows = max(1, batch_size // options.num_beams)
     results: list[list[Hypothesis]] = []
@@ -99,10 +103,12 @@ def generate(
             order = block_lengths.repeat_interleave(copies).argsort(descending=True, stable=True)
         block: list[list[Hypothesis]] = [[]] * count
         for rows in torch.split(order, batch_rows):
-            batch = latent[(start + rows // copies).to(latent.device)]
+            sources = (start + rows // copies).to(latent.device)
+            batch = latent[sources]
+            batch_noise = None if noise is None else noise.to(latent.device)[sources]
             numbers = uniform[rows].to(latent.device) if options.temperature else None
             search = _search(model, options, banned, forced, max_steps, batch, numbers, scores)
-            hypotheses = run_search(model, batch, search, max_steps)
+            hypotheses = run_search(model, batch, search, max_steps, batch_noise)
             for row, row_hypotheses in zip(rows.tolist(), hypotheses, strict=True):
                 block[row] = row_hypotheses
             if advance is not None:
@@ -112,6 +118,25 @@ def generate(
             for row in range(0, count, copies)
         ]
     return results
+
+
+def _noise(
+    model: SequenceAutoencoder, rows: int, options: Decoding, noise: Tensor | None
+) -> Tensor | None:
+    """Choose the σ of each of `rows` latents; None for a model that reads none.
+
+    Raises:
+        ValueError: if the options ask such a model to read it.
+    """
+    if model.latent_noise is None:
+        if options.noise:
+            raise ValueError(
+                f"`noise` must be 0 for a model that was trained without `latent_noise`, but it is "
+                f"{options.noise} instead. Leave it out, or train one that reads it: "
+                f"`seqae fit -c fluent`."
+            )
+        return None
+    return noise if options.noise is None else torch.full((rows,), float(options.noise))
 
 
 def _blocks(
@@ -149,7 +174,11 @@ def _search(
 
 
 def run_search(
-    model: SequenceAutoencoder, latent: Tensor, search: Search, max_steps: int
+    model: SequenceAutoencoder,
+    latent: Tensor,
+    search: Search,
+    max_steps: int,
+    noise: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Run the step loop until no row is open.
 
@@ -158,10 +187,11 @@ def run_search(
         latent: (B, Z).
         search: for B sentences.
         max_steps: most tokens to generate.
+        noise: (B,) σ, if the model reads it.
     """
     assert model.vocabulary is not None
     token = torch.full((len(latent),), model.vocabulary.bos_id, device=latent.device)
-    state = model.init_state(latent)
+    state = model.init_state(latent, noise)
     total = torch.zeros((), device=latent.device)  # read once, after the last step
     for _ in range(max_steps):
         logits, state = model.step(token, state)

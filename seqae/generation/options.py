@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, check_whole
+from seqae.model.latent_noise import MAX_NOISE
 
 MIN_TEMPERATURE = 1e-6  # the lowest by which float32 logits are divided and stay finite
 
@@ -35,6 +36,7 @@ class DecodingKeywords(TypedDict, total=False):
     top_p: float
     min_length: int
     max_length: int | None
+    noise: float | None
     no_repeat_ngram_size: int
     banned_words: Sequence[str]
     forced_words: Sequence[str]
@@ -59,6 +61,10 @@ class Decoding:
             (nucleus sampling, Holtzman et al. 2020).
         min_length: fewest tokens, bos and eos counted.
         max_length: most tokens, bos and eos counted; null takes the model's.
+        noise: how noisy the latent is taken to be (σ, in standard deviations of a latent): 0 asks
+            for the sentence of the latent, 1 for a likely one near it, 100 for any sentence of the
+            language. It is for models trained with `latent_noise`; null takes 0 for the latent of
+            a sentence, and for another what its distance from one implies.
         no_repeat_ngram_size: length of sequences of tokens that are not generated twice (Paulus et
             al. 2018); 0 allows repetition.
         banned_words: words that are not generated, as the tokenizer encodes them, also inside a
@@ -75,6 +81,7 @@ class Decoding:
     top_p: float = 1.0
     min_length: int = 2
     max_length: int | None = None
+    noise: float | None = None
     no_repeat_ngram_size: int = 0
     banned_words: list[str] = field(default_factory=list)
     forced_words: list[str] = field(default_factory=list)
@@ -91,6 +98,8 @@ class Decoding:
                 f"{self.temperature} instead. Set `temperature: 0` for the most likely tokens."
             )
         check_range("top_p", self.top_p, 1e-9, 1.0)
+        if self.noise is not None:
+            check_range("noise", self.noise, 0.0, MAX_NOISE)
         if self.max_length is not None and self.min_length > self.max_length:
             raise ValueError(
                 f"`min_length` must be at most `max_length`, {self.max_length}, but it is "

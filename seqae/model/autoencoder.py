@@ -19,8 +19,9 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_literal, check_part, check_range
-from seqae.model.decoders import Decoder, DecoderState
+from seqae.model.decoders.base import Decoder, DecoderState
 from seqae.model.encoders import Encoder
+from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import Latent, LatentOutput
 from seqae.model.transformer import TransformerStack
 
@@ -46,6 +47,9 @@ class SequenceAutoencoder(Component, nn.Module):
             another size.
         embedding_dropout: chance that a feature of an embedding is zeroed in training.
         train_embedding: false keeps the embedding as it was initialised, standard normal.
+        latent_noise: how latents are perturbed in training, of which the decoder is told; null
+            perturbs nothing. It needs a latent of unit scale (`normalize: layer`) and a decoder
+            that reads the tokens before the one to write.
 
     Attributes:
         is_compiled: whether the loss over the vocabulary runs as compiled kernels; set by
@@ -61,6 +65,7 @@ class SequenceAutoencoder(Component, nn.Module):
         head: Head = "tied",
         embedding_dropout: float = 0.0,
         train_embedding: bool = True,
+        latent_noise: LatentNoise | None = None,
     ) -> None:
         super().__init__()
         check_part("encoder", encoder, Encoder)
@@ -69,7 +74,11 @@ class SequenceAutoencoder(Component, nn.Module):
         check_range("embedding_dim", embedding_dim, 1, 2**16)
         check_literal("head", head, Head)
         check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)
+        if latent_noise is not None:
+            check_part("latent_noise", latent_noise, LatentNoise)
+            _check_noise(latent, decoder)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
+        self.latent_noise = latent_noise
         self.embedding_dim, self.head = embedding_dim, head
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
         self.vocabulary: Vocabulary | None = None
@@ -93,7 +102,8 @@ class SequenceAutoencoder(Component, nn.Module):
         self.encoder.build(self.embedding_dim, max_length)
         num_latents = self.encoder.num_latents
         self.latent.build(self.encoder.output_dim, num_latents)
-        self.decoder.build(self.embedding_dim, self.latent.output_dim, max_length, num_latents)
+        sizes = self.embedding_dim, self.latent.output_dim, max_length, num_latents
+        self.decoder.build(*sizes, reads_noise=self.latent_noise is not None)
         self.output: nn.Module
         if self.head == "linear":
             self.output = nn.Linear(self.decoder.output_dim, vocabulary.size)
@@ -139,20 +149,32 @@ class SequenceAutoencoder(Component, nn.Module):
         output: LatentOutput = self.latent(self.encoder(embedded, batch.mask), generator)
         return output
 
-    def decode(self, decoder_input: Tensor, latent: Tensor) -> Tensor:
-        """Decode (B, Z) given the (B, T-1) previous tokens: features (B, T-1, F)."""
+    def decode(self, decoder_input: Tensor, latent: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Decode latents under teacher forcing.
+
+        Args:
+            decoder_input: (B, T-1) int64, the previous tokens.
+            latent: (B, Z).
+            noise: (B,) σ by which each latent was perturbed, for a model with `latent_noise`; by
+                default zero.
+
+        Returns:
+            Features (B, T-1, F).
+        """
         embedded = self._drop(self.embed(decoder_input))
-        features: Tensor = self.decoder(embedded, latent.to(embedded.dtype))
+        latent = latent.to(embedded.dtype)
+        features: Tensor = self.decoder(embedded, latent, self._told(latent, noise))
         return features
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits (B, T-1, V) under teacher forcing."""
         return self.logits(self.decode(batch.decoder_input, self.encode(batch).latent))
 
-    def init_state(self, latent: Tensor) -> DecoderState:
-        """Make the state from which generation starts, given (B, Z)."""
+    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> DecoderState:
+        """Make the state from which generation starts, given (B, Z) and, as `decode`, (B,) σ."""
         # Latents are in float32 even if weights are in half precision.
-        return self.decoder.init_state(latent.to(self.embedding.weight.dtype))
+        latent = latent.to(self.embedding.weight.dtype)
+        return self.decoder.init_state(latent, self._told(latent, noise))
 
     def step(self, token: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Generate one token.
@@ -206,3 +228,27 @@ class SequenceAutoencoder(Component, nn.Module):
 
     def _drop(self, embedded: Tensor) -> Tensor:
         return nn.functional.dropout(embedded, self.embedding_dropout, self.training)
+
+    def _told(self, latent: Tensor, noise: Tensor | None) -> Tensor | None:
+        """Return what the decoder is told of the noise."""
+        if self.latent_noise is None:
+            assert noise is None, "this model's decoder reads no noise"
+            return None
+        return latent.new_zeros(len(latent)) if noise is None else noise
+
+
+def _check_noise(latent: Latent, decoder: Decoder) -> None:
+    """Refuse parts that `latent_noise` does not fit."""
+    if not latent.has_unit_scale:
+        raise ValueError(
+            f"`latent` must be of unit scale under `latent_noise`, but this "
+            f"{type(latent).__name__} is not. Set `model.autoencoder.latent: "
+            f"DeterministicLatent` and `model.autoencoder.latent.normalize: layer`, or leave out "
+            f"`latent_noise`."
+        )
+    if not decoder.autoregressive:
+        raise ValueError(
+            f"`decoder` must read the tokens before the one to write under `latent_noise`, but it "
+            f"is {type(decoder).__name__} instead. Set `model.autoencoder.decoder: GRUDecoder`, or "
+            f"leave out `latent_noise`."
+        )

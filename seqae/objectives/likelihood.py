@@ -77,11 +77,16 @@ class LikelihoodObjective(Objective):
     def token_sums(
         self, model: SequenceAutoencoder, batch: Batch, latent: Tensor, generator: Generator
     ) -> TokenSums:
-        """Decode latents (B, Z) under teacher forcing and compare with the targets."""
-        decoder_input = batch.decoder_input
+        """Decode latents (B, Z) under teacher forcing and compare with the targets.
+
+        In training the model's `latent_noise` perturbs them first.
+        """
+        decoder_input, noise = batch.decoder_input, None
+        if model.training and model.latent_noise is not None:
+            latent, noise = model.latent_noise.perturb(latent, generator)
         if model.training and self.word_dropout:
             decoder_input = drop_words(model, decoder_input, self.word_dropout, generator)
-        features = model.decode(decoder_input, latent)
+        features = model.decode(decoder_input, latent, noise)
         real = batch.target_positions
         target = batch.target.flatten().index_select(0, real)
         sums = linear_cross_entropy(

@@ -101,6 +101,12 @@ class MeanSquaredError(Objective):
                 f"Set `model.autoencoder.head: nearest`."
             )
         check_not_stochastic(model, "MeanSquaredError")
+        if model.latent_noise is not None:
+            raise ValueError(
+                "`latent_noise` must be null under MeanSquaredError, whose optimum for a noisy "
+                "latent is a mean of embeddings, but it is set instead. Leave it out, or set "
+                "`model.objective: Reconstruction`."
+            )
 
     @override
     def forward(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_operations import GREEDY, TooLong
+from seqae.bundle.text_decoding import GREEDY
+from seqae.bundle.text_operations import TooLong
 from seqae.component import check_seed
 from seqae.data.containers import check_real
 from seqae.data.sources.records import ReadOptions

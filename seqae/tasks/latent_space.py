@@ -11,7 +11,8 @@ from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
 from seqae.bundle.io import add_density
 from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between, nearest
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_operations import GREEDY, TooLong
+from seqae.bundle.text_decoding import GREEDY
+from seqae.bundle.text_operations import TooLong
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
@@ -114,7 +115,8 @@ def interpolate(
     with progress_bar("decoding", len(pairs)) as advance:
         for start, end in pairs:
             first, last = loaded.encode([start, end], policy)
-            decoded = loaded.decode(between(first, last, steps, path), decoding, seed)
+            points = between(first, last, steps, path)
+            decoded = loaded.decode_near(points, [first, last], decoding, seed)
             for step, text in enumerate(decoded):
                 rows.append({"start": start, "end": end, "step": step, "text": text})
             advance(1)
@@ -157,7 +159,7 @@ def arithmetic(
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     groups = _groups(sentences, 3)
     a, b, c = (loaded.encode(column, policy) for column in zip(*groups, strict=True))
-    decoded = loaded.decode(a - b + c, decoding, seed, show_progress_bar=True)
+    decoded = loaded.decode_near(a - b + c, [a, c], decoding, seed, show_progress_bar=True)
     rows = [
         {"a": a, "b": b, "c": c, "text": text}
         for (a, b, c), text in zip(groups, decoded, strict=True)
@@ -265,8 +267,9 @@ def transfer(
     sides = gather([], source, "source", policies), gather([], target, "target", policies)
     with working("learning the attribute"):
         attribute = loaded.attribute(*sides)
-    latents = loaded.encode(sentences, policy, show_progress_bar=True) + strength * attribute
-    transfers = loaded.decode(latents, decoding, seed, show_progress_bar=True)
+    own = loaded.encode(sentences, policy, show_progress_bar=True)
+    latents = own + strength * attribute
+    transfers = loaded.decode_near(latents, [own], decoding, seed, show_progress_bar=True)
     rows = [
         {"text": text, "transfer": transferred}
         for text, transferred in zip(sentences, transfers, strict=True)

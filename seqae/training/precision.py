@@ -24,7 +24,7 @@ from torch import nn
 from typing_extensions import override
 
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import RecurrentDecoder
+from seqae.model.decoders.recurrent_decoder import RecurrentDecoder
 from seqae.model.encoders import RecurrentEncoder
 from seqae.model.half_precision import trains_in_half_precision
 from seqae.training.lightning_internals import multiplies_bfloat16, multiplies_float16

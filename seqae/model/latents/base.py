@@ -66,6 +66,11 @@ class Latent(Component, nn.Module):
                 posterior gives its mean.
         """
 
+    @property
+    def has_unit_scale(self) -> bool:
+        """Whether every vector has a mean of zero and a variance of one over its dimensions."""
+        return False
+
     def metrics(self) -> dict[str, Tensor]:
         """Measure the layer itself, without a sentence: scalars by name."""
         return {}
@@ -147,6 +152,11 @@ class DeterministicLatent(Latent):
         self.projection = (
             nn.Identity() if self.latent_dim is None else nn.Linear(input_dim, self.latent_dim)
         )
+
+    @property
+    @override
+    def has_unit_scale(self) -> bool:
+        return self.normalize == "layer"
 
     @override
     def forward(self, hidden: Tensor, generator: Generator | None = None) -> LatentOutput:

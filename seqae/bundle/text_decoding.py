@@ -1,0 +1,186 @@
+"""TextDecoding: latents to texts, which TextAutoencoder adds to its encoding."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+from typing_extensions import Unpack
+
+from seqae.bundle import latent_ops
+from seqae.bundle.codec import search
+from seqae.bundle.latent_ops import Latents
+from seqae.data.containers import read_array
+from seqae.data.tokenizers import Tokenizer
+from seqae.generation import Decoding, DecodingKeywords, Hypothesis
+from seqae.model.autoencoder import SequenceAutoencoder
+
+GREEDY = Decoding()
+
+# One text or latent gives one, a list gives a list; no type of the argument tells which.
+OneOrList = Any
+
+
+class Candidate(NamedTuple):
+    """One of several texts that a latent is decoded to.
+
+    Attributes:
+        text: the text.
+        score: its log-probability under the model in nats, by the length penalty.
+    """
+
+    text: str
+    score: float
+
+
+class TextDecoding(ABC):
+    """Decodes latents with a model and its tokenizer."""
+
+    autoencoder: SequenceAutoencoder
+    tokenizer: Tokenizer
+
+    @property
+    @abstractmethod
+    def latent_dim(self) -> int:
+        """Z, the size of a latent."""
+
+    def decode(
+        self,
+        latents: Any,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Decode latents (n, Z) to n texts, or one latent (Z,) to one text.
+
+        Each text is the best of its latent; `candidates` returns several.
+
+        Raises:
+            ValueError: if the latents are not finite or of another size, or if `options` ask for
+                several texts each.
+        """
+        latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
+        options = options.replaced(decoding)
+        rows = self.decode_ids(
+            latents, options, seed, batch_size=batch_size, show_progress_bar=show_progress_bar
+        )
+        texts = self.tokenizer.decode(rows)
+        return texts[0] if is_one else texts
+
+    def decode_ids(
+        self,
+        latents: Any,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        lengths: Sequence[int] | None = None,
+        *,
+        default_noise: Any = None,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> list[list[int]]:
+        """Decode latents (n, Z) to n rows of token ids, without bos, up to and without eos.
+
+        `lengths` says roughly how many tokens each row will have, which makes decoding faster.
+        `default_noise`, (n,), is the σ at which each latent is decoded if `options.noise` is None.
+
+        Raises:
+            ValueError: as `decode`.
+        """
+        options = options.replaced(decoding)
+        if options.num_return_sequences > 1:
+            raise ValueError(
+                f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
+                f"{options.num_return_sequences} instead. Leave it out, or give the "
+                f"latents to `candidates`, which returns several."
+            )
+        latents, _ = latent_ops.read_latents(latents, self.latent_dim)
+        how: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        how |= {"lengths": lengths, "scores": options.num_beams > 1}
+        hypotheses = self._search(latents, options, seed, default_noise, **how)
+        return [best.token_ids for best, *_ in hypotheses]
+
+    def candidates(
+        self,
+        latents: Any,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        lengths: Sequence[int] | None = None,
+        *,
+        default_noise: Any = None,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Decode each latent to `num_return_sequences` texts with their scores.
+
+        Returns:
+            A list of Candidate for each latent, or one list for one latent.
+        """
+        latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
+        how: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        how |= {"lengths": lengths, "scores": True}
+        options = options.replaced(decoding)
+        hypotheses = self._search(latents, options, seed, default_noise, **how)
+        rows = [hypothesis.token_ids for candidates in hypotheses for hypothesis in candidates]
+        texts = iter(self.tokenizer.decode(rows))
+        found = [[Candidate(next(texts), h.score) for h in candidates] for candidates in hypotheses]
+        return found[0] if is_one else found
+
+    def decode_near(
+        self,
+        latents: Any,
+        sources: Sequence[Any],
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        **how: Any,
+    ) -> list[str]:
+        """Decode latents that were made from those of sentences: points between them, sums.
+
+        A model with `latent_noise` decodes each at unit scale, and unless `options.noise` says
+        otherwise at the σ that its distance from the nearest source implies; see
+        `latent_ops.implied_noise`. Any other model decodes them as they are.
+
+        Args:
+            latents: (n, Z).
+            sources: what they were made from, arrays of shape (n, Z) or (Z,).
+            options: as the class says.
+            seed: as the class says.
+            how: `batch_size` and `show_progress_bar`, as the class says.
+        """
+        noise = None
+        if self.autoencoder.latent_noise is not None:
+            latents = latent_ops.at_unit_scale(latents)
+            noise = latent_ops.implied_noise(latents, sources)
+        rows = self.decode_ids(latents, options, seed, default_noise=noise, **how)
+        return self.tokenizer.decode(rows)
+
+    @abstractmethod
+    def _tokenize_word(self, word: str) -> list[list[int]]:
+        """Tokenize a word at the beginning of a text and after a blank."""
+
+    def _search(
+        self,
+        latents: Latents,
+        options: Decoding,
+        seed: SupportsIndex,
+        default_noise: Any,
+        **how: Any,
+    ) -> list[list[Hypothesis]]:
+        noise = None
+        if default_noise is not None:
+            noise = read_array("default_noise", default_noise).astype(np.float32)
+        return search(
+            self.autoencoder,
+            latents,
+            options,
+            seed,
+            noise=noise,
+            tokenize_word=self._tokenize_word,
+            **how,
+        )

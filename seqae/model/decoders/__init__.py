@@ -1,0 +1,8 @@
+"""Decoders: the latent to features of each token to write."""
+
+from seqae.model.decoders.base import Decoder
+from seqae.model.decoders.dense_decoder import DenseDecoder
+from seqae.model.decoders.recurrent_decoder import GRUDecoder, LSTMDecoder
+from seqae.model.decoders.transformer_decoder import TransformerDecoder
+
+__all__ = ["Decoder", "DenseDecoder", "GRUDecoder", "LSTMDecoder", "TransformerDecoder"]
