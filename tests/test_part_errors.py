@@ -53,6 +53,20 @@ def test_the_class_tells_which_of_two_keys_is_meant() -> None:
     assert said.startswith("`model.encoder.init_args.hidden_dim` must be between 1 and ")
 
 
+def test_the_one_class_of_an_optional_part_is_refused_by_its_key() -> None:
+    """What jsonargparse says if a part is null or of a class that has no subclasses."""
+    union = ValueError(
+        "Does not validate against any of the Union subtypes\n"
+        "Subtypes: [<class 'LatentNoise'>, <class 'NoneType'>]\nErrors:\n"
+        "  - `hidden_dim` must be at most 1, but it is 2.\n"
+        "  - Expected a <class 'NoneType'>\n"
+        "Given value type: <class 'Namespace'>\nGiven value: Namespace(hidden_dim=2)"
+    )
+    options = {"model": {"part": {"hidden_dim": 2}}}
+    said = str(explain(union, options))
+    assert said == "`model.part.hidden_dim` must be at most 1, but it is 2."
+
+
 @pytest.mark.parametrize(
     ("message", "expected"),
     [

@@ -42,6 +42,8 @@ def _explain_union(error: ValueError, options: Mapping[str, Any]) -> ValueError:
     message = str(error)
     tried = [INTRODUCTION.sub("", text) for text in TRIED.findall(message)]
     reasons = [text.splitlines()[0] for text in tried if not text.startswith("Expected a ")]
+    if reasons and BARE_KEY.match(reasons[0]):  # the one class that is not abstract was refused
+        return explain(ValueError(reasons[0]), options)
     paths = CLASS_PATH.findall(message.partition("Given value:")[2])
     if not reasons or not paths:
         return error

@@ -81,7 +81,7 @@ def posterior(
     importance_samples: int = 0,
 ) -> Posterior:
     """Encode inputs and score their references, all of which must fit the model."""
-    with evaluating(model.autoencoder):
+    with evaluating(model.autoencoder, len(inputs)):
         batches = batches_of(model, inputs, references)
         return posterior_of(model.autoencoder, batches, seed, importance_samples)
 
