@@ -12,6 +12,7 @@ Train and use a model:
     fit                  train on sentences, by a recipe, as the command `seqae fit` does
     load                 load a trained model from a bundle or the folder of a run
     TextAutoencoder      a trained model with its tokenizer: encode, decode, sample, save ...
+    LongLatents          a latent for each stretch of long texts, of TextAutoencoder.encode_long
     Candidate            a text and its score, of TextAutoencoder.candidates
     Neighbour            a text and its similarity, of TextAutoencoder.neighbours
     Decoding             how latents are decoded: greedily, by beam search, by drawing tokens
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from seqae.bundle.io import load as load
     from seqae.bundle.latent_ops import between as between
     from seqae.bundle.latent_ops import nearest as nearest
+    from seqae.bundle.long_texts import LongLatents as LongLatents
     from seqae.bundle.text_autoencoder import TextAutoencoder as TextAutoencoder
     from seqae.bundle.text_decoding import Candidate as Candidate
     from seqae.bundle.text_operations import Neighbour as Neighbour
@@ -61,6 +63,7 @@ _HOME = {
     "Batch": "seqae.batch",
     "Candidate": "seqae.bundle.text_decoding",
     "Decoding": "seqae.generation.options",
+    "LongLatents": "seqae.bundle.long_texts",
     "Neighbour": "seqae.bundle.text_operations",
     "SequenceAutoencoder": "seqae.model.autoencoder",
     "TextAutoencoder": "seqae.bundle.text_autoencoder",

@@ -43,7 +43,10 @@ def from_training(module: AutoencoderModule, data: TextDataModule) -> TextAutoen
     decoded = model.reconstruct(texts, too_long="truncate")
     model.details = {
         "metrics": module.measured,
-        "training": {"data": ", ".join(map(without_path, data.source_names["train"]))},
+        "training": {
+            "data": ", ".join(map(without_path, data.source_names["train"])),
+            "config": {"data": {"too_long": data.too_long}},
+        },
         "selftest": [
             {"text": text, "reconstruction": reconstruction}
             for text, reconstruction in zip(texts, decoded, strict=True)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, final, overload
 
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import Unpack, override
+from typing_extensions import override
 
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
 from seqae.bundle.density import Density
 from seqae.bundle.latent_ops import Latents
-from seqae.bundle.text_decoding import GREEDY, OneOrList
-from seqae.bundle.text_operations import TextOperations, TooLong
+from seqae.bundle.long_texts import LongTextOperations
+from seqae.bundle.text_operations import TooLong
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts
 from seqae.data.tokenizers import Tokenizer
-from seqae.generation import Decoding, DecodingKeywords
 from seqae.model.autoencoder import SequenceAutoencoder
 
 if TYPE_CHECKING:  # which import lightning
@@ -29,7 +27,7 @@ if TYPE_CHECKING:  # which import lightning
 
 
 @final
-class TextAutoencoder(TextOperations):
+class TextAutoencoder(LongTextOperations):
     """A trained model with its tokenizer.
 
     Texts may be a list, a tuple, a Series, an array, a column of a data set or an iterator; one
@@ -212,39 +210,9 @@ class TextAutoencoder(TextOperations):
         found: Latents = latents[0] if is_one else latents
         return torch.from_numpy(found).to(self.device) if convert_to_tensor else found
 
-    def reconstruct(
-        self,
-        texts: Any,
-        too_long: TooLong = "error",
-        options: Decoding = GREEDY,
-        seed: SupportsIndex = 0,
-        *,
-        batch_size: SupportsIndex | None = None,
-        show_progress_bar: bool = False,
-        **decoding: Unpack[DecodingKeywords],
-    ) -> OneOrList:
-        """Encode texts, and decode their latents; one text gives one."""
-        options = options.replaced(decoding)
-        texts, is_one = read_texts("texts", texts)
-        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        latents = self.encode(texts, too_long, **bar)
-        lengths = self.lengths(texts)
-        rows = self.decode_ids(latents, options, seed, lengths, **bar)
-        decoded = self.tokenizer.decode(rows)
-        return decoded[0] if is_one else decoded
-
-    def lengths(self, texts: Any) -> OneOrList:
-        """Count the tokens of each text, bos and eos included."""
-        texts, is_one = read_texts("texts", texts)
-        lengths = [len(row) for row in self._tokenize(texts)]
-        return lengths[0] if is_one else lengths
-
     @override
     def _tokenize_word(self, word: str) -> list[list[int]]:
         """Tokenize a word at the beginning of a text and after a blank."""
         word = self.normalization(word)
         rows = self.tokenizer.encode([word, f" {word}"])
         return [row[1:-1] for row in rows if self.tokenizer.unk_id not in row]
-
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.tokenizer.encode([self.normalization(text) for text in texts])

@@ -16,6 +16,7 @@ from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords
 
 TooLong = Literal["error", "truncate"]
+LongPolicy = Literal["error", "truncate", "split"]
 
 
 class Neighbour(NamedTuple):

@@ -35,6 +35,7 @@ from seqae.processes import available_cores
 
 log = logging.getLogger(__name__)
 
+STRETCHES = 2  # how they are cut: 1 was after every `max_length` tokens
 SILENT_WAIT_SECONDS = 2  # for a lock, before a line says that this process waits
 
 
@@ -184,13 +185,15 @@ def _cache_key(
     fingerprints = {
         split: [source.fingerprint for source in opened] for split, opened in sources.items()
     }
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "versions": {name: installed_version(name) for name in ("tokenizers", "sentencex")},
         "settings": options,
         "sources": fingerprints,
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),
     }
+    if config.too_long == "split":
+        content["stretches"] = STRETCHES
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -60,7 +60,8 @@ class CorpusConfig:
         cleaning: normalisation, sentence splitting, and which sentences to leave out.
         max_length: most tokens of a sentence, bos and eos counted.
         too_long: what to do with a longer sentence: `error`, `truncate`, `drop`, or `split` it into
-            pieces that count as sentences.
+            stretches of about one size that count as sentences and end where words do. A model
+            trained so encodes texts of any length, a latent for each stretch.
         val_percent: share of the training sources held out for validation, in percent.
         test_percent: share held out for the test, in percent.
         split_seed: each number gives another split.

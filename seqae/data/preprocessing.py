@@ -19,6 +19,7 @@ from seqae.data.config import CorpusConfig
 from seqae.data.corpus import Rows
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position
 from seqae.data.split import Split, hash_texts, split_by_hash
+from seqae.data.stretches import Stretches
 from seqae.data.tokenizers.base import Tokenizer
 
 TRUNCATED = "truncated"
@@ -150,6 +151,7 @@ class Pipeline:
 
     def __init__(self, config: CorpusConfig, tokenizer: Tokenizer) -> None:
         self.config, self.tokenizer = config, tokenizer
+        self._stretches = Stretches(tokenizer, config.max_length)
 
     def __call__(self, block: Block, split: Split) -> Encoded:
         """Clean, split and tokenise a block.
@@ -214,22 +216,24 @@ class Pipeline:
         return self._cut(rows, keep_all=policy == "split")
 
     def _cut(self, rows: Rows, keep_all: bool) -> Rows:
-        """Cut rows into pieces of `max_length` with bos and eos each; keep the first, or all."""
-        bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
-        room = self.config.max_length - 2
+        """Cut rows into stretches, or cut off what is beyond `max_length`."""
         pieces: list[list[int]] = []
-        owners, numbers = [], []
+        owners: list[int] = []
+        numbers: list[int] = []
         ends = rows.lengths.cumsum()
         for owner, (end, length) in enumerate(zip(ends, rows.lengths, strict=True)):
-            body = rows.ids[end - length + 1 : end - 1].tolist()
-            stop = len(body) if keep_all else min(1, len(body))
-            for number, start in enumerate(range(0, max(1, stop), room)):
-                pieces.append([bos, *body[start : start + room], eos])
-                owners.append(owner)
-                numbers.append(number)
+            row = rows.ids[end - length : end].tolist()
+            own = self._stretches.cut(row) if keep_all else [self._truncate(row)]
+            pieces += own
+            owners += [owner] * len(own)
+            numbers += range(len(own))
         target = None if rows.target is None else self._cut(rows.target, keep_all)
         ids = np.fromiter((token for piece in pieces for token in piece), rows.ids.dtype)
         lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
         # The pieces of a sentence must not count as repetitions of each other.
         hashes = rows.hashes[owners] + np.asarray(numbers, dtype=np.uint64)
         return Rows(ids, lengths, hashes, target)
+
+    def _truncate(self, row: list[int]) -> list[int]:
+        limit = self.config.max_length
+        return row if len(row) <= limit else [*row[: limit - 1], self.tokenizer.eos_id]

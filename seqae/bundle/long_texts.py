@@ -1,0 +1,215 @@
+"""LongTextOperations: texts of any length as stretches, with a latent for each; see data/stretches.
+
+A stretch is what the model reads at once. Cutting, encoding, decoding and joining take time and
+memory in proportion to the text, and no stretch sees another.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Unpack
+
+from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
+from seqae.bundle.latent_ops import Latents, read_latents
+from seqae.bundle.text_decoding import GREEDY, OneOrList
+from seqae.bundle.text_operations import LongPolicy, TextOperations
+from seqae.component import check_choice
+from seqae.data.cleaning import Normalization
+from seqae.data.containers import read_array, read_texts
+from seqae.data.stretches import Stretches
+from seqae.generation import Decoding, DecodingKeywords
+
+
+class LongLatents(NamedTuple):
+    """The latents of texts that have one for each of their stretches.
+
+    Attributes:
+        latents: (n, K, Z) float32, K being the most stretches of a text; 0 where a text has fewer.
+        mask: (n, K) bool, True at the stretches that a text has.
+    """
+
+    latents: Latents
+    mask: NDArray[np.bool_]
+
+
+class LongTextOperations(TextOperations):
+    """What is done with texts as sequences of stretches, which begins and ends with token ids."""
+
+    normalization: Normalization
+    details: dict[str, Any]
+
+    @property
+    def policy(self) -> LongPolicy:
+        """What becomes of a text that is too long if nothing is said: `split`, or else `error`.
+
+        It is `split` if the model was trained with `data.too_long: split`.
+        """
+        found: Any = self.details
+        for key in ("training", "config", "data", "too_long"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return "split" if found == "split" else "error"
+
+    def encode_long(
+        self,
+        texts: Any,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+    ) -> LongLatents:
+        """Encode texts of any length, a latent for each stretch of as many tokens as fit the model.
+
+        A text is cut where words begin, into stretches of about one size. `decode_long` joins them
+        again.
+
+        Args:
+            texts: as the class says.
+            batch_size: stretches encoded at once; by default as many as 8,192 tokens hold.
+            show_progress_bar: as the class says.
+
+        Returns:
+            Latents (n, K, Z) and their mask (n, K); of one text (K, Z) and (K,).
+
+        Raises:
+            ValueError: if a latent is not finite.
+        """
+        texts, is_one = read_texts("texts", texts)
+        rows = [self._stretches.cut(row) for row in self._tokenize(texts)]
+        flat = list(itertools.chain.from_iterable(rows))
+        encoded = encode_rows(self.autoencoder, flat, batch_size, show_progress_bar)
+        counts = np.array([len(own) for own in rows], dtype=np.int64)
+        mask = np.arange(counts.max(initial=0)) < counts[:, None]
+        latents = np.zeros((*mask.shape, self.autoencoder.latent_dim), dtype=np.float32)
+        latents[mask] = encoded
+        return LongLatents(latents[0], mask[0]) if is_one else LongLatents(latents, mask)
+
+    def decode_long(
+        self,
+        latents: Any,
+        mask: Any = None,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Decode what `encode_long` returned, and join the stretches of each text.
+
+        Options of decoding, such as `max_length`, are for each stretch.
+
+        Args:
+            latents: a LongLatents, or (n, K, Z), or (K, Z) for one text.
+            mask: (n, K) or (K,), True at the stretches that a text has; by default that of the
+                LongLatents, or all of them.
+            options: as the class says.
+            seed: as the class says.
+            batch_size: as the class says.
+            show_progress_bar: as the class says.
+            decoding: as the class says.
+
+        Raises:
+            ValueError: if the shapes do not fit each other or the model, a latent is not finite, or
+                `options` ask for several texts each.
+        """
+        if isinstance(latents, LongLatents):
+            latents, mask = latents.latents, latents.mask if mask is None else mask
+        values = read_array("latents", latents)
+        is_one = values.ndim == 2
+        values = values[None] if is_one else values
+        known = np.ones(values.shape[:2], bool) if mask is None else np.asarray(mask, dtype=bool)
+        known = known[None] if known.ndim == 1 else known
+        if values.ndim != 3 or known.shape != values.shape[:2]:
+            raise ValueError(
+                f"`latents` must be (texts, stretches, {self.autoencoder.latent_dim}) with a mask "
+                f"(texts, stretches), but they have the shapes {values.shape} and {known.shape} "
+                f"instead. Give what `encode_long` returned."
+            )
+        flat, _ = read_latents(values[known], self.autoencoder.latent_dim)
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        rows = self.decode_ids(flat, options.replaced(decoding), seed, **bar)
+        decoded = self.tokenizer.decode(self._join(rows, known.sum(axis=1).tolist()))
+        return decoded[0] if is_one else decoded
+
+    def reconstruct(
+        self,
+        texts: Any,
+        too_long: LongPolicy | None = None,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+        **decoding: Unpack[DecodingKeywords],
+    ) -> OneOrList:
+        """Encode texts, and decode their latents; one text gives one.
+
+        Args:
+            texts: as the class says.
+            too_long: as the class says; or `split`: a longer text is encoded in stretches, and
+                those are joined. By default `policy`.
+            options: as the class says.
+            seed: as the class says.
+            batch_size: as the class says.
+            show_progress_bar: as the class says.
+            decoding: as the class says.
+
+        Raises:
+            ValueError: if a text is too long and `too_long` is `error`, a latent is not finite, or
+                `options` ask for several texts each.
+        """
+        options = options.replaced(decoding)
+        texts, is_one = read_texts("texts", texts)
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        rows = self.reconstruct_ids(texts, too_long, options, seed, **bar)
+        decoded = self.tokenizer.decode(rows)
+        return decoded[0] if is_one else decoded
+
+    def reconstruct_ids(
+        self,
+        texts: Sequence[str],
+        too_long: LongPolicy | None = None,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+    ) -> list[list[int]]:
+        """Reconstruct n texts as n rows of token ids, without bos and eos; see `reconstruct`."""
+        policy = self.policy if too_long is None else too_long
+        check_choice("too_long", policy, ("error", "truncate", "split"))
+        rows = self._tokenize(texts)
+        if policy == "error":
+            check_lengths(rows, texts, self.autoencoder.max_length)
+        if policy == "truncate":
+            rows = cut_rows(rows, self.autoencoder.max_length, self.tokenizer.eos_id)
+        cut = [self._stretches.cut(row) for row in rows]
+        flat = list(itertools.chain.from_iterable(cut))
+        latents = encode_rows(self.autoencoder, flat, batch_size, show_progress_bar)
+        lengths = [len(row) for row in flat]
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        decoded = self.decode_ids(latents, options, seed, lengths, **bar)
+        return self._join(decoded, [len(own) for own in cut])
+
+    def lengths(self, texts: Any) -> OneOrList:
+        """Count the tokens of each text, bos and eos included."""
+        texts, is_one = read_texts("texts", texts)
+        lengths = [len(row) for row in self._tokenize(texts)]
+        return lengths[0] if is_one else lengths
+
+    @cached_property
+    def _stretches(self) -> Stretches:
+        return Stretches(self.tokenizer, self.autoencoder.max_length)
+
+    def _join(self, rows: Sequence[list[int]], counts: Sequence[int]) -> list[list[int]]:
+        """Join rows of stretches, of which each text has as many as `counts` says."""
+        left = iter(rows)
+        return [self._stretches.join(itertools.islice(left, count)) for count in counts]
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer.encode([self.normalization(text) for text in texts])
