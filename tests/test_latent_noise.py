@@ -47,6 +47,17 @@ def test_half_of_the_sentences_are_perturbed_at_a_median_of_one():
     assert drawn.max() <= MAX_NOISE
 
 
+def test_a_quarter_is_blanked():
+    noise = LatentNoise(0.5, blank=0.25)
+    latent = torch.nn.functional.layer_norm(torch.randn(20_000, 64), (64,))
+    mixed, drawn = noise.perturb(latent, Generator().manual_seed(3))
+    is_blank = drawn > 0.99 * MAX_NOISE
+    assert is_blank.float().mean() == pytest.approx(0.25, abs=0.02)
+    assert (drawn == 0).float().mean() == pytest.approx(0.25, abs=0.02)
+    assert float((mixed * latent)[is_blank].mean()) == pytest.approx(0.0, abs=0.01)
+    assert "`blank`" in contracts.refusal(LatentNoise, 0.8, 0.4)
+
+
 def test_a_perturbed_latent_is_of_unit_scale_and_at_the_angle_that_its_noise_says():
     latent = torch.nn.functional.layer_norm(torch.randn(8, 10_000), (10_000,))
     noise = torch.tensor([0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 50.0, MAX_NOISE])

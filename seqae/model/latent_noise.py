@@ -39,12 +39,21 @@ class LatentNoise(Component):
     has a median of 1 and no upper limit.
 
     Args:
-        share: of the sentences that are perturbed; the others keep their latents, at a noise of 0.
+        share: of the sentences whose latents are perturbed; others keep theirs, at a noise of 0,
+            unless they are blanked.
+        blank: share of the sentences whose latents are replaced by noise, at the highest σ: on
+            these the decoder learns to be a language model, which takes it longer than to copy.
     """
 
-    def __init__(self, share: float = 0.5) -> None:
+    def __init__(self, share: float = 0.5, blank: float = 0.0) -> None:
         check_range("share", share, 0.0, 1.0)
-        self.share = share
+        check_range("blank", blank, 0.0, 1.0)
+        if share + blank > 1.0:
+            raise ValueError(
+                f"`share` and `blank` must be at most 1 together, but they are {share + blank} "
+                f"instead. Lower one of them."
+            )
+        self.share, self.blank = share, blank
 
     def perturb(self, latent: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Draw σ for each sentence, and perturb its latent.
@@ -56,9 +65,11 @@ class LatentNoise(Component):
         Returns:
             (B, Z) of unit scale, and σ, (B,) float32.
         """
-        draws = torch.rand((2, len(latent)), generator=generator)
-        angle = torch.where(draws[0] < self.share, draws[1] * (math.pi / 2), 0.0)
-        noise = angle.tan().clamp(max=MAX_NOISE)
+        kind, place = torch.rand((2, len(latent)), generator=generator)
+        angle = torch.where(kind < self.share, place * (math.pi / 2), 0.0)
+        angle = torch.where(kind >= 1 - self.blank, math.pi / 2, angle)
+        # In float32 the tangent of half pi is negative.
+        noise = angle.clamp(max=math.atan(MAX_NOISE)).tan()
         noise = to_device_of(latent, noise)
         return perturbed(latent, noise, generator), noise
 
