@@ -261,6 +261,17 @@ def test_rows_that_end_together_are_written_together():
     assert [len(read) for read in model.read] == [2] * 7 + [2] * 3 + [1] * 3 + [2] * 2
 
 
+def test_a_row_that_loops_ends_early_unless_its_latent_asks_for_it():
+    search_length = 60
+    loop, text = [5, 6, 7] * search_length, list(range(4, 23)) * search_length
+    model = Script([loop, loop, text])
+    model.max_length = search_length + 1
+    model.latent_noise = object()
+    noise = torch.tensor([1.0, 0.0, 1.0])
+    found = generate(model, rows_of(3), noise=noise, scores=False)
+    assert [len(row[0].token_ids) for row in found] == [32, search_length, search_length]
+
+
 # Beam search
 
 

@@ -107,7 +107,11 @@ def generate(
             batch = latent[sources]
             batch_noise = None if noise is None else noise.to(latent.device)[sources]
             numbers = uniform[rows].to(latent.device) if options.temperature else None
-            search = _search(model, options, banned, forced, max_steps, batch, numbers, scores)
+            # The latent of a sentence asks for its loops, too: "no, no, no, ...".
+            may_loop = None if batch_noise is None else batch_noise > 0
+            search = _search(
+                model, options, banned, forced, max_steps, batch, numbers, scores, may_loop
+            )
             hypotheses = run_search(model, batch, search, max_steps, batch_noise)
             for row, row_hypotheses in zip(rows.tolist(), hypotheses, strict=True):
                 block[row] = row_hypotheses
@@ -162,13 +166,14 @@ def _search(
     latent: Tensor,
     uniform: Tensor | None,
     scores: bool,
+    may_loop: Tensor | None,
 ) -> Search:
     """Create the search that the options ask for, for a batch of latents."""
     assert model.vocabulary is not None
     rows, device = len(latent), latent.device
     constraints = LogitConstraints(model.vocabulary, options, banned, rows, device)
     if options.num_beams == 1:
-        return SingleSearch(constraints, options, max_steps, rows, uniform, scores)
+        return SingleSearch(constraints, options, max_steps, rows, uniform, scores, may_loop)
     forced_words = ForcedWords(forced, rows, device) if forced else None
     return BeamSearch(constraints, options, max_steps, rows, forced_words)
 

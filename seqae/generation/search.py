@@ -14,6 +14,9 @@ from seqae.generation.constraints import LogitConstraints
 from seqae.generation.options import Decoding
 from seqae.generation.topk import fast_argmax
 
+# A row that may loop, and whose last tokens are so few different ones, will not end by itself.
+WINDOW, FEW_TOKENS, PAUSE = 32, 8, 16
+
 
 class Hypothesis(NamedTuple):
     """One decoding of a latent.
@@ -70,6 +73,8 @@ class SingleSearch(Search):
         rows: number of sentences.
         uniform: (rows, max_steps) in [0, 1), one number for each token to sample; None is greedy.
         scores: whether the hypotheses get scores.
+        may_loop: (rows,) bool, True where a row ends once it repeats a few tokens over and over, as
+            a language model does that takes the most likely token each time; None lets none end so.
     """
 
     def __init__(
@@ -80,7 +85,9 @@ class SingleSearch(Search):
         rows: int,
         uniform: Tensor | None,
         scores: bool,
+        may_loop: Tensor | None = None,
     ) -> None:
+        self.may_loop = may_loop
         self.constraints, self.options, self.uniform = constraints, options, uniform
         device = constraints.device
         self.open_rows = torch.arange(rows, device=device)
@@ -107,6 +114,8 @@ class SingleSearch(Search):
         self.sequences[self.open_rows, self.position] = token
         self.position += 1
         is_open = token != self.constraints.eos_id
+        if self.may_loop is not None and self.position >= WINDOW and self.position % PAUSE == 0:
+            is_open &= ~self._loops()
         parents = None
         if not is_open.all():
             parents = is_open.nonzero()[:, 0]
@@ -119,6 +128,13 @@ class SingleSearch(Search):
         rows = cut_at_eos(self.sequences[:, : self.position].tolist(), self.constraints.eos_id)
         scores = [math.nan] * len(rows) if self.scores is None else self.scores.tolist()
         return [[Hypothesis(*pair)] for pair in zip(rows, scores, strict=True)]
+
+    def _loops(self) -> Tensor:
+        """Find the open rows that loop, (rows,) bool."""
+        assert self.may_loop is not None
+        window = self.sequences[self.open_rows, self.position - WINDOW : self.position]
+        different = 1 + (window.sort(dim=1).values.diff(dim=1) != 0).sum(dim=1)
+        return self.may_loop[self.open_rows] & (different <= FEW_TOKENS)
 
     def _choose(self, logits: Tensor) -> Tensor:
         if self.uniform is None:
