@@ -36,7 +36,14 @@ KEYS = (
     "detour",
     "largest_step",
 )
-GENERATION = ("forward_perplexity", "reverse_perplexity", "midpoint_perplexity", "self_bleu")
+GENERATION = (
+    "judge_perplexity",
+    "reverse_judge_perplexity",
+    "unknown_words",
+    "distinct_2",
+    "midpoint_judge_perplexity",
+    "midpoint_both_ends",
+)
 
 
 def main() -> int:
@@ -85,9 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=1000, help="sentences that are measured")
-    parser.add_argument(
-        "--generation", action="store_true", help="samples too; takes minutes more for each"
-    )
+    parser.add_argument("--generation", action="store_true", help="samples and midpoints, too")
     parser.add_argument(
         "--option",
         action="append",

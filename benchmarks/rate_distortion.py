@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from charts import Line, Panel, draw, shades
 from driver import ROOT, benchmark_parser, report
 from trainings import Plan, budget, carry_out
 
+from seqae.tasks.charts import Line, Panel, draw, shades
 from seqae.units import format_value, with_unit
 
 SIZES = (16, 32, 64, 128, 256, 384)

@@ -252,7 +252,10 @@ def cannot_write(path: Path, error: OSError) -> StorageError:
 
 
 def check_output(
-    output: str | None, endings: tuple[str, ...], inputs: Iterable[str | None] = ()
+    output: str | None,
+    endings: tuple[str, ...],
+    inputs: Iterable[str | None] = (),
+    key: str = "output",
 ) -> None:
     """Refuse an output file before any work is done for it.
 
@@ -260,6 +263,7 @@ def check_output(
         output: name of the file; None passes.
         endings: that the name may have.
         inputs: what is read: files, folders, patterns, `-` for standard input, or other names.
+        key: the option that named it.
 
     Raises:
         ValueError: if its name has another ending, no file can be written there, or it is one of
@@ -269,13 +273,13 @@ def check_output(
         return
     if not output.endswith(endings):
         raise ValueError(
-            f"`output` must end in {' or '.join(endings)}, but it is {output} instead. "
+            f"`{key}` must end in {' or '.join(endings)}, but it is {output} instead. "
             f"Choose a name with one of these endings."
         )
     path = Path(output).absolute()
     if not path.parent.is_dir():
         raise ValueError(
-            f"`output` must lie in a folder that exists, but {Path(output).parent} does not. "
+            f"`{key}` must lie in a folder that exists, but {Path(output).parent} does not. "
             f"Make it, or choose another one."
         )
     is_file = path.is_file()
@@ -284,11 +288,11 @@ def check_output(
         places.append(path.resolve().parent)  # the new file is written beside the old one
     if path.is_dir() or not all(os.access(place, os.W_OK) for place in places):
         raise ValueError(
-            f"`output` must be a file that can be written, but {output} or its folder cannot be, "
+            f"`{key}` must be a file that can be written, but {output} or its folder cannot be, "
             f"or it is a folder itself. Choose another one."
         )
     if is_file and any(_reads(source, path) for source in inputs if source is not None):
-        raise ValueError(f"`output` must not be what is read, but {output} is. Name another file.")
+        raise ValueError(f"`{key}` must not be what is read, but {output} is. Name another file.")
 
 
 def _reads(source: str, path: Path) -> bool:

@@ -18,6 +18,7 @@ Unit = Literal[
     "per token",
     "bits/byte",
     "tokens",
+    "words",
     "codes",
     "dimensions",
     "× shortest",
@@ -39,12 +40,17 @@ _DIGITS: dict[Unit, int] = {
     "per token": 3,
     "bits/byte": 3,
     "tokens": 2,
+    "words": 1,
     "codes": 1,
     "dimensions": 0,
     "× shortest": 2,
     "seconds": 0,
     "tokens/s": 0,
 }
+
+# From here on, a perplexity has no decimals, and then only its size is shown: that of gibberish.
+WHOLE, LARGE = 1e4, 1e6
+_PERPLEXITIES: tuple[Unit, ...] = ("tokens", "words")
 
 # Units that do not follow their value in running text.
 _UNSPOKEN: tuple[Unit, ...] = ("", "0 to 1", "0 to 100", "-1 to 1", "per token")
@@ -64,6 +70,8 @@ def format_value(value: float | None, unit: Unit = "") -> str:
     if isinstance(value, int):
         return f"{value:,}"
     digits = _DIGITS.get(unit)
+    if unit in _PERPLEXITIES and value >= WHOLE:
+        return f"{value:,.0f}" if value < LARGE else f"{value:.1e}"
     return f"{value:,.4g}" if digits is None else f"{value:,.{digits}f}"
 
 

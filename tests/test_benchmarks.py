@@ -15,7 +15,6 @@ from small import ROOT, SENTENCES, write_recipe, write_text
 
 MODULES = (
     "trainings",
-    "charts",
     "rate_distortion",
     "family",
     "decoding",
@@ -134,7 +133,7 @@ def test_the_picture_is_well_formed(trainings: ModuleType) -> None:
 
 
 def test_a_gap_is_not_drawn_across(trainings: ModuleType) -> None:
-    import charts
+    from seqae.tasks import charts
 
     line = charts.Line("", [1.0, 2.0, None, 3.0, 4.0, 5.0], "#000000")
     found = ElementTree.fromstring(charts.draw([charts.Panel("", "", "abcdef", [line])], ""))
@@ -143,7 +142,7 @@ def test_a_gap_is_not_drawn_across(trainings: ModuleType) -> None:
 
 
 def test_names_at_the_ends_of_lines_do_not_collide(trainings: ModuleType) -> None:
-    import charts
+    from seqae.tasks import charts
 
     lines = [charts.Line(f"name {i}", [50.0, 50.0], "#000000") for i in range(4)]
     found = ElementTree.fromstring(charts.draw([charts.Panel("", "", ["a", "b"], lines)], ""))

@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import random
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 import torch
+from rich.cells import cell_len
 from small import SENTENCES, run_seqae, write_text
 
-import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer
-from seqae.metrics.definitions import GROUPS, METRICS
+from seqae.metrics.definitions import METRICS
+from seqae.metrics.metric import GROUPS
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
@@ -31,7 +31,6 @@ from seqae.tasks.evaluate.annotations import LabelledData
 from seqae.tasks.evaluate.groups import interpolation, posterior
 from seqae.tasks.evaluate.language_model import LanguageModel
 from seqae.tasks.evaluate.run import Evaluation
-from seqae.tasks.evaluate.samples import draw_latents, generation, random_rows
 
 Out = pytest.CaptureFixture[str]
 
@@ -54,7 +53,7 @@ def untrained(latent: Latent) -> TextAutoencoder:
 
 def evaluation(model: TextAutoencoder) -> Evaluation:
     texts = list(SENTENCES)
-    return Evaluation(model, texts, texts, [[] for _ in texts], texts, seed=0)
+    return Evaluation(model, texts, texts, texts, seed=0)
 
 
 # The command
@@ -67,9 +66,10 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ["--metrics", *GROUPS, "--pairs", pairs, "--labels", labels]
     options += ["--output", output, "--samples", 40, "--steps", 5, "--explain"]
+    options += ["--plot", tmp_path / "curve.svg"]
     assert run_seqae("evaluate", overfit_run, *options) == 0
     said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= 100
+    assert max(map(cell_len, said.splitlines())) <= 100
     found = json.loads(output.read_text())
     own = found["scores"]["model"]
     assert own["exact_match"] == own["unigram_bleu"] == 1.0
@@ -81,7 +81,19 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     assert "has no cost" in found["notes"]["likelihood"]
     assert "no prior" in found["notes"]["generation"]
     assert found["scores"]["token frequencies"]["bits_per_byte"] > 0
-    assert found["scores"]["real text"]["copies"] == 1.0
+    # These unseen sentences are those of the training, too.
+    real = found["scores"]["real text"]
+    assert real["copies"] == real["memorised"] == 1.0
+    assert real["unknown_words"] == 0.0
+    assert found["scores"]["words shuffled"]["judge_perplexity"] > real["judge_perplexity"]
+    assert {"forward_perplexity", "reverse_perplexity"} <= set(found["scores"]["n-gram sampler"])
+    assert len(found["samples"]) == 32
+    assert set(found["midpoints"][0]) == {"start", "midpoint", "end"}
+    curve = found["robustness"]["model"]
+    assert curve["exact_match"][0] == 1.0
+    assert len(curve["bleu"]) == len(found["robustness"]["noise"]) == 9
+    assert own["noise_bleu_area"] < 100.0
+    ElementTree.parse(tmp_path / "curve.svg")
     sentences = sum(row["sentences"] for row in found["by_length"].values())
     assert sentences == found["sentences"] == 32
     assert "|eff:no|tok:13a+char|" in found["bleu_signature"]
@@ -143,8 +155,10 @@ def test_embedding_needs_judged_sentences(overfit_run: Path, capsys: Out) -> Non
     ("options", "said"),
     [
         (["FILE", "--split", "val"], "`split` must be left out if a file is named"),
-        (["--samples", 9], "`samples` must be left out if generation is not measured"),
-        (["--steps", 9], "`steps` must be left out"),
+        (["--samples", 9, "--metrics", "latent"], "`samples` must be left out if generation is"),
+        (["--steps", 9, "--metrics", "latent"], "`steps` must be left out"),
+        (["--plot", "a.svg", "--metrics", "latent"], "`plot` must be left out if robustness is"),
+        (["--plot", "a.png"], "`plot` must end in .svg"),
         (["--importance_samples", 9, "--metrics", "latent"], "`importance_samples` must be left"),
         (["--examples", -1], "`examples` must be between 0"),
         (["--limit", -1], "`limit` must be between 0"),
@@ -296,11 +310,11 @@ def test_interpolation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     model = untrained(GaussianLatent(2))
 
-    def decode(self: TextAutoencoder, latents: Any) -> list[str]:
-        assert len(latents) == 9 * len(chosen)
+    def decode(self: TextAutoencoder, latents: Any, sources: Any) -> list[str]:
+        assert len(latents) == len(sources[0]) == 9 * len(chosen)
         return [text for name in chosen for text in ways[name]]
 
-    monkeypatch.setattr(TextAutoencoder, "decode", decode)
+    monkeypatch.setattr(TextAutoencoder, "decode_near", decode)
     expected = {"even": (1.0, 0.25), "jump": (1.0, 1.0), "detour": (3.0, 1 / 3)}
     for name, (detour, largest) in expected.items():
         chosen = [name]
@@ -319,55 +333,17 @@ def test_embeddings_of_nothing_in_common() -> None:
 # Generation
 
 
-@pytest.mark.parametrize("is_kept", [True, False])
-def test_latents_without_prior_follow_those_of_training(overfit_run: Path, is_kept: bool) -> None:
-    model = seqae.load(overfit_run)
-    model.density = model.density if is_kept else None
-    own, drawn = model.encode(SENTENCES), draw_latents(model, SENTENCES, 4000, seed=1)
-    assert drawn.dtype == np.float32
-    np.testing.assert_allclose(drawn.mean(axis=0), own.mean(axis=0), atol=0.1)
-    # The fit shrinks the covariance towards a ball, which leaves its trace.
-    assert np.cov(drawn.T).trace() == pytest.approx(np.cov(own.T).trace(), rel=0.05)
+def test_groups_that_were_not_asked_for_may_be_left_out(overfit_run: Path, tmp_path: Path) -> None:
+    """One sentence has neither a curve nor a midpoint: that is said, and the rest is measured."""
+    output = tmp_path / "out.json"
+    assert run_seqae("evaluate", overfit_run, "--limit", 1, "--output", output) == 0
+    found = json.loads(output.read_text())
+    assert found["scores"]["model"]["exact_match"] == 1.0
+    assert "nothing measured" in found["notes"]["generation"]
+    assert "nothing measured" in found["notes"]["robustness"]
 
 
-def test_latents_with_a_prior_are_drawn_from_it() -> None:
-    drawn = draw_latents(untrained(GaussianLatent(3)), SENTENCES, 4000, seed=1)
-    assert np.cov(drawn.T) == pytest.approx(np.eye(3), abs=0.1)
-
-
-def test_columns_of_generation_are_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Diversity falls with the number of texts, and perplexity with what was read."""
-    sizes: dict[str, list[int]] = {"read": [], "shown": [], "judged": []}
-
-    class Reader:
-        def perplexity(self, rows: list[Any]) -> float:
-            sizes["judged"].append(len(rows))
-            return 1.0
-
-    def read(model: object, rows: list[Any], *rest: object) -> Reader:
-        sizes["read"].append(len(rows))
-        return Reader()
-
-    def self_bleu(texts: list[str]) -> float:
-        sizes["shown"].append(len(texts))
-        return 0.0
-
-    monkeypatch.setattr("seqae.tasks.evaluate.samples._train", read)
-    monkeypatch.setattr("seqae.tasks.evaluate.samples.self_bleu", self_bleu)
-    model = untrained(GaussianLatent(3))
-    for samples, train, count in ((5, 20, 5), (50, 7, 7)):
-        for found in sizes.values():
-            found.clear()
-        generation(model, SENTENCES, SENTENCES[:train], samples, 1, seed=0)
-        assert sizes["read"] == sizes["shown"] == [count] * 3
-        assert sizes["judged"] == [count, 32] * 3 + [16]  # forward, reverse; midpoints
-
-
-def test_random_rows_keep_frequencies_and_lengths() -> None:
-    rows = random_rows([[1, 1, 1], [1, 1, 2]], 2000, random.Random(0))
-    flat = [token for row in rows for token in row]
-    assert {len(row) for row in rows} == {3}
-    assert flat.count(2) / len(flat) == pytest.approx(1 / 6, abs=0.02)
+# Language models
 
 
 def test_a_language_model_learns_and_is_the_same_again() -> None:
@@ -497,7 +473,17 @@ def test_the_table_fits_into_80_columns(
     cells = [[cell.strip() for cell in line.split("│")] for line in lines]
     assert ["exact match", "%", "90.0", "90.0", "90.0"] in cells
     assert ["negative ELBO", "nats/sentence", "0.90", "0.90", "0.90"] in cells
-    assert ["reconstruction", "unit", "model", "nearest by", "most"] in cells
+    headings = [[cell.strip() for cell in line.split("┃")] for line in lines]
+    assert ["reconstruction", "unit", "model", "TF-IDF", "sentence"] in headings
+    for width in (80, 100):
+        monkeypatch.setattr("seqae.terminal.WIDTH", width)
+        columns = ["model", "real text", "n-gram sampler", "words shuffled"]
+        rows = [key for key, metric in METRICS.items() if metric.group == "generation"]
+        perplexities = dict.fromkeys(rows, 123456.0)
+        table.show("", dict.fromkeys(columns, perplexities), {}, explain=False)
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= width
+        assert "…" not in "".join(lines)
 
 
 def test_every_figure_has_a_name_of_its_own_and_a_meaning() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from seqae.data.builtin import load_builtin
-from seqae.metrics.ngram_judge import NgramJudge, joined, lower_words
+from seqae.metrics.ngram_judge import NgramJudge, joined
+from seqae.metrics.segmenter import lower_words
 
 TRAIN = load_builtin("wordnet-examples", "train")[:8000]
 REAL = load_builtin("wordnet-examples", "test")[:500]

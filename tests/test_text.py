@@ -13,9 +13,11 @@ from torchmetrics.functional.text import edit_distance as reference_distance
 
 from seqae.metrics.text import (
     chrf,
+    content_kept,
     copies,
     distinct,
     edit_distance,
+    memorised,
     normalized_edit_distance,
     self_bleu,
     unigram_bleu,
@@ -103,4 +105,20 @@ def test_distinct_by_hand():
 
 
 def test_copies_by_hand():
-    assert copies(["a b", "c", "A b"], ["a b", "x"]) == pytest.approx(1 / 3)
+    assert copies(["a b", "c", "A  b", "a b."], ["a b", "x"]) == 1 / 2
+
+
+def test_memorised_by_hand():
+    """Of a b c d, b c d e, c d e f and x b c d, the first two and the last are known."""
+    texts = ["a b c d e f", "X b c d", "a b"]
+    known = ["A b c d e", "x b c d", "f"]
+    assert memorised([texts, ["a b c d"]], known) == [3 / 4, 1.0]
+    assert memorised([texts], ["b"], order=1) == [3 / 12]
+    assert math.isnan(memorised([["a b c"]], ["a b c d"])[0])
+
+
+def test_content_kept_by_hand():
+    ends = [("the red cat", "the old dog"), ("the", "a new end")]
+    found = content_kept(["the red dog", "a new cat"], ends, {"the", "a"})
+    assert found == (pytest.approx((1 / 2 + 1 / 2 + 1 / 2) / 3), 1.0)
+    assert content_kept(["the cat", ""], ends, {"the", "a"}).both == 0.0

@@ -2,34 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
-
+from seqae.metrics.definitions_of_samples import GENERATION, ROBUSTNESS
+from seqae.metrics.metric import GROUPS as GROUPS
+from seqae.metrics.metric import Group as Group
+from seqae.metrics.metric import Metric
+from seqae.metrics.metric import Scores as Scores
 from seqae.units import Unit
-
-Group = Literal["reconstruction", "likelihood", "latent", "generation", "embedding"]
-GROUPS: tuple[Group, ...] = get_args(Group)
-
-# For each column (the model or a baseline) its metrics by key.
-Scores = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One row of the table.
-
-    Attributes:
-        group: the part of the table that the row belongs to.
-        label: the name of the row.
-        unit: of its values.
-        meaning: the definition, for `--explain`.
-    """
-
-    group: Group
-    label: str
-    unit: Unit
-    meaning: str
-
 
 # Words of a sentence, from and to, for the metrics by length.
 LENGTHS = {"to_5": (0, 5), "to_10": (6, 10), "to_20": (11, 20), "above_20": (21, 10**9)}
@@ -213,56 +191,8 @@ METRICS: dict[str, Metric] = {
         "%",
         "share of that path that its largest step takes: 12.5 % means even steps, 100 % one jump",
     ),
-    "forward_perplexity": Metric(
-        "generation",
-        "forward perplexity",
-        "tokens",
-        "of the samples under a language model trained on real text: are they fluent? Dull text "
-        "scores low, too (Zhao et al. 2018, arXiv:1706.04223)",
-    ),
-    "reverse_perplexity": Metric(
-        "generation",
-        "reverse perplexity",
-        "tokens",
-        "of real, unseen text under a language model trained on as many samples: do they cover it?",
-    ),
-    "midpoint_perplexity": Metric(
-        "generation",
-        "perplexity of midpoints",
-        "tokens",
-        "of the texts half way between two sentences, under the forward language model",
-    ),
-    "self_bleu": Metric(
-        "generation",
-        "self-BLEU",
-        "0 to 100",
-        "BLEU of each sample with the others as references, averaged; low means diverse (Zhu et "
-        "al. 2018)",
-    ),
-    "distinct_1": Metric(
-        "generation",
-        "distinct-1",
-        "0 to 1",
-        "different words divided by all words (Li et al. 2016)",
-    ),
-    "distinct_2": Metric(
-        "generation",
-        "distinct-2",
-        "0 to 1",
-        "different pairs of words divided by all words",
-    ),
-    "sample_duplicates": Metric(
-        "generation",
-        "duplicates",
-        "%",
-        "share of samples that repeat an earlier one",
-    ),
-    "copies": Metric(
-        "generation",
-        "copies",
-        "%",
-        "share of samples that equal a training sentence",
-    ),
+    **ROBUSTNESS,
+    **GENERATION,
     "spearman": Metric(
         "embedding",
         "Spearman of pairs",
@@ -307,8 +237,11 @@ COLUMNS = {
     "most frequent sentence": "always answers with the most frequent training sentence",
     "token frequencies": "the likelihood if each token were drawn by its frequency in training",
     "TF-IDF + SVD": "TF-IDF vectors of the training sentences, cut to at most as many dimensions",
-    "real text": "unseen sentences instead of samples; reverse: trained on training sentences",
-    "random words": "tokens drawn by their frequency in training, in rows as long as sentences",
+    "real text": "unseen sentences instead of samples, and instead of midpoints unrelated ones; "
+    "reverse: training sentences",
+    "n-gram sampler": "sentences drawn from the judge, a trigram model of the training words",
+    "words shuffled": "words of unseen sentences in random order, instead of midpoints half of the "
+    "words of both ends; reverse: those of training sentences",
     "chance": "always answers with the most frequent label",
 }
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqae.metrics.kneser_ney import KneserNey
-from seqae.metrics.segmenter import words
+from seqae.metrics.segmenter import lower_words
 
 ORDER = 3  # of words
 SPELLING_ORDER = 5  # of characters
@@ -132,11 +132,6 @@ class NgramJudge:
         strange = [sum(one not in self._characters for one in word) for word in spelt]
         nats = -np.add.reduceat(found, np.cumsum(lengths) - lengths)
         return nats + np.asarray(strange) * math.log(CHARACTERS)
-
-
-def lower_words(text: str) -> list[str]:
-    """Split a text into the words of BLEU, in lower case."""
-    return words(text.lower())
 
 
 def joined(row: Sequence[str]) -> str:

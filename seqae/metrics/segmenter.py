@@ -8,6 +8,7 @@ score.
 
 - `words`: words and punctuation as sacreBLEU has them, for BLEU, edit distance and diversity. Text
   without such a script gets exactly sacreBLEU's `13a`; Chinese gets its `zh`.
+- `lower_words`: the same in lower case, for the judge of samples.
 - `blank_separated`: words with their punctuation, for metrics that are published so, and lengths.
 - `terms`: words in lower case without punctuation, for TF-IDF.
 """
@@ -55,6 +56,11 @@ def tokenize(text: str) -> str:
 def words(text: str) -> list[str]:
     """Split a text into words and punctuation: sacreBLEU's 13a, or characters without blanks."""
     return tokenize(text).split()
+
+
+def lower_words(text: str) -> list[str]:
+    """Split a text in lower case as `words` does."""
+    return words(text.lower())
 
 
 def blank_separated(text: str) -> list[str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Container, Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from seqae.extras import extra
 from seqae.metrics.accuracy import ORDERS
-from seqae.metrics.segmenter import blank_separated, words
+from seqae.metrics.segmenter import blank_separated, lower_words, words
 
 with extra("eval"):
     from sacrebleu.metrics.bleu import BLEU
@@ -125,10 +126,75 @@ def distinct(texts: Sequence[str], order: int) -> float:
     return len(grams) / total if total else math.nan
 
 
-def copies(texts: Sequence[str], train: Sequence[str]) -> float:
-    """Compute the share of texts that equal a training sentence, character for character."""
-    known = set(train)
-    return _mean([text in known for text in texts])
+def copies(texts: Sequence[str], train: Iterable[str]) -> float:
+    """Compute the share of texts that equal a training sentence, except for case and blanks."""
+    wanted = [_folded(text) for text in texts]
+    known = set(wanted).intersection(map(_folded, train))
+    return _mean([text in known for text in wanted])
+
+
+def memorised(
+    columns: Sequence[Sequence[str]], train: Iterable[str], order: int = 4
+) -> list[float]:
+    """Compute the share of n-grams of words, in lower case, that training text has.
+
+    A text may be new and yet be put together from long pieces of what was read (McCoy et al. 2023,
+    arXiv:2111.09509).
+
+    Args:
+        columns: several lists of texts.
+        train: training sentences, which are read once.
+        order: n.
+
+    Returns:
+        The share of each column; NaN if none of its texts has as many words.
+    """
+    grams = [[gram for text in texts for gram in _windows(text, order)] for texts in columns]
+    wanted = set().union(*grams)
+    known = {gram for text in train for gram in _windows(text, order) if gram in wanted}
+    return [_mean([gram in known for gram in column]) for column in grams]
+
+
+class ContentKept(NamedTuple):
+    """How much of two sentences a text between them has.
+
+    Attributes:
+        share: of the content words of either end, averaged over ends that have any.
+        both: the share of texts with a content word of each end, of those whose ends have any.
+    """
+
+    share: float
+    both: float
+
+
+def content_kept(
+    texts: Sequence[str], ends: Sequence[tuple[str, str]], common: Container[str]
+) -> ContentKept:
+    """Measure how much of the content of both ends texts between them have.
+
+    Args:
+        texts: between the ends.
+        ends: two sentences for each.
+        common: words that are not content, in lower case.
+    """
+    shares: list[float] = []
+    both: list[bool] = []
+    for text, pair in zip(texts, ends, strict=True):
+        found = set(lower_words(text))
+        contents = [{word for word in lower_words(end) if word not in common} for end in pair]
+        shares += [len(content & found) / len(content) for content in contents if content]
+        if all(contents):
+            both.append(all(content & found for content in contents))
+    return ContentKept(_mean(shares), _mean(both))
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _windows(text: str, order: int) -> Iterator[tuple[str, ...]]:
+    row = lower_words(text)
+    return zip(*(row[start:] for start in range(order)), strict=False)
 
 
 def _ngrams(row: Sequence[str]) -> Counter[tuple[str, ...]]:

@@ -4,6 +4,7 @@ runner.py         turns a function into a command: signature to options, docstri
 encode_decode.py  reconstruct, encode, decode
 latent_space.py   sample, interpolate, arithmetic, neighbours, transfer, density
 evaluate/         evaluate
+charts.py         line charts, as .svg files
 compare.py        compare; run_files.py reads the runs
 data_report.py    data report
 check.py          check

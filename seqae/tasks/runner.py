@@ -40,8 +40,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "nargs": "+",
         "type": Group,
         "metavar": "GROUP",
-        "help": "groups of metrics; by default reconstruction, likelihood, latent, and embedding "
-        "if pairs or labels are given; generation trains language models, which takes minutes",
+        "help": "groups of metrics; by default all, embedding only if pairs or labels are given",
     },
     "--banned_words": {
         "nargs": "+",

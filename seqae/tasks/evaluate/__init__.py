@@ -4,7 +4,9 @@ command.py      the command, from options to the printed table
 texts.py        the sentences that it reads
 run.py          one evaluation, collected by column
 groups.py       reconstruction, likelihood, latent and embedding
-samples.py      generation, scored by the small models of language_model.py
+robustness.py   reconstruction from noisy latents; robustness_chart.py draws it
+samples.py      samples, for which language_model.py has small neural judges
+midpoints.py    texts between two sentences
 baselines.py    what a model must beat
 annotations.py  sentences with scores or labels
 table.py        the printed table

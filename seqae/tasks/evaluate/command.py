@@ -9,19 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqae.bundle.io import load
-from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, write_output
-from seqae.metrics.definitions import Group
+from seqae.metrics.metric import Group
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
+from seqae.tasks.evaluate.robustness import NOISE
+from seqae.tasks.evaluate.robustness_chart import picture, show_curves
 from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_generation
-from seqae.tasks.evaluate.table import show, show_examples
+from seqae.tasks.evaluate.table import show, show_examples, show_generated
 from seqae.tasks.evaluate.texts import Texts, read_split, read_texts
 from seqae.tasks.inputs import policies_of
 from seqae.tasks.run_files import without_nan
 from seqae.terminal import working
+
+GENERATED = 100  # samples and midpoints in the .json file
 
 
 def evaluate(
@@ -39,6 +42,7 @@ def evaluate(
     labels: str | None = None,
     examples: int = 8,
     output: str | None = None,
+    plot: str | None = None,
     explain: bool = False,
     device: str = "auto",
     reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
@@ -49,28 +53,30 @@ def evaluate(
         model: a bundle, the folder of a run, or `demo`.
         file: sentences that the model has not seen: a file, or anything else that `data.train`
             accepts; by default the held-out split of the data that it was trained on.
-        metrics: groups of metrics: reconstruction, likelihood, latent, generation (trains three
-            small language models, which takes minutes), embedding; by default the first three, and
-            embedding if `pairs` or `labels` are given.
+        metrics: groups of metrics: reconstruction, likelihood, latent, robustness, generation,
+            embedding; by default all, but embedding only if `pairs` or `labels` are given.
         train_file: the model's training sentences, for the baselines; by default the data that it
             was trained on.
         split: the held-out split to use if no file is given; by default test.
         limit: number of sentences, drawn at random; 0 takes all.
         seed: seed of all random draws.
         importance_samples: draws for the importance-weighted likelihood; by default 10.
-        samples: sentences to sample, and to train the language models on; by default 5,000, but no
-            more than there are training sentences.
-        steps: training steps of each language model, of up to 1,024 tokens each; by default 500.
+        samples: sentences to sample; by default 5,000, but no more than there are training
+            sentences.
+        steps: also measure perplexities by three small neural language models, which train for so
+            many steps of up to 1,024 tokens each; by default none are trained. 500 take minutes.
         pairs: a .tsv or .jsonl file of first, second, score: pairs with a human similarity.
         labels: a .tsv or .jsonl file of text, label: sentences to classify.
         examples: number of sentences to show; 0 shows none.
-        output: a .json file for the metrics and the examples.
+        output: a .json file for the metrics, the examples, samples and midpoints.
+        plot: an .svg file for a picture of the robustness curve.
         explain: define each row and column.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read, by default as those of the training; with `target_column`,
             predictions are compared with that column.
     """
     check_output(output, (".json",), [file, train_file, pairs, labels])
+    check_output(plot, (".svg",), [file, train_file, pairs, labels], "plot")
     check_seed(seed)
     check_range("limit", limit, 0, 10**9)
     check_range("examples", examples, 0, 10**9)
@@ -82,6 +88,11 @@ def evaluate(
     annotations = read_annotations(pairs, labels)
     groups = choose_groups(metrics, annotations)
     budget = choose_budget(groups, importance_samples, samples, steps)
+    if plot is not None and "robustness" not in groups:
+        raise ValueError(
+            f"`plot` must be left out if robustness is not measured, but it is {plot} instead. "
+            f"Leave it out, or add robustness to `metrics`."
+        )
     split = split or "test"
     loaded, folder = load(model, device), Path(model)
     train = (
@@ -97,16 +108,21 @@ def evaluate(
         side.normalize(loaded)
     if limit and len(texts.inputs) > limit:
         texts = texts.sample(limit, seed)
-    evaluation = measure(loaded, train, texts, file, groups, annotations, budget, seed)
+    evaluation = Evaluation(loaded, texts.inputs, texts.references, train.inputs, seed)
+    measure(evaluation, train, file, groups, metrics or (), annotations, budget)
     predictions = loaded.tokenizer.decode(evaluation.predictions[:examples])
     shown = list(zip(texts.references, predictions, strict=False))
     origin = file or f"unseen, from the {split} split"
     if output is not None:
         _write_json(output, evaluation, model, origin, budget, shown)
+    if plot is not None:
+        write_output(plot, picture(evaluation.curves, f"{model}; {origin}; seed {seed}"))
     show_examples(shown)
+    show_generated(evaluation.samples[:examples], evaluation.midpoints[:examples])
     count = len(texts.inputs)
     sentences = "1 sentence" if count == 1 else f"{count:,} sentences"
     show(f"{sentences}: {origin}", evaluation.scores, evaluation.notes, explain)
+    show_curves(evaluation.curves)
 
 
 @dataclass(frozen=True)
@@ -115,7 +131,7 @@ class Budget:
 
     importance_samples: int
     samples: int
-    language_model_steps: int
+    language_model_steps: int | None
 
 
 def choose_budget(
@@ -127,72 +143,73 @@ def choose_budget(
         ValueError: if one is out of range, or its group is not measured.
     """
 
-    def choose(
-        key: str, value: int | None, default: int, group: Group, limits: tuple[int, int]
-    ) -> int:
+    def check(key: str, value: int | None, group: Group, limits: tuple[int, int]) -> None:
         if value is None:
-            return default
+            return
         check_range(key, value, *limits)
         if group not in groups:
             raise ValueError(
                 f"`{key}` must be left out if {group} is not measured, but it is {value} instead. "
                 f"Leave it out, or add {group} to `metrics`."
             )
-        return value
 
+    check("importance_samples", importance_samples, "likelihood", (1, 10**6))
+    check("samples", samples, "generation", (2, 10**7))
+    check("steps", steps, "generation", (1, 10**7))
     return Budget(
-        choose("importance_samples", importance_samples, 10, "likelihood", (1, 10**6)),
-        choose("samples", samples, 5000, "generation", (2, 10**7)),
-        choose("steps", steps, 500, "generation", (1, 10**7)),
+        10 if importance_samples is None else importance_samples,
+        5000 if samples is None else samples,
+        steps,
     )
 
 
 def measure(
-    model: TextAutoencoder,
+    evaluation: Evaluation,
     train: Texts,
-    texts: Texts,
     file: str | None,
     groups: Sequence[Group],
+    required: Sequence[Group],
     annotations: LabelledData,
     budget: Budget,
-    seed: int,
-) -> Evaluation:
+) -> None:
     """Decode the texts, and measure each group.
 
     Args:
-        model: what is measured.
+        evaluation: gets the metrics.
         train: training sentences.
-        texts: unseen sentences.
         file: the file that the user named for the unseen sentences, if any.
         groups: what to measure.
+        required: those that the user asked for; another one that cannot be measured is left out.
         annotations: annotated sentences, for `embedding`.
         budget: how much to spend.
-        seed: of all draws.
 
     Raises:
         ValueError: if there are too few sentences for a group.
     """
+    model, references = evaluation.model, evaluation.references
     if set(groups) & {"reconstruction", "latent", "embedding"}:
         check_train(train.inputs)
     compared = None
     if "generation" in groups:
-        compared = texts_for_generation(model, train.references, texts.references, file)
-    latents = model.encode(texts.inputs, "truncate", show_progress_bar=True)
-    predictions = model.decode_ids(latents, show_progress_bar=True)
-    evaluation = Evaluation(model, texts.inputs, texts.references, predictions, train.inputs, seed)
+        with evaluation.noting("generation", required):
+            compared = texts_for_generation(model, train.references, references, file)
+    latents = model.encode(evaluation.inputs, "truncate", show_progress_bar=True)
+    evaluation.predictions = model.decode_ids(latents, show_progress_bar=True)
     if "reconstruction" in groups:
         with working("reconstruction"):
             evaluation.reconstruction(train.references)
     if "likelihood" in groups or "latent" in groups:
         with working("likelihood and latent space"):
             evaluation.likelihood_and_latent(groups, budget.importance_samples)
+    if "robustness" in groups:
+        with working("robustness"):
+            evaluation.robustness()
     if compared is not None:
-        with working("generation: training language models"):
+        with working("generation"), evaluation.noting("generation", required):
             evaluation.generation(*compared, budget.samples, budget.language_model_steps)
     if "embedding" in groups:
         with working("embedding"):
             evaluation.embedding(annotations)
-    return evaluation
 
 
 def _write_json(
@@ -213,7 +230,16 @@ def _write_json(
         "bleu_signature": evaluation.bleu_signature,
         "notes": evaluation.notes,
         "settings": asdict(budget),
+        "robustness": {
+            "noise": list(NOISE) if evaluation.curves else [],
+            **{name: asdict(curve) for name, curve in evaluation.curves.items()},
+        },
         "examples": [{"text": text, "reconstruction": other} for text, other in examples],
+        "samples": evaluation.samples[:GENERATED],
+        "midpoints": [
+            {"start": start, "midpoint": middle, "end": end}
+            for start, middle, end in evaluation.midpoints[:GENERATED]
+        ],
     }
     text = json.dumps(without_nan(result), indent=2, ensure_ascii=False) + "\n"
     write_output(output, text)

@@ -11,7 +11,6 @@ import torch
 
 from seqae.batch import Batch
 from seqae.bundle.codec import evaluating
-from seqae.bundle.latent_ops import between
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.padding import collate, like_length_batches
 from seqae.metrics import text as text_metrics
@@ -23,6 +22,7 @@ from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
 from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
 from seqae.metrics.segmenter import blank_separated, words
 from seqae.model.latents import StochasticLatent
+from seqae.tasks.evaluate.midpoints import pairs_of, paths
 
 BATCH_TOKENS = 4096
 
@@ -145,13 +145,9 @@ def interpolation(model: TextAutoencoder, texts: Sequence[str]) -> dict[str, flo
     The detour is their sum divided by the distance between the ends (at least 1, by the triangle
     inequality), the largest step is its share of the sum. Pairs with equal ends are left out.
     """
-    half = min(PAIRS, len(texts) // 2)
-    ends = model.encode(texts[: 2 * half])
-    paths = [between(*pair, STEPS) for pair in zip(ends[:half], ends[half:], strict=True)]
-    decoded = model.decode(np.reshape(paths, (-1, model.latent_dim)))
     detours, largest = [], []
-    for start in range(0, len(decoded), STEPS):
-        path = [words(text) for text in decoded[start : start + STEPS]]
+    for decoded in paths(model, pairs_of(texts, PAIRS), STEPS):
+        path = [words(text) for text in decoded]
         steps = [text_metrics.edit_distance(a, b) for a, b in zip(path[:-1], path[1:], strict=True)]
         if distance := text_metrics.edit_distance(path[0], path[-1]):
             detours.append(sum(steps) / distance)

@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.accuracy import bleu_signature
-from seqae.metrics.definitions import GROUPS, Group, Scores
 from seqae.metrics.embedding import TfidfSvd
+from seqae.metrics.metric import GROUPS, Group, Scores
+from seqae.metrics.ngram_judge import NgramJudge
 from seqae.metrics.nll import has_latent_cost
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate import groups
 from seqae.tasks.evaluate.annotations import LabelledData
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
-from seqae.tasks.evaluate.samples import generation
+from seqae.tasks.evaluate.midpoints import midpoint_metrics, pairs_of, paths
+from seqae.tasks.evaluate.robustness import SENTENCES, Curve, robustness
+from seqae.tasks.evaluate.samples import (
+    NotMeasurable,
+    draw_samples,
+    generation,
+    neural_perplexities,
+)
 
-# The cheap groups, which are useful for every model.
-DEFAULT: tuple[Group, ...] = ("reconstruction", "likelihood", "latent")
+# The groups that need nothing but the model.
+DEFAULT: tuple[Group, ...] = (
+    "reconstruction",
+    "likelihood",
+    "latent",
+    "robustness",
+    "generation",
+)
 
 # Training sentences for the baselines, except for the nearest one, which needs all.
 BASELINE_SENTENCES = 20_000
 
+# Training sentences for the judge of samples: ten seconds of its training.
+JUDGE_SENTENCES = 200_000
+
 
 def choose_groups(requested: Sequence[Group] | None, annotations: LabelledData) -> list[Group]:
-    """Choose the groups to measure: those requested, or else the cheap ones that apply.
+    """Choose the groups to measure: those requested, or else those that apply.
 
     Raises:
         ValueError: if embedding is requested without annotated sentences.
@@ -53,7 +71,7 @@ def texts_for_generation(
         file: the file that the user named for the unseen sentences; None if they are of a split.
 
     Raises:
-        ValueError: if fewer than two are left of either.
+        NotMeasurable: if fewer than two are left of either.
     """
     name = "the sentences of the split" if file is None else "the sentences of `file`"
     return (
@@ -65,11 +83,12 @@ def texts_for_generation(
 def _at_least_two(model: TextAutoencoder, texts: Sequence[str], name: str) -> list[str]:
     fitting = list(itertools.compress(texts, groups.fits(model, texts)))
     if len(fitting) < 2:
-        raise ValueError(
+        raise NotMeasurable(
             f"`metrics` must not have generation with fewer than two sentences that fit the "
             f"model, but of {name} {len(fitting)} of {len(texts)} "
             f"{'has' if len(fitting) == 1 else 'have'} at most "
-            f"{model.autoencoder.max_length} tokens. Leave it out, or give more sentences."
+            f"{model.autoencoder.max_length} tokens. Leave it out, or give more sentences.",
+            f"fewer than two of {name} fit the model",
         )
     return fitting
 
@@ -82,21 +101,38 @@ class Evaluation:
         model: what is measured.
         inputs: unseen sentences, which the model encodes.
         references: what it should decode: the same sentences, or the targets of paired text.
-        predictions: the token ids that it decoded for each.
         train: training sentences.
         seed: of all draws.
+        predictions: the token ids that it decoded for each.
     """
 
     model: TextAutoencoder
     inputs: list[str]
     references: list[str]
-    predictions: list[list[int]]
     train: list[str]
     seed: int
+    predictions: list[list[int]] = field(default_factory=list)
     scores: Scores = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     by_length: dict[str, dict[str, float]] = field(default_factory=dict)
     bleu_signature: str | None = None
+    curves: dict[str, Curve] = field(default_factory=dict)
+    samples: list[str] = field(default_factory=list)
+    midpoints: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @contextmanager
+    def noting(self, group: Group, required: Sequence[Group]) -> Iterator[None]:
+        """Note that a group cannot be measured, unless the user asked for it.
+
+        Raises:
+            NotMeasurable: if the group is required.
+        """
+        try:
+            yield
+        except NotMeasurable as error:
+            if group in required:
+                raise
+            self.notes[group] = f"nothing measured: {error.reason}"
 
     def reconstruction(self, train_references: list[str] | None = None) -> None:
         """Measure reconstruction, beside retrieval and a constant.
@@ -143,19 +179,45 @@ class Evaluation:
             if subset:
                 self.notes["latent"] = subset[0]
 
+    def robustness(self) -> None:
+        """Measure reconstruction from noisy latents, of some sentences."""
+        if len(self.inputs) < 2:
+            self.notes["robustness"] = "fewer than two sentences; nothing measured"
+            return
+        self.curves = robustness(self.model, self.inputs, self.references, self.seed)
+        for name, curve in self.curves.items():
+            self._add({name: curve.metrics()})
+        if len(self.inputs) > SENTENCES:
+            self.notes["robustness"] = f"of {SENTENCES} of the sentences"
+
     def generation(
-        self, train: Sequence[str], texts: Sequence[str], samples: int, steps: int
+        self, train: Sequence[str], texts: Sequence[str], samples: int, steps: int | None
     ) -> None:
-        """Measure samples, beside real text and random words.
+        """Measure samples and midpoints, beside real text and an n-gram model.
 
         Args:
             train: training sentences that fit the model.
             texts: unseen ones.
             samples: how many to draw; no more than there are training sentences.
-            steps: of each language model's training.
+            steps: of the training of each neural language model; None trains none.
+
+        Raises:
+            NotMeasurable: if there is nothing to sample from.
         """
-        self._add(generation(self.model, texts, train, samples, steps, self.seed))
-        notes = []
+        known = random.Random(self.seed).sample(train, min(JUDGE_SENTENCES, len(train)))
+        judge = NgramJudge(known)
+        self.samples = draw_samples(self.model, train, min(samples, len(train)), self.seed)
+        self._add(generation(self.samples, texts, train, judge, self.seed))
+        pairs = pairs_of(texts)
+        midpoints = [middle for _, middle, _ in paths(self.model, pairs, 3)]
+        self._add(midpoint_metrics(midpoints, pairs, judge, self.seed))
+        self.midpoints = [
+            (start, middle, end) for (start, end), middle in zip(pairs, midpoints, strict=True)
+        ]
+        if steps is not None:
+            columns = self.samples, texts, train, judge, midpoints
+            self._add(neural_perplexities(self.model, *columns, steps, self.seed))
+        notes = [f"{len(self.samples):,} samples"]
         if len(train) < samples:
             notes = [f"{len(train):,} samples only, as many as there are training sentences"]
         if not isinstance(self.model.autoencoder.latent, StochasticLatent):
@@ -163,8 +225,7 @@ class Evaluation:
                 "the latent has no prior: latents are drawn from a normal distribution fitted to "
                 "those of training sentences"
             )
-        if notes:
-            self.notes["generation"] = "; ".join(notes)
+        self.notes["generation"] = "; ".join(notes)
 
     def embedding(self, annotations: LabelledData) -> None:
         """Measure latents as embeddings."""

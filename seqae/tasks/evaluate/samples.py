@@ -1,125 +1,175 @@
-"""Metrics of sentences generated from random latents, beside real text and random words."""
+"""Metrics of sentences generated from random latents, beside real text and an n-gram model."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-from torch import Generator
-
 from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.latent_ops import between
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.metrics.definitions import Scores
 from seqae.metrics.geometry import duplicates
-from seqae.metrics.text import copies, distinct, self_bleu
+from seqae.metrics.metric import Scores
+from seqae.metrics.ngram_judge import NgramJudge, joined
+from seqae.metrics.segmenter import lower_words
+from seqae.metrics.text import copies, distinct, memorised, self_bleu
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate.language_model import LanguageModel
 
+MODEL, REAL, SAMPLER, SHUFFLED = "model", "real text", "n-gram sampler", "words shuffled"
+
+
+class NotMeasurable(ValueError):
+    """A group cannot be measured for this model, or on these sentences.
+
+    Args:
+        message: what to do, for a user who asked for the group.
+        reason: why, for a note.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
 
 def generation(
-    model: TextAutoencoder,
+    samples: Sequence[str],
     texts: Sequence[str],
     train: Sequence[str],
-    samples: int,
+    judge: NgramJudge,
+    seed: int,
+) -> Scores:
+    """Score samples, beside equally many unseen sentences, draws of the judge, shuffled words.
+
+    Diversity depends on the number of texts, so all columns have equally many: as many as there are
+    of the fewer, samples or unseen sentences. The reverse judges train on all samples, on equally
+    many draws, and for `real text` on equally many training sentences.
+
+    Args:
+        samples: of the model.
+        texts: unseen sentences.
+        train: training sentences, at least as many as samples.
+        judge: trained on training sentences.
+        seed: of all draws.
+    """
+    rng = random.Random(seed)
+    read = columns_of(samples, rng.sample(list(train), len(samples)), judge, seed)
+    count = min(len(samples), len(texts))
+    shown = columns_of(samples[:count], rng.sample(list(texts), count), judge, seed)
+    scores: Scores = {}
+    shares = memorised(list(shown.values()), train)
+    for (name, column), share in zip(shown.items(), shares, strict=True):
+        lowered = [text.lower() for text in column]
+        scores[name] = {
+            "judge_perplexity": judge.perplexity(column),
+            "reverse_judge_perplexity": NgramJudge(read[name]).perplexity(texts),
+            "unknown_words": judge.unknown(column),
+            "sample_words": sum(len(lower_words(text)) for text in column) / count,
+            "distinct_1": distinct(lowered, 1),
+            "distinct_2": distinct(lowered, 2),
+            "self_bleu": self_bleu(lowered),
+            "sample_duplicates": duplicates(column),
+            "copies": copies(column, train),
+            "memorised": share,
+        }
+    return scores
+
+
+def columns_of(
+    samples: Sequence[str], real: Sequence[str], judge: NgramJudge, seed: int
+) -> dict[str, list[str]]:
+    """Make the baselines of samples: as many sentences each, of which `real` are given."""
+    rng = random.Random(seed)
+    rows = [lower_words(text) for text in real]
+    return {
+        MODEL: list(samples),
+        REAL: list(real),
+        SAMPLER: judge.sample(len(samples), seed),
+        SHUFFLED: [joined(rng.sample(row, len(row))) for row in rows],
+    }
+
+
+def neural_perplexities(
+    model: TextAutoencoder,
+    samples: Sequence[str],
+    texts: Sequence[str],
+    train: Sequence[str],
+    judge: NgramJudge,
+    midpoints: Sequence[str],
     steps: int,
     seed: int,
 ) -> Scores:
-    """Score samples.
+    """Measure the perplexities of small neural language models, on the model's own tokens.
 
-    The forward language model trains on `samples` training sentences, or on all if there are fewer.
-    The reverse ones train on equally many samples, rows of random words or, for `real text`, on the
-    same training sentences. All train for equally many steps. Diversity and forward perplexity
-    depend on the number of texts, so each column has equally many, samples or unseen sentences.
+    The forward one trains on as many training sentences as there are samples; the reverse ones on
+    the samples, and on the baselines of `generation`. All train for equally many steps.
 
     Args:
-        model: what is measured.
-        texts: at least two unseen sentences that fit the model. The first half are the starts, the
-            second half the ends of the interpolations for the midpoints.
-        train: at least two training sentences that fit the model.
-        samples: number of samples; at most one for each training sentence.
+        model: its tokenizer is used.
+        samples: of the model.
+        texts: unseen sentences.
+        train: training sentences, at least as many as samples.
+        judge: trained on training sentences.
+        midpoints: texts between unseen sentences.
         steps: of each language model's training.
         seed: of all draws.
     """
     rng = random.Random(seed)
-    samples = min(samples, len(train))
-    real = rng.sample(list(train), samples)
-    rows = {
-        "model": model.decode_ids(draw_latents(model, real, samples, seed)),
-        "real text": [row[1:-1] for row in model.tokenizer.encode(real)],
+    columns = columns_of(samples, rng.sample(list(train), len(samples)), judge, seed)
+    count = min(len(samples), len(texts))
+    unseen = model.tokenizer.encode(list(texts))
+    language_models = {
+        name: _language_model(model, columns[name], steps, seed) for name in (REAL, MODEL, SAMPLER)
     }
-    rows["random words"] = random_rows(rows["real text"], samples, rng)
-    unseen = _framed(model, [row[1:-1] for row in model.tokenizer.encode(list(texts))])
-    reverse = {name: _train(model, column, steps, seed) for name, column in rows.items()}
-    forward = reverse["real text"]
-    count = min(samples, len(texts))
-    of_unseen = rng.sample(range(len(texts)), count)
     scores: Scores = {}
-    for name, language_model in reverse.items():
-        if name == "real text":
-            shown, framed = [texts[i] for i in of_unseen], [unseen[i] for i in of_unseen]
-        else:
-            shown = model.tokenizer.decode(rows[name][:count])
-            framed = _framed(model, rows[name][:count])
+    for name, language_model in language_models.items():
+        shown = rng.sample(unseen, count) if name == REAL else None
+        shown = shown or model.tokenizer.encode(columns[name][:count])
         scores[name] = {
-            "forward_perplexity": forward.perplexity(framed),
+            "forward_perplexity": language_models[REAL].perplexity(shown),
             "reverse_perplexity": language_model.perplexity(unseen),
-            "self_bleu": self_bleu(shown),
-            "distinct_1": distinct(shown, 1),
-            "distinct_2": distinct(shown, 2),
-            "sample_duplicates": duplicates(shown),
-            "copies": copies(shown, train),
         }
-    half = len(texts) // 2
-    ends = model.encode(texts[: 2 * half])
-    midpoints = [between(*pair, 3)[1] for pair in zip(ends[:half], ends[half:], strict=True)]
-    framed = _framed(model, model.decode_ids(np.asarray(midpoints)))
-    scores["model"]["midpoint_perplexity"] = forward.perplexity(framed)
+    midpoint_rows = model.tokenizer.encode(list(midpoints))
+    scores[MODEL]["midpoint_perplexity"] = language_models[REAL].perplexity(midpoint_rows)
     return scores
 
 
-def draw_latents(
-    model: TextAutoencoder, train: Sequence[str], count: int, seed: int
-) -> NDArray[np.float32]:
-    """Draw latents as `seqae sample` does, (count, Z).
+def draw_samples(model: TextAutoencoder, train: Sequence[str], count: int, seed: int) -> list[str]:
+    """Sample as `seqae sample` does.
 
-    If the model has neither prior nor density, a density is fitted to the training sentences.
+    If the model has neither prior nor density, a density is fitted to training sentences.
 
     Raises:
-        ValueError: if there are too few training sentences for that.
+        NotMeasurable: if there are too few training sentences for that.
+    """
+    return with_density(model, train, seed).sample(count, seed=seed)
+
+
+def with_density(model: TextAutoencoder, train: Sequence[str], seed: int) -> TextAutoencoder:
+    """Return the model, with a density of training sentences if it has nothing to sample from.
+
+    Raises:
+        NotMeasurable: if there are too few training sentences for that.
     """
     has_prior = isinstance(model.autoencoder.latent, StochasticLatent)
     if has_prior or model.density is not None:
-        return model.sample_latents(count, seed=seed)
+        return model
     latents = model.encode(train, "truncate")
     if not can_fit(latents):
-        raise ValueError(
+        raise NotMeasurable(
             f"`metrics` must not have generation for this model, whose latent has no prior, and a "
             f"density cannot be fitted to {len(latents)} training sentences. Leave it out, or name "
-            f"more with `train_file`."
+            f"more with `train_file`.",
+            f"no density can be fitted to the latents of {len(latents)} training sentences",
         )
-    return fit_density(latents, seed).sample(count, "gaussian", Generator().manual_seed(seed))
+    parts = model.autoencoder, model.tokenizer, model.details, model.normalization
+    return TextAutoencoder(*parts, fit_density(latents, seed))
 
 
-def random_rows(rows: Sequence[list[int]], count: int, rng: random.Random) -> list[list[int]]:
-    """Draw tokens by their frequency, in rows as long as the given ones."""
-    frequency = Counter(token for row in rows for token in row)
-    tokens, weights = list(frequency), list(frequency.values())
-    lengths = [len(rng.choice(rows)) for _ in range(count)]
-    return [rng.choices(tokens, weights, k=length) for length in lengths]
-
-
-def _train(model: TextAutoencoder, rows: list[list[int]], steps: int, seed: int) -> LanguageModel:
-    vocabulary, max_length = model.autoencoder.vocabulary, model.autoencoder.max_length
+def _language_model(
+    model: TextAutoencoder, texts: Sequence[str], steps: int, seed: int
+) -> LanguageModel:
+    vocabulary = model.autoencoder.vocabulary
     assert vocabulary is not None
-    # One token more: a sample that was cut at max_length has no eos yet.
-    language_model = LanguageModel(vocabulary, max_length + 1, seed=seed)
-    return language_model.fit(_framed(model, rows), steps)
-
-
-def _framed(model: TextAutoencoder, rows: list[list[int]]) -> list[list[int]]:
-    """Add bos and eos to rows of token ids."""
-    return [[model.tokenizer.bos_id, *row, model.tokenizer.eos_id] for row in rows]
+    rows = model.tokenizer.encode(list(texts))
+    longest = max(len(row) for row in rows)
+    return LanguageModel(vocabulary, longest, seed=seed).fit(rows, steps)

@@ -8,9 +8,12 @@ from textwrap import fill
 from rich.table import Table
 from rich.text import Text
 
-from seqae.metrics.definitions import BY_LENGTH, COLUMNS, GROUPS, METRICS, Group, Scores
+from seqae.metrics.definitions import BY_LENGTH, COLUMNS, METRICS
+from seqae.metrics.metric import GROUPS, Group, Scores
 from seqae.terminal import WIDTH, table_console, visible
 from seqae.units import format_value
+
+NARROW = (26, 8, 7, 7, 7, 8)  # of the columns of a table with three baselines, in 80 columns
 
 
 def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) -> None:
@@ -23,18 +26,7 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
         explain: whether to define each row and column.
     """
     console = table_console()
-    # Text instead of str: rich would interpret square brackets as markup.
-    table = Table(
-        title=Text(visible(title)),
-        title_justify="left",
-        show_header=False,
-        show_edge=False,  # with the widths below, it fits into 80 columns
-    )
-    for width in (28, 13):  # of the longest label, indented, and the longest unit
-        table.add_column(min_width=width, no_wrap=True)
-    for width in (6, 11, 8):  # of the longest word of a heading
-        table.add_column(justify="right", min_width=width)
-    heading_width = 11 if console.width < WIDTH else WIDTH  # rich would cut what it cannot wrap
+    console.print(Text(visible(title)))
     shown: list[str] = []
     for group in GROUPS:
         keys = list(rows_of(scores, group))
@@ -42,9 +34,24 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
             continue
         columns = [name for name, column in scores.items() if any(key in column for key in keys)]
         shown += keys + columns
-        table.add_section()
-        headings = [fill(column, heading_width) for column in columns]
-        table.add_row(group, "unit", *headings, style="bold")
+        is_narrow = console.width < WIDTH
+        # Of the longest label, indented, the longest unit, and the longest word of a heading: rich
+        # would cut what it cannot wrap.
+        widths = (28, 13, 6, 11, 8, 8) if len(columns) < 4 or not is_narrow else NARROW
+        table = Table(show_edge=False)
+        headings = [
+            group,
+            "unit",
+            *(fill(column, 11 if is_narrow else WIDTH) for column in columns),
+        ]
+        for index, (heading, width) in enumerate(zip(headings, widths, strict=False)):
+            is_value = index > 1
+            table.add_column(
+                heading,
+                min_width=width,
+                no_wrap=not is_value,
+                justify="right" if is_value else "left",
+            )
         for key in keys:
             metric = METRICS[key]
             cells = [
@@ -52,7 +59,7 @@ def show(title: str, scores: Scores, notes: Mapping[str, str], explain: bool) ->
                 for c in columns
             ]
             table.add_row(f"  {metric.label}", metric.unit, *cells)
-    console.print(table if shown else Text(visible(title)))
+        console.print(table)
     for name, note in notes.items():
         console.print(Text(f"{name}: {note}"))
     if explain:
@@ -86,3 +93,17 @@ def show_examples(pairs: Sequence[tuple[str, str]]) -> None:
         sides = Text(visible(text)), Text(visible(reconstruction))
         table.add_row(*sides, "=" if text == reconstruction else "≠")
     table_console().print(table)
+
+
+def show_generated(samples: Sequence[str], midpoints: Sequence[tuple[str, str, str]]) -> None:
+    """Print samples, and texts half way between two sentences."""
+    if samples:
+        table = Table("sample")
+        for text in samples:
+            table.add_row(Text(visible(text)))
+        table_console().print(table)
+    if midpoints:
+        table = Table("sentence", "half way to", "the other")
+        for row in midpoints:
+            table.add_row(*(Text(visible(text)) for text in row))
+        table_console().print(table)
