@@ -317,6 +317,11 @@ PARTS = {
         "`monitor` must be a metric that is measured, but there is no val/active_units for a "
         "DeterministicLatent",
     ),
+    "a figure under noise of a model that is told none": (
+        ["--monitor", "val/robust_reconstruction"],
+        "`monitor` must be a metric that is measured, but there is no val/robust_reconstruction "
+        "for a model without `latent_noise`",
+    ),
 }
 
 

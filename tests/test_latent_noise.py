@@ -10,12 +10,19 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from seqae.batch import Batch
 from seqae.bundle.latent_ops import at_unit_scale, between, implied_noise
 from seqae.generation import Decoding, generate
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, TransformerDecoder
-from seqae.model.latent_noise import MAX_NOISE, LatentNoise, NoiseReading, perturbed
+from seqae.model.latent_noise import (
+    MAX_NOISE,
+    LatentNoise,
+    NoiseReading,
+    perturbed,
+    perturbed_by_text,
+)
 from seqae.model.latents import DeterministicLatent
-from seqae.objectives import MeanSquaredError, Reconstruction
+from seqae.objectives import MeanSquaredError, Reconstruction, Variational
 
 AUTOREGRESSIVE = [cls for cls in contracts.concrete(Decoder) if cls.autoregressive]
 
@@ -79,6 +86,67 @@ def test_only_training_perturbs():
     model.train()
     assert loss(0) != loss(1)
     assert loss(0) == loss(0)
+
+
+# What is measured
+
+
+def test_a_measurement_perturbs_each_sentence_always_in_the_same_way():
+    batch = contracts.random_batch()
+    latent = torch.nn.functional.layer_norm(torch.randn(len(batch), 512), (512,))
+    mixed, noise = perturbed_by_text(latent, batch)
+    order = torch.arange(len(batch)).flip(0)
+    longer = torch.nn.functional.pad(batch.token_ids[order], (0, 3))  # as beside a longer one
+    other = Batch(longer, batch.lengths[order])
+    mixed_again, noise_again = perturbed_by_text(latent[order], other)
+    torch.testing.assert_close(noise_again, noise[order], rtol=0, atol=0)
+    torch.testing.assert_close(mixed_again, mixed[order], rtol=0, atol=0)
+    torch.testing.assert_close(mixed.square().mean(1), torch.ones(len(batch)), rtol=0.2, atol=0)
+    cosine = torch.cosine_similarity(mixed, latent)
+    torch.testing.assert_close(cosine, noise.atan().cos(), atol=0.15, rtol=0)
+
+
+def test_angles_of_measurements_are_spread_evenly():
+    ids = torch.arange(2000)[:, None].expand(-1, 4)
+    _, noise = perturbed_by_text(torch.ones(2000, 1), Batch(ids, torch.full((2000,), 4)))
+    angles = noise.atan().rad2deg()
+    for limit in (15, 45, 75):
+        assert (angles < limit).float().mean() == pytest.approx(limit / 90, abs=0.03)
+    assert noise.max() <= MAX_NOISE
+
+
+def test_validation_measures_with_and_without_noise():
+    model, objective = told_model(), Reconstruction()
+    batch = contracts.random_batch()
+    values = objective(model, batch, 0, Generator())
+    latent = model.encode(batch).latent
+    noisy, noise = perturbed_by_text(latent, batch)
+    expected = [
+        nll_of(model, batch, latent, None) / batch.num_targets,
+        nll_of(model, batch, noisy, noise) / batch.num_targets,
+    ]
+    torch.testing.assert_close(values["reconstruction"], expected[0])
+    torch.testing.assert_close(values["noisy_reconstruction"], expected[1])
+    torch.testing.assert_close(values["robust_reconstruction"], sum(expected) / 2)
+    assert "noisy_reconstruction" not in objective(model.train(), batch, 0, Generator())
+    plain = objective(contracts.make_model(), batch, 0, Generator())
+    assert "noisy_reconstruction" not in plain
+
+
+def nll_of(model, batch, latent, noise):
+    logits = model.logits(model.decode(batch.decoder_input, latent, noise))
+    losses = nn.functional.cross_entropy(
+        logits.flatten(0, 1), batch.target.flatten(), reduction="none"
+    )
+    return losses[batch.target_positions].sum()
+
+
+def test_the_bundle_of_a_model_with_noise_is_chosen_under_noise():
+    told, plain = told_model(), contracts.make_model()
+    assert Reconstruction().monitored_for(told) == "val/robust_reconstruction"
+    assert Reconstruction().monitored_for(plain) == "val/token_accuracy"
+    assert Variational().monitored_for(plain) == "val/negative_elbo"
+    assert MeanSquaredError().monitored_for(plain) == "val/token_accuracy"
 
 
 # What the decoder makes of it

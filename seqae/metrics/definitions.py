@@ -218,6 +218,8 @@ METRICS: dict[str, Metric] = {
 TRAINING: dict[str, Unit] = {
     "loss": "per token",
     "reconstruction": "nats/token",
+    "noisy_reconstruction": "nats/token",
+    "robust_reconstruction": "nats/token",
     "teacher_forced_accuracy": "%",
     "discriminator_accuracy": "%",
     "adversarial": "nats/sentence",

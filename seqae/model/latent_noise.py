@@ -14,14 +14,16 @@ spaces that can be sampled (Shabalin et al. 2024, arXiv:2402.19097).
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from typing import final
+from zlib import crc32
 
 import torch
 from torch import Generator, Tensor, nn
 from typing_extensions import override
 
-from seqae.batch import to_device_of
+from seqae.batch import Batch, to_device_of
 from seqae.component import Component, check_range
 from seqae.model.layers import in_float32
 
@@ -77,6 +79,33 @@ class LatentNoise(Component):
 def perturbed(latent: Tensor, noise: Tensor, generator: Generator) -> Tensor:
     """Compute (z + σ ε) / √(1 + σ²) for latents (B, Z) of unit scale and σ of (B,)."""
     drawn = torch.randn(latent.shape, generator=generator, dtype=torch.float32)
+    return _mixed(latent, noise, drawn)
+
+
+def perturbed_by_text(latent: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Perturb latents for a measurement: each sentence always in the same way.
+
+    Its angle, from 0 to 90 degrees, and its noise are drawn from a seed that is a checksum of its
+    tokens. So models can be compared, and neither step, batch nor rank matters.
+
+    Args:
+        latent: (B, Z) of unit scale.
+        batch: the B sentences.
+
+    Returns:
+        (B, Z) of unit scale, and σ, (B,) float32.
+    """
+    rows = zip(batch.token_ids.tolist(), batch.lengths.tolist(), strict=True)
+    texts = (array("q", row[:length]).tobytes() for row, length in rows)
+    generators = [Generator().manual_seed(crc32(text)) for text in texts]
+    shares = [float(torch.rand((), generator=generator)) for generator in generators]
+    drawn = [torch.randn(latent.shape[1:], generator=generator) for generator in generators]
+    angle = torch.tensor(shares) * (math.pi / 2)
+    noise = to_device_of(latent, angle.clamp(max=math.atan(MAX_NOISE)).tan())
+    return _mixed(latent, noise, torch.stack(drawn)), noise
+
+
+def _mixed(latent: Tensor, noise: Tensor, drawn: Tensor) -> Tensor:
     sigma = noise[:, None]
     mixed = (latent + sigma * to_device_of(latent, drawn)) / (1 + sigma**2).sqrt()
     return mixed.to(latent.dtype)

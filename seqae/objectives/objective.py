@@ -27,7 +27,8 @@ class Objective(Component, nn.Module):
     # Keys of `forward` that are means over sentences; all others are means over target tokens.
     sentence_means: ClassVar[frozenset[str]] = frozenset()
 
-    # The validation metric that picks the best model, unless the user names another.
+    # The validation metric that picks the best model, unless the user names another, or
+    # `monitored_for` a better one.
     monitored: ClassVar[str] = "val/token_accuracy"
 
     learning_rate_factor: float = 1.0
@@ -46,6 +47,10 @@ class Objective(Component, nn.Module):
         Raises:
             ValueError: if the objective does not fit the model or the data.
         """
+
+    def monitored_for(self, model: SequenceAutoencoder) -> str:
+        """Name the validation metric that picks the best model, unless the user names another."""
+        return self.monitored
 
     def build(self, model: SequenceAutoencoder) -> None:
         """Create the objective's own weights, if it has any, for a model that is built."""

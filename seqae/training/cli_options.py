@@ -38,11 +38,15 @@ MONITORED: dict[str, Literal["max", "min"]] = {
     "val/loss": "min",
     "val/reconstruction": "min",
     "val/teacher_forced_accuracy": "max",
+    "val/noisy_reconstruction": "min",
+    "val/robust_reconstruction": "min",
     "val/negative_elbo": "min",
     "val/mutual_information": "max",
     "val/active_units": "max",
     "val/shuffle_gap": "max",
 }
+
+NOISY = ("noisy_reconstruction", "robust_reconstruction")  # of models with `latent_noise` alone
 
 
 @dataclass
@@ -137,7 +141,7 @@ OF_FIT = {
         str | None,
         None,
         "metric whose best model becomes the bundle; by default val/negative_elbo under "
-        "Variational, else val/token_accuracy",
+        "Variational, val/robust_reconstruction with latent_noise, else val/token_accuracy",
     ),
 }
 
@@ -318,6 +322,8 @@ def check_monitor(options: Any, model: AutoencoderModule) -> None:
     of_posterior = name in CollapseMonitor.METRICS
     if name == "negative_elbo" and name not in model.objective.sentence_means:
         missing = f"under {type(model.objective).__name__}"
+    elif name in NOISY and model.autoencoder.latent_noise is None:
+        missing = "for a model without `latent_noise`"
     elif of_posterior and not isinstance(model.autoencoder.latent, StochasticLatent):
         missing = f"for a {type(model.autoencoder.latent).__name__}"
     elif of_posterior and not options.collapse_sentences:
@@ -332,4 +338,4 @@ def check_monitor(options: Any, model: AutoencoderModule) -> None:
 
 def monitored(options: Any, model: AutoencoderModule) -> str:
     """Return the metric whose best model becomes the bundle."""
-    return options.monitor or model.objective.monitored
+    return options.monitor or model.objective.monitored_for(model.autoencoder)

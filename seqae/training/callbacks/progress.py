@@ -126,8 +126,11 @@ class TrainingProgress(ProgressBar):
         names = {"loss": "val loss"} | {
             name: METRICS[name].label for name in ("token_accuracy", "exact_match", "bleu")
         }
+        metrics = trainer.callback_metrics
+        if "val/noisy_reconstruction" in metrics:
+            names["noisy_reconstruction"] = "under noise"
         shown = [
-            f"{label} {with_unit(float(trainer.callback_metrics[f'val/{name}']), unit_of(name))}"
+            f"{label} {with_unit(float(metrics[f'val/{name}']), unit_of(name))}"
             for name, label in names.items()
         ]
         self.print(f"step {trainer.global_step:,}: {', '.join(shown)}")
