@@ -43,7 +43,7 @@ TASKS = {
     "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
     "sample": (
         "seqae.tasks.latent_space",
-        "Generate new sentences from the prior or a fitted density",
+        "Generate new sentences from random latents",
     ),
     "interpolate": ("seqae.tasks.latent_space", "Decode the latents between two sentences"),
     "arithmetic": ("seqae.tasks.latent_space", "Decode a - b + c, given three sentences"),
@@ -55,9 +55,9 @@ TASKS = {
         "seqae.tasks.latent_space",
         "Change an attribute of sentences, learnt from two files",
     ),
-    "density": (
+    "prior": (
         "seqae.tasks.latent_space",
-        "Fit the density that `sample` draws from; add it to a bundle",
+        "Fit what `sample` draws from; add it to a bundle",
     ),
     "check": (
         "seqae.tasks.check",

@@ -19,7 +19,7 @@ from jsonargparse import ArgumentParser
 from typing_extensions import override
 
 from seqae.component import Component, concrete_subclasses
-from seqae.synonyms import ADVICE, POSITIONALS
+from seqae.synonyms import ADVICE, POSITIONALS, RENAMED
 from seqae.synonyms import OPTIONS as SYNONYMS
 from seqae.terminal import fail
 
@@ -158,6 +158,8 @@ def _explain_unknown(parser: ArgumentParser, argument: str) -> str:
     if key in ADVICE:
         return f"`{key}` is not known. {ADVICE[key]}"
     known = sorted({option.dest for option in options_of(parser)} - {"help"})
+    if (name := RENAMED.get(key)) in known:
+        return f"`{key}` is not known. It is called `{name}` now: write `--{name}`."
     for option in options_of(parser):
         if not option.option_strings and key in (option.dest, *POSITIONALS.get(option.dest, ())):
             return f"`{key}` is not known. Leave out its name: `{parser.prog} {key.upper()}`."

@@ -10,7 +10,11 @@ COMMANDS = {
     "embed": "encode",
     "eval": "evaluate",
     "neighbors": "neighbours",
+    "density": "prior",
 }
+
+# Options that had another name.
+RENAMED = {"source": "prior"}
 
 # Of `fit` and its like. Each is one key of the configuration.
 OPTIONS = {

@@ -24,8 +24,8 @@ import torch
 import seqae
 from seqae.batch import Vocabulary
 from seqae.bundle.card import model_card
-from seqae.bundle.density import fit_density
-from seqae.bundle.io import CARD, FILES, MANIFEST, environment, read_bundle, write_bundle
+from seqae.bundle.io import environment, read_bundle, write_bundle
+from seqae.bundle.manifest import CARD, FILES, MANIFEST
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
@@ -36,6 +36,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import DenseDecoder, GRUDecoder
 from seqae.model.encoders import DenseEncoder, GRUEncoder
 from seqae.model.latents import DeterministicLatent
+from seqae.priors import GaussianPrior
 from seqae.tasks.check import check
 
 TEXTS = ["a cat", "", "the cat sat on the mat", "naïve café", "x"]
@@ -670,7 +671,7 @@ def test_an_impossible_seed_is_refused(seed):
     for call in (
         lambda: model.decode(latents, seed=seed),
         lambda: model.sample_latents(1, "prior", seed),
-        lambda: fit_density(np.zeros((3, 2), "f4"), seed),
+        lambda: GaussianPrior().fit(torch.zeros(3, 2), seed=seed),
     ):
         assert contracts.refusal(call).startswith("`seed` must be between 0 and 4,294,967,295")
 

@@ -203,7 +203,7 @@ def test_killed_at_a_moment(recipe: list[object], whole: Path, tmp_path: Path, m
         pytest.param(checkpointing.CheckpointWriter, "_publish", marks=pytest.mark.slow),
         pytest.param(checkpointing.CheckpointWriter, "save", marks=pytest.mark.slow),
         (callbacks, "write_bundle"),
-        pytest.param(callbacks.BundleWriter, "attach_density", marks=pytest.mark.slow),
+        pytest.param(callbacks.BundleWriter, "attach_priors", marks=pytest.mark.slow),
         (lightning_cli.Trainer, "validate"),
         (lightning_cli.RunFolder, "make"),
     ],

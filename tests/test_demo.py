@@ -59,6 +59,6 @@ def test_a_bundle_of_that_name_wins(elsewhere: Path) -> None:
 
 def test_nothing_is_written_into_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in DEMO_FOLDER.iterdir()}
-    assert run_seqae("density", "demo", "--limit", 200) == 1
+    assert run_seqae("prior", "demo", "--limit", 200) == 1
     assert "`model` must be a bundle or a run of yours" in capsys.readouterr().err
     assert {path.name: path.stat().st_mtime_ns for path in DEMO_FOLDER.iterdir()} == before

@@ -92,7 +92,7 @@ def test_settings_of_another_version_give_the_defaults(run_with: Any, capsys: Ou
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["density", "{}"], "`input` must be given, because the model was trained on "),
+        (["prior", "{}"], "`input` must be given, because the model was trained on "),
         (["neighbours", "{}", "a"], "`corpus` must be given, because the model was trained on "),
         (["evaluate", "{}"], "`file` and `train_file` must be given, because the model was "),
     ],

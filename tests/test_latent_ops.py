@@ -14,24 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from seqae.bundle.density import fit_density
 from seqae.bundle.latent_ops import between, nearest
+from seqae.bundle.prior_draws import fit_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.model.latents import DeterministicLatent
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
+from seqae.priors import GaussianPrior, MixturePrior
 
 VECTORS = arrays.arrays(
     np.float32, 6, elements=st.floats(-100, 100, width=32, allow_subnormal=False)
 )
 
 
-def plain(layer: Any = None, density: Any = None) -> TextAutoencoder:
+def plain(layer: Any = None, priors: Any = None) -> TextAutoencoder:
     """A text is its numbers: "1 2" is the vector (1, 2)."""
     if layer is None:
         layer = DeterministicLatent(2)
         layer.build(2)
-    model = TextAutoencoder(SimpleNamespace(latent=layer, latent_noise=None), None, density=density)
+    model = TextAutoencoder(SimpleNamespace(latent=layer, latent_noise=None), None, priors=priors)
 
     def encode(texts: Sequence[str], too_long: str = "error") -> Any:
         return np.array([text.split() for text in texts], dtype=np.float32).reshape(-1, 2)
@@ -189,14 +190,14 @@ def test_the_prior():
     )
 
 
-def test_the_density():
+def test_fitted_priors():
     rng = np.random.default_rng(0)
     latents = (rng.normal(size=(5000, 2)) @ [[2.0, 0.0], [1.0, 0.5]] + [3.0, -1.0]).astype(
         "float32"
     )
-    model = plain(density=fit_density(latents))
-    for source in ("gaussian", "mixture"):
-        drawn = model.sample_latents(20_000, source, seed=3)
+    model = plain(priors=fit_priors([GaussianPrior(), MixturePrior()], latents))
+    for name in ("gaussian", "mixture"):
+        drawn = model.sample_latents(20_000, name, seed=3)
         np.testing.assert_allclose(drawn.mean(axis=0), latents.mean(axis=0), atol=0.1)
         np.testing.assert_allclose(np.cov(drawn.T), np.cov(latents.T), atol=0.25)
     assert model.sample(2, seed=3) == model.decode(model.sample_latents(2, "gaussian", seed=3))
@@ -204,14 +205,14 @@ def test_the_density():
 
 
 def test_what_cannot_be_drawn_is_refused():
-    for source in (None, "gaussian", "mixture"):
-        message = contracts.refusal(plain().sample, 1, source)
-        assert message.startswith("`source` must be prior for a bundle without a density")
-        assert "`seqae density " in message
+    for name in (None, "gaussian", "mixture"):
+        message = contracts.refusal(plain().sample, 1, name)
+        assert message.startswith("`prior` must be one that the bundle has, prior, but it is")
+        assert f"`seqae prior MODEL --kind {name or 'gaussian'}`" in message
     codes = VectorQuantisedLatent(8)
     codes.build(4)
     message = contracts.refusal(plain(codes).sample, 1, "prior")
-    assert message.startswith("`source` must be gaussian or mixture for a VectorQuantisedLatent")
+    assert message.startswith("`prior` must be gaussian or mixture for a VectorQuantisedLatent")
     contracts.refusal(plain().sample, 1, "posterior")
     contracts.refusal(plain().sample, -1, "prior")
 
@@ -219,7 +220,8 @@ def test_what_cannot_be_drawn_is_refused():
 def test_no_global_random_number_is_drawn():
     model = plain()
     before = torch.get_rng_state()
-    model.density = fit_density(np.random.default_rng(0).normal(size=(99, 2)).astype("f4"))
-    for source in ("prior", "gaussian", "mixture"):
-        model.sample(3, source)
+    latents = np.random.default_rng(0).normal(size=(99, 2)).astype("f4")
+    model.priors = fit_priors([GaussianPrior(), MixturePrior()], latents)
+    for name in ("prior", "gaussian", "mixture"):
+        model.sample(3, name)
     assert torch.equal(torch.get_rng_state(), before)

@@ -12,7 +12,7 @@ import pytest
 from small import SENTENCES, read_rows, run_seqae, write_text
 
 import seqae
-from seqae.bundle.density import DENSITY
+from seqae.bundle.stored_priors import prior_file
 from seqae.cli import TASKS, overview
 from seqae.generation import Decoding
 from seqae.tasks.runner import ONE_TEXT
@@ -20,7 +20,7 @@ from seqae.tasks.runner import ONE_TEXT
 Out = pytest.CaptureFixture[str]
 
 CAT, DOG = "the cat sees the mat", "a dog has the red ball"
-COMMANDS = ("sample", "interpolate", "arithmetic", "neighbours", "transfer", "density")
+COMMANDS = ("sample", "interpolate", "arithmetic", "neighbours", "transfer", "prior")
 
 
 def give_input(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -130,10 +130,10 @@ def test_options_that_do_not_fit_are_refused_in_one_line(overfit_run: Path, caps
 
 
 def test_sample(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
-    """The density that training put into the bundle."""
-    assert (overfit_run / "bundle" / DENSITY).is_file()
-    for source in ([], ["--source", "mixture"], ["--source", "prior"]):
-        assert run_seqae("sample", overfit_run, "--count", 3, *source) == 0
+    """From the priors that training put into the bundle."""
+    assert (overfit_run / "bundle" / prior_file("gaussian")).is_file()
+    for prior in ([], ["--prior", "mixture"], ["--prior", "prior"]):
+        assert run_seqae("sample", overfit_run, "--count", 3, *prior) == 0
         assert len(printed(capsys)) == 3
     output = tmp_path / "new.jsonl"
     assert run_seqae("sample", overfit_run, "--count", 4, "--seed", 2, "--output", output) == 0
@@ -141,20 +141,30 @@ def test_sample(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     assert read_rows(output) == [{"text": text} for text in texts]
 
 
-def test_density(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
+def test_prior(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     folder = Path(shutil.copytree(overfit_run / "bundle", tmp_path / "bundle"))
-    (folder / DENSITY).unlink()
-    manifest = folder / "MANIFEST.sha256"
-    lines = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join(line for line in lines if DENSITY not in line))
-    line = refused(capsys, "sample", folder, "--source", "gaussian")
-    assert line.startswith("`source` must be prior for a bundle without a density")
+    for kind in ("gaussian", "mixture"):
+        assert run_seqae("prior", folder, "--kind", kind, "--remove") == 0
+        assert not (folder / prior_file(kind)).exists()
+    assert "removed mixture" in printed(capsys)[1]
+    assert refused(capsys, "prior", folder, "--kind", "mixture", "--remove").startswith("`kind`")
+    assert refused(capsys, "prior", folder, "--remove").startswith("`kind` must be given")
+    line = refused(capsys, "sample", folder, "--prior", "gaussian")
+    assert line.startswith("`prior` must be one that the bundle has, prior, but it is gaussian")
     text = write_text(tmp_path / "text.txt", SENTENCES)
-    assert run_seqae("density", folder, "--input", text) == 0
-    assert "a density of 32 latents" in printed(capsys)[0]
+    assert run_seqae("prior", folder, "--input", text, "--kind", "mixture") == 0
+    assert "fitted mixture to 32 latents" in printed(capsys)[0]
+    assert list(seqae.load(folder).priors) == ["mixture"]
+    assert run_seqae("density", folder, "--input", text) == 0  # its older name
+    assert "fitted gaussian and mixture to 32 latents" in printed(capsys)[0]
     assert run_seqae("sample", folder, "--count", 2) == 0
     assert len(printed(capsys)) == 2
     assert run_seqae("check", folder) == 0
+
+
+def test_the_older_name_of_an_option_is_known(capsys: Out) -> None:
+    line = refused(capsys, "sample", "demo", "--source", "mixture", status=2)
+    assert line == "`source` is not known. It is called `prior` now: write `--prior`."
 
 
 # Interpolate
@@ -263,7 +273,7 @@ def test_transfer(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
                 ("interpolate", [CAT, DOG]),
                 ("arithmetic", [CAT, DOG, CAT]),
                 ("transfer", ["a.txt", "b.txt", CAT]),
-                ("density", []),
+                ("prior", []),
                 ("reconstruct", [CAT]),
                 ("decode", ["latents.npy"]),
             )
@@ -279,4 +289,4 @@ def test_what_is_out_of_range_is_refused_first(
 
 def test_choices_are_in_the_help(capsys: Out) -> None:
     assert run_seqae("sample", "--help", "all") == 0
-    assert "--source {prior,gaussian,mixture}" in " ".join(capsys.readouterr().out.split())
+    assert "--prior {prior,gaussian,mixture}" in " ".join(capsys.readouterr().out.split())

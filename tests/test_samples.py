@@ -18,7 +18,7 @@ from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import Latent
 from seqae.model.latents.gaussian import GaussianLatent
-from seqae.tasks.evaluate.samples import generation, with_density
+from seqae.tasks.evaluate.samples import generation, with_prior
 
 
 def untrained(latent: Latent) -> TextAutoencoder:
@@ -32,9 +32,9 @@ def untrained(latent: Latent) -> TextAutoencoder:
 @pytest.mark.parametrize("is_kept", [True, False])
 def test_latents_without_prior_follow_those_of_training(overfit_run: Path, is_kept: bool) -> None:
     model = seqae.load(overfit_run)
-    model.density = model.density if is_kept else None
+    model.priors = model.priors if is_kept else {}
     own = model.encode(SENTENCES)
-    drawn = with_density(model, SENTENCES, 0).sample_latents(4000, seed=1)
+    drawn = with_prior(model, SENTENCES, 0).sample_latents(4000, seed=1)
     assert drawn.dtype == np.float32
     np.testing.assert_allclose(drawn.mean(axis=0), own.mean(axis=0), atol=0.1)
     # The fit shrinks the covariance towards a ball, which leaves its trace.
@@ -43,7 +43,7 @@ def test_latents_without_prior_follow_those_of_training(overfit_run: Path, is_ke
 
 def test_latents_with_a_prior_are_drawn_from_it() -> None:
     model = untrained(GaussianLatent(3))
-    assert with_density(model, SENTENCES, 0) is model
+    assert with_prior(model, SENTENCES, 0) is model
     assert np.cov(model.sample_latents(4000, seed=1).T) == pytest.approx(np.eye(3), abs=0.1)
 
 

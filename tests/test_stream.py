@@ -580,7 +580,7 @@ def test_a_lane_can_be_sent_to_a_spawned_worker(texts: tuple[str, ...]) -> None:
 
 
 def test_fit_trains_on_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no training corpus then to look at: no density and no neighbours, but a bundle."""
+    """There is no training corpus then to look at: no prior and no neighbours, but a bundle."""
     from seqae.training.callbacks import latent_tables
 
     tables: list[str] = []

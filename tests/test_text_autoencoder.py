@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import seqae
-from seqae.bundle.density import fit_density
 from seqae.bundle.latent_ops import between, nearest
+from seqae.bundle.prior_draws import fit_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.generation import Decoding, DecodingKeywords
@@ -23,6 +23,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
+from seqae.priors import GaussianPrior
 
 TEXTS = ["a cat", "the cat sat on", "x", "naïve café"]
 
@@ -250,15 +251,14 @@ def test_it_moves(model: TextAutoencoder) -> None:
 
 
 def test_save_and_load(model: TextAutoencoder, tmp_path: Path) -> None:
-    with_density = TextAutoencoder(
-        model.autoencoder, model.tokenizer, density=fit_density(model.encode(TEXTS * 5))
-    )
-    folder = with_density.save(tmp_path / "new" / "bundle")
+    priors = fit_priors([GaussianPrior()], model.encode(TEXTS * 5))
+    with_prior = TextAutoencoder(model.autoencoder, model.tokenizer, priors=priors)
+    folder = with_prior.save(tmp_path / "new" / "bundle")
     loaded = TextAutoencoder.from_pretrained(folder)
     assert np.array_equal(loaded.encode(TEXTS), model.encode(TEXTS))
-    assert loaded.sample(2, "gaussian") == with_density.sample(2, "gaussian")
-    model.save(folder)  # a bundle is replaced, its density too
-    assert seqae.load(folder).density is None
+    assert loaded.sample(2, "gaussian") == with_prior.sample(2, "gaussian")
+    model.save(folder)  # a bundle is replaced, its priors too
+    assert seqae.load(folder).priors == {}
     assert {path.name for path in folder.parent.iterdir()} == {"bundle"}
 
 

@@ -143,12 +143,13 @@ def test_latent_space_tables(
 
 
 def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
-    from seqae.bundle.density import DENSITY
-    from seqae.bundle.io import CARD, FILES, MANIFEST
+    from seqae.bundle.manifest import CARD, FILES, MANIFEST
+    from seqae.bundle.stored_priors import prior_file
 
     (artifact,) = [a for a in of_kind(records, "artifact") if a["type"] == "bundle"]
     contents = artifact["manifest"]["contents"]
-    assert {entry["path"] for entry in contents} == {*FILES, CARD, DENSITY, MANIFEST}
+    priors = map(prior_file, ("gaussian", "mixture"))
+    assert {entry["path"] for entry in contents} == {*FILES, CARD, *priors, MANIFEST}
     assert {entry["path"]: int(entry["size"]) for entry in contents} == {
         path.name: path.stat().st_size for path in (run / "bundle").iterdir()
     }

@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
-from seqae.bundle.density import fit_density
 from seqae.bundle.find_bundle import DEMO_FOLDER
-from seqae.bundle.io import add_density, load, read_bundle, write_bundle
+from seqae.bundle.io import load, read_bundle, write_bundle
+from seqae.bundle.prior_draws import fit_priors, usual_priors
+from seqae.bundle.stored_priors import add_priors
 from seqae.files import replace_folder
 from seqae.tasks.evaluate.texts import read_split
 
@@ -36,7 +37,7 @@ def evaluate(folder: Path) -> dict[str, float]:
 
 def pack(run: Path, folder: Path) -> None:
     """Write the bundle of a run with rounded weights, and what these reach on unseen sentences."""
-    model, tokenizer, normalization, details = read_bundle(run / "bundle", with_density=False)
+    model, tokenizer, normalization, details = read_bundle(run / "bundle", with_priors=False)
     texts = [row["text"] for row in details["selftest"]]
 
     def write(metrics: dict[str, Any], selftest: list[dict[str, str]]) -> None:
@@ -49,7 +50,7 @@ def pack(run: Path, folder: Path) -> None:
     selftest = [{"text": text, "reconstruction": written} for text, written in pairs]
     write(evaluate(folder), selftest)
     latents = rounded.encode(read_split(rounded, folder, "train").inputs[::4])
-    add_density(folder, fit_density(latents))
+    add_priors(folder, fit_priors(usual_priors(model), latents))
 
 
 def main() -> None:

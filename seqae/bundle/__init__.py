@@ -1,8 +1,10 @@
 """Bundles: folders in which trained models are shared, and what loads from them.
 
-io.py                reads and writes the folder, checks its manifest
+io.py                reads and writes the folder
+manifest.py          its files and their hashes
 weights.py           tensors in safetensors files, from strangers too
-density.py           a density of the training latents, to sample from
+stored_priors.py     priors in files of their own
+prior_draws.py       random latents, from the model's own prior or a fitted one
 card.py              the model card
 save.py              writes a TextAutoencoder to a folder of the user's choice
 from_training.py     the model that a Trainer has trained

@@ -7,19 +7,18 @@
     training.json        how it was trained: the resolved configuration, steps, tokens
     environment.json     the versions that wrote it
     selftest.json        sentences and their reconstructions, which `seqae check` repeats
-    density.safetensors  a density of the training latents, to sample from; optional
+    prior_*.safetensors  what latents are drawn from, by kind; optional (stored_priors.py)
     MANIFEST.sha256      a hash of each file above
     README.md            the model card, which may be edited
 
-A new folder is written beside the old one and renamed when it is complete (seqae/files.py). A
-density that is fitted later replaces only its own file and the manifest.
+A new folder is written beside the old one and renamed when it is complete (seqae/files.py). A prior
+that is fitted later replaces only its own file and the manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -29,31 +28,20 @@ from typing import Any
 import torch
 
 from seqae.bundle.card import model_card
-from seqae.bundle.density import DENSITY, Density, density_to_bytes, read_density
-from seqae.bundle.find_bundle import bundle_folder, check_is_bundle
+from seqae.bundle.find_bundle import bundle_folder
+from seqae.bundle.manifest import CARD, MANIFEST, check_manifest, manifest_to_bytes
+from seqae.bundle.stored_priors import read_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import WithoutInit, read_weights, weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
-from seqae.data.tokenizers.json_format import MAX_FILE_BYTES as MAX_TOKENIZER_BYTES
 from seqae.extras import installed_version
-from seqae.files import atomic_write, replace_folder, sha256_of
+from seqae.files import replace_folder
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.untrusted import MAX_BYTES, check_size, load_json, read_capped
+from seqae.untrusted import load_json, read_capped
 from seqae.version import __version__
 
 FORMAT = 1
-FILES = (
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "metrics.json",
-    "training.json",
-    "environment.json",
-    "selftest.json",
-)
-CARD = "README.md"  # not in the manifest: who shares a bundle may write more into it
-MANIFEST = "MANIFEST.sha256"
 CONFIG_KEYS = (
     "format",
     "autoencoder",
@@ -67,7 +55,7 @@ MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
 
 
 def load(
-    where: str | Path, device: str | torch.device = "cpu", with_density: bool = True
+    where: str | Path, device: str | torch.device = "cpu", with_priors: bool = True
 ) -> TextAutoencoder:
     """Load a bundle.
 
@@ -75,16 +63,16 @@ def load(
         where: a bundle's folder; the folder of a run, which has one; or `demo`, a small model that
             ships with seqae, unless a bundle or a run has that name.
         device: where the model computes, by its name in torch; `auto` takes a GPU if there is one.
-        with_density: False ignores the bundle's density, even a damaged one, which `seqae density`
-            can then fit again.
+        with_priors: False ignores the bundle's priors, even damaged ones, which `seqae prior` can
+            then fit again.
 
     Raises:
         ValueError: if the folder is no bundle or is damaged; nothing in it was run.
     """
     folder = bundle_folder(where)
-    autoencoder, tokenizer, normalization, details = read_bundle(folder, with_density)
-    density = read_density(folder / DENSITY, autoencoder.latent_dim) if with_density else None
-    return TextAutoencoder(autoencoder, tokenizer, details, normalization, density).to(device)
+    autoencoder, tokenizer, normalization, details = read_bundle(folder, with_priors)
+    priors = read_priors(folder, autoencoder.latent_dim) if with_priors else {}
+    return TextAutoencoder(autoencoder, tokenizer, details, normalization, priors).to(device)
 
 
 def write_bundle(
@@ -134,42 +122,11 @@ def write_bundle(
     }
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     card = model_card(config, metrics, training, selftest).encode()
-    replace_folder(folder, {**contents, MANIFEST: _manifest(digests), CARD: card})
-
-
-def add_density(folder: Path, density: Density) -> None:
-    """Put a density into a bundle, and replace the one that may be there, even a damaged one.
-
-    A process that is killed between the density and the manifest leaves a bundle that cannot be
-    loaded; calling this again repairs it.
-
-    Raises:
-        ValueError: if the folder is no bundle, or another file of it is damaged.
-        OSError: if writing failed; the bundle is then unchanged, or has the new density.
-    """
-    digests = _check_manifest(folder, with_density=False)
-    data, path, kept = density_to_bytes(density), folder / DENSITY, folder / f".{DENSITY}.old"
-    kept.unlink(missing_ok=True)  # left by a process that was killed
-    if path.exists():
-        os.link(path, kept)  # a link can be restored on a full disk
-    manifest = _manifest({**digests, DENSITY: hashlib.sha256(data).hexdigest()})
-    try:
-        atomic_write(path, data)
-        atomic_write(folder / MANIFEST, manifest)
-    except OSError:
-        # If only the sync after the last rename failed, both new files are in place: keep them.
-        if (folder / MANIFEST).read_bytes() != manifest:
-            if kept.exists():
-                os.replace(kept, path)
-            else:
-                path.unlink(missing_ok=True)
-        kept.unlink(missing_ok=True)
-        raise
-    kept.unlink(missing_ok=True)
+    replace_folder(folder, {**contents, MANIFEST: manifest_to_bytes(digests), CARD: card})
 
 
 def read_bundle(
-    folder: Path, with_density: bool = True
+    folder: Path, with_priors: bool = True
 ) -> tuple[SequenceAutoencoder, Tokenizer, Normalization, dict[str, Any]]:
     """Read the parts of a bundle, which may come from a stranger.
 
@@ -177,7 +134,7 @@ def read_bundle(
 
     Args:
         folder: the bundle.
-        with_density: whether to check the density, if there is one, against the manifest.
+        with_priors: whether to check the priors against the manifest.
 
     Returns:
         The model, in evaluation mode; its tokenizer; the normalization of its text; and the other
@@ -186,7 +143,7 @@ def read_bundle(
     Raises:
         ValueError: if the folder is no bundle or is damaged, or its parts do not belong together.
     """
-    _check_manifest(folder, with_density)
+    check_manifest(folder, with_priors)
     config = _read_json(folder / "config.json")
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         value = config.get("format") if isinstance(config, dict) else config
@@ -277,41 +234,6 @@ def _check_details(folder: Path, details: dict[str, Any]) -> None:
             )
 
 
-def _check_manifest(folder: Path, with_density: bool = True) -> dict[str, str]:
-    """Check each file against the manifest, and return the hashes of the files."""
-    names = [*FILES, *([DENSITY] if with_density and (folder / DENSITY).exists() else [])]
-    check_is_bundle(folder, [*names, MANIFEST])
-    try:
-        for name in names:
-            if name.endswith(".json"):  # before hashing, which may take long
-                limit = MAX_TOKENIZER_BYTES if name == "tokenizer.json" else MAX_BYTES
-                check_size(folder / name, limit)
-        lines = read_capped(folder / MANIFEST).decode("utf-8", "replace").split("\n")[:-1]
-    except ValueError as error:
-        raise ValueError(f"The bundle {folder} is damaged: {error}. Get it again.") from error
-    expected = {name: sha256_of(folder / name) for name in names}
-    listed = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-    listed.pop(CARD, None)  # bundles of before 0.2 list it
-    if not with_density:
-        listed.pop(DENSITY, None)
-    refit = (
-        f"Get the bundle again, or fit its density again: `seqae density {folder} --input FILE`."
-    )
-    if set(listed) != set(expected):
-        is_density = set(listed) ^ set(expected) == {DENSITY}
-        raise ValueError(
-            f"`{MANIFEST}` in {folder} must list the files that the bundle has, but it lists "
-            f"others. {refit if is_density else 'Get the bundle again.'}"
-        )
-    for name, digest in expected.items():
-        if listed[name] != digest:
-            raise ValueError(
-                f"`{name}` in {folder} is not what {MANIFEST} says: it was changed or damaged. "
-                f"{refit if name == DENSITY else 'Get the bundle again.'}"
-            )
-    return expected
-
-
 def _read_json(path: Path) -> Any:
     try:
         return load_json(read_capped(path))
@@ -321,7 +243,3 @@ def _read_json(path: Path) -> Any:
 
 def _to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _manifest(digests: Mapping[str, str]) -> bytes:
-    return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()

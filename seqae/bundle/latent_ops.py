@@ -1,4 +1,4 @@
-"""Operations on latents: random draws, paths, neighbours and directions. Arrays in, arrays out."""
+"""Operations on latents: paths, neighbours and directions. Arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from seqae.bundle.density import Density, DensityKind
-from seqae.component import check_choice, check_seed, check_whole
+from seqae.component import check_choice, check_whole
 from seqae.data.containers import read_array
 from seqae.model.latent_noise import MAX_NOISE
-from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
 
 Latents = NDArray[np.float32]
-LatentSource = Literal["prior", "gaussian", "mixture"]
 Curve = Literal["spherical", "linear"]
 Similarity = Literal["cosine", "euclidean"]
 
@@ -69,58 +66,6 @@ def read_latents(latents: Any, latent_dim: int) -> tuple[Latents, bool]:
         array = array.reshape(0, latent_dim)
     is_one = array.shape == (latent_dim,)
     return check_latents(array[None] if is_one else array, latent_dim), is_one
-
-
-def sample_latents(
-    layer: Latent,
-    density: Density | None,
-    count: SupportsIndex,
-    source: LatentSource | None,
-    seed: SupportsIndex,
-) -> Latents:
-    """Draw random latents.
-
-    Args:
-        layer: a model's latent layer.
-        density: that of its training latents, if it is known.
-        count: number of latents.
-        source: what to draw from; see `TextAutoencoder.sample_latents`.
-        seed: of the draw.
-
-    Returns:
-        (count, Z) float32.
-
-    Raises:
-        ValueError: if the model has no such source.
-    """
-    count = check_whole("count", count, 0, 10**7)
-    generator = Generator().manual_seed(check_seed(seed))
-    if source is None:
-        source = "prior" if isinstance(layer, StochasticLatent) else "gaussian"
-    check_choice("source", source, ("prior", "gaussian", "mixture"))
-    if source == "prior":
-        return _sample_prior(layer, count, generator)
-    if density is None:
-        raise ValueError(
-            f"`source` must be prior for a bundle without a density of its training latents, "
-            f"but it is {source} instead. Train again, or fit one: "
-            f"`seqae density MODEL --input FILE`."
-        )
-    kind: DensityKind = source
-    return density.sample(count, kind, generator)
-
-
-def _sample_prior(layer: Latent, count: int, generator: Generator) -> Latents:
-    if isinstance(layer, StochasticLatent):
-        with torch.inference_mode():
-            return layer.sample_prior(count, generator).float().cpu().numpy()
-    if not isinstance(layer, DeterministicLatent):
-        raise ValueError(
-            f"`source` must be gaussian or mixture for a {type(layer).__name__}, which has no "
-            f"prior, but it is prior instead. Set `source: gaussian`."
-        )
-    latents: Latents = torch.randn(count, layer.output_dim, generator=generator).numpy()
-    return latents
 
 
 def between(start: Any, end: Any, steps: SupportsIndex, path: Curve = "spherical") -> Latents:

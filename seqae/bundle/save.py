@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
-from seqae.bundle.density import DENSITY
-from seqae.bundle.io import CARD, FILES, MANIFEST, add_density, write_bundle
+from seqae.bundle.io import write_bundle
+from seqae.bundle.manifest import CARD, FILES, MANIFEST, is_prior_file
+from seqae.bundle.stored_priors import add_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import reporting
 
@@ -38,8 +39,7 @@ def save(model: TextAutoencoder, folder: Path) -> Path:
             details["selftest"],
             model.normalization,
         )
-        if model.density is not None:
-            add_density(folder, model.density)
+        add_priors(folder, model.priors)
     return folder
 
 
@@ -47,10 +47,11 @@ def _check_folder(folder: Path) -> None:
     """Refuse to replace what is no bundle."""
     if not folder.exists():
         return
-    known = {*FILES, MANIFEST, CARD, DENSITY}
+    known = {*FILES, MANIFEST, CARD}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-    if found and not (MANIFEST in found and known.issuperset(found)):
-        other = next(name for name in found if name not in known or MANIFEST not in found)
+    others = [name for name in found if name not in known and not is_prior_file(name)]
+    if found and (others or MANIFEST not in found):
+        other = (others or found)[0]
         raise ValueError(
             f"`folder` must be new, empty or a bundle, but {folder} has {other} instead. Choose "
             f"another one."

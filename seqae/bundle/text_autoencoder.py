@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, final, overload
 
@@ -11,7 +12,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
-from seqae.bundle.density import Density
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongTextOperations
 from seqae.bundle.text_operations import TooLong
@@ -20,6 +20,7 @@ from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.priors import Prior
 
 if TYPE_CHECKING:  # which import lightning
     from seqae.data.datamodule import TextDataModule
@@ -48,7 +49,7 @@ class TextAutoencoder(LongTextOperations):
         tokenizer: the tokenizer that it was trained with.
         details: the bundle's other JSON files, by name.
         normalization: what was done to the training text; it is done to texts before encoding.
-        density: of the training latents, to sample from.
+        priors: fitted to the training latents, to sample from, by kind.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class TextAutoencoder(LongTextOperations):
         tokenizer: Tokenizer,
         details: dict[str, Any] | None = None,
         normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
-        density: Density | None = None,
+        priors: Mapping[str, Prior] | None = None,
     ) -> None:
         self.autoencoder, self.tokenizer = autoencoder, tokenizer
         self.details = details or {}
-        self.normalization, self.density = normalization, density
+        self.normalization, self.priors = normalization, dict(priors or {})
 
     # What these three call imports this module, and so is imported here.
 

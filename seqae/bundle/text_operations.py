@@ -8,12 +8,13 @@ from typing import Any, Literal, NamedTuple, SupportsIndex
 from typing_extensions import Unpack
 
 from seqae.bundle import latent_ops
-from seqae.bundle.density import Density
-from seqae.bundle.latent_ops import Curve, Latents, LatentSource, Similarity
+from seqae.bundle.latent_ops import Curve, Latents, Similarity
+from seqae.bundle.prior_draws import PriorName, draw_latents
 from seqae.bundle.text_decoding import GREEDY, OneOrList, TextDecoding
 from seqae.component import check_range
 from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords
+from seqae.priors import Prior
 
 TooLong = Literal["error", "truncate"]
 LongPolicy = Literal["error", "truncate", "split"]
@@ -34,7 +35,7 @@ class Neighbour(NamedTuple):
 class TextOperations(TextDecoding, ABC):
     """What can be done with texts once they can be encoded and decoded."""
 
-    density: Density | None
+    priors: dict[str, Prior]
 
     @abstractmethod
     def encode(self, texts: Any, too_long: TooLong = "error") -> Any:
@@ -43,34 +44,33 @@ class TextOperations(TextDecoding, ABC):
     def sample(
         self,
         count: SupportsIndex,
-        source: LatentSource | None = None,
+        prior: PriorName | None = None,
         options: Decoding = GREEDY,
         seed: SupportsIndex = 0,
         **decoding: Unpack[DecodingKeywords],
     ) -> list[str]:
         """Decode `count` random latents; see `sample_latents`."""
-        latents = self.sample_latents(count, source, seed)
+        latents = self.sample_latents(count, prior, seed)
         texts: list[str] = self.decode(latents, options.replaced(decoding), seed)
         return texts
 
     def sample_latents(
-        self, count: SupportsIndex, source: LatentSource | None = None, seed: SupportsIndex = 0
+        self, count: SupportsIndex, prior: PriorName | None = None, seed: SupportsIndex = 0
     ) -> Latents:
         """Draw random latents, (count, Z) float32.
 
         Args:
             count: how many.
-            source: `prior`: the model's own, or the standard normal distribution if its latent is a
+            prior: `prior`: the model's own, or the standard normal distribution if its latent is a
                 plain vector (for objectives whose latents are distributed so); `gaussian` or
-                `mixture`: a density of the training latents, which the bundle holds; by default
-                the model's prior if it has one, otherwise the Gaussian.
+                `mixture`: one that was fitted to the training latents, which the bundle holds; by
+                default the model's own if it has one, otherwise the Gaussian.
             seed: of the draw.
 
         Raises:
-            ValueError: if this model has no such source.
+            ValueError: if this model has no such prior.
         """
-        layer = self.autoencoder.latent
-        return latent_ops.sample_latents(layer, self.density, count, source, seed)
+        return draw_latents(self.autoencoder, self.priors, count, prior, seed)
 
     def interpolate(
         self,

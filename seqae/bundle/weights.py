@@ -31,7 +31,9 @@ HALVES = {"F32": ("F16", "BF16")}
 
 
 def weights_to_bytes(
-    tensors: Mapping[str, Tensor], float_dtype: torch.dtype = torch.float32
+    tensors: Mapping[str, Tensor],
+    float_dtype: torch.dtype = torch.float32,
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """Serialise tensors as safetensors.
 
@@ -39,6 +41,7 @@ def weights_to_bytes(
         tensors: by name.
         float_dtype: in which those of float32 are stored: float32, or float16 or bfloat16 for a
             file of half the size.
+        metadata: texts by name, for the header.
 
     Raises:
         ValueError: if a weight is not finite: such a model must not replace a good one.
@@ -54,7 +57,8 @@ def weights_to_bytes(
                 f"Go back to an earlier checkpoint, or train with a lower `model.learning_rate`."
             )
     return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()}
+        {name: tensor.detach().cpu().contiguous() for name, tensor in stored.items()},
+        None if metadata is None else dict(metadata),
     )
 
 
@@ -101,6 +105,16 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     return {name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts in the header of a safetensors file.
+
+    Raises:
+        ValueError: if the header is damaged.
+    """
+    texts = _read_header(path, with_metadata=True).get("__metadata__", {})
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
 class WithoutInit(TorchFunctionMode):
     """Skip the initialisation of weights that are about to be read.
 
@@ -116,7 +130,7 @@ class WithoutInit(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _read_header(path: Path) -> dict[str, dict[str, object]]:
+def _read_header(path: Path, with_metadata: bool = False) -> dict[str, dict[str, object]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -129,7 +143,8 @@ def _read_header(path: Path) -> dict[str, dict[str, object]]:
             raise ValueError(f"{path} is damaged: its header is no JSON. Get it again.") from error
     if not isinstance(header, dict) or not all(isinstance(e, dict) for e in header.values()):
         raise ValueError(f"{path} is damaged: its header is no list of tensors. Get it again.")
-    header.pop("__metadata__", None)
+    if not with_metadata:
+        header.pop("__metadata__", None)
     return header
 
 

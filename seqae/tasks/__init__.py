@@ -2,7 +2,7 @@
 
 runner.py         turns a function into a command: signature to options, docstring to help
 encode_decode.py  reconstruct, encode, decode
-latent_space.py   sample, interpolate, arithmetic, neighbours, transfer, density
+latent_space.py   sample, interpolate, arithmetic, neighbours, transfer, prior
 evaluate/         evaluate
 charts.py         line charts, as .svg files
 compare.py        compare; run_files.py reads the runs

@@ -8,7 +8,7 @@ from typing import Any
 import seqae
 from seqae.bundle.card import model_card
 from seqae.bundle.find_bundle import bundle_folder
-from seqae.bundle.io import CARD
+from seqae.bundle.manifest import CARD
 from seqae.untrusted import load_json, read_capped
 
 

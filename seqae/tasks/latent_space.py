@@ -1,4 +1,4 @@
-"""`seqae sample`, `interpolate`, `arithmetic`, `neighbours`, `transfer` and `density`."""
+"""`seqae sample`, `interpolate`, `arithmetic`, `neighbours`, `transfer` and `prior`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import itertools
 from pathlib import Path
 
 import seqae
-from seqae.bundle.density import MAX_DIM, MIN_SENTENCES, can_fit, fit_density
 from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
-from seqae.bundle.io import add_density
-from seqae.bundle.latent_ops import Curve, LatentSource, Similarity, between, nearest
+from seqae.bundle.latent_ops import Curve, Similarity, between, nearest
+from seqae.bundle.prior_draws import PriorKind, PriorName, fit_priors, make_prior, usual_priors
+from seqae.bundle.stored_priors import add_priors, prior_file, remove_prior
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
 from seqae.bundle.text_operations import TooLong
@@ -17,6 +17,7 @@ from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
+from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
 from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.evaluate.texts import read_split
 from seqae.tasks.inputs import (
@@ -34,13 +35,13 @@ from seqae.terminal import progress_bar, working
 
 # What to give where a model's training sentences cannot be read.
 SEARCHED = Instead("`corpus`", "seqae neighbours MODEL TEXT --corpus FILE")
-FITTED = Instead("`input`", "seqae density MODEL --input FILE")
+FITTED = Instead("`input`", "seqae prior MODEL --input FILE")
 
 
 def sample(
     model: str,
     count: int = 10,
-    source: LatentSource | None = None,
+    prior: PriorName | None = None,
     output: str | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -50,14 +51,14 @@ def sample(
 
     Example:
         seqae sample runs/seqae/RUN --count 5
-        seqae sample runs/seqae/RUN --source mixture --temperature 0.8 --seed 1
+        seqae sample runs/seqae/RUN --prior mixture --temperature 0.8 --seed 1
 
     Args:
         model: a bundle, the folder of a run, or `demo`.
         count: how many.
-        source: what latents are drawn from: `prior`, the model's own (for a plain latent the
-            standard normal distribution); `gaussian` or `mixture`, a density of the training
-            latents; by default the prior if the model has one, otherwise the Gaussian.
+        prior: what latents are drawn from: `prior`, the model's own (for a plain latent the
+            standard normal distribution); `gaussian` or `mixture`, fitted to the training latents;
+            by default the model's own if it has one, otherwise the Gaussian.
         output: a .jsonl file for the texts; by default they are printed, one per line.
         seed: seed of the random latents and the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
@@ -67,7 +68,7 @@ def sample(
     check_range("count", count, 0, 10**7)
     check_seed(seed)
     loaded = seqae.load(model, device)
-    latents = loaded.sample_latents(count, source, seed)
+    latents = loaded.sample_latents(count, prior, seed)
     candidates = decode_rows(loaded, latents, decoding, seed)
     write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
@@ -277,37 +278,45 @@ def transfer(
     write_rows(rows, "transfer", output)
 
 
-def density(
+def prior(
     model: str,
     input: str | None = None,  # noqa: A002 - the name of the option
+    kind: PriorKind | None = None,
+    remove: bool = False,
     limit: int = 10_000,
     seed: int = 0,
     device: str = "auto",
     reading: ReadOptions = READING,
 ) -> None:
-    """Fit a density of the training latents and store it in a bundle, as `fit` does at its end.
+    """Fit a prior to the training latents and store it in a bundle; `sample` draws from it.
 
     Example:
-        seqae density runs/seqae/RUN
-        seqae density my_bundle --input sentences.txt --limit 50000
+        seqae prior runs/seqae/RUN
+        seqae prior my_bundle --kind mixture --input sentences.txt --limit 50000
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, or the folder of a run.
         input: a file of sentences, one per line; by default the training sentences.
+        kind: which prior; by default those that `fit` fits at its end.
+        remove: take the prior of this kind out of the bundle instead.
         limit: use at most this many of them, spread evenly.
-        seed: seed of the mixture's initial means.
+        seed: of all random draws of the fit.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
     """
     check_reading(reading, [input])
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
-    if bundle_folder(model) == DEMO_FOLDER:
+    folder = bundle_folder(model)
+    if folder == DEMO_FOLDER:
         raise ValueError(
             "`model` must be a bundle or a run of yours, but it is demo instead, which ships with "
-            "seqae and has a density."
+            "seqae and has its priors."
         )
-    loaded = seqae.load(model, device, with_density=False)
+    if remove:
+        _remove(model, folder, kind)
+        return
+    loaded = seqae.load(model, device, with_priors=False)
     texts = _sentences(loaded, model, input, FITTED, reading)
     some = texts[:: max(1, -(-len(texts) // limit))]
     latents = loaded.encode(some, "truncate", show_progress_bar=True)
@@ -318,9 +327,27 @@ def density(
             f"sentences."
         )
     with working("fitting"):
-        fitted = fit_density(latents, seed)
-    add_density(bundle_folder(model), fitted)
-    print(f"{model}: fitted a density of {len(latents):,} latents, for `seqae sample {model}`.")
+        chosen = usual_priors(loaded.autoencoder) if kind is None else [make_prior(kind)]
+        fitted = fit_priors(chosen, latents, seed)
+    add_priors(folder, fitted)
+    print(
+        f"{model}: fitted {' and '.join(sorted(fitted))} to {len(latents):,} latents, for "
+        f"`seqae sample {model}`."
+    )
+
+
+def _remove(model: str, folder: Path, kind: PriorKind | None) -> None:
+    if kind is None:
+        raise ValueError(
+            "`kind` must be given to remove a prior, but it is not. Write `--kind NAME --remove`."
+        )
+    if not (folder / prior_file(kind)).exists():
+        raise ValueError(
+            f"`kind` must be that of a prior that {model} has, but it is {kind} instead, and there "
+            f"is no {prior_file(kind)}."
+        )
+    remove_prior(folder, prior_file(kind))
+    print(f"{model}: removed {kind}.")
 
 
 def _groups(texts: list[str], size: int) -> list[tuple[str, ...]]:

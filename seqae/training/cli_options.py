@@ -132,7 +132,7 @@ OF_FIT = {
     "density_sentences": Option(
         int,
         10_000,
-        "most training sentences to fit the bundle's density of latents to; 0: no density",
+        "most training sentences to fit the bundle's priors to; 0: no priors",
     ),
     "collapse_sentences": Option(
         int, 256, "validation sentences on which to watch for posterior collapse; 0: do not watch"

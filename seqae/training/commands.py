@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from seqae.bundle.find_bundle import find_folder
-from seqae.bundle.io import MANIFEST
+from seqae.bundle.manifest import MANIFEST
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import Preempted, stopping_at_once
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from seqae.bundle.density import can_fit, fit_density
+from seqae.bundle.prior_draws import fit_priors, usual_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.geometry import duplicates
 from seqae.metrics.metric import Scores
@@ -13,6 +13,7 @@ from seqae.metrics.ngram_judge import NgramJudge, joined
 from seqae.metrics.segmenter import lower_words
 from seqae.metrics.text import copies, distinct, memorised, self_bleu
 from seqae.model.latents import StochasticLatent
+from seqae.priors.base import can_fit
 from seqae.tasks.evaluate.language_model import LanguageModel
 
 MODEL, REAL, SAMPLER, SHUFFLED = "model", "real text", "n-gram sampler", "words shuffled"
@@ -136,33 +137,33 @@ def neural_perplexities(
 def draw_samples(model: TextAutoencoder, train: Sequence[str], count: int, seed: int) -> list[str]:
     """Sample as `seqae sample` does.
 
-    If the model has neither prior nor density, a density is fitted to training sentences.
+    If the model has no prior, one is fitted to training sentences.
 
     Raises:
         NotMeasurable: if there are too few training sentences for that.
     """
-    return with_density(model, train, seed).sample(count, seed=seed)
+    return with_prior(model, train, seed).sample(count, seed=seed)
 
 
-def with_density(model: TextAutoencoder, train: Sequence[str], seed: int) -> TextAutoencoder:
-    """Return the model, with a density of training sentences if it has nothing to sample from.
+def with_prior(model: TextAutoencoder, train: Sequence[str], seed: int) -> TextAutoencoder:
+    """Return the model, with a prior fitted to training sentences if it has nothing to sample from.
 
     Raises:
         NotMeasurable: if there are too few training sentences for that.
     """
     has_prior = isinstance(model.autoencoder.latent, StochasticLatent)
-    if has_prior or model.density is not None:
+    if has_prior or model.priors:
         return model
     latents = model.encode(train, "truncate")
     if not can_fit(latents):
         raise NotMeasurable(
-            f"`metrics` must not have generation for this model, whose latent has no prior, and a "
-            f"density cannot be fitted to {len(latents)} training sentences. Leave it out, or name "
-            f"more with `train_file`.",
-            f"no density can be fitted to the latents of {len(latents)} training sentences",
+            f"`metrics` must not have generation for this model, whose latent has no prior, and "
+            f"none can be fitted to {len(latents)} training sentences. Leave it out, or name more "
+            f"with `train_file`.",
+            f"no prior can be fitted to the latents of {len(latents)} training sentences",
         )
     parts = model.autoencoder, model.tokenizer, model.details, model.normalization
-    return TextAutoencoder(*parts, fit_density(latents, seed))
+    return TextAutoencoder(*parts, fit_priors(usual_priors(model.autoencoder)[-1:], latents, seed))
 
 
 def _language_model(

@@ -13,12 +13,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from seqae.bundle.density import can_fit, fit_density
-from seqae.bundle.io import add_density, load, write_bundle
+from seqae.bundle.io import load, write_bundle
+from seqae.bundle.prior_draws import fit_priors, usual_priors
+from seqae.bundle.stored_priors import add_priors
 from seqae.component import check_choice
 from seqae.data.datamodule import TextDataModule
 from seqae.data.sources.discovery import without_path
 from seqae.files import reporting, restore_folder
+from seqae.priors.base import can_fit
 from seqae.training.callbacks.latent_tables import spread
 from seqae.training.callbacks.sample_reconstructions import sample_reconstructions
 from seqae.training.callbacks.throughput import Throughput
@@ -101,23 +103,23 @@ class BundleWriter(Callback):
             pl_module.trained.copy_weights()
             self._write(trainer, pl_module)
 
-    def attach_density(self, datamodule: TextDataModule, limit: int, device: str = "cpu") -> None:
-        """Add a density of training latents to the bundle, if there is one.
+    def attach_priors(self, datamodule: TextDataModule, limit: int, device: str = "cpu") -> None:
+        """Fit priors to training latents and add them to the bundle, if there is one.
 
         Args:
             datamodule: provides the training sentences.
-            limit: number of sentences to encode at most, spread evenly; 0 adds no density.
+            limit: number of sentences to encode at most, spread evenly; 0 adds none.
             device: encodes them.
         """
         if not limit or not self.folder.exists():
             return
-        # A run that was killed here may have left half a density.
-        model = load(self.folder, device, with_density=False)
+        # A run that was killed here may have left half a prior.
+        model = load(self.folder, device, with_priors=False)
         latents = model.encode(spread(datamodule, "train", limit), "truncate")
         if can_fit(latents):
-            density = fit_density(latents)
+            priors = fit_priors(usual_priors(model.autoencoder), latents)
             with reporting(self.folder):
-                add_density(self.folder, density)
+                add_priors(self.folder, priors)
 
     def log_artifact(self, trainer: Trainer) -> None:
         """Log the bundle as a W&B artifact, if the run has a W&B logger."""

@@ -8,11 +8,12 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
-from seqae.bundle.density import can_fit, fit_density
+from seqae.bundle.prior_draws import fit_priors, usual_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_operations import Neighbour
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
+from seqae.priors.base import can_fit
 from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
@@ -24,8 +25,8 @@ TABLE_NEIGHBOURS = 3
 class LatentSpaceTables(Callback):
     """Log tables to W&B, after each validation, that show what the latent space holds.
 
-    The tables are `samples` (from the prior, or from a density of some training latents if there is
-    no prior), `interpolations` (between consecutive sentences of a list from the validation set)
+    The tables are `samples` (from the model's own prior, or one that is fitted to some training
+    latents), `interpolations` (between consecutive sentences of a list from the validation set)
     and `neighbours` (of these sentences among some training sentences). Without a W&B logger this
     does nothing.
 
@@ -59,8 +60,9 @@ def latent_space_tables(
     train = spread(datamodule, "train", TABLE_SENTENCES)
     texts = spread(datamodule, "val" if len(datamodule.corpora["val"]) else "train", count)
     latents = model.encode(train, "truncate")
-    model.density = fit_density(latents) if can_fit(latents) else None
-    samples = model.sample(count) if model.density is not None else []
+    if can_fit(latents):  # the last is the one that `sample` takes
+        model.priors = fit_priors(usual_priors(model.autoencoder)[-1:], latents)
+    samples = model.sample(count) if model.priors else []
     interpolations = [
         {"start": start, "end": end, "position": position, "text": text}
         for start, end in zip(texts, texts[1:], strict=False)
