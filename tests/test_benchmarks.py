@@ -11,11 +11,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from small import ROOT, SENTENCES, write_recipe, write_text
+from small import ROOT, SENTENCES, run_seqae, write_recipe, write_text
 
 MODULES = (
     "trainings",
     "rate_distortion",
+    "trade_off",
     "family",
     "decoding",
     "reference",
@@ -149,3 +150,25 @@ def test_names_at_the_ends_of_lines_do_not_collide(trainings: ModuleType) -> Non
     names = [e for e in found.iter() if (e.text or "").startswith("name")]
     heights = sorted(float(element.attrib["y"]) for element in names)
     assert min(b - a for a, b in zip(heights[:-1], heights[1:], strict=True)) >= 14
+
+
+def test_a_trade_off_is_measured_and_drawn(
+    trainings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    import trade_off
+
+    text = write_text(tmp_path / "text.txt", SENTENCES)
+    overlay = tmp_path / "told.yaml"
+    overlay.write_text(
+        "model: {autoencoder: {latent: {init_args: {normalize: layer}}, latent_noise: {share: 1}}}"
+    )
+    options = ["--data.train", text, "--data.test", text, "--run_dir", tmp_path / "run"]
+    options += ["--trainer.max_epochs", 1, "--threads", 1]
+    assert run_seqae("fit", "-c", write_recipe(tmp_path), "-c", overlay, *options) == 0
+    drawn = tmp_path / "drawn.svg"
+    arguments = ["trade_off.py", tmp_path / "run", "--limit", 8, "--picture", drawn]
+    monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
+    assert trade_off.main() == 0
+    assert capsys.readouterr().out.count("z 64") == len(trade_off.NOISE)
+    lines = ElementTree.fromstring(drawn.read_text()).iter("{http://www.w3.org/2000/svg}polyline")
+    assert len(list(lines)) == 4
