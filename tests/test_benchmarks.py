@@ -169,6 +169,6 @@ def test_a_trade_off_is_measured_and_drawn(
     arguments = ["trade_off.py", tmp_path / "run", "--limit", 8, "--picture", drawn]
     monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
     assert trade_off.main() == 0
-    assert capsys.readouterr().out.count("z 64") == len(trade_off.NOISE)
+    assert capsys.readouterr().out.count("z 64  ") == len(trade_off.NOISE)
     lines = ElementTree.fromstring(drawn.read_text()).iter("{http://www.w3.org/2000/svg}polyline")
     assert len(list(lines)) == 4
