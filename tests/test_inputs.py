@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def run_with(overfit_run: Path, tmp_path: Path) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("policy", ["truncate", "drop", "split"])
+@pytest.mark.parametrize("policy", ["truncate", "drop"])
 def test_what_the_training_accepted_is_accepted(
     run_with: Any, tmp_path: Path, capsys: Out, policy: str
 ) -> None:
@@ -48,6 +49,35 @@ def test_what_the_training_accepted_is_accepted(
         "seqae: truncated 1 of 2 sentences to 64 tokens, since the model was trained with "
         f"`too_long: {policy}`"
     )
+
+
+@pytest.mark.parametrize("ending", ["npz", "parquet", "jsonl"])
+def test_texts_of_any_length_are_accepted(
+    run_with: Any, tmp_path: Path, capsys: Out, ending: str
+) -> None:
+    """A model that was trained on stretches has a latent for each, in files and back."""
+    run, latents = run_with(too_long="split"), tmp_path / f"latents.{ending}"
+    text = write_text(tmp_path / "text.txt", ["a dog has the red ball", LONG])
+    assert run_seqae("encode", run, "--input", text, "--output", latents) == 0
+    assert re.fullmatch(r"seqae: [5-9] latents: .*\n", capsys.readouterr().err)
+    assert run_seqae("decode", run, latents) == 0
+    decoded = capsys.readouterr().out
+    assert run_seqae("reconstruct", run, "--input", text) == 0
+    assert capsys.readouterr() == (decoded, "")
+    assert decoded.startswith("a dog has the red ball\n")
+    assert run_seqae("encode", run, LONG, "--output", tmp_path / "a.npy") == 1
+    assert "`output` must be .npz, .parquet or .jsonl" in capsys.readouterr().err
+    assert run_seqae("neighbours", run, LONG, "--corpus", text) == 0  # by its first stretch
+    assert "truncated 1 of 1 sentences" in capsys.readouterr().err
+
+
+def test_stretches_on_demand(overfit_run: Path, capsys: Out) -> None:
+    """Texts that fit are reconstructed as ever, also several times."""
+    options = ("--too_long", "split", "--num_beams", "2", "--num_return_sequences", "2")
+    assert run_seqae("reconstruct", overfit_run, "a dog has the red ball", *options) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert run_seqae("reconstruct", overfit_run, LONG, *options) == 1
+    assert "`num_return_sequences` must be 1" in capsys.readouterr().err
 
 
 def test_what_is_asked_for_goes_before(run_with: Any, tmp_path: Path, capsys: Out) -> None:

@@ -38,6 +38,24 @@ class LongLatents(NamedTuple):
     mask: NDArray[np.bool_]
 
 
+def pad(rows: Sequence[NDArray[Any]], latent_dim: int = 0) -> LongLatents:
+    """Pad the latents of n texts, (K, Z) each, to one array.
+
+    Args:
+        rows: of each text.
+        latent_dim: Z if there is no text.
+
+    Raises:
+        ValueError: if they are not of one Z.
+    """
+    counts = np.array([len(row) for row in rows], dtype=np.int64)
+    mask = np.arange(counts.max(initial=0)) < counts[:, None]
+    latents = np.zeros((*mask.shape, rows[0].shape[1] if rows else latent_dim), dtype=np.float32)
+    if rows:
+        latents[mask] = np.concatenate(rows)
+    return LongLatents(latents, mask)
+
+
 class LongTextOperations(TextOperations):
     """What is done with texts as sequences of stretches, which begins and ends with token ids."""
 
@@ -82,10 +100,8 @@ class LongTextOperations(TextOperations):
         rows = [self._stretches.cut(row) for row in self._tokenize(texts)]
         flat = list(itertools.chain.from_iterable(rows))
         encoded = encode_rows(self.autoencoder, flat, batch_size, show_progress_bar)
-        counts = np.array([len(own) for own in rows], dtype=np.int64)
-        mask = np.arange(counts.max(initial=0)) < counts[:, None]
-        latents = np.zeros((*mask.shape, self.autoencoder.latent_dim), dtype=np.float32)
-        latents[mask] = encoded
+        ends = np.cumsum([len(own) for own in rows], dtype=np.int64)
+        latents, mask = pad(np.split(encoded, ends[:-1]) if rows else [], self.latent_dim)
         return LongLatents(latents[0], mask[0]) if is_one else LongLatents(latents, mask)
 
     def decode_long(

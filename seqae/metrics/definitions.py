@@ -9,8 +9,16 @@ from seqae.metrics.metric import Metric
 from seqae.metrics.metric import Scores as Scores
 from seqae.units import Unit
 
-# Words of a sentence, from and to, for the metrics by length.
-LENGTHS = {"to_5": (0, 5), "to_10": (6, 10), "to_20": (11, 20), "above_20": (21, 10**9)}
+# Words of a sentence, from and to, for the metrics by length; `above_20` is all of the last three.
+LENGTHS = {
+    "to_5": (0, 5),
+    "to_10": (6, 10),
+    "to_20": (11, 20),
+    "above_20": (21, 10**9),
+    "to_35": (21, 35),
+    "to_60": (36, 60),
+    "above_60": (61, 10**9),
+}
 
 BY_LENGTH = {
     f"exact_match_{key}": Metric(

@@ -1,4 +1,4 @@
-"""`seqae reconstruct`, `encode` and `decode`; and how tasks read latents and write results."""
+"""`seqae reconstruct`, `encode` and `decode`; and how tasks write results."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import seqae
+from seqae.bundle.latent_ops import Latents
+from seqae.bundle.long_texts import LongLatents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
-from seqae.bundle.text_operations import TooLong
+from seqae.bundle.text_operations import LongPolicy, TooLong
 from seqae.component import check_seed
-from seqae.data.containers import check_real
 from seqae.data.sources.records import ReadOptions
-from seqae.extras import extra
 from seqae.files import check_output, output_file
 from seqae.generation import Decoding
-from seqae.tasks.inputs import READING, check_reading, load_and_gather, typed
+from seqae.tasks.inputs import READING, check_reading, load_and_gather_long, typed
+from seqae.tasks.latent_files import ENDINGS, latent_rows, read_latents, write_arrays
 from seqae.terminal import visible
-
-# What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
-UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, MemoryError, RecursionError)
 
 
 def reconstruct(
@@ -34,7 +31,7 @@ def reconstruct(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: TooLong | None = None,
+    too_long: LongPolicy | None = None,
     seed: int = 0,
     device: str = "auto",
     reading: ReadOptions = READING,
@@ -52,8 +49,9 @@ def reconstruct(
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a .jsonl file for text and reconstruction; by default the reconstructions are
             printed, one per line. With `num_return_sequences` each has its log-probability.
-        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
-            its training, where `drop` and `split` become `truncate`.
+        too_long: what to do with a text of more tokens than the model reads at once: `split` gives
+            it a latent for each stretch of so many; by default as in its training, where `drop`
+            becomes `truncate`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
@@ -62,10 +60,15 @@ def reconstruct(
     check_output(output, (".jsonl",), [input, typed(texts)])
     check_reading(reading, [input, typed(texts)])
     check_seed(seed)
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
-    latents = loaded.encode(sentences, policy, show_progress_bar=True)
+    loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
     lengths = loaded.lengths(sentences)
-    candidates = decode_rows(loaded, latents, decoding, seed, lengths)
+    if policy == "split" and max(lengths, default=0) > loaded.autoencoder.max_length:
+        written = loaded.reconstruct(sentences, policy, decoding, seed, show_progress_bar=True)
+        candidates = [[{"text": text}] for text in written]
+    else:
+        one: TooLong = "error" if policy == "split" else policy  # all fit
+        latents = loaded.encode(sentences, one, show_progress_bar=True)
+        candidates = decode_rows(loaded, latents, decoding, seed, lengths)
     rows = (
         {"text": sentence, "reconstruction": row.pop("text"), **row}
         for sentence, own_rows in zip(sentences, candidates, strict=True)
@@ -79,7 +82,7 @@ def encode(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
-    too_long: TooLong | None = None,
+    too_long: LongPolicy | None = None,
     device: str = "auto",
     reading: ReadOptions = READING,
 ) -> None:
@@ -89,36 +92,31 @@ def encode(
         model: a bundle, the folder of a run, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, or anything else that `data.train` accepts.
-        output: a file: .npy for a float32 array (sentences, Z), .parquet for the columns text and
-            latent, .jsonl for JSON lines; by default JSON lines are printed.
-        too_long: what to do with a sentence of more tokens than the model accepts; by default as in
-            its training, where `drop` and `split` become `truncate`.
+        output: a file: .npy for a float32 array (sentences, Z), .npz for `latents` (texts, K, Z)
+            and their `mask`, .parquet for the columns text and latent, .jsonl for JSON lines; by
+            default JSON lines are printed. Texts in stretches have K latents, as `latents`.
+        too_long: what to do with a text of more tokens than the model reads at once: `split` gives
+            it a latent for each stretch of so many; by default as in its training, where `drop`
+            becomes `truncate`.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
     """
-    check_output(output, (".npy", ".parquet", ".jsonl"), [input, typed(texts)])
+    check_output(output, ENDINGS, [input, typed(texts)])
     check_reading(reading, [input, typed(texts)])
-    loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
-    latents = loaded.encode(sentences, policy, show_progress_bar=True)
-    if output is not None and output.endswith(".npy"):
-        with output_file(output) as file:
-            # Not np.save, whose errors do not say what happened.
-            header = np.lib.format.header_data_from_array_1_0(latents)
-            np.lib.format.write_array_header_1_0(file, header)
-            file.write(np.ascontiguousarray(latents).data)
-    elif output is not None and output.endswith(".parquet"):
-        with extra("data"):
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-        column = pa.FixedSizeListArray.from_arrays(pa.array(latents.ravel()), latents.shape[1])
-        with output_file(output) as file:
-            pq.write_table(pa.table({"text": sentences, "latent": column}), file)
+    loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
+    latents: Latents | LongLatents
+    if policy == "split":
+        latents = loaded.encode_long(sentences, show_progress_bar=True)
+        count = int(latents.mask.sum())
     else:
-        rows = zip(sentences, latents.tolist(), strict=True)
-        write_json_lines(output, ({"text": text, "latent": latent} for text, latent in rows))
+        latents = loaded.encode(sentences, policy, show_progress_bar=True)
+        count = len(latents)
+    if output is None or output.endswith(".jsonl"):
+        write_json_lines(output, latent_rows(sentences, latents))
+    else:
+        write_arrays(output, sentences, latents)
     if output is not None:
-        tell_written(len(latents), "latent", output)
+        tell_written(count, "latent", output)
 
 
 def decode(
@@ -137,8 +135,8 @@ def decode(
 
     Args:
         model: a bundle, the folder of a run, or `demo`.
-        latents: a file that `seqae encode` wrote (.npy, .parquet, .jsonl), or `-` for JSON lines
-            on standard input.
+        latents: a file that `seqae encode` wrote (.npy, .npz, .parquet, .jsonl), or `-` for JSON
+            lines on standard input.
         output: a .jsonl file for the texts; by default they are printed, one per line. With
             `num_return_sequences` each has its log-probability.
         seed: seed of the sampled tokens.
@@ -147,7 +145,12 @@ def decode(
     """
     check_output(output, (".jsonl",), [latents])
     check_seed(seed)
-    candidates = decode_rows(seqae.load(model, device), read_latents(latents), decoding, seed)
+    loaded, values = seqae.load(model, device), read_latents(latents)
+    if isinstance(values, LongLatents):
+        texts = loaded.decode_long(values, None, decoding, seed, show_progress_bar=True)
+        candidates = [[{"text": text}] for text in texts]
+    else:
+        candidates = decode_rows(loaded, values, decoding, seed)
     write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
 
@@ -189,58 +192,6 @@ def write_rows(rows: Iterable[dict[str, Any]], key: str, output: str | None) -> 
 def tell_written(count: int, what: str, output: str) -> None:
     """Say on standard error what a file holds now."""
     print(f"seqae: {count:,} {what}{'s' * (count != 1)}: {visible(output)}", file=sys.stderr)
-
-
-def read_latents(source: str) -> NDArray[np.float32]:
-    """Read latents (n, Z) from a file that `encode` wrote, or from JSON lines.
-
-    Raises:
-        ValueError: if the file is neither, or holds anything but real numbers.
-    """
-    path = Path(source)
-    if source != "-" and not path.is_file():
-        raise ValueError(
-            f"`latents` must be a file that `seqae encode` wrote, but there is no {source}. "
-            f"Check the path."
-        )
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                latents = np.lib.format.read_array(file, allow_pickle=False)
-        elif path.suffix == ".parquet":
-            latents = np.asarray(_read_parquet(path))
-        else:
-            # Not `splitlines`: a text may contain U+2028, which does not end a line of JSON.
-            lines = sys.stdin if source == "-" else path.read_text(encoding="utf-8").split("\n")
-            rows = [json.loads(line)["latent"] for line in lines if line.strip()]
-            latents = np.asarray(rows)
-            if latents.dtype == object:  # not numbers, or beyond those of 64 bits
-                latents = np.asarray(rows, dtype=np.float32)
-    except UNREADABLE as error:
-        raise ValueError(
-            f"`latents` must be .npy, .parquet or JSON lines with `latent`, but {source} is not: "
-            f"{type(error).__name__}. Write it with `seqae encode MODEL --output latents.npy`."
-        ) from error
-    if latents.size == 0 and latents.ndim == 1:
-        raise ValueError(
-            f"`latents` must hold at least one latent, but "
-            f"{'standard input' if source == '-' else source} is empty. Write it with "
-            f"`seqae encode MODEL --output latents.npy`."
-        )
-    return check_real("latents", latents).astype(np.float32, copy=False)
-
-
-def _read_parquet(path: Path) -> list[Any]:
-    """Read the latents of a Parquet file; a ValueError says that it is damaged."""
-    with extra("data"):
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-    try:
-        rows: list[Any] = pq.read_table(path, columns=["latent"])["latent"].to_pylist()
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
-    return rows
 
 
 def write_json_lines(output: str | None, rows: Iterable[dict[str, Any]]) -> None:

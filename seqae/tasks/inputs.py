@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_operations import TooLong
+from seqae.bundle.text_operations import LongPolicy, TooLong
 from seqae.component import from_plain
 from seqae.data.builtin import builtin_names
 from seqae.data.cleaning import CleanOptions, clean
@@ -147,6 +147,31 @@ def load_and_gather(
     Returns:
         The model, the sentences, and what to do with those that are too long.
     """
+    loaded, sentences, policies = _load_and_read(model, device, texts, source, reading)
+    return loaded, sentences, _as_one(loaded, sentences, too_long, policies)
+
+
+def load_and_gather_long(
+    model: str,
+    device: str,
+    texts: list[str],
+    source: str | None,
+    too_long: LongPolicy | None,
+    reading: ReadOptions = READING,
+) -> tuple[TextAutoencoder, list[str], LongPolicy]:
+    """Do as `load_and_gather`, for a task that takes long texts in stretches.
+
+    It does so if `too_long` is `split`, or by default if that of the training was.
+    """
+    loaded, sentences, policies = _load_and_read(model, device, texts, source, reading)
+    if too_long == "split" or (too_long is None and policies.too_long == "split"):
+        return loaded, sentences, "split"
+    return loaded, sentences, _as_one(loaded, sentences, too_long, policies)
+
+
+def _load_and_read(
+    model: str, device: str, texts: list[str], source: str | None, reading: ReadOptions
+) -> tuple[TextAutoencoder, list[str], Policies]:
     check_given(texts, source)
     check_source(source, "input", reading)
     if file := next(filter(os.path.isfile, texts), None):
@@ -157,17 +182,23 @@ def load_and_gather(
         )
     loaded = seqae.load(model, device)
     policies = policies_of(loaded, Path(model), reading)
-    sentences = gather(texts, source, policies=policies)
+    return loaded, gather(texts, source, policies=policies), policies
+
+
+def _as_one(
+    model: TextAutoencoder, sentences: list[str], too_long: TooLong | None, policies: Policies
+) -> TooLong:
+    """Choose what becomes of long sentences of which each has one latent, and say so."""
     if too_long is not None or policies.too_long == "error":
-        return loaded, sentences, too_long or "error"
-    limit = loaded.autoencoder.max_length
-    if longer := sum(length > limit for length in loaded.lengths(sentences)):
+        return too_long or "error"
+    limit = model.autoencoder.max_length
+    if longer := sum(length > limit for length in model.lengths(sentences)):
         print(
             f"seqae: truncated {longer:,} of {len(sentences):,} sentences to {limit} tokens, since "
             f"the model was trained with `too_long: {policies.too_long}`",
             file=sys.stderr,
         )
-    return loaded, sentences, "truncate"
+    return "truncate"
 
 
 def check_given(texts: list[str], source: str | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqae.bundle.io import load
+from seqae.bundle.text_operations import LongPolicy
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, write_output
@@ -193,8 +194,10 @@ def measure(
     if "generation" in groups:
         with evaluation.noting("generation", required):
             compared = texts_for_generation(model, train.references, references, file)
-    latents = model.encode(evaluation.inputs, "truncate", show_progress_bar=True)
-    evaluation.predictions = model.decode_ids(latents, show_progress_bar=True)
+    too_long: LongPolicy = "split" if model.policy == "split" else "truncate"
+    evaluation.predictions = model.reconstruct_ids(
+        evaluation.inputs, too_long, show_progress_bar=True
+    )
     if "reconstruction" in groups:
         with working("reconstruction"):
             evaluation.reconstruction(train.references)
