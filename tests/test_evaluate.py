@@ -66,7 +66,7 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
     options = ["--metrics", *GROUPS, "--pairs", pairs, "--labels", labels]
     options += ["--output", output, "--samples", 40, "--steps", 5, "--explain"]
-    options += ["--plot", tmp_path / "curve.svg"]
+    options += ["--plot", tmp_path / "curve.svg", "--temperature", 0.5]
     assert run_seqae("evaluate", overfit_run, *options) == 0
     said = capsys.readouterr().out
     assert max(map(cell_len, said.splitlines())) <= 100
@@ -88,6 +88,7 @@ def test_all_groups_at_once(overfit_run: Path, tmp_path: Path, capsys: Out) -> N
     assert found["scores"]["words shuffled"]["judge_perplexity"] > real["judge_perplexity"]
     assert {"forward_perplexity", "reverse_perplexity"} <= set(found["scores"]["n-gram sampler"])
     assert len(found["samples"]) == 32
+    assert found["settings"]["decoding"]["temperature"] == 0.5
     assert set(found["midpoints"][0]) == {"start", "midpoint", "end"}
     curve = found["robustness"]["model"]
     assert curve["exact_match"][0] == 1.0
@@ -157,6 +158,8 @@ def test_embedding_needs_judged_sentences(overfit_run: Path, capsys: Out) -> Non
         (["FILE", "--split", "val"], "`split` must be left out if a file is named"),
         (["--samples", 9, "--metrics", "latent"], "`samples` must be left out if generation is"),
         (["--steps", 9, "--metrics", "latent"], "`steps` must be left out"),
+        (["--noise", 1, "--metrics", "latent"], "`noise` must be left out if generation is not"),
+        (["--prior", "mixture", "--metrics", "latent"], "`prior` must be left out if generation"),
         (["--plot", "a.svg", "--metrics", "latent"], "`plot` must be left out if robustness is"),
         (["--plot", "a.png"], "`plot` must end in .svg"),
         (["--importance_samples", 9, "--metrics", "latent"], "`importance_samples` must be left"),
@@ -310,7 +313,7 @@ def test_interpolation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     model = untrained(GaussianLatent(2))
 
-    def decode(self: TextAutoencoder, latents: Any, sources: Any) -> list[str]:
+    def decode(self: TextAutoencoder, latents: Any, sources: Any, *how: Any) -> list[str]:
         assert len(latents) == len(sources[0]) == 9 * len(chosen)
         return [text for name in chosen for text in ways[name]]
 

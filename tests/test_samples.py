@@ -12,13 +12,14 @@ import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.builtin import load_builtin
 from seqae.data.tokenizers import ByteTokenizer
+from seqae.generation import Decoding
 from seqae.metrics.ngram_judge import NgramJudge
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import Latent
 from seqae.model.latents.gaussian import GaussianLatent
-from seqae.tasks.evaluate.samples import generation, with_prior
+from seqae.tasks.evaluate.samples import draw_samples, generation, with_prior
 
 
 def untrained(latent: Latent) -> TextAutoencoder:
@@ -45,6 +46,13 @@ def test_latents_with_a_prior_are_drawn_from_it() -> None:
     model = untrained(GaussianLatent(3))
     assert with_prior(model, SENTENCES, 0) is model
     assert np.cov(model.sample_latents(4000, seed=1).T) == pytest.approx(np.eye(3), abs=0.1)
+
+
+def test_samples_are_those_of_sample(overfit_run: Path) -> None:
+    model, nucleus = seqae.load(overfit_run), Decoding(temperature=0.7, top_p=0.9)
+    drawn = draw_samples(model, SENTENCES, 6, 1, "mixture", nucleus)
+    assert drawn == model.sample(6, "mixture", nucleus, seed=1)
+    assert drawn != draw_samples(model, SENTENCES, 6, 1)
 
 
 def test_columns_of_generation_are_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:

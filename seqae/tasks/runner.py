@@ -66,7 +66,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 TRUTHS = ("true", "false", "yes", "no")
 
 # Tasks that give one text for each latent, and so do not take `num_return_sequences`.
-ONE_TEXT = ("interpolate", "arithmetic", "transfer")
+ONE_TEXT = ("interpolate", "arithmetic", "transfer", "evaluate")
 
 
 class KeepLines(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):

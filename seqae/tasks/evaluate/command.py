@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqae.bundle.io import load
+from seqae.bundle.prior_draws import PriorName
+from seqae.bundle.text_decoding import GREEDY
 from seqae.bundle.text_operations import LongPolicy
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, write_output
+from seqae.generation import Decoding
 from seqae.metrics.metric import Group
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
@@ -26,6 +29,7 @@ from seqae.tasks.run_files import without_nan
 from seqae.terminal import working
 
 GENERATED = 100  # samples and midpoints in the .json file
+DEFAULTS = asdict(GREEDY)
 
 
 def evaluate(
@@ -46,7 +50,9 @@ def evaluate(
     plot: str | None = None,
     explain: bool = False,
     device: str = "auto",
+    prior: PriorName | None = None,
     reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
+    decoding: Decoding = GREEDY,
 ) -> None:
     """Measure a model on unseen sentences, beside trivial baselines.
 
@@ -73,8 +79,10 @@ def evaluate(
         plot: an .svg file for a picture of the robustness curve.
         explain: define each row and column.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        prior: what the samples are drawn from, as in `seqae sample`.
         reading: how the files are read, by default as those of the training; with `target_column`,
             predictions are compared with that column.
+        decoding: how samples and midpoints are decoded; reconstructions are always greedy.
     """
     check_output(output, (".json",), [file, train_file, pairs, labels])
     check_output(plot, (".svg",), [file, train_file, pairs, labels], "plot")
@@ -89,6 +97,7 @@ def evaluate(
     annotations = read_annotations(pairs, labels)
     groups = choose_groups(metrics, annotations)
     budget = choose_budget(groups, importance_samples, samples, steps)
+    sampling = choose_sampling(groups, prior, decoding)
     if plot is not None and "robustness" not in groups:
         raise ValueError(
             f"`plot` must be left out if robustness is not measured, but it is {plot} instead. "
@@ -110,12 +119,13 @@ def evaluate(
     if limit and len(texts.inputs) > limit:
         texts = texts.sample(limit, seed)
     evaluation = Evaluation(loaded, texts.inputs, texts.references, train.inputs, seed)
-    measure(evaluation, train, file, groups, metrics or (), annotations, budget)
+    measure(evaluation, train, file, groups, metrics or (), annotations, budget, sampling)
     predictions = loaded.tokenizer.decode(evaluation.predictions[:examples])
     shown = list(zip(texts.references, predictions, strict=False))
     origin = file or f"unseen, from the {split} split"
     if output is not None:
-        _write_json(output, evaluation, model, origin, budget, shown)
+        settings = {**asdict(budget), **asdict(sampling)}
+        _write_json(output, evaluation, model, origin, settings, shown)
     if plot is not None:
         write_output(plot, picture(evaluation.curves, f"{model}; {origin}; seed {seed}"))
     show_examples(shown)
@@ -133,6 +143,33 @@ class Budget:
     importance_samples: int
     samples: int
     language_model_steps: int | None
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are drawn and decoded, and midpoints decoded; see the options of `evaluate`."""
+
+    prior: PriorName | None
+    decoding: Decoding
+
+
+def choose_sampling(
+    groups: Sequence[Group], prior: PriorName | None, decoding: Decoding
+) -> Sampling:
+    """Combine the options of samples.
+
+    Raises:
+        ValueError: if one is given, but no samples are measured.
+    """
+    given = {} if prior is None else {"prior": prior}
+    given |= {key: value for key, value in asdict(decoding).items() if value != DEFAULTS[key]}
+    if given and "generation" not in groups:
+        key, value = next(iter(given.items()))
+        raise ValueError(
+            f"`{key}` must be left out if generation is not measured, but it is {value} instead. "
+            f"Leave it out, or add generation to `metrics`."
+        )
+    return Sampling(prior, decoding)
 
 
 def choose_budget(
@@ -172,6 +209,7 @@ def measure(
     required: Sequence[Group],
     annotations: LabelledData,
     budget: Budget,
+    sampling: Sampling,
 ) -> None:
     """Decode the texts, and measure each group.
 
@@ -183,6 +221,7 @@ def measure(
         required: those that the user asked for; another one that cannot be measured is left out.
         annotations: annotated sentences, for `embedding`.
         budget: how much to spend.
+        sampling: how samples are drawn.
 
     Raises:
         ValueError: if there are too few sentences for a group.
@@ -209,7 +248,8 @@ def measure(
             evaluation.robustness()
     if compared is not None:
         with working("generation"), evaluation.noting("generation", required):
-            evaluation.generation(*compared, budget.samples, budget.language_model_steps)
+            spent = budget.samples, budget.language_model_steps
+            evaluation.generation(*compared, *spent, sampling.prior, sampling.decoding)
     if "embedding" in groups:
         with working("embedding"):
             evaluation.embedding(annotations)
@@ -220,7 +260,7 @@ def _write_json(
     evaluation: Evaluation,
     model: str,
     origin: str,
-    budget: Budget,
+    settings: dict[str, Any],
     examples: Sequence[tuple[str, str]],
 ) -> None:
     result: dict[str, Any] = {
@@ -232,7 +272,7 @@ def _write_json(
         "by_length": evaluation.by_length,
         "bleu_signature": evaluation.bleu_signature,
         "notes": evaluation.notes,
-        "settings": asdict(budget),
+        "settings": settings,
         "robustness": {
             "noise": list(NOISE) if evaluation.curves else [],
             **{name: asdict(curve) for name, curve in evaluation.curves.items()},

@@ -9,6 +9,8 @@ import numpy as np
 
 from seqae.bundle.latent_ops import between
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_decoding import GREEDY
+from seqae.generation import Decoding
 from seqae.metrics.metric import Scores
 from seqae.metrics.ngram_judge import NgramJudge, joined
 from seqae.metrics.segmenter import lower_words
@@ -26,20 +28,28 @@ def pairs_of(texts: Sequence[str], count: int = MIDPOINTS) -> list[tuple[str, st
     return list(zip(texts[: min(half, count)], texts[half:], strict=False))
 
 
-def paths(model: TextAutoencoder, pairs: Pairs, steps: int) -> list[list[str]]:
+def paths(
+    model: TextAutoencoder,
+    pairs: Pairs,
+    steps: int,
+    decoding: Decoding = GREEDY,
+    seed: int = 0,
+) -> list[list[str]]:
     """Decode the points that `seqae interpolate` decodes, of all pairs at once.
 
     Args:
         model: encodes and decodes.
         pairs: of sentences.
         steps: points on each path, both ends included.
+        decoding: how they are decoded.
+        seed: of drawn tokens.
     """
     if not pairs:
         return []
     sides = [model.encode([pair[side] for pair in pairs], "truncate") for side in (0, 1)]
     points = [between(first, last, steps) for first, last in zip(*sides, strict=True)]
     sources = [np.repeat(side, steps, axis=0) for side in sides]
-    decoded = model.decode_near(np.concatenate(points), sources)
+    decoded = model.decode_near(np.concatenate(points), sources, decoding, seed)
     return [decoded[start : start + steps] for start in range(0, len(decoded), steps)]
 
 

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from seqae.bundle.prior_draws import PriorName
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_decoding import GREEDY
+from seqae.generation import Decoding
 from seqae.metrics.accuracy import bleu_signature
 from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.metric import GROUPS, Group, Scores
@@ -191,7 +194,13 @@ class Evaluation:
             self.notes["robustness"] = f"of {SENTENCES} of the sentences"
 
     def generation(
-        self, train: Sequence[str], texts: Sequence[str], samples: int, steps: int | None
+        self,
+        train: Sequence[str],
+        texts: Sequence[str],
+        samples: int,
+        steps: int | None,
+        prior: PriorName | None = None,
+        decoding: Decoding = GREEDY,
     ) -> None:
         """Measure samples and midpoints, beside real text and an n-gram model.
 
@@ -200,16 +209,20 @@ class Evaluation:
             texts: unseen ones.
             samples: how many to draw; no more than there are training sentences.
             steps: of the training of each neural language model; None trains none.
+            prior: what samples are drawn from, as in `seqae sample`.
+            decoding: how samples and midpoints are decoded.
 
         Raises:
             NotMeasurable: if there is nothing to sample from.
         """
         known = random.Random(self.seed).sample(train, min(JUDGE_SENTENCES, len(train)))
         judge = NgramJudge(known)
-        self.samples = draw_samples(self.model, train, min(samples, len(train)), self.seed)
+        count = min(samples, len(train))
+        self.samples = draw_samples(self.model, train, count, self.seed, prior, decoding)
         self._add(generation(self.samples, texts, train, judge, self.seed))
         pairs = pairs_of(texts)
-        midpoints = [middle for _, middle, _ in paths(self.model, pairs, 3)]
+        decoded = paths(self.model, pairs, 3, decoding, self.seed)
+        midpoints = [middle for _, middle, _ in decoded]
         self._add(midpoint_metrics(midpoints, pairs, judge, self.seed))
         self.midpoints = [
             (start, middle, end) for (start, end), middle in zip(pairs, midpoints, strict=True)
@@ -220,7 +233,9 @@ class Evaluation:
         notes = [f"{len(self.samples):,} samples"]
         if len(train) < samples:
             notes = [f"{len(train):,} samples only, as many as there are training sentences"]
-        if not isinstance(self.model.autoencoder.latent, StochasticLatent):
+        if prior is not None:
+            notes.append(f"of the prior {prior}")
+        elif not isinstance(self.model.autoencoder.latent, StochasticLatent):
             notes.append(
                 "the latent has no prior: latents are drawn from a normal distribution fitted to "
                 "those of training sentences"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from seqae.bundle.prior_draws import fit_priors, usual_priors
+from seqae.bundle.prior_draws import PriorName, fit_priors, usual_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.bundle.text_decoding import GREEDY
+from seqae.generation import Decoding
 from seqae.metrics.geometry import duplicates
 from seqae.metrics.metric import Scores
 from seqae.metrics.ngram_judge import NgramJudge, joined
@@ -134,15 +136,24 @@ def neural_perplexities(
     return scores
 
 
-def draw_samples(model: TextAutoencoder, train: Sequence[str], count: int, seed: int) -> list[str]:
+def draw_samples(
+    model: TextAutoencoder,
+    train: Sequence[str],
+    count: int,
+    seed: int,
+    prior: PriorName | None = None,
+    decoding: Decoding = GREEDY,
+) -> list[str]:
     """Sample as `seqae sample` does.
 
-    If the model has no prior, one is fitted to training sentences.
+    If the model has no prior, and none is named, one is fitted to training sentences.
 
     Raises:
         NotMeasurable: if there are too few training sentences for that.
     """
-    return with_prior(model, train, seed).sample(count, seed=seed)
+    if prior is None:
+        model = with_prior(model, train, seed)
+    return model.sample(count, prior, decoding, seed)
 
 
 def with_prior(model: TextAutoencoder, train: Sequence[str], seed: int) -> TextAutoencoder:
