@@ -20,6 +20,7 @@ from seqae.model.content_learning import learn_content
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent, GaussianLatent
+from seqae.objectives import WassersteinMMD
 from seqae.sklearn import TextAutoencoderTransformer
 
 TEXTS = (
@@ -148,6 +149,14 @@ def test_the_content_comes_first_and_the_decoder_reads_both():
 def test_a_content_needs_a_plain_latent():
     with pytest.raises(ValueError, match="`latent` must be a DeterministicLatent beside `content`"):
         make_model(latent=GaussianLatent(4))
+
+
+def test_nothing_moves_a_content_to_a_prior():
+    with pytest.raises(ValueError, match="`content` must be null under WassersteinMMD"):
+        WassersteinMMD().check(make_model())
+    model = make_model().build(contracts.VOCABULARY, contracts.MAX_LENGTH)
+    with pytest.raises(ValueError, match="`prior` must be one that is fitted"):
+        TextAutoencoder(model, BPETokenizer()).sample_latents(1, "prior")
 
 
 # From the command

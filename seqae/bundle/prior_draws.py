@@ -74,6 +74,11 @@ def draw_latents(
     if name not in priors:
         check_literal("prior", name, PriorName)
     if name == "prior":
+        if autoencoder.parts:
+            raise ValueError(
+                "`prior` must be one that is fitted for a model whose latents have a content part, "
+                "which no objective moves, but it is prior instead. Set `prior: gaussian`."
+            )
         return _draw_own(autoencoder.latent, count, generator)
     if name not in priors:
         raise ValueError(
