@@ -42,7 +42,7 @@ TASKS = {
     "data report": ("seqae.tasks.data_report", "Report on a corpus before training on it"),
     "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
     "sample": (
-        "seqae.tasks.latent_space",
+        "seqae.tasks.sampling",
         "Generate new sentences from random latents",
     ),
     "interpolate": ("seqae.tasks.latent_space", "Decode the latents between two sentences"),
@@ -56,7 +56,7 @@ TASKS = {
         "Change an attribute of sentences, learnt from two files",
     ),
     "prior": (
-        "seqae.tasks.latent_space",
+        "seqae.tasks.sampling",
         "Fit what `sample` draws from; add it to a bundle",
     ),
     "check": (

@@ -1,18 +1,15 @@
-"""Sampling, interpolation, arithmetic, neighbours and transfer through the command."""
+"""Interpolation, arithmetic, neighbours and transfer through the command."""
 
 from __future__ import annotations
 
 import io
 import re
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from small import SENTENCES, read_rows, run_seqae, write_text
+from small import read_rows, run_seqae, write_text
 
-import seqae
-from seqae.bundle.stored_priors import prior_file
 from seqae.cli import TASKS, overview
 from seqae.generation import Decoding
 from seqae.tasks.runner import ONE_TEXT
@@ -124,47 +121,6 @@ def test_options_that_do_not_fit_are_refused_in_one_line(overfit_run: Path, caps
     assert line.startswith("`temperature` must be above 0 for `top_k`")
     line = refused(capsys, "sample", overfit_run, "--num_beams", "many", status=2)
     assert line.startswith("`num_beams` must be a whole number")
-
-
-# Sample
-
-
-def test_sample(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
-    """From the priors that training put into the bundle."""
-    assert (overfit_run / "bundle" / prior_file("gaussian")).is_file()
-    for prior in ([], ["--prior", "mixture"], ["--prior", "prior"]):
-        assert run_seqae("sample", overfit_run, "--count", 3, *prior) == 0
-        assert len(printed(capsys)) == 3
-    output = tmp_path / "new.jsonl"
-    assert run_seqae("sample", overfit_run, "--count", 4, "--seed", 2, "--output", output) == 0
-    texts = seqae.load(overfit_run).sample(4, "gaussian", seed=2)
-    assert read_rows(output) == [{"text": text} for text in texts]
-
-
-def test_prior(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
-    folder = Path(shutil.copytree(overfit_run / "bundle", tmp_path / "bundle"))
-    for kind in ("gaussian", "mixture"):
-        assert run_seqae("prior", folder, "--kind", kind, "--remove") == 0
-        assert not (folder / prior_file(kind)).exists()
-    assert "removed mixture" in printed(capsys)[1]
-    assert refused(capsys, "prior", folder, "--kind", "mixture", "--remove").startswith("`kind`")
-    assert refused(capsys, "prior", folder, "--remove").startswith("`kind` must be given")
-    line = refused(capsys, "sample", folder, "--prior", "gaussian")
-    assert line.startswith("`prior` must be one that the bundle has, prior, but it is gaussian")
-    text = write_text(tmp_path / "text.txt", SENTENCES)
-    assert run_seqae("prior", folder, "--input", text, "--kind", "mixture") == 0
-    assert "fitted mixture to 32 latents" in printed(capsys)[0]
-    assert list(seqae.load(folder).priors) == ["mixture"]
-    assert run_seqae("density", folder, "--input", text) == 0  # its older name
-    assert "fitted gaussian and mixture to 32 latents" in printed(capsys)[0]
-    assert run_seqae("sample", folder, "--count", 2) == 0
-    assert len(printed(capsys)) == 2
-    assert run_seqae("check", folder) == 0
-
-
-def test_the_older_name_of_an_option_is_known(capsys: Out) -> None:
-    line = refused(capsys, "sample", "demo", "--source", "mixture", status=2)
-    assert line == "`source` is not known. It is called `prior` now: write `--prior`."
 
 
 # Interpolate
@@ -285,8 +241,3 @@ def test_what_is_out_of_range_is_refused_first(
 ) -> None:
     """Before a model is looked for: there is none."""
     assert refused(capsys, command, tmp_path / "none", *arguments).startswith(said)
-
-
-def test_choices_are_in_the_help(capsys: Out) -> None:
-    assert run_seqae("sample", "--help", "all") == 0
-    assert "--prior {prior,gaussian,mixture}" in " ".join(capsys.readouterr().out.split())

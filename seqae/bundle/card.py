@@ -10,6 +10,14 @@ from seqae.metrics.definitions import unit_of
 from seqae.terminal import visible
 from seqae.units import format_value
 
+# Of a model with `latent_noise`, whose bundle gets this prior at the end of its training.
+NEIGHBOURHOOD = (
+    "`prior_neighbourhood.safetensors`, if it is here, holds the latents of up to 2,000 training "
+    "sentences, from which these sentences can be decoded. Remove it before you share what was "
+    "trained on private text: `seqae prior FOLDER --kind neighbourhood --remove`.",
+    "",
+)
+
 
 def model_card(
     config: Mapping[str, Any],
@@ -68,6 +76,7 @@ def model_card(
             if not isinstance(value, dict)
         ),
         "",
+        *(NEIGHBOURHOOD if parts.get("latent_noise") else ()),
         "The whole configuration is in `training.json`. It knows the kind of text that it was "
         "trained on and no other; it is no language model and no judge of meaning.",
     ]

@@ -3,32 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, SupportsIndex
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from seqae.bundle.latent_ops import Latents
+from seqae.bundle.latent_ops import Latents, at_unit_scale
 from seqae.component import check_literal, check_seed, check_whole
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
-from seqae.priors import GaussianPrior, MixturePrior, Prior
+from seqae.priors import Drawing, GaussianPrior, MixturePrior, NeighbourhoodPrior, Prior
 
-PriorKind = Literal["gaussian", "mixture"]
-PriorName = Literal["prior", "gaussian", "mixture"]
+PriorKind = Literal["gaussian", "mixture", "neighbourhood"]
+PriorName = Literal["prior", "gaussian", "mixture", "neighbourhood"]
 
 
-def usual_priors(autoencoder: SequenceAutoencoder) -> list[Prior]:
-    """Make the priors that the end of `fit` fits, the one that `sample` takes last."""
-    return [MixturePrior(), GaussianPrior()]
+class Draws(NamedTuple):
+    """Random latents, and how they are decoded.
+
+    Attributes:
+        latents: (n, Z) float32.
+        noise: (n,) float32, the σ of each; None if the model is not told.
+    """
+
+    latents: Latents
+    noise: NDArray[np.float32] | None
 
 
 def make_prior(kind: PriorKind) -> Prior:
     """Make the prior of a kind."""
     check_literal("kind", kind, PriorKind)
-    makers: dict[str, Callable[[], Prior]] = {"gaussian": GaussianPrior, "mixture": MixturePrior}
+    makers: dict[str, Callable[[], Prior]] = {
+        "gaussian": GaussianPrior,
+        "mixture": MixturePrior,
+        "neighbourhood": NeighbourhoodPrior,
+    }
     return makers[kind]()
+
+
+def usual_priors(autoencoder: SequenceAutoencoder) -> list[Prior]:
+    """Make the priors that the end of `fit` fits, the one that `sample` takes last."""
+    if autoencoder.latent_noise is not None:
+        return [GaussianPrior(), NeighbourhoodPrior()]
+    return [MixturePrior(), GaussianPrior()]
 
 
 def fit_priors(
@@ -41,18 +62,21 @@ def fit_priors(
     return {prior.kind: prior for prior in priors}
 
 
-def default_prior(autoencoder: SequenceAutoencoder) -> PriorName:
+def default_prior(autoencoder: SequenceAutoencoder, priors: Mapping[str, Prior]) -> str:
     """Name the prior from which `sample` draws where nothing else is said."""
-    return "prior" if isinstance(autoencoder.latent, StochasticLatent) else "gaussian"
+    if autoencoder.latent_noise is not None and NeighbourhoodPrior.kind in priors:
+        return NeighbourhoodPrior.kind
+    return "prior" if isinstance(autoencoder.latent, StochasticLatent) else GaussianPrior.kind
 
 
-def draw_latents(
+def draw(
     autoencoder: SequenceAutoencoder,
     priors: Mapping[str, Prior],
     count: SupportsIndex,
     name: str | None,
     seed: SupportsIndex,
-) -> Latents:
+    drawing: Drawing,
+) -> Draws:
     """Draw random latents.
 
     Args:
@@ -61,32 +85,40 @@ def draw_latents(
         count: number of latents.
         name: the prior to draw from; see `TextAutoencoder.sample_latents`.
         seed: of the draw.
-
-    Returns:
-        (count, Z) float32.
+        drawing: how; where it has no noise, a model that is told is told that of the prior.
 
     Raises:
-        ValueError: if the model has no such prior.
+        ValueError: if the model has no such prior, or that does not know an option.
     """
     count = check_whole("count", count, 0, 10**7)
     generator = Generator().manual_seed(check_seed(seed))
-    name = default_prior(autoencoder) if name is None else name
+    name = default_prior(autoencoder, priors) if name is None else name
     if name not in priors:
         check_literal("prior", name, PriorName)
+    is_told = autoencoder.latent_noise is not None
     if name == "prior":
-        if autoencoder.parts:
-            raise ValueError(
-                "`prior` must be one that is fitted for a model whose latents have a content part, "
-                "which no objective moves, but it is prior instead. Set `prior: gaussian`."
-            )
-        return _draw_own(autoencoder.latent, count, generator)
-    if name not in priors:
+        drawing.check_known(name, ())
+        # Of a draw from the standard normal distribution nothing is a sentence's own.
+        noise = MAX_NOISE if drawing.noise is None else drawing.noise
+        latents = _draw_own(autoencoder.latent, count, generator)
+    elif name not in priors:
         raise ValueError(
             f"`prior` must be one that the bundle has, {', '.join(['prior', *priors])}, but it is "
             f"{name} instead. Train again, or fit it: `seqae prior MODEL --kind {name}`."
         )
-    latents: Latents = priors[name].sample(count, generator).numpy()
-    return latents
+    else:
+        prior = priors[name]
+        if prior.needs_noise and not is_told:
+            raise ValueError(
+                f"`prior` must not be {name} for a model without `latent_noise`, which cannot be "
+                f"told how noisy a draw is. Train one that can: `seqae fit -c fluent`."
+            )
+        noise = prior.noise if drawing.noise is None else drawing.noise
+        drawing = replace(drawing, noise=noise if is_told else None)
+        latents = prior.sample(count, generator, drawing).numpy()
+    if not is_told:
+        return Draws(latents, None)
+    return Draws(at_unit_scale(latents), np.full(count, noise, dtype=np.float32))
 
 
 def _draw_own(layer: Latent, count: int, generator: Generator) -> Latents:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, SupportsIndex
 
 from typing_extensions import Unpack
 
 from seqae.bundle import latent_ops
 from seqae.bundle.latent_ops import Curve, Latents, Similarity
-from seqae.bundle.prior_draws import PriorName, draw_latents
+from seqae.bundle.prior_draws import Draws, draw
 from seqae.bundle.text_decoding import GREEDY, OneOrList, TextDecoding
-from seqae.component import check_choice, check_range
+from seqae.component import check_range
 from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords
-from seqae.priors import Prior
+from seqae.priors import Drawing, Prior
+from seqae.priors.base import DRAWING
 
 TooLong = Literal["error", "truncate"]
 LongPolicy = Literal["error", "truncate", "split"]
-Part = Literal["content", "order"]
 
 
 class Neighbour(NamedTuple):
@@ -39,64 +40,65 @@ class TextOperations(TextDecoding, ABC):
     priors: dict[str, Prior]
 
     @abstractmethod
-    def encode(self, texts: Any, too_long: TooLong = "error", *, part: Part | None = None) -> Any:
+    def encode(self, texts: Any, too_long: TooLong = "error") -> Any:
         """Encode n texts to latents (n, Z) float32, or one text to (Z,)."""
-
-    def columns(self, part: Part | None) -> slice:
-        """Say which numbers of a latent are its `content` or `order`; None: all of them.
-
-        Raises:
-            ValueError: if this model's latents have no parts.
-        """
-        if part is None:
-            return slice(None)
-        check_choice("part", part, ("content", "order"))
-        if part not in self.autoencoder.parts:
-            raise ValueError(
-                f"`part` must be left out for a model whose latents have no parts, but it is "
-                f"{part} instead. Train one that has: `seqae fit -c embed`."
-            )
-        return self.autoencoder.parts[part]
-
-    def part_dim(self, part: Part | None) -> int:
-        """Count the numbers of a part; raises as `columns`."""
-        return len(range(self.latent_dim)[self.columns(part)])
-
-    @property
-    def compared_part(self) -> Part | None:
-        """The part of a latent that similarity is of: `content` if there is one, else None."""
-        return "content" if self.autoencoder.parts else None
 
     def sample(
         self,
         count: SupportsIndex,
-        prior: PriorName | None = None,
+        prior: str | None = None,
         options: Decoding = GREEDY,
         seed: SupportsIndex = 0,
+        drawing: Drawing = DRAWING,
         **decoding: Unpack[DecodingKeywords],
     ) -> list[str]:
-        """Decode `count` random latents; see `sample_latents`."""
-        latents = self.sample_latents(count, prior, seed)
-        texts: list[str] = self.decode(latents, options.replaced(decoding), seed)
-        return texts
+        """Decode `count` random latents; see `draw`."""
+        options = options.replaced(decoding)
+        if options.noise is not None:
+            drawing = replace(drawing, noise=options.noise)
+        latents, noise = self.draw(count, prior, seed, drawing)
+        if noise is None:
+            texts: list[str] = self.decode(latents, options, seed)
+            return texts
+        return self.tokenizer.decode(self.decode_ids(latents, options, seed, default_noise=noise))
 
     def sample_latents(
-        self, count: SupportsIndex, prior: PriorName | None = None, seed: SupportsIndex = 0
+        self,
+        count: SupportsIndex,
+        prior: str | None = None,
+        seed: SupportsIndex = 0,
+        drawing: Drawing = DRAWING,
     ) -> Latents:
-        """Draw random latents, (count, Z) float32.
+        """Draw random latents, (count, Z) float32; `draw` also says at which σ they are decoded."""
+        return self.draw(count, prior, seed, drawing).latents
+
+    def draw(
+        self,
+        count: SupportsIndex,
+        prior: str | None = None,
+        seed: SupportsIndex = 0,
+        drawing: Drawing = DRAWING,
+    ) -> Draws:
+        """Draw random latents, with the σ at which each is decoded.
 
         Args:
             count: how many.
             prior: `prior`: the model's own, or the standard normal distribution if its latent is a
-                plain vector (for objectives whose latents are distributed so); `gaussian` or
-                `mixture`: one that was fitted to the training latents, which the bundle holds; by
-                default the model's own if it has one, otherwise the Gaussian.
+                plain vector (for objectives whose latents are distributed so); or the kind of one
+                that was fitted to the training latents, which the bundle holds (`priors`). By
+                default `neighbourhood` if the model is trained with `latent_noise`, otherwise the
+                model's own if it has one, or `gaussian`.
             seed: of the draw.
+            drawing: the options of the draw.
+
+        Returns:
+            `latents` (count, Z) float32, and `noise` (count,), or None if the model is not trained
+            with `latent_noise`.
 
         Raises:
-            ValueError: if this model has no such prior.
+            ValueError: if this model has no such prior, or that does not know an option.
         """
-        return draw_latents(self.autoencoder, self.priors, count, prior, seed)
+        return draw(self.autoencoder, self.priors, count, prior, seed, drawing)
 
     def interpolate(
         self,
@@ -145,7 +147,6 @@ class TextOperations(TextDecoding, ABC):
     ) -> OneOrList:
         """Find the `count` sentences of a corpus with the nearest latents, for each text.
 
-        Latents that have a content part are compared by it.
         The search is exact, and the nearest sentence comes first. A sentence that the corpus has
         several times is listed once; one that is too long is always truncated.
 
@@ -154,9 +155,7 @@ class TextOperations(TextDecoding, ABC):
         """
         (texts, is_one), (corpus, _) = read_texts("texts", texts), read_texts("corpus", corpus)
         corpus = list(dict.fromkeys(corpus))
-        part = self.compared_part
-        queries = self.encode(texts, too_long, part=part)
-        latents = self.encode(corpus, "truncate", part=part)
+        queries, latents = self.encode(texts, too_long), self.encode(corpus, "truncate")
         values, indices = latent_ops.nearest(queries, latents, count, similarity)
         neighbours = [
             [Neighbour(corpus[i], float(v)) for v, i in zip(*row, strict=True)]

@@ -9,16 +9,70 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Generator, Tensor
 
-from seqae.component import Component, check_range, check_seed
+from seqae.batch import MAX_LENGTH
+from seqae.component import Component, check_range, check_seed, check_whole
 from seqae.model.latent_noise import MAX_NOISE
 
 MAX_DIM = 2**11  # of a latent: a matrix for it then takes 16 MiB
 MIN_SENTENCES = 2
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How latents are drawn; a prior refuses what it does not know.
+
+    Args:
+        prior_temperature: factor of the standard deviation of what is drawn at random: below 1
+            draws are likelier and more alike. (That of decoding is another.)
+        length: of the sentences, in tokens, bos and eos counted; null draws it too.
+        label: of the sentences, one of those that the prior was fitted with; null draws it too.
+        guidance: how much more than is likely the draws show `length` and `label` (classifier-free
+            guidance, Ho and Salimans 2022, arXiv:2207.12598); 1 is as likely.
+        noise: the σ that the draws have, and at which they are decoded; null for a model that is
+            not told.
+    """
+
+    prior_temperature: float = 1.0
+    length: int | None = None
+    label: str | None = None
+    guidance: float = 1.0
+    noise: float | None = None
+
+    def __post_init__(self) -> None:
+        check_range("prior_temperature", self.prior_temperature, 0.0, 10.0)
+        if self.length is not None:
+            object.__setattr__(self, "length", check_whole("length", self.length, 2, MAX_LENGTH))
+        check_range("guidance", self.guidance, 0.0, 100.0)
+        if self.noise is not None:
+            check_noise(self.noise)
+
+    def check_known(self, kind: str, known: Sequence[str]) -> None:
+        """Refuse options that a prior does not know.
+
+        Args:
+            kind: of the prior.
+            known: the options that it knows, beside `noise`.
+
+        Raises:
+            ValueError: if another option is given.
+        """
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value != option.default and option.name not in (*known, "noise"):
+                raise ValueError(
+                    f"`{option.name}` must be left out for the prior {kind}, which cannot follow "
+                    f"it, but it is {value} instead. Fit one that can: `seqae prior MODEL --kind "
+                    f"flow`."
+                )
+
+
+DRAWING = Drawing()
 
 
 class Prior(Component):
@@ -26,10 +80,14 @@ class Prior(Component):
 
     Attributes:
         kind: its name in a bundle and on the command line.
+        options: the fields of `Drawing` that it follows, beside `noise`.
+        needs_noise: whether its draws are of use only to a decoder that is told their noise.
         noise: the σ at which its draws are decoded by a model that is trained with `latent_noise`.
     """
 
     kind: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+    needs_noise: ClassVar[bool] = False
     noise: float
 
     @abstractmethod
@@ -52,14 +110,24 @@ class Prior(Component):
             ValueError: if there are too few latents, or they are too large.
         """
 
-    @abstractmethod
-    def sample(self, count: int, generator: Generator) -> Tensor:
+    @final
+    def sample(self, count: int, generator: Generator, drawing: Drawing = DRAWING) -> Tensor:
         """Draw latents: (count, Z) float32 on the CPU.
 
         Args:
             count: number of latents.
             generator: on the CPU.
+            drawing: how.
+
+        Raises:
+            ValueError: if the prior does not know an option.
         """
+        drawing.check_known(self.kind, self.options)
+        return self._draw(count, generator, drawing)
+
+    @abstractmethod
+    def _draw(self, count: int, generator: Generator, drawing: Drawing) -> Tensor:
+        """Draw latents; the options are known to be followed."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -121,6 +189,11 @@ def check_noise(noise: float) -> None:
         ValueError: if it is out of range.
     """
     check_range("noise", noise, 0.0, MAX_NOISE)
+
+
+def noise_of(count: int, noise: float) -> Tensor:
+    """Repeat a σ for each of `count` latents."""
+    return torch.full((count,), noise)
 
 
 def check_found(found: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.extras import extra
-from seqae.priors.base import Prior, check_fit, check_found, check_noise, shaped
+from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
 
 
 @final
@@ -28,6 +28,7 @@ class GaussianPrior(Prior):
     """
 
     kind: ClassVar[str] = "gaussian"
+    options: ClassVar[tuple[str, ...]] = ("prior_temperature",)
 
     mean: Tensor  # (Z,)
     factor: Tensor  # (Z, Z), lower triangular: the covariance is this times its transpose
@@ -49,8 +50,9 @@ class GaussianPrior(Prior):
         self.mean, self.factor = torch.from_numpy(mean).float(), torch.from_numpy(factor).float()
 
     @override
-    def sample(self, count: int, generator: Generator) -> Tensor:
+    def _draw(self, count: int, generator: Generator, drawing: Drawing) -> Tensor:
         white = torch.randn(count, len(self.mean), generator=generator)
+        white = white * drawing.prior_temperature
         return self.mean + white @ self.factor.T
 
     @override

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.extras import extra
-from seqae.priors.base import Prior, check_fit, check_found, check_noise, shaped
+from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
 from seqae.priors.gaussian_prior import check_triangular, fit_gaussian, to_float64
 
 MAX_COMPONENTS = 10
@@ -33,6 +33,7 @@ class MixturePrior(Prior):
     """
 
     kind: ClassVar[str] = "mixture"
+    options: ClassVar[tuple[str, ...]] = ("prior_temperature",)
 
     mean: Tensor  # (Z,)
     factor: Tensor  # (Z, Z), lower triangular, from white coordinates to those of latents
@@ -81,8 +82,9 @@ class MixturePrior(Prior):
         self.mean, self.factor, self.weights, self.means, self.scales = parts
 
     @override
-    def sample(self, count: int, generator: Generator) -> Tensor:
+    def _draw(self, count: int, generator: Generator, drawing: Drawing) -> Tensor:
         white = torch.randn(count, len(self.mean), generator=generator)
+        white = white * drawing.prior_temperature
         # multinomial refuses to draw none
         component = torch.multinomial(self.weights, max(1, count), True, generator=generator)
         component = component[:count]

@@ -2,7 +2,8 @@
 
 runner.py         turns a function into a command: signature to options, docstring to help
 encode_decode.py  reconstruct, encode, decode; latent_files.py reads and writes latents
-latent_space.py   sample, interpolate, arithmetic, neighbours, transfer, prior
+latent_space.py   interpolate, arithmetic, neighbours, transfer
+sampling.py       sample, and prior, which fits what it draws from
 evaluate/         evaluate
 charts.py         line charts, as .svg files
 compare.py        compare; run_files.py reads the runs

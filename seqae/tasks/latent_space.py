@@ -1,15 +1,10 @@
-"""`seqae sample`, `interpolate`, `arithmetic`, `neighbours`, `transfer` and `prior`."""
+"""`seqae interpolate`, `arithmetic`, `neighbours` and `transfer`."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
-import seqae
-from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
 from seqae.bundle.latent_ops import Curve, Similarity, between, nearest
-from seqae.bundle.prior_draws import PriorKind, PriorName, fit_priors, make_prior, usual_priors
-from seqae.bundle.stored_priors import add_priors, prior_file, remove_prior
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
 from seqae.bundle.text_operations import TooLong
@@ -17,8 +12,7 @@ from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
-from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
-from seqae.tasks.encode_decode import decode_rows, write_rows
+from seqae.tasks.encode_decode import write_rows
 from seqae.tasks.evaluate.texts import read_split
 from seqae.tasks.inputs import (
     READING,
@@ -35,42 +29,6 @@ from seqae.terminal import progress_bar, working
 
 # What to give where a model's training sentences cannot be read.
 SEARCHED = Instead("`corpus`", "seqae neighbours MODEL TEXT --corpus FILE")
-FITTED = Instead("`input`", "seqae prior MODEL --input FILE")
-
-
-def sample(
-    model: str,
-    count: int = 10,
-    prior: PriorName | None = None,
-    output: str | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    decoding: Decoding = GREEDY,
-) -> None:
-    """Generate new sentences from random latents.
-
-    Example:
-        seqae sample runs/seqae/RUN --count 5
-        seqae sample runs/seqae/RUN --prior mixture --temperature 0.8 --seed 1
-
-    Args:
-        model: a bundle, the folder of a run, or `demo`.
-        count: how many.
-        prior: what latents are drawn from: `prior`, the model's own (for a plain latent the
-            standard normal distribution); `gaussian` or `mixture`, fitted to the training latents;
-            by default the model's own if it has one, otherwise the Gaussian.
-        output: a .jsonl file for the texts; by default they are printed, one per line.
-        seed: seed of the random latents and the sampled tokens.
-        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
-        decoding: how latents are decoded.
-    """
-    check_output(output, (".jsonl",))
-    check_range("count", count, 0, 10**7)
-    check_seed(seed)
-    loaded = seqae.load(model, device)
-    latents = loaded.sample_latents(count, prior, seed)
-    candidates = decode_rows(loaded, latents, decoding, seed)
-    write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
 
 def interpolate(
@@ -195,8 +153,7 @@ def neighbours(
         input: a file of sentences instead, one per line.
         corpus: a file of sentences to search; by default the training sentences.
         count: neighbours of each sentence.
-        similarity: `cosine` of the latents, or `euclidean`: minus their distance. Of latents with
-            a content part it is that of their content.
+        similarity: `cosine` of the latents, or `euclidean`: minus their distance.
         output: a .jsonl file for text, neighbour and similarity; by default neighbours and
             similarities are printed.
         too_long: what to do with a sentence of more tokens than the model accepts; by default as in
@@ -210,9 +167,8 @@ def neighbours(
     check_source(corpus, "corpus", reading)
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     # A sentence that is there several times is listed once.
-    searched = list(dict.fromkeys(_sentences(loaded, model, corpus, SEARCHED, reading)))
-    part = loaded.compared_part
-    queries = loaded.encode(sentences, policy, show_progress_bar=True, part=part)
+    searched = list(dict.fromkeys(sentences_of(loaded, model, corpus, SEARCHED, reading)))
+    queries = loaded.encode(sentences, policy, show_progress_bar=True)
     latents = encode_searched(loaded, model, searched, corpus)
     with working("searching"):
         values, indices = nearest(queries, latents, count, similarity)
@@ -280,78 +236,6 @@ def transfer(
     write_rows(rows, "transfer", output)
 
 
-def prior(
-    model: str,
-    input: str | None = None,  # noqa: A002 - the name of the option
-    kind: PriorKind | None = None,
-    remove: bool = False,
-    limit: int = 10_000,
-    seed: int = 0,
-    device: str = "auto",
-    reading: ReadOptions = READING,
-) -> None:
-    """Fit a prior to the training latents and store it in a bundle; `sample` draws from it.
-
-    Example:
-        seqae prior runs/seqae/RUN
-        seqae prior my_bundle --kind mixture --input sentences.txt --limit 50000
-
-    Args:
-        model: a bundle, or the folder of a run.
-        input: a file of sentences, one per line; by default the training sentences.
-        kind: which prior; by default those that `fit` fits at its end.
-        remove: take the prior of this kind out of the bundle instead.
-        limit: use at most this many of them, spread evenly.
-        seed: of all random draws of the fit.
-        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
-        reading: how the files are read; by default as those of the training.
-    """
-    check_reading(reading, [input])
-    check_range("limit", limit, MIN_SENTENCES, 10**7)
-    check_seed(seed)
-    folder = bundle_folder(model)
-    if folder == DEMO_FOLDER:
-        raise ValueError(
-            "`model` must be a bundle or a run of yours, but it is demo instead, which ships with "
-            "seqae and has its priors."
-        )
-    if remove:
-        _remove(model, folder, kind)
-        return
-    loaded = seqae.load(model, device, with_priors=False)
-    texts = _sentences(loaded, model, input, FITTED, reading)
-    some = texts[:: max(1, -(-len(texts) // limit))]
-    latents = loaded.encode(some, "truncate", show_progress_bar=True)
-    if not can_fit(latents):
-        raise ValueError(
-            f"`input` must have at least {MIN_SENTENCES} sentences, and a latent at most "
-            f"{MAX_DIM:,} dimensions, but the latents are of shape {latents.shape}. Give more "
-            f"sentences."
-        )
-    with working("fitting"):
-        chosen = usual_priors(loaded.autoencoder) if kind is None else [make_prior(kind)]
-        fitted = fit_priors(chosen, latents, seed)
-    add_priors(folder, fitted)
-    print(
-        f"{model}: fitted {' and '.join(sorted(fitted))} to {len(latents):,} latents, for "
-        f"`seqae sample {model}`."
-    )
-
-
-def _remove(model: str, folder: Path, kind: PriorKind | None) -> None:
-    if kind is None:
-        raise ValueError(
-            "`kind` must be given to remove a prior, but it is not. Write `--kind NAME --remove`."
-        )
-    if not (folder / prior_file(kind)).exists():
-        raise ValueError(
-            f"`kind` must be that of a prior that {model} has, but it is {kind} instead, and there "
-            f"is no {prior_file(kind)}."
-        )
-    remove_prior(folder, prior_file(kind))
-    print(f"{model}: removed {kind}.")
-
-
 def _groups(texts: list[str], size: int) -> list[tuple[str, ...]]:
     if not texts or len(texts) % size:
         raise ValueError(
@@ -361,7 +245,7 @@ def _groups(texts: list[str], size: int) -> list[tuple[str, ...]]:
     return [tuple(texts[first : first + size]) for first in range(0, len(texts), size)]
 
 
-def _sentences(
+def sentences_of(
     loaded: TextAutoencoder, model: str, source: str | None, instead: Instead, reading: ReadOptions
 ) -> list[str]:
     """Read the sentences of a file, or else those of the training."""

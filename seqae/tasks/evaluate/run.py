@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from seqae.bundle.prior_draws import PriorName
+from seqae.bundle.prior_draws import PriorName, default_prior
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
 from seqae.generation import Decoding
@@ -233,13 +233,14 @@ class Evaluation:
         notes = [f"{len(self.samples):,} samples"]
         if len(train) < samples:
             notes = [f"{len(train):,} samples only, as many as there are training sentences"]
-        if prior is not None:
-            notes.append(f"of the prior {prior}")
-        elif not isinstance(self.model.autoencoder.latent, StochasticLatent):
+        drawn_from = prior or default_prior(self.model.autoencoder, self.model.priors)
+        if drawn_from == "gaussian":
             notes.append(
                 "the latent has no prior: latents are drawn from a normal distribution fitted to "
                 "those of training sentences"
             )
+        elif prior is not None or drawn_from != "prior":
+            notes.append(f"of the prior {drawn_from}")
         self.notes["generation"] = "; ".join(notes)
 
     def embedding(self, annotations: LabelledData) -> None:

@@ -1,0 +1,163 @@
+"""`seqae sample`, and `prior`, which fits what it draws from."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import seqae
+from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
+from seqae.bundle.prior_draws import (
+    PriorKind,
+    PriorName,
+    default_prior,
+    fit_priors,
+    make_prior,
+    usual_priors,
+)
+from seqae.bundle.stored_priors import add_priors, prior_file, remove_prior
+from seqae.bundle.text_decoding import GREEDY
+from seqae.component import check_range, check_seed
+from seqae.data.sources.records import ReadOptions
+from seqae.files import check_output
+from seqae.generation import Decoding
+from seqae.priors import Drawing, GaussianPrior, MixturePrior
+from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
+from seqae.tasks.encode_decode import decode_rows, write_rows
+from seqae.tasks.inputs import READING, Instead, check_reading
+from seqae.tasks.latent_space import sentences_of
+from seqae.terminal import working
+
+# What to give where a model's training sentences cannot be read.
+FITTED = Instead("`input`", "seqae prior MODEL --input FILE")
+
+
+def sample(
+    model: str,
+    count: int = 10,
+    prior: PriorName | None = None,
+    prior_temperature: float = 1.0,
+    length: int | None = None,
+    label: str | None = None,
+    guidance: float = 1.0,
+    output: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    decoding: Decoding = GREEDY,
+) -> None:
+    """Generate new sentences from random latents.
+
+    Example:
+        seqae sample runs/seqae/RUN --prior mixture --temperature 0.8 --seed 1
+        seqae sample runs/seqae/RUN --prior neighbourhood --noise 1.5
+
+    Args:
+        model: a bundle, the folder of a run, or `demo`.
+        count: how many.
+        prior: what latents are drawn from: `prior`, the model's own (for a plain latent the
+            standard normal distribution); `gaussian` or `mixture`, fitted to the training latents;
+            `neighbourhood`, some training latents with noise, for a model that is trained with
+            `latent_noise` and its default; of others it is the own one if there is one, otherwise
+            the Gaussian.
+        prior_temperature: factor of the standard deviation of what the prior draws at random.
+        length: of the sentences, in tokens, bos and eos counted, for a prior that can follow it.
+        label: of the sentences, for a prior that was fitted with labels.
+        guidance: how much more than is likely the draws show length and label; 1 is as likely.
+        output: a .jsonl file for the texts; by default they are printed, one per line.
+        seed: seed of the random latents and the sampled tokens.
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        decoding: how latents are decoded.
+    """
+    check_output(output, (".jsonl",))
+    check_range("count", count, 0, 10**7)
+    check_seed(seed)
+    drawing = Drawing(prior_temperature, length, label, guidance, decoding.noise)
+    loaded = seqae.load(model, device)
+    latents, noise = loaded.draw(count, prior, seed, drawing)
+    if loaded.autoencoder.latent_noise is None:
+        _warn_of_letters(prior or default_prior(loaded.autoencoder, loaded.priors))
+    candidates = decode_rows(loaded, latents, decoding, seed, noise=noise)
+    write_rows(itertools.chain.from_iterable(candidates), "text", output)
+
+
+def _warn_of_letters(name: str) -> None:
+    """Say what to expect of draws from what was fitted to a space with gaps."""
+    if name in (GaussianPrior.kind, MixturePrior.kind):
+        print(
+            "seqae: these samples are no sentences: the model is trained to copy. For one that is "
+            "trained to sample too: `seqae fit -c fluent`.",
+            file=sys.stderr,
+        )
+
+
+def prior(
+    model: str,
+    input: str | None = None,  # noqa: A002 - the name of the option
+    kind: PriorKind | None = None,
+    remove: bool = False,
+    limit: int = 10_000,
+    seed: int = 0,
+    device: str = "auto",
+    reading: ReadOptions = READING,
+) -> None:
+    """Fit a prior to the training latents and store it in a bundle; `sample` draws from it.
+
+    Example:
+        seqae prior runs/seqae/RUN
+        seqae prior my_bundle --kind mixture --input sentences.txt --limit 50000
+
+    Args:
+        model: a bundle, or the folder of a run.
+        input: a file of sentences, one per line; by default the training sentences.
+        kind: which prior; by default those that `fit` fits at its end.
+        remove: take the prior of this kind out of the bundle instead.
+        limit: use at most this many of them, spread evenly.
+        seed: of all random draws of the fit.
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        reading: how the files are read; by default as those of the training.
+    """
+    check_reading(reading, [input])
+    check_range("limit", limit, MIN_SENTENCES, 10**7)
+    check_seed(seed)
+    folder = bundle_folder(model)
+    if folder == DEMO_FOLDER:
+        raise ValueError(
+            "`model` must be a bundle or a run of yours, but it is demo instead, which ships with "
+            "seqae and has its priors."
+        )
+    if remove:
+        _remove(model, folder, kind)
+        return
+    loaded = seqae.load(model, device, with_priors=False)
+    texts = sentences_of(loaded, model, input, FITTED, reading)
+    some = texts[:: max(1, -(-len(texts) // limit))]
+    latents = loaded.encode(some, "truncate", show_progress_bar=True)
+    if not can_fit(latents):
+        raise ValueError(
+            f"`input` must have at least {MIN_SENTENCES} sentences, and a latent at most "
+            f"{MAX_DIM:,} dimensions, but the latents are of shape {latents.shape}. Give more "
+            f"sentences."
+        )
+    with working("fitting"):
+        chosen = usual_priors(loaded.autoencoder) if kind is None else [make_prior(kind)]
+        fitted = fit_priors(chosen, latents, seed)
+    add_priors(folder, fitted)
+    print(
+        f"{model}: fitted {' and '.join(sorted(fitted))} to {len(latents):,} latents, for "
+        f"`seqae sample {model}`."
+    )
+
+
+def _remove(model: str, folder: Path, kind: PriorKind | None) -> None:
+    if kind is None:
+        raise ValueError(
+            "`kind` must be given to remove a prior, but it is not. Write `--kind NAME --remove`."
+        )
+    if not (folder / prior_file(kind)).exists():
+        raise ValueError(
+            f"`kind` must be that of a prior that {model} has, but it is {kind} instead, and there "
+            f"is no {prior_file(kind)}."
+        )
+    remove_prior(folder, prior_file(kind))
+    print(f"{model}: removed {kind}.")
