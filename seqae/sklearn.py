@@ -16,7 +16,7 @@ from typing_extensions import Self
 import seqae
 from seqae.bundle.find_bundle import DEMO
 from seqae.bundle.latent_ops import Latents
-from seqae.bundle.text_operations import TooLong
+from seqae.bundle.text_operations import Part, TooLong
 from seqae.data.containers import is_table, list_column, read_texts
 from seqae.extras import extra
 from seqae.recipes import recipe_names
@@ -48,6 +48,8 @@ class TextAutoencoderTransformer(
         run_dir: the run's folder; None keeps the trained model in memory only.
         normalize: whether to divide each latent by its norm. `inverse_transform` is then a guess,
             since the norm is lost.
+        part: which part of the latents to return, for a model whose latents have parts: `content`
+            or `order`. A part alone has no `inverse_transform`.
         too_long: what to do with a text of more tokens than the model accepts.
         batch_size: texts encoded at once; None takes what has measured fast.
         device: where the model computes, once it is trained.
@@ -67,6 +69,7 @@ class TextAutoencoderTransformer(
         bundle: str | Path | None = None,
         run_dir: str | Path | None = None,
         normalize: bool = False,
+        part: Part | None = None,
         too_long: TooLong = "truncate",
         batch_size: int | None = None,
         device: str = "cpu",
@@ -75,7 +78,8 @@ class TextAutoencoderTransformer(
     ) -> None:
         self.recipe, self.max_steps, self.options = recipe, max_steps, options
         self.bundle, self.run_dir = bundle, run_dir
-        self.normalize, self.too_long, self.batch_size = normalize, too_long, batch_size
+        self.normalize, self.part = normalize, part
+        self.too_long, self.batch_size = too_long, batch_size
         self.device, self.random_state, self.verbose = device, random_state, verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -99,7 +103,11 @@ class TextAutoencoderTransformer(
         """Encode n texts to latents, (n, Z) float32."""
         check_is_fitted(self)
         latents: Latents = self.model_.encode(
-            _texts(X), self.too_long, normalize=self.normalize, batch_size=self.batch_size
+            _texts(X),
+            self.too_long,
+            normalize=self.normalize,
+            batch_size=self.batch_size,
+            part=self.part,
         )
         return latents
 
@@ -131,8 +139,8 @@ class TextAutoencoderTransformer(
 
     @property
     def _n_features_out(self) -> int:
-        """Z, for `get_feature_names_out`."""
-        return self.model_.latent_dim
+        """Z, or the size of the part, for `get_feature_names_out`."""
+        return self.model_.part_dim(self.part)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

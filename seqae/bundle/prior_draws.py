@@ -97,6 +97,11 @@ def draw(
         check_literal("prior", name, PriorName)
     is_told = autoencoder.latent_noise is not None
     if name == "prior":
+        if autoencoder.parts:
+            raise ValueError(
+                "`prior` must be one that is fitted for a model whose latents have a content part, "
+                "which no objective moves, but it is prior instead. Set `prior: gaussian`."
+            )
         drawing.check_known(name, ())
         # Of a draw from the standard normal distribution nothing is a sentence's own.
         noise = MAX_NOISE if drawing.noise is None else drawing.noise

@@ -14,7 +14,7 @@ from typing_extensions import override
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongTextOperations
-from seqae.bundle.text_operations import TooLong
+from seqae.bundle.text_operations import Part, TooLong
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts
@@ -160,6 +160,7 @@ class TextAutoencoder(LongTextOperations):
         batch_size: SupportsIndex | None = None,
         show_progress_bar: bool = False,
         normalize: bool = False,
+        part: Part | None = None,
         convert_to_tensor: Literal[False] = False,
     ) -> Latents: ...
 
@@ -172,6 +173,7 @@ class TextAutoencoder(LongTextOperations):
         batch_size: SupportsIndex | None = None,
         show_progress_bar: bool = False,
         normalize: bool = False,
+        part: Part | None = None,
         convert_to_tensor: Literal[True],
     ) -> Tensor: ...
 
@@ -183,6 +185,7 @@ class TextAutoencoder(LongTextOperations):
         batch_size: SupportsIndex | None = None,
         show_progress_bar: bool = False,
         normalize: bool = False,
+        part: Part | None = None,
         convert_to_tensor: bool = False,
     ) -> Latents | Tensor:
         """Encode n texts to latents, (n, Z) float32 in their order, or one text to (Z,).
@@ -194,18 +197,22 @@ class TextAutoencoder(LongTextOperations):
             show_progress_bar: as the class says.
             normalize: divide each latent by its norm, so that products are cosines. Such latents
                 are for comparison; decode those that are as they were encoded.
+            part: `content` or `order` returns this part of the latents alone, (n, C) or (n, Z - C);
+                by default they are whole.
             convert_to_tensor: return a tensor on the model's device, not an array.
 
         Raises:
-            ValueError: if a text is too long and `too_long` is `error`, or a latent is not finite.
+            ValueError: if a text is too long and `too_long` is `error`, a latent is not finite, or
+                the latent has no parts.
         """
         texts, is_one = read_texts("texts", texts)
+        columns = self.columns(part)
         check_choice("too_long", too_long, ("error", "truncate"))
         rows = self._tokenize(texts)
         if too_long == "error":
             check_lengths(rows, texts, self.autoencoder.max_length)
         rows = cut_rows(rows, self.autoencoder.max_length, self.tokenizer.eos_id)
-        latents = encode_rows(self.autoencoder, rows, batch_size, show_progress_bar)
+        latents = encode_rows(self.autoencoder, rows, batch_size, show_progress_bar)[:, columns]
         if normalize:
             latents /= np.maximum(np.linalg.norm(latents, axis=1, keepdims=True), 1e-12)
         found: Latents = latents[0] if is_one else latents

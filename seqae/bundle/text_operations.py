@@ -12,7 +12,7 @@ from seqae.bundle import latent_ops
 from seqae.bundle.latent_ops import Curve, Latents, Similarity
 from seqae.bundle.prior_draws import Draws, draw
 from seqae.bundle.text_decoding import GREEDY, OneOrList, TextDecoding
-from seqae.component import check_range
+from seqae.component import check_choice, check_range
 from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords
 from seqae.priors import Drawing, Prior
@@ -20,6 +20,7 @@ from seqae.priors.base import DRAWING
 
 TooLong = Literal["error", "truncate"]
 LongPolicy = Literal["error", "truncate", "split"]
+Part = Literal["content", "order"]
 
 
 class Neighbour(NamedTuple):
@@ -40,8 +41,33 @@ class TextOperations(TextDecoding, ABC):
     priors: dict[str, Prior]
 
     @abstractmethod
-    def encode(self, texts: Any, too_long: TooLong = "error") -> Any:
+    def encode(self, texts: Any, too_long: TooLong = "error", *, part: Part | None = None) -> Any:
         """Encode n texts to latents (n, Z) float32, or one text to (Z,)."""
+
+    def columns(self, part: Part | None) -> slice:
+        """Say which numbers of a latent are its `content` or `order`; None: all of them.
+
+        Raises:
+            ValueError: if this model's latents have no parts.
+        """
+        if part is None:
+            return slice(None)
+        check_choice("part", part, ("content", "order"))
+        if part not in self.autoencoder.parts:
+            raise ValueError(
+                f"`part` must be left out for a model whose latents have no parts, but it is "
+                f"{part} instead. Train one that has: `seqae fit -c embed`."
+            )
+        return self.autoencoder.parts[part]
+
+    def part_dim(self, part: Part | None) -> int:
+        """Count the numbers of a part; raises as `columns`."""
+        return len(range(self.latent_dim)[self.columns(part)])
+
+    @property
+    def compared_part(self) -> Part | None:
+        """The part of a latent that similarity is of: `content` if there is one, else None."""
+        return "content" if self.autoencoder.parts else None
 
     def sample(
         self,
@@ -147,6 +173,7 @@ class TextOperations(TextDecoding, ABC):
     ) -> OneOrList:
         """Find the `count` sentences of a corpus with the nearest latents, for each text.
 
+        Latents that have a content part are compared by it.
         The search is exact, and the nearest sentence comes first. A sentence that the corpus has
         several times is listed once; one that is too long is always truncated.
 
@@ -155,7 +182,9 @@ class TextOperations(TextDecoding, ABC):
         """
         (texts, is_one), (corpus, _) = read_texts("texts", texts), read_texts("corpus", corpus)
         corpus = list(dict.fromkeys(corpus))
-        queries, latents = self.encode(texts, too_long), self.encode(corpus, "truncate")
+        part = self.compared_part
+        queries = self.encode(texts, too_long, part=part)
+        latents = self.encode(corpus, "truncate", part=part)
         values, indices = latent_ops.nearest(queries, latents, count, similarity)
         neighbours = [
             [Neighbour(corpus[i], float(v)) for v, i in zip(*row, strict=True)]

@@ -6,6 +6,9 @@ E embedding_dim, H hidden_dim, F features of the decoder, Z latent_dim, V vocab_
     token_ids (B, T) -> embedded (B, T, E) -> (B, H), or K such vectors -> latent (B, Z)
         -> features (B, T-1, F) -> logits (B, T-1, V)
 
+With a content encoder the latent has two named parts: the content, made of the token ids alone,
+comes before what the latent layer makes, the order.
+
 The latent is all that the decoder knows of the sentence. Logits are the expensive part (two thirds
 of a training step at 10 k words), so the loss takes features at real tokens only.
 """
@@ -19,10 +22,11 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_literal, check_part, check_range
+from seqae.model.content import ContentEncoder
 from seqae.model.decoders.base import Decoder, DecoderState
 from seqae.model.encoders import Encoder
 from seqae.model.latent_noise import LatentNoise
-from seqae.model.latents import Latent, LatentOutput
+from seqae.model.latents import DeterministicLatent, Latent, LatentOutput
 from seqae.model.transformer import TransformerStack
 
 Head = Literal["tied", "linear", "nearest"]
@@ -50,6 +54,9 @@ class SequenceAutoencoder(Component, nn.Module):
         latent_noise: how latents are perturbed in training, of which the decoder is told; null
             perturbs nothing. It needs a latent of unit scale (`normalize: layer`) and a decoder
             that reads the tokens before the one to write.
+        content: what makes the part of the latent that says what is said, for similarity; null
+            gives the latent no parts. It needs a DeterministicLatent, which makes the other part,
+            `order`.
 
     Attributes:
         is_compiled: whether the loss over the vocabulary runs as compiled kernels; set by
@@ -66,6 +73,7 @@ class SequenceAutoencoder(Component, nn.Module):
         embedding_dropout: float = 0.0,
         train_embedding: bool = True,
         latent_noise: LatentNoise | None = None,
+        content: ContentEncoder | None = None,
     ) -> None:
         super().__init__()
         check_part("encoder", encoder, Encoder)
@@ -77,8 +85,11 @@ class SequenceAutoencoder(Component, nn.Module):
         if latent_noise is not None:
             check_part("latent_noise", latent_noise, LatentNoise)
             _check_noise(latent, decoder)
+        if content is not None:
+            check_part("content", content, ContentEncoder)
+            _check_content(latent)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
-        self.latent_noise = latent_noise
+        self.latent_noise, self.content = latent_noise, content
         self.embedding_dim, self.head = embedding_dim, head
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
         self.vocabulary: Vocabulary | None = None
@@ -102,7 +113,10 @@ class SequenceAutoencoder(Component, nn.Module):
         self.encoder.build(self.embedding_dim, max_length)
         num_latents = self.encoder.num_latents
         self.latent.build(self.encoder.output_dim, num_latents)
-        sizes = self.embedding_dim, self.latent.output_dim, max_length, num_latents
+        if self.content is not None:
+            self.content.build(vocabulary)
+            num_latents = 1  # to the decoder: content and order are no vectors of one size
+        sizes = self.embedding_dim, self.latent_dim, max_length, num_latents
         self.decoder.build(*sizes, reads_noise=self.latent_noise is not None)
         self.output: nn.Module
         if self.head == "linear":
@@ -133,7 +147,16 @@ class SequenceAutoencoder(Component, nn.Module):
     @property
     def latent_dim(self) -> int:
         """Z, the size of a latent; known once `build` has run."""
-        return self.latent.output_dim
+        content_dim = 0 if self.content is None else self.content.content_dim
+        return content_dim + self.latent.output_dim
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Where the named parts of a latent are, `content` and `order`; empty if it has none."""
+        if self.content is None:
+            return {}
+        split = self.content.content_dim
+        return {"content": slice(0, split), "order": slice(split, self.latent_dim)}
 
     def encode(self, batch: Batch, generator: Generator | None = None) -> LatentOutput:
         """Encode sentences.
@@ -147,6 +170,9 @@ class SequenceAutoencoder(Component, nn.Module):
         """
         embedded = self._drop(self.embed(batch.token_ids))
         output: LatentOutput = self.latent(self.encoder(embedded, batch.mask), generator)
+        if self.content is not None:
+            content = self.content(batch.token_ids, batch.mask).to(output.latent.dtype)
+            output.latent = torch.cat([content, output.latent], dim=1)
         return output
 
     def decode(self, decoder_input: Tensor, latent: Tensor, noise: Tensor | None = None) -> Tensor:
@@ -235,6 +261,16 @@ class SequenceAutoencoder(Component, nn.Module):
             assert noise is None, "this model's decoder reads no noise"
             return None
         return latent.new_zeros(len(latent)) if noise is None else noise
+
+
+def _check_content(latent: Latent) -> None:
+    """Refuse a latent layer that has more to say of its latents than where they are."""
+    if not isinstance(latent, DeterministicLatent):
+        raise ValueError(
+            f"`latent` must be a DeterministicLatent beside `content`, but it is "
+            f"{type(latent).__name__} instead. Set `model.autoencoder.latent: "
+            f"DeterministicLatent`, or leave out `content`."
+        )
 
 
 def _check_noise(latent: Latent, decoder: Decoder) -> None:

@@ -212,8 +212,15 @@ def check_prior(model: SequenceAutoencoder, name: str) -> None:
         name: of the objective, for the message.
 
     Raises:
-        ValueError: if the latents lie on a sphere, or are vectors of a codebook.
+        ValueError: if the latents lie on a sphere, are vectors of a codebook, or have a content
+            part.
     """
+    if model.content is not None:
+        raise ValueError(
+            f"`content` must be null under {name}, which moves all of a latent to its prior, but "
+            f"it is a {type(model.content).__name__} instead. Leave out "
+            f"`model.autoencoder.content`, or set `model.objective: Reconstruction`."
+        )
     latent = model.latent
     if not isinstance(latent, (DeterministicLatent, StochasticLatent)):
         raise ValueError(

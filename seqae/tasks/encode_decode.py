@@ -16,7 +16,7 @@ from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongLatents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
-from seqae.bundle.text_operations import LongPolicy, TooLong
+from seqae.bundle.text_operations import LongPolicy, Part, TooLong
 from seqae.component import check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, output_file
@@ -82,6 +82,7 @@ def encode(
     texts: list[str],
     input: str | None = None,  # noqa: A002 - the name of the option
     output: str | None = None,
+    part: Part | None = None,
     too_long: LongPolicy | None = None,
     device: str = "auto",
     reading: ReadOptions = READING,
@@ -95,6 +96,9 @@ def encode(
         output: a file: .npy for a float32 array (sentences, Z), .npz for `latents` (texts, K, Z)
             and their `mask`, .parquet for the columns text and latent, .jsonl for JSON lines; by
             default JSON lines are printed. Texts in stretches have K latents, as `latents`.
+        part: which part of the latents to write, for a model whose latents have parts: `content`,
+            what is said, for similarity; `order`, all else. By default they are whole, as `decode`
+            reads them.
         too_long: what to do with a text of more tokens than the model reads at once: `split` gives
             it a latent for each stretch of so many; by default as in its training, where `drop`
             becomes `truncate`.
@@ -105,11 +109,13 @@ def encode(
     check_reading(reading, [input, typed(texts)])
     loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
     latents: Latents | LongLatents
+    columns = loaded.columns(part)
     if policy == "split":
-        latents = loaded.encode_long(sentences, show_progress_bar=True)
-        count = int(latents.mask.sum())
+        whole = loaded.encode_long(sentences, show_progress_bar=True)
+        latents = whole._replace(latents=whole.latents[:, :, columns])
+        count = int(whole.mask.sum())
     else:
-        latents = loaded.encode(sentences, policy, show_progress_bar=True)
+        latents = loaded.encode(sentences, policy, show_progress_bar=True, part=part)
         count = len(latents)
     if output is None or output.endswith(".jsonl"):
         write_json_lines(output, latent_rows(sentences, latents))

@@ -153,7 +153,8 @@ def neighbours(
         input: a file of sentences instead, one per line.
         corpus: a file of sentences to search; by default the training sentences.
         count: neighbours of each sentence.
-        similarity: `cosine` of the latents, or `euclidean`: minus their distance.
+        similarity: `cosine` of the latents, or `euclidean`: minus their distance. Of latents with
+            a content part it is that of their content.
         output: a .jsonl file for text, neighbour and similarity; by default neighbours and
             similarities are printed.
         too_long: what to do with a sentence of more tokens than the model accepts; by default as in
@@ -168,7 +169,8 @@ def neighbours(
     loaded, sentences, policy = load_and_gather(model, device, texts, input, too_long, reading)
     # A sentence that is there several times is listed once.
     searched = list(dict.fromkeys(sentences_of(loaded, model, corpus, SEARCHED, reading)))
-    queries = loaded.encode(sentences, policy, show_progress_bar=True)
+    part = loaded.compared_part
+    queries = loaded.encode(sentences, policy, show_progress_bar=True, part=part)
     latents = encode_searched(loaded, model, searched, corpus)
     with working("searching"):
         values, indices = nearest(queries, latents, count, similarity)

@@ -40,14 +40,14 @@ def encode_searched(
         source: the file that they come from; None for the training sentences.
 
     Returns:
-        (n, Z) float32.
+        (n, Z) float32, or the content part alone if there is one.
     """
     if len(texts) < MIN_SENTENCES or source == "-":
         return _encode(model, texts)
     folder = _index_folder(where)
     origin = "train" if source is None else _digest(str(Path(source).absolute()).encode())[:8]
     path = folder / f"neighbours-{origin}-{_key(model, texts)}.npy"
-    latents = _read(path, (len(texts), model.latent_dim))
+    latents = _read(path, (len(texts), model.part_dim(model.compared_part)))
     if latents is not None:
         _say(f"{len(texts):,} latents come from {path}")
         return latents
@@ -69,7 +69,7 @@ def encode_searched(
 
 
 def _encode(model: TextAutoencoder, texts: Sequence[str]) -> Latents:
-    return model.encode(texts, "truncate", show_progress_bar=True)
+    return model.encode(texts, "truncate", show_progress_bar=True, part=model.compared_part)
 
 
 def _index_folder(where: str) -> Path:

@@ -29,6 +29,7 @@ from seqae.training.lightning_internals import (
     set_loop_progress,
 )
 from seqae.training.optimizer import clip_gradients_apart, make_optimizer, reinitialize_weights
+from seqae.training.prepare_content import prepare_content
 from seqae.training.results_table import show_results
 from seqae.training.schedule import (
     Decay,
@@ -133,6 +134,8 @@ class AutoencoderModule(EvaluatedModule):
                 self.autoencoder.latent.set_all_gather(gather_ranks)
             if self.compiled:
                 self.autoencoder.compile_parts()
+            if self.trainer.state.fn == "fit" and self.trainer.ckpt_path is None:
+                prepare_content(self.autoencoder, self.datamodule, self.seed)
             self.trained.configure(self.trainer)
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> None:

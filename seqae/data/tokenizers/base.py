@@ -123,6 +123,15 @@ class Tokenizer(Component):
         token = self._require_trained()[token_id]
         return token.replace(" ", "") if token in SPECIAL_TOKENS else self._join([token_id])
 
+    def token_bytes(self) -> list[bytes]:
+        """List the UTF-8 bytes that each of the V tokens adds to a text; none for special tokens.
+
+        A token that is a word of its own has a blank before it.
+        """
+        tokens = self._require_trained()
+        special = set(SPECIAL_TOKENS)
+        return [b"" if t in special else self._added(i) for i, t in enumerate(tokens)]
+
     # Text to ids and back
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -254,6 +263,10 @@ class Tokenizer(Component):
     @abstractmethod
     def _join(self, ids: list[int]) -> str:
         """Turn ids without pad, bos and eos into text."""
+
+    def _added(self, token_id: int) -> bytes:
+        """Return the bytes that a token, not a special one, adds to a text."""
+        return self._join([token_id]).encode()
 
     def _prepare(self) -> None:
         """Make what encoding and decoding need, once the tokens are known."""

@@ -39,6 +39,9 @@ class ByteLevelTokenizer(Tokenizer):
         self._pieces = [_token_bytes(token, self.unk_text) for token in self._tokens]
         self._widths = np.array([len(piece) for piece in self._pieces], np.int64)
 
+    def _added(self, token_id: int) -> bytes:
+        return self._pieces[token_id]
+
     def _join(self, ids: list[int]) -> str:
         return b"".join([self._pieces[i] for i in ids]).decode("utf-8", "replace")
 

@@ -189,6 +189,9 @@ class WordTokenizer(Tokenizer):
         super()._prepare()
         self._pieces = [self.unk_text if t in SPECIAL_TOKENS else t for t in self._tokens]
 
+    def _added(self, token_id: int) -> bytes:
+        return f" {self._pieces[token_id]}".encode()
+
     def _join(self, ids: list[int]) -> str:
         return " ".join([self._pieces[i] for i in ids])
 
