@@ -17,6 +17,7 @@ from seqae.metrics.embedding import (
     linear_probe,
     majority,
     neighbour_accuracy,
+    retrieval,
     spearman,
 )
 
@@ -76,3 +77,13 @@ def test_tfidf_vectors_put_like_sentences_together():
     assert near > 0.9 > far
     assert not vectors[3].any()
     assert TfidfSvd(train, 500).size == min(len(train), 6) - 1
+
+
+def test_retrieval_by_hand():
+    """Ranks 1, 2 and 1; a candidate as near as the paraphrase counts as nearer."""
+    first = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    second = np.array([[2.0, 0.1], [1.0, 1.0], [-3.0, 3.0]])
+    found = retrieval(first, second)
+    assert found == {"recall_at_1": 2 / 3, "mean_reciprocal_rank": pytest.approx(5 / 6)}
+    same = retrieval(np.ones((2, 2)), np.ones((2, 2)))
+    assert same == {"recall_at_1": 0.0, "mean_reciprocal_rank": 0.5}

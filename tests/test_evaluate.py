@@ -149,7 +149,7 @@ def test_bad_labels(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
 
 def test_embedding_needs_judged_sentences(overfit_run: Path, capsys: Out) -> None:
     assert run_seqae("evaluate", overfit_run, "--metrics", "embedding") == 1
-    assert "neither `pairs` nor `labels` is given" in error_of(capsys)
+    assert "neither `pairs`, `labels` nor `paraphrases` is given" in error_of(capsys)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_interpolation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_embeddings_of_nothing_in_common() -> None:
     found = evaluation(untrained(GaussianLatent(4)))
     found.embedding(LabelledData(pairs=[("a", "b", 1.0), ("the cat", "the mat", 2.0)]))
-    assert set(found.scores) == {"model", "TF-IDF + SVD"}
+    assert set(found.scores) == {"model", "TF-IDF + SVD", "mean word vectors"}
 
 
 # Generation

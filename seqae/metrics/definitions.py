@@ -207,6 +207,18 @@ METRICS: dict[str, Metric] = {
         "-1 to 1",
         "rank correlation of the cosine of two latents with the score of the pair",
     ),
+    "recall_at_1": Metric(
+        "embedding",
+        "paraphrase is nearest",
+        "%",
+        "share of sentences whose paraphrase is the nearest of all candidates by cosine",
+    ),
+    "mean_reciprocal_rank": Metric(
+        "embedding",
+        "rank of paraphrase",
+        "0 to 1",
+        "mean of 1 / rank of a sentence's paraphrase among all candidates by cosine",
+    ),
     "neighbour_accuracy": Metric(
         "embedding",
         "nearest neighbour",

@@ -1,6 +1,7 @@
 """Metrics of embeddings in use: similarity of pairs, nearest neighbours, a linear probe.
 
-Compare each with the same metric of TF-IDF vectors of the same size (`TfidfSvd`).
+Compare each with the same metric of vectors of the same size that need no training: TF-IDF and an
+SVD (`TfidfSvd`), and mean word vectors (word_vectors.py).
 """
 
 from __future__ import annotations
@@ -109,6 +110,32 @@ def neighbour_accuracy(vectors: Vectors, labels: Sequence[str]) -> float:
         similarity[block, start + block] = -np.inf
         hits += int((names[similarity.argmax(axis=1)] == names[start + block]).sum())
     return hits / len(normalized)
+
+
+def retrieval(first: Vectors, second: Vectors) -> dict[str, float]:
+    """Measure how well the cosine finds the paraphrase of each sentence among all of them.
+
+    Args:
+        first: (n, Z).
+        second: (n, Z); row i is the paraphrase of row i of `first`.
+
+    Returns:
+        `recall_at_1`, the share of sentences whose nearest candidate is their paraphrase, and
+        `mean_reciprocal_rank` (Voorhees 1999). A candidate as near as the paraphrase comes before
+        it.
+    """
+    left, right = normalize_rows(first), normalize_rows(second)
+    rows = max(1, BLOCK_ELEMENTS // len(right))
+    ranks = []
+    for start in range(0, len(left), rows):
+        similarity = left[start : start + rows] @ right.T
+        own = similarity[np.arange(len(similarity)), start + np.arange(len(similarity))]
+        ranks.append((similarity >= own[:, None]).sum(axis=1))
+    rank = np.concatenate(ranks)
+    return {
+        "recall_at_1": float((rank == 1).mean()),
+        "mean_reciprocal_rank": float((1 / rank).mean()),
+    }
 
 
 def linear_probe(vectors: Vectors, labels: Sequence[str], seed: int = 0) -> float:

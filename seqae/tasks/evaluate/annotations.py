@@ -20,20 +20,25 @@ class LabelledData:
     Attributes:
         pairs: (first, second, score) each; None if no file was given.
         labelled: (text, label) each; None if no file was given.
+        paraphrases: (first, second) each; None if no file was given.
     """
 
     pairs: Sequence[tuple[str, str, float]] | None = None
     labelled: Sequence[tuple[str, str]] | None = None
+    paraphrases: Sequence[tuple[str, str]] | None = None
 
     def __bool__(self) -> bool:
-        return self.pairs is not None or self.labelled is not None
+        return any(part is not None for part in (self.pairs, self.labelled, self.paraphrases))
 
 
-def read_annotations(pairs: str | None, labels: str | None) -> LabelledData:
-    """Read the files of annotated sentences that are given; see `read_pairs`, `read_labelled`."""
+def read_annotations(
+    pairs: str | None, labels: str | None, paraphrases: str | None = None
+) -> LabelledData:
+    """Read the files of annotated sentences that are given; see the functions below."""
     return LabelledData(
         None if pairs is None else read_pairs(pairs),
         None if labels is None else read_labelled(labels),
+        None if paraphrases is None else read_paraphrases(paraphrases),
     )
 
 
@@ -58,6 +63,23 @@ def read_pairs(path: str) -> list[tuple[str, str, float]]:
     if len(pairs) < 2:
         raise ValueError(f"`pairs` must hold two pairs or more, but {path} holds {len(pairs)}.")
     return pairs
+
+
+def read_paraphrases(path: str) -> list[tuple[str, str]]:
+    """Read pairs of sentences that say the same.
+
+    Args:
+        path: a .tsv file of `first TAB second`, or a .jsonl file with these keys.
+
+    Raises:
+        ValueError: if the file holds anything else, or fewer than two pairs.
+    """
+    rows = _read_rows(path, "paraphrases", ("first", "second"), texts=2)
+    if len(rows) < 2:
+        raise ValueError(
+            f"`paraphrases` must hold two pairs or more, but {path} holds {len(rows)}. Add some."
+        )
+    return [(first, second) for first, second in rows]
 
 
 def read_labelled(path: str) -> list[tuple[str, str]]:

@@ -45,6 +45,7 @@ def evaluate(
     steps: int | None = None,
     pairs: str | None = None,
     labels: str | None = None,
+    paraphrases: str | None = None,
     examples: int = 8,
     output: str | None = None,
     plot: str | None = None,
@@ -61,7 +62,8 @@ def evaluate(
         file: sentences that the model has not seen: a file, or anything else that `data.train`
             accepts; by default the held-out split of the data that it was trained on.
         metrics: groups of metrics: reconstruction, likelihood, latent, robustness, generation,
-            embedding; by default all, but embedding only if `pairs` or `labels` are given.
+            embedding; by default all, but embedding only if `pairs`, `labels` or `paraphrases` are
+            given.
         train_file: the model's training sentences, for the baselines; by default the data that it
             was trained on.
         split: the held-out split to use if no file is given; by default test.
@@ -74,6 +76,8 @@ def evaluate(
             many steps of up to 1,024 tokens each; by default none are trained. 500 take minutes.
         pairs: a .tsv or .jsonl file of first, second, score: pairs with a human similarity.
         labels: a .tsv or .jsonl file of text, label: sentences to classify.
+        paraphrases: a .tsv or .jsonl file of first, second: pairs that say the same, each of which
+            is to be found among all.
         examples: number of sentences to show; 0 shows none.
         output: a .json file for the metrics, the examples, samples and midpoints.
         plot: an .svg file for a picture of the robustness curve.
@@ -84,8 +88,9 @@ def evaluate(
             predictions are compared with that column.
         decoding: how samples and midpoints are decoded; reconstructions are always greedy.
     """
-    check_output(output, (".json",), [file, train_file, pairs, labels])
-    check_output(plot, (".svg",), [file, train_file, pairs, labels], "plot")
+    inputs = [file, train_file, pairs, labels, paraphrases]
+    check_output(output, (".json",), inputs)
+    check_output(plot, (".svg",), inputs, "plot")
     check_seed(seed)
     check_range("limit", limit, 0, 10**9)
     check_range("examples", examples, 0, 10**9)
@@ -94,7 +99,7 @@ def evaluate(
             f"`split` must be left out if a file is named, but it is {split} instead. Leave out "
             f"one of the two."
         )
-    annotations = read_annotations(pairs, labels)
+    annotations = read_annotations(pairs, labels, paraphrases)
     groups = choose_groups(metrics, annotations)
     budget = choose_budget(groups, importance_samples, samples, steps)
     sampling = choose_sampling(groups, prior, decoding)

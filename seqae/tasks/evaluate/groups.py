@@ -16,7 +16,7 @@ from seqae.data.padding import collate, like_length_batches
 from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric
 from seqae.metrics.definitions import LENGTHS, Scores
-from seqae.metrics.embedding import TfidfSvd, linear_probe, majority, neighbour_accuracy, spearman
+from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.geometry import duplicates, isotropy
 from seqae.metrics.nll import bits_per_byte, has_latent_cost, perplexity
 from seqae.metrics.posterior import MAX_PAIRWISE, Posterior, posterior_of
@@ -154,37 +154,6 @@ def interpolation(model: TextAutoencoder, texts: Sequence[str]) -> dict[str, flo
             largest.append(max(steps) / sum(steps))
     mean = [float(np.mean(values)) if values else math.nan for values in (detours, largest)]
     return {"detour": mean[0], "largest_step": mean[1]}
-
-
-def similarity(
-    model: TextAutoencoder, tfidf: TfidfSvd, pairs: Sequence[tuple[str, str, float]]
-) -> Scores:
-    """Measure how well cosines of latents rank pairs of sentences."""
-    first, second, human = (list(column) for column in zip(*pairs, strict=True))
-    own = spearman(model.encode(first, "truncate"), model.encode(second, "truncate"), human)
-    other = spearman(tfidf.encode(first), tfidf.encode(second), human)
-    return {"model": {"spearman": own}, "TF-IDF + SVD": {"spearman": other}}
-
-
-def classification(
-    model: TextAutoencoder, tfidf: TfidfSvd, labelled: Sequence[tuple[str, str]]
-) -> Scores:
-    """Measure how well latents separate labels."""
-    texts, labels = [text for text, _ in labelled], [label for _, label in labelled]
-    columns = {
-        "model": model.encode(texts, "truncate"),
-        "TF-IDF + SVD": tfidf.encode(texts),
-    }
-    scores: Scores = {
-        name: {
-            "neighbour_accuracy": neighbour_accuracy(vectors, labels),
-            "linear_probe": linear_probe(vectors, labels),
-        }
-        for name, vectors in columns.items()
-    }
-    chance = majority(labels)
-    scores["chance"] = {"neighbour_accuracy": chance, "linear_probe": chance}
-    return scores
 
 
 def batches_of(

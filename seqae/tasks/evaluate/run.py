@@ -18,10 +18,18 @@ from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.metric import GROUPS, Group, Scores
 from seqae.metrics.ngram_judge import NgramJudge
 from seqae.metrics.nll import has_latent_cost
+from seqae.metrics.word_vectors import MeanWordVectors
 from seqae.model.latents import StochasticLatent
 from seqae.tasks.evaluate import groups
 from seqae.tasks.evaluate.annotations import LabelledData
 from seqae.tasks.evaluate.baselines import most_frequent_sentence, nearest_by_tfidf
+from seqae.tasks.evaluate.embeddings import (
+    ComparedLatents,
+    Embedder,
+    classification,
+    paraphrases,
+    similarity,
+)
 from seqae.tasks.evaluate.midpoints import midpoint_metrics, pairs_of, paths
 from seqae.tasks.evaluate.robustness import SENTENCES, Curve, robustness
 from seqae.tasks.evaluate.samples import (
@@ -55,8 +63,9 @@ def choose_groups(requested: Sequence[Group] | None, annotations: LabelledData) 
     """
     if requested and "embedding" in requested and not annotations:
         raise ValueError(
-            "`metrics` must not have embedding without annotated sentences, but neither `pairs` "
-            "nor `labels` is given. Name a file, `--pairs sts.tsv`, or leave embedding out."
+            "`metrics` must not have embedding without annotated sentences, but neither `pairs`, "
+            "`labels` nor `paraphrases` is given. Name a file, `--pairs sts.tsv`, or leave "
+            "embedding out."
         )
     wanted = set(requested or DEFAULT) | ({"embedding"} if annotations else set())
     return [group for group in GROUPS if group in wanted]
@@ -246,9 +255,11 @@ class Evaluation:
     def embedding(self, annotations: LabelledData) -> None:
         """Measure latents as embeddings."""
         if annotations.pairs is not None:
-            self._add(groups.similarity(self.model, self.tfidf, annotations.pairs))
+            self._add(similarity(self.embedders, annotations.pairs))
+        if annotations.paraphrases is not None:
+            self._add(paraphrases(self.embedders, annotations.paraphrases))
         if annotations.labelled is not None:
-            self._add(groups.classification(self.model, self.tfidf, annotations.labelled))
+            self._add(classification(self.embedders, annotations.labelled))
 
     @cached_property
     def some_train(self) -> list[str]:
@@ -260,6 +271,15 @@ class Evaluation:
     def tfidf(self) -> TfidfSvd:
         """TF-IDF vectors with as many dimensions as the latents."""
         return TfidfSvd(self.some_train, self.model.latent_dim, self.seed)
+
+    @cached_property
+    def embedders(self) -> dict[str, Embedder]:
+        """What is measured as embeddings, all of one size."""
+        size = self.model.part_dim(self.model.compared_part)
+        embedders: dict[str, Embedder] = {"model": ComparedLatents(self.model)}
+        embedders["TF-IDF + SVD"] = TfidfSvd(self.some_train, size, self.seed)
+        embedders["mean word vectors"] = MeanWordVectors(self.some_train, size, self.seed)
+        return embedders
 
     def _likelihood_note(self, importance_samples: int) -> str:
         if isinstance(self.model.autoencoder.latent, StochasticLatent):
