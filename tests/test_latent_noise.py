@@ -13,6 +13,8 @@ from torch import Generator, nn
 from seqae.batch import Batch
 from seqae.bundle.latent_ops import at_unit_scale, between, implied_noise
 from seqae.generation import Decoding, generate
+from seqae.model.content import ContentEncoder
+from seqae.model.content_learning import learn_content
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, TransformerDecoder
 from seqae.model.latent_noise import (
     MAX_NOISE,
@@ -269,3 +271,23 @@ def test_rows_have_sources_of_their_own():
 def test_unit_scale_is_a_mean_square_of_one():
     scaled = at_unit_scale([[3.0, 4.0], [0.0, 0.0]])
     np.testing.assert_allclose((scaled**2).mean(1), [1.0, 0.0], rtol=1e-6)
+
+
+def test_a_content_part_is_perturbed_and_told_like_the_rest():
+    latent = DeterministicLatent(8, normalize="layer")
+    content = ContentEncoder(content_dim=4, table_size=16)
+    options = {"latent": latent, "latent_noise": LatentNoise(1.0), "content": content}
+    model = contracts.make_model(**options)
+    tokens = [bytes([97 + token]) for token in range(contracts.VOCABULARY.size)]
+    content.read_tokens(tokens)
+    learn_content(content, [contracts.random_batch()])
+    batch = contracts.random_batch()
+    latents = model.encode(batch).latent
+    assert latents.shape == (4, 12)
+    content_scale = latents[:, model.parts["content"]].pow(2).mean(1)
+    assert set(content_scale.round(decimals=3).tolist()) <= {0.0, 1.0}
+    values = Reconstruction()(model.train(), batch, 0, Generator().manual_seed(0))
+    assert torch.isfinite(values["loss"])
+    model.eval()
+    quiet, noisy = (model.decode(batch.decoder_input, latents, torch.full((4,), s)) for s in (0, 1))
+    assert not torch.allclose(quiet, noisy)
