@@ -100,11 +100,10 @@ class RecurrentDecoder(Decoder, PositionUnbinding):
         if self.noise_reading is not None:
             assert noise is not None
             latent, read = self.noise_reading(latent, noise)
-        initial, context, bound = (
-            self.initial(latent),
-            self.context(latent),
-            self.bound_vector(latent),
-        )
+        # In this order: gradients of the latent are summed in the reverse one, to the last bit.
+        initial = self.initial(latent)
+        bound = self.bound_vector(latent)
+        context = self.context(latent)
         if read:
             initial, context = initial + read["initial"], context + read["context"]
         if "gate" in read:
