@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, SupportsIndex
 
@@ -16,10 +16,17 @@ from seqae.component import check_literal, check_seed, check_whole
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
-from seqae.priors import Drawing, GaussianPrior, MixturePrior, NeighbourhoodPrior, Prior
+from seqae.priors import (
+    Drawing,
+    FlowPrior,
+    GaussianPrior,
+    MixturePrior,
+    NeighbourhoodPrior,
+    Prior,
+)
 
-PriorKind = Literal["gaussian", "mixture", "neighbourhood"]
-PriorName = Literal["prior", "gaussian", "mixture", "neighbourhood"]
+PriorKind = Literal["gaussian", "mixture", "neighbourhood", "flow"]
+PriorName = Literal["prior", "gaussian", "mixture", "neighbourhood", "flow"]
 
 
 class Draws(NamedTuple):
@@ -41,6 +48,7 @@ def make_prior(kind: PriorKind) -> Prior:
         "gaussian": GaussianPrior,
         "mixture": MixturePrior,
         "neighbourhood": NeighbourhoodPrior,
+        "flow": FlowPrior,
     }
     return makers[kind]()
 
@@ -53,12 +61,25 @@ def usual_priors(autoencoder: SequenceAutoencoder) -> list[Prior]:
 
 
 def fit_priors(
-    priors: list[Prior], latents: NDArray[Any] | Tensor, seed: int = 0
+    priors: list[Prior],
+    latents: NDArray[Any] | Tensor,
+    seed: int = 0,
+    lengths: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> dict[str, Prior]:
-    """Fit priors to latents (n, Z), and return them by kind."""
+    """Fit priors, on the device of the latents, and return them by kind.
+
+    Args:
+        priors: to fit.
+        latents: (n, Z), of training sentences.
+        seed: of all random draws.
+        lengths: tokens of each sentence, bos and eos counted.
+        labels: one of each sentence.
+    """
     rows = torch.as_tensor(latents)
+    counts = None if lengths is None else torch.tensor(lengths)
     for prior in priors:
-        prior.fit(rows, seed=seed)
+        prior.fit(rows, counts, labels, seed)
     return {prior.kind: prior for prior in priors}
 
 

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from seqae.extras import extra
 from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
+from seqae.terminal import working
 
 
 @final
@@ -46,7 +47,8 @@ class GaussianPrior(Prior):
         seed: int = 0,
     ) -> None:
         check_fit(latents, seed)
-        mean, factor = fit_gaussian(to_float64(latents))
+        with working("gaussian"):
+            mean, factor = fit_gaussian(to_float64(latents))
         self.mean, self.factor = torch.from_numpy(mean).float(), torch.from_numpy(factor).float()
 
     @override

@@ -19,6 +19,7 @@ from typing_extensions import override
 from seqae.extras import extra
 from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
 from seqae.priors.gaussian_prior import check_triangular, fit_gaussian, to_float64
+from seqae.terminal import working
 
 MAX_COMPONENTS = 10
 SENTENCES_PER_COMPONENT = 50  # at least; with fewer, a component's scales are noise
@@ -72,7 +73,7 @@ class MixturePrior(Prior):
         )
         weights = np.zeros(MAX_COMPONENTS)
         means, scales = np.zeros((2, MAX_COMPONENTS, len(mean)))
-        with warnings.catch_warnings():
+        with working("mixture"), warnings.catch_warnings():
             # A mixture that still moves a little after 50 iterations is as good to sample from.
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(white)

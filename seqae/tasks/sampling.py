@@ -6,6 +6,8 @@ import itertools
 import sys
 from pathlib import Path
 
+import torch
+
 import seqae
 from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
 from seqae.bundle.prior_draws import (
@@ -22,12 +24,12 @@ from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
-from seqae.priors import Drawing, GaussianPrior, MixturePrior
+from seqae.priors import Drawing, FlowPrior, GaussianPrior, MixturePrior
 from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
 from seqae.tasks.encode_decode import decode_rows, write_rows
+from seqae.tasks.evaluate.annotations import read_labelled
 from seqae.tasks.inputs import READING, Instead, check_reading
 from seqae.tasks.latent_space import sentences_of
-from seqae.terminal import working
 
 # What to give where a model's training sentences cannot be read.
 FITTED = Instead("`input`", "seqae prior MODEL --input FILE")
@@ -59,7 +61,7 @@ def sample(
             standard normal distribution); `gaussian` or `mixture`, fitted to the training latents;
             `neighbourhood`, some training latents with noise, for a model that is trained with
             `latent_noise` and its default; of others it is the own one if there is one, otherwise
-            the Gaussian.
+            the Gaussian; or `flow`, which `seqae prior --kind flow` fits.
         prior_temperature: factor of the standard deviation of what the prior draws at random.
         length: of the sentences, in tokens, bos and eos counted, for a prior that can follow it.
         label: of the sentences, for a prior that was fitted with labels.
@@ -95,6 +97,7 @@ def prior(
     model: str,
     input: str | None = None,  # noqa: A002 - the name of the option
     kind: PriorKind | None = None,
+    labels: str | None = None,
     remove: bool = False,
     limit: int = 10_000,
     seed: int = 0,
@@ -104,13 +107,15 @@ def prior(
     """Fit a prior to the training latents and store it in a bundle; `sample` draws from it.
 
     Example:
-        seqae prior runs/seqae/RUN
-        seqae prior my_bundle --kind mixture --input sentences.txt --limit 50000
+        seqae prior runs/seqae/RUN --kind flow --limit 40000
+        seqae prior my_bundle --kind mixture --input sentences.txt
 
     Args:
         model: a bundle, or the folder of a run.
         input: a file of sentences, one per line; by default the training sentences.
-        kind: which prior; by default those that `fit` fits at its end.
+        kind: which prior; by default those that `fit` fits at its end. A `flow` takes minutes.
+        labels: a file of sentences with labels instead, for a flow to follow: .tsv of text and
+            label, or .jsonl with these keys.
         remove: take the prior of this kind out of the bundle instead.
         limit: use at most this many of them, spread evenly.
         seed: of all random draws of the fit.
@@ -118,6 +123,11 @@ def prior(
         reading: how the files are read; by default as those of the training.
     """
     check_reading(reading, [input])
+    if labels is not None and (input is not None or kind != FlowPrior.kind):
+        raise ValueError(
+            f"`labels` must be left out beside `input` and for all kinds but flow, but it is "
+            f"{labels} instead. Write `--kind flow --labels FILE` alone."
+        )
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
     folder = bundle_folder(model)
@@ -130,8 +140,14 @@ def prior(
         _remove(model, folder, kind)
         return
     loaded = seqae.load(model, device, with_priors=False)
-    texts = sentences_of(loaded, model, input, FITTED, reading)
-    some = texts[:: max(1, -(-len(texts) // limit))]
+    labelled = None if labels is None else read_labelled(labels)
+    if labelled is None:
+        texts = sentences_of(loaded, model, input, FITTED, reading)
+    else:
+        texts = [text for text, _ in labelled]
+    every = max(1, -(-len(texts) // limit))
+    some = texts[::every]
+    of_some = None if labelled is None else [label for _, label in labelled[::every]]
     latents = loaded.encode(some, "truncate", show_progress_bar=True)
     if not can_fit(latents):
         raise ValueError(
@@ -139,9 +155,10 @@ def prior(
             f"{MAX_DIM:,} dimensions, but the latents are of shape {latents.shape}. Give more "
             f"sentences."
         )
-    with working("fitting"):
-        chosen = usual_priors(loaded.autoencoder) if kind is None else [make_prior(kind)]
-        fitted = fit_priors(chosen, latents, seed)
+    chosen = usual_priors(loaded.autoencoder) if kind is None else [make_prior(kind)]
+    lengths = [min(length, loaded.autoencoder.max_length) for length in loaded.lengths(some)]
+    rows = torch.from_numpy(latents).to(loaded.device)
+    fitted = fit_priors(chosen, rows, seed, lengths, of_some)
     add_priors(folder, fitted)
     print(
         f"{model}: fitted {' and '.join(sorted(fitted))} to {len(latents):,} latents, for "
