@@ -27,7 +27,6 @@ from seqae.generation import Decoding
 from seqae.priors import Drawing, FlowPrior, GaussianPrior, MixturePrior
 from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
 from seqae.tasks.encode_decode import decode_rows, write_rows
-from seqae.tasks.evaluate.annotations import read_labelled
 from seqae.tasks.inputs import READING, Instead, check_reading
 from seqae.tasks.latent_space import sentences_of
 
@@ -140,10 +139,14 @@ def prior(
         _remove(model, folder, kind)
         return
     loaded = seqae.load(model, device, with_priors=False)
-    labelled = None if labels is None else read_labelled(labels)
-    if labelled is None:
+    labelled = None
+    if labels is None:
         texts = sentences_of(loaded, model, input, FITTED, reading)
     else:
+        # Imported here: it imports scikit-learn, which `sample` does not need.
+        from seqae.tasks.evaluate.annotations import read_labelled
+
+        labelled = read_labelled(labels)
         texts = [text for text, _ in labelled]
     every = max(1, -(-len(texts) // limit))
     some = texts[::every]
