@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import block_of, encode_block, numbered
 
+from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig
 from seqae.data.preprocessing import LINE_ENDS, QUOTED, Pipeline, Remark, remark
 from seqae.data.sources.records import Block, Counts
@@ -73,6 +74,42 @@ def test_splitting_gives_every_token_once():
     ]
     assert len(set(rows.hashes.tolist())) == 7  # the pieces are no repetitions
     assert encoded.altered == {"cut into pieces": 1}
+
+
+def test_running_text_is_for_training_alone():
+    settings = CorpusConfig(
+        train=("a.txt",),
+        max_length=12,
+        too_long="split",
+        running_text=4,
+        val_percent=30,
+        test_percent=0,
+    )
+    sentences = [f"sentence {number}" for number in range(10, 60)]
+    encoded = Pipeline(settings, TOKENIZER)(block_of(sentences), "train")
+    assert encoded.rows["val"].lengths.sum() < encoded.rows["train"].lengths.sum() / 3
+    held_out = "".join(decode(encoded.rows["val"]))
+    rows = encoded.rows["train"]
+    own = [text for text in sentences if split_of(text, val_percent=30, test_percent=0) == "train"]
+    alone = decode(rows)[: 2 * len(own)]
+    running = "".join(decode(rows)[2 * len(own) :])
+    assert "".join(alone) == "".join(own)
+    numbers = running.replace("sentence", " ").split()
+    assert numbers == sorted(numbers, key=int)
+    assert 0.5 * len(own) < len(numbers) <= len(own)
+    assert not {f"sentence {number}" for number in numbers} & set(held_out.split("sentence"))
+    assert len(set(rows.hashes.tolist())) == len(rows.hashes)
+    assert encoded.altered["texts of several sentences beside them"] > 4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, "unless `data.too_long` is split"), ({"cleaning": CleanOptions(deduplicate=True)}, "4")],
+)
+def test_running_text_is_refused_where_it_would_do_harm(options, said):
+    policy = "split" if options else "error"
+    config = CorpusConfig(running_text=4, too_long=policy, **options)
+    assert said in contracts.refusal(config.check)
 
 
 @pytest.mark.parametrize("too_long", ["truncate", "drop"])

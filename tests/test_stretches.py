@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.data.stretches import Stretches, stretch_ends
+from seqae.data.split import hash_texts
+from seqae.data.stretches import Stretches, running_texts, stretch_ends
 from seqae.data.tokenizers import (
     BPETokenizer,
     ByteTokenizer,
@@ -96,3 +97,25 @@ def test_a_text_that_fits_is_one_stretch():
     for text in ("", "sixsix"):
         (row,) = stretches.tokenizer.encode([text])
         assert stretches.cut(row) == [row]
+
+
+def test_running_text_ends_where_hashes_and_documents_do():
+    hashes = np.array([100, 107, 300, 250, 399, 199, 0], dtype=np.uint64)  # 3 ends a text, and 0
+    documents = [1, 1, 1, 2, 2, 3, 3]
+    assert running_texts("abcdefg", hashes, documents, 3) == ["a b c", "d e", "f g"]
+    assert running_texts("abcdefg", hashes, [0] * 7, 3) == ["a b c", "d e", "f g"]
+    assert running_texts("abcdefg", hashes, [0] * 7, 1) == []
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=3), max_size=30), st.integers(2, 9))
+def test_running_text_has_neighbours_once_in_their_order(texts, sentences):
+    joined = running_texts(texts, hash_texts(texts), [0] * len(texts), sentences)
+    words = iter(texts)
+    assert all(word in words for text in joined for word in text.split())  # a subsequence
+    assert all(" " in text for text in joined)
+
+
+def test_running_text_has_as_many_sentences_as_is_asked_for():
+    texts = [str(number) for number in range(4000)]
+    joined = running_texts(texts, hash_texts(texts), [0] * len(texts), 8)
+    assert 7 < np.mean([len(text.split()) for text in joined]) < 10.5  # those of one are left out

@@ -192,6 +192,8 @@ def _cache_key(
         "sources": fingerprints,
         "tokenizer": tokenizer.fingerprint if tokenizer.is_trained else tokenizer.config(),
     }
+    if not config.running_text:  # the options of before it was one keep their folders
+        del options["running_text"]
     if config.too_long == "split":
         content["stretches"] = STRETCHES
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

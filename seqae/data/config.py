@@ -62,6 +62,9 @@ class CorpusConfig:
         too_long: what to do with a longer sentence: `error`, `truncate`, `drop`, or `split` it into
             stretches of about one size that count as sentences and end where words do. A model
             trained so encodes texts of any length, a latent for each stretch.
+        running_text: with `too_long: split`, train beside the sentences on texts of several, so
+            many on average: neighbours, joined by a blank and cut into stretches. For sentences as
+            sources, where a model is to encode texts of many sentences. 0 adds nothing.
         val_percent: share of the training sources held out for validation, in percent.
         test_percent: share held out for the test, in percent.
         split_seed: each number gives another split.
@@ -82,6 +85,7 @@ class CorpusConfig:
     cleaning: CleanOptions = field(default_factory=CleanOptions)
     max_length: int = 128
     too_long: LengthPolicy = "error"
+    running_text: int = 0
     val_percent: int = 5
     test_percent: int = 5
     split_seed: int = 0
@@ -97,6 +101,7 @@ class CorpusConfig:
         """
         check_range("data.max_length", self.max_length, 3, MAX_LENGTH)
         check_literal("data.too_long", self.too_long, LengthPolicy)
+        check_range("data.running_text", self.running_text, 0, 2**20)
         check_range("data.val_percent", self.val_percent, 0, 99)
         check_range("data.test_percent", self.test_percent, 0, 99 - self.val_percent)
         check_range("data.tokenizer_sentences", self.tokenizer_sentences, 1, 2**40)
@@ -121,6 +126,18 @@ class CorpusConfig:
             raise ValueError(
                 "`data.too_long` must not be split for paired text, whose sides would not fit "
                 "each other. Choose truncate or drop."
+            )
+        if self.running_text and self.too_long != "split":
+            raise ValueError(
+                "`data.running_text` must be 0 unless `data.too_long` is split, but it is "
+                f"{self.running_text} and that is {self.too_long} instead. Set "
+                "`data.too_long: split`."
+            )
+        if self.running_text and self.cleaning.deduplicate:
+            raise ValueError(
+                "`data.running_text` must be 0 with `data.cleaning.deduplicate`, whose repeated "
+                f"sentences it would bring back, but it is {self.running_text} instead. Leave out "
+                "one of the two."
             )
         if self.is_paired and self.cleaning.split_sentences:
             raise ValueError(

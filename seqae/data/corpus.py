@@ -69,6 +69,14 @@ class Rows:
         target = None if self.target is None else self.target.select(keep)
         return Rows(ids, self.lengths[keep], self.hashes[keep], target)
 
+    def with_rows(self, more: Rows) -> Rows:
+        """Append other sentences; neither these nor those have targets."""
+        return Rows(
+            np.concatenate([self.ids, more.ids]),
+            np.concatenate([self.lengths, more.lengths]),
+            np.concatenate([self.hashes, more.hashes]),
+        )
+
 
 class TokenizedCorpus:
     """A tokenised corpus on disk, opened for reading.

@@ -19,11 +19,12 @@ from seqae.data.config import CorpusConfig
 from seqae.data.corpus import Rows
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position
 from seqae.data.split import Split, hash_texts, split_by_hash
-from seqae.data.stretches import Stretches
+from seqae.data.stretches import Stretches, running_texts
 from seqae.data.tokenizers.base import Tokenizer
 
 TRUNCATED = "truncated"
 CUT = "cut into pieces"
+RUNNING = "texts of several sentences beside them"
 
 # What a sentence seldom has inside, unless two records were taken for one or a table for text.
 LINE_ENDS = "line end or tab inside"
@@ -175,7 +176,26 @@ class Pipeline:
             encoded.rows[side] = self._shorten(
                 rows.select(members), cleaned, np.flatnonzero(members), key, encoded
             )
+        if self.config.running_text and "train" in encoded.rows:
+            self._add_running_text(result.select("train"), encoded)
         return encoded
+
+    def _add_running_text(self, block: Block, encoded: Encoded) -> None:
+        """Add the stretches of neighbouring sentences to the rows for training.
+
+        Args:
+            block: the cleaned sentences of the split.
+            encoded: where to add and count them.
+        """
+        is_split = self.config.cleaning.split_sentences is not None
+        documents = block.numbers if is_split else [0] * len(block.texts)
+        texts = running_texts(
+            block.texts, hash_texts(block.texts), documents, self.config.running_text
+        )
+        if texts:
+            encoded.altered[RUNNING] = len(texts)
+            rows = self._cut(self._tokenize(texts, hash_texts(texts)), keep_all=True)
+            encoded.rows["train"] = encoded.rows["train"].with_rows(rows)
 
     def _tokenize(self, texts: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
         return Rows(*self.tokenizer.encode_to_arrays(texts), hashes)

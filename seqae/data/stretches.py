@@ -4,6 +4,9 @@ A text of n tokens is cut into as few stretches of at most `max_length` as its w
 about one size: 33 tokens give 17 and 16, not 32 and 1. A word is cut only if it alone is longer.
 Training (`data.too_long: split`) and encoding cut alike, and the stretches of a text joined are its
 tokens, so what is lost on the way is the model's doing.
+
+Stretches of long texts begin and end in mid-sentence, and nearly all are nearly full. Where the
+training text is sentences, few of its stretches are like that: `running_texts` makes such as are.
 """
 
 from __future__ import annotations
@@ -67,6 +70,33 @@ class Stretches:
         twice = self.tokenizer.decode([[token, token] for token in ids])
         sides = zip(alone, twice, strict=True)
         return np.array([both[len(one) : len(one) + 1].isspace() for one, both in sides])
+
+
+def running_texts(
+    texts: Sequence[str], hashes: NDArray[np.uint64], documents: Sequence[int], sentences: int
+) -> list[str]:
+    """Join neighbouring sentences to texts of several, each of which is in one of them at most.
+
+    A text ends after one sentence in `sentences`, which its hash chooses, so that texts are of all
+    lengths, and the same on every machine.
+
+    Args:
+        texts: n sentences in their order.
+        hashes: (n,), of the sentences.
+        documents: (n,), a number that differs between documents, which are not joined.
+        sentences: the mean number of sentences of a text; the hash of a sentence is also what
+            chooses its split, by its last two decimal digits.
+
+    Returns:
+        The texts that are of more than one sentence.
+    """
+    is_end = (hashes // np.uint64(100) % np.uint64(sentences) == 0).tolist()
+    joined: list[list[str]] = [[]]
+    for index, text in enumerate(texts):
+        if index and (is_end[index - 1] or documents[index] != documents[index - 1]):
+            joined.append([])
+        joined[-1].append(text)
+    return [" ".join(group) for group in joined if len(group) > 1]
 
 
 def stretch_ends(begins_word: NDArray[np.bool_], room: int) -> list[int]:
