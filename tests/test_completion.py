@@ -34,7 +34,7 @@ def completion(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("seqae train --data.too_long tr", ["truncate"]),
         ("seqae fit -c overlays/e", ["overlays/early_stopping"]),
         ("seqae fit --model.autoencoder.encoder L", ["LSTMEncoder"]),
-        ("seqae encode --too_long ''", ["error", "truncate"]),
+        ("seqae encode --too_long ''", ["error", "truncate", "split"]),
         ("seqae encode runs/mine --o", ["--output"]),
         ("seqae encode runs/m", []),  # a file, which bash completes itself
         ("seqae data r", ["report"]),
