@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import contracts
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
+from seqae.tasks.evaluate.groups import within_stretches
 
 SPLIT = {"training": {"config": {"data": {"too_long": "split"}}}}
 TEXTS = ["a cat", "the café is open, and a cat sat on it", "", "the cat saw a dog"]
@@ -52,6 +55,18 @@ def test_what_every_stretch_keeps_the_text_keeps(model, monkeypatch):
     assert model.decode_long(latents, mask) == TEXTS
     assert model.decode_long(LongLatents(latents, mask)) == TEXTS
     assert model.decode_long(model.encode_long(TEXTS[1])) == TEXTS[1]
+
+
+def test_a_missing_token_shifts_its_stretch_alone(model, monkeypatch):
+    Copying(model, monkeypatch)
+    decoded = model.reconstruct_stretches(TEXTS)
+    assert decoded == model.stretches(TEXTS)
+    assert [list(itertools.chain(*own)) for own in decoded] == model.reconstruct_ids(TEXTS)
+    tokens = sum(len(row) + 1 for own in decoded for row in own)
+    decoded[1][0].pop()  # the token and the end of its stretch are wrong
+    score = within_stretches(model, decoded, TEXTS)["stretch_token_accuracy"]
+    assert score == pytest.approx((tokens - 2) / tokens)
+    assert within_stretches(model, [[[]]], ["a"]) == {}
 
 
 def test_the_latent_of_a_stretch_is_that_of_its_text_alone(model):

@@ -197,6 +197,21 @@ class LongTextOperations(TextOperations):
         show_progress_bar: bool = False,
     ) -> list[list[int]]:
         """Reconstruct n texts as n rows of token ids, without bos and eos; see `reconstruct`."""
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        stretches = self.reconstruct_stretches(texts, too_long, options, seed, **bar)
+        return [self._stretches.join(own) for own in stretches]
+
+    def reconstruct_stretches(
+        self,
+        texts: Sequence[str],
+        too_long: LongPolicy | None = None,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+    ) -> list[list[list[int]]]:
+        """Reconstruct n texts as the rows of each one's stretches; see `reconstruct_ids`."""
         policy = self.policy if too_long is None else too_long
         check_choice("too_long", policy, ("error", "truncate", "split"))
         rows = self._tokenize(texts)
@@ -209,8 +224,14 @@ class LongTextOperations(TextOperations):
         latents = encode_rows(self.autoencoder, flat, batch_size, show_progress_bar)
         lengths = [len(row) for row in flat]
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        decoded = self.decode_ids(latents, options, seed, lengths, **bar)
-        return self._join(decoded, [len(own) for own in cut])
+        decoded = iter(self.decode_ids(latents, options, seed, lengths, **bar))
+        join = self._stretches.join  # of one row: takes bos and eos away
+        return [[join([row]) for row in itertools.islice(decoded, len(own))] for own in cut]
+
+    def stretches(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """Cut n texts into the rows of their stretches, without bos and eos."""
+        cut = [self._stretches.cut(row) for row in self._tokenize(texts)]
+        return [[row[1:-1] for row in own] for own in cut]
 
     def lengths(self, texts: Any) -> OneOrList:
         """Count the tokens of each text, bos and eos included."""

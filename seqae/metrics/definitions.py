@@ -39,6 +39,13 @@ METRICS: dict[str, Metric] = {
         "share of the sentences' tokens, their ends included, that the output has at the same "
         "position; the decoder reads only its own output",
     ),
+    "stretch_token_accuracy": Metric(
+        "reconstruction",
+        "token accuracy, stretches",
+        "%",
+        "token accuracy with positions counted within each stretch of a text that has several, so "
+        "that an extra or missing token shifts no other stretch",
+    ),
     "exact_match": Metric(
         "reconstruction",
         "exact match",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -239,12 +240,13 @@ def measure(
         with evaluation.noting("generation", required):
             compared = texts_for_generation(model, train.references, references, file)
     too_long: LongPolicy = "split" if model.policy == "split" else "truncate"
-    evaluation.predictions = model.reconstruct_ids(
-        evaluation.inputs, too_long, show_progress_bar=True
-    )
+    stretches = model.reconstruct_stretches(evaluation.inputs, too_long, show_progress_bar=True)
+    evaluation.predictions = [list(itertools.chain(*own)) for own in stretches]
     if "reconstruction" in groups:
         with working("reconstruction"):
             evaluation.reconstruction(train.references)
+            if too_long == "split" and references == evaluation.inputs:
+                evaluation.within_stretches(stretches)
     if "likelihood" in groups or "latent" in groups:
         with working("likelihood and latent space"):
             evaluation.likelihood_and_latent(groups, budget.importance_samples)

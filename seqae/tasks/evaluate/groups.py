@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from seqae.bundle.codec import evaluating
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.padding import collate, like_length_batches
 from seqae.metrics import text as text_metrics
-from seqae.metrics.accuracy import ReconstructionMetric
+from seqae.metrics.accuracy import ReconstructionMetric, token_hits
 from seqae.metrics.definitions import LENGTHS, Scores
 from seqae.metrics.embedding import TfidfSvd
 from seqae.metrics.geometry import duplicates, isotropy
@@ -54,6 +55,24 @@ def reconstruction(
     scores["chrf"] = text_metrics.chrf(predicted_texts, references)
     scores["edit_distance"] = text_metrics.normalized_edit_distance(predicted_texts, references)
     return scores
+
+
+def within_stretches(
+    model: TextAutoencoder, predictions: list[list[list[int]]], references: list[str]
+) -> dict[str, float]:
+    """Score predictions within the stretches of references; nothing if each has one alone.
+
+    Args:
+        model: cuts the references into stretches.
+        predictions: token ids for each stretch of each reference, without bos and eos.
+        references: texts.
+    """
+    cut = model.stretches(references)
+    if all(len(own) == 1 for own in cut):
+        return {}
+    sides = zip(itertools.chain(*predictions), itertools.chain(*cut), strict=True)
+    hits = sum(itertools.starmap(token_hits, sides))
+    return {"stretch_token_accuracy": hits / sum(len(row) + 1 for own in cut for row in own)}
 
 
 def by_length(

@@ -166,6 +166,14 @@ class Evaluation:
         self.bleu_signature = bleu_signature(self.references)
         self.notes["reconstruction"] = f"BLEU is {self.bleu_signature}"
 
+    def within_stretches(self, predictions: list[list[list[int]]]) -> None:
+        """Measure reconstruction within stretches.
+
+        Args:
+            predictions: the token ids that the model decoded for each stretch of each sentence.
+        """
+        self._add({"model": groups.within_stretches(self.model, predictions, self.references)})
+
     def likelihood_and_latent(self, requested: Sequence[Group], importance_samples: int) -> None:
         """Measure either or both in one pass over the sentences that fit the model."""
         sides = (groups.fits(self.model, texts) for texts in (self.inputs, self.references))
