@@ -32,9 +32,11 @@ def plain(layer: Any = None, priors: Any = None) -> TextAutoencoder:
     if layer is None:
         layer = DeterministicLatent(2)
         layer.build(2)
-    model = TextAutoencoder(SimpleNamespace(latent=layer, latent_noise=None), None, priors=priors)
+    model = TextAutoencoder(
+        SimpleNamespace(latent=layer, latent_noise=None, parts={}), None, priors=priors
+    )
 
-    def encode(texts: Sequence[str], too_long: str = "error") -> Any:
+    def encode(texts: Sequence[str], too_long: str = "error", part: Any = None) -> Any:
         return np.array([text.split() for text in texts], dtype=np.float32).reshape(-1, 2)
 
     def decode(latents: Any, options: Any = None, seed: int = 0) -> list[str]:
