@@ -108,7 +108,7 @@ def two_processes(
     ("rank", "what", "expected"),
     [
         (1, "kill", "process 1 was ended by SIGKILL"),
-        pytest.param(0, "kill", "process 0 was ended from outside", marks=pytest.mark.slow),
+        pytest.param(0, "kill", "process 0 was killed from outside", marks=pytest.mark.slow),
         pytest.param(0, "raise", "`data` must be readable", marks=pytest.mark.slow),
         pytest.param(1, "raise", "`data` must be readable", marks=pytest.mark.slow),
         pytest.param(0, "kill worker", "a loader worker of process 0", marks=pytest.mark.slow),
