@@ -13,7 +13,7 @@ from torch import Generator, nn
 from seqae.batch import Batch
 from seqae.bundle.latent_ops import at_unit_scale, between, implied_noise
 from seqae.generation import Decoding, generate
-from seqae.model.content import ContentEncoder
+from seqae.model.content_encoder import ContentEncoder
 from seqae.model.content_learning import learn_content
 from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, TransformerDecoder
 from seqae.model.latent_noise import (

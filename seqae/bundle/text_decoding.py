@@ -138,7 +138,9 @@ class TextDecoding(ABC):
         sources: Sequence[Any],
         options: Decoding = GREEDY,
         seed: SupportsIndex = 0,
-        **how: Any,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
     ) -> list[str]:
         """Decode latents that were made from those of sentences: points between them, sums.
 
@@ -151,13 +153,15 @@ class TextDecoding(ABC):
             sources: what they were made from, arrays of shape (n, Z) or (Z,).
             options: as the class says.
             seed: as the class says.
-            how: `batch_size` and `show_progress_bar`, as the class says.
+            batch_size: as the class says.
+            show_progress_bar: as the class says.
         """
         noise = None
         if self.autoencoder.latent_noise is not None:
             latents = latent_ops.at_unit_scale(latents)
             noise = latent_ops.implied_noise(latents, sources)
-        rows = self.decode_ids(latents, options, seed, default_noise=noise, **how)
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        rows = self.decode_ids(latents, options, seed, default_noise=noise, **bar)
         return self.tokenizer.decode(rows)
 
     @abstractmethod

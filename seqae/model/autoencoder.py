@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_literal, check_part, check_range
-from seqae.model.content import ContentEncoder
+from seqae.model.content_encoder import ContentEncoder
 from seqae.model.decoders.base import Decoder, DecoderState
 from seqae.model.encoders import Encoder
 from seqae.model.latent_noise import LatentNoise

@@ -22,6 +22,10 @@ from seqae.model.latent_noise import MAX_NOISE
 MAX_DIM = 2**11  # of a latent: a matrix for it then takes 16 MiB
 MIN_SENTENCES = 2
 
+# σ at which draws are decoded: the lowest at which at most a tenth of the samples of `fluent` were
+# copies of training sentences (docs/results.md).
+DEFAULT_NOISE = 2.0
+
 
 @dataclass(frozen=True)
 class Drawing:

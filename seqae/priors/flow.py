@@ -18,7 +18,15 @@ from torch.nn.utils import clip_grad_norm_
 from typing_extensions import override
 
 from seqae.component import check_range
-from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
+from seqae.priors.base import (
+    DEFAULT_NOISE,
+    Drawing,
+    Prior,
+    check_fit,
+    check_found,
+    check_noise,
+    shaped,
+)
 from seqae.priors.flow_network import LENGTH_FEATURES, Weights, initial, shapes, velocity
 from seqae.terminal import progress_bar
 
@@ -55,7 +63,7 @@ class FlowPrior(Prior):
 
     def __init__(
         self,
-        noise: float = 2.0,
+        noise: float = DEFAULT_NOISE,
         hidden_dim: int = 384,
         num_blocks: int = 2,
         steps: int = 1500,

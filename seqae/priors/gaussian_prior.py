@@ -16,7 +16,15 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.extras import extra
-from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
+from seqae.priors.base import (
+    DEFAULT_NOISE,
+    Drawing,
+    Prior,
+    check_fit,
+    check_found,
+    check_noise,
+    shaped,
+)
 from seqae.terminal import working
 
 
@@ -34,7 +42,7 @@ class GaussianPrior(Prior):
     mean: Tensor  # (Z,)
     factor: Tensor  # (Z, Z), lower triangular: the covariance is this times its transpose
 
-    def __init__(self, noise: float = 2.0) -> None:
+    def __init__(self, noise: float = DEFAULT_NOISE) -> None:
         check_noise(noise)
         self.noise = noise
 

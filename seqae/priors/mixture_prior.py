@@ -17,7 +17,15 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.extras import extra
-from seqae.priors.base import Drawing, Prior, check_fit, check_found, check_noise, shaped
+from seqae.priors.base import (
+    DEFAULT_NOISE,
+    Drawing,
+    Prior,
+    check_fit,
+    check_found,
+    check_noise,
+    shaped,
+)
 from seqae.priors.gaussian_prior import check_triangular, fit_gaussian, to_float64
 from seqae.terminal import working
 
@@ -42,7 +50,7 @@ class MixturePrior(Prior):
     means: Tensor  # (MAX_COMPONENTS, Z), white
     scales: Tensor  # (MAX_COMPONENTS, Z), standard deviations, white
 
-    def __init__(self, noise: float = 2.0) -> None:
+    def __init__(self, noise: float = DEFAULT_NOISE) -> None:
         check_noise(noise)
         self.noise = noise
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from seqae.component import check_whole
 from seqae.model.latent_noise import perturbed
 from seqae.priors.base import (
+    DEFAULT_NOISE,
     Drawing,
     Prior,
     check_fit,
@@ -43,7 +44,7 @@ class NeighbourhoodPrior(Prior):
 
     latents: Tensor  # (at most MAX_LATENTS, Z) float16
 
-    def __init__(self, noise: float = 2.0) -> None:
+    def __init__(self, noise: float = DEFAULT_NOISE) -> None:
         check_noise(noise)
         self.noise = noise
 

@@ -7,7 +7,6 @@ all that it has learnt is in its tokenizer.json (json_format.py).
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import reprlib
 from abc import abstractmethod
@@ -18,7 +17,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 import tokenizers as hf
-from tokenizers import models, trainers
 from torch import Tensor
 
 import seqae.data.tokenizers.fork_safety  # noqa: F401 - importing it is what it is for
@@ -345,16 +343,3 @@ class Tokenizer(Component):
         Tokenizer.__init__(self, state["arguments"])
         if state["learned"] is not None:
             self._adopt(state["learned"])
-
-
-def train_model(
-    layout: dict[str, Any], model: models.Model, trainer: trainers.Trainer, texts: Iterator[str]
-) -> dict[str, Any]:
-    """Train with the library; return the `model` of its file."""
-    empty = {"type": "WordLevel", "vocab": {}, "unk_token": ""}
-    document = {"version": "1.0", "added_tokens": [], **layout, "model": empty}
-    tokenizer = hf.Tokenizer.from_str(json.dumps(document))
-    tokenizer.model = model
-    tokenizer.train_from_iterator(texts, trainer)
-    learned: dict[str, Any] = json.loads(tokenizer.to_str())["model"]
-    return learned

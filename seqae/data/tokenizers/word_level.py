@@ -15,9 +15,10 @@ from tokenizers import models, trainers
 
 from seqae.component import check_choice, check_range
 from seqae.data.tokenizers import json_format
-from seqae.data.tokenizers.base import Tokenizer, train_model
+from seqae.data.tokenizers.base import Tokenizer
 from seqae.data.tokenizers.input_checks import check_text
 from seqae.data.tokenizers.json_format import MAX_TOKEN_LENGTH, MAX_VOCAB_SIZE, SPECIAL_TOKENS
+from seqae.data.tokenizers.library_training import train_model
 from seqae.data.tokenizers.word_cache import Lengths
 
 
