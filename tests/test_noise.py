@@ -115,6 +115,82 @@ def test_neighbours_swap_as_often_as_two_uniform_draws_say():
     check_rate(int((found[:, 0] == 5).sum()), 20_000, 1 / 8)
 
 
+# Words of other sentences
+
+
+def distinct(rows: int, words: int) -> Batch:
+    """As `numbered`, but no two rows share a word: that of row r at place i is 4 + r words + i."""
+    batch = numbered(rows, words)
+    batch.token_ids[:, 1:-1] += words * torch.arange(rows)[:, None]
+    return batch
+
+
+@pytest.mark.parametrize(("rate", "span"), [(0.1, 1), (0.5, 1), (0.5, 2), (1.0, 3)])
+def test_inserts_what_it_says(rate, span):
+    rows, words = 400, 50
+    found = sentences(noisy(distinct(rows, words), insert=rate, span=span))
+    shares = torch.tensor([len(row) / words - 1 for row in found])
+    spread = 0.4 * rate / sqrt(12) + span / words  # of the drawn rate, and of its rounding
+    assert abs(float(shares.mean()) - rate) < 4 * spread / sqrt(rows)
+    assert shares.min() > 0.8 * rate - span / words
+    assert shares.max() < 1.2 * rate + span / words
+    for index, row in enumerate(found):
+        tokens = torch.tensor(row) - 4
+        is_own = tokens // words == index
+        assert tokens[is_own].tolist() == list(range(index * words, (index + 1) * words))
+        inserted = tokens[~is_own].tolist()
+        assert len(set(inserted)) == len(inserted)  # none twice
+        assert len({token // words for token in inserted}) <= 2
+        runs = torch.tensor(inserted).reshape(-1, span)
+        assert (runs == runs[:, :1] + torch.arange(span)).all()
+
+
+def test_inserts_anywhere_with_the_same_chance():
+    """Between 4 words there are 5 gaps, those at the ends too."""
+    found = sentences(noisy(distinct(4000, 4), insert=0.5))
+    gaps = torch.zeros(5)
+    for index, row in enumerate(found):
+        place = 0
+        for token in row:
+            if (token - 4) // 4 == index:
+                place += 1
+            else:
+                gaps[place] += 1
+    check_rate(int(gaps.sum()), 4000 * 4, 0.5)
+    assert (gaps / gaps.sum() - 0.2).abs().max() < 4 * sqrt(0.16 / float(gaps.sum()))
+
+
+def test_takes_any_word_of_another_sentence():
+    """Also the last ones, which whole runs from the beginning would leave out."""
+    found = sentences(noisy(distinct(500, 5), insert=1.0, span=2))
+    used = {(token - 4) % 5 for i, row in enumerate(found) for token in row if (token - 4) // 5 - i}
+    assert used == set(range(5))
+
+
+def test_inserts_no_more_than_the_model_reads():
+    batch = distinct(50, 10)
+    rates = NoiseRates(insert=1.0, span=2)
+    found = corrupt(batch, rates, V, Generator().manual_seed(0), max_length=17)
+    assert found.lengths.max() == 16  # 12 and two runs
+    assert found.target_batch is batch
+    same = corrupt(batch, rates, V, Generator().manual_seed(0), max_length=12)
+    assert torch.equal(same.token_ids, batch.token_ids)
+
+
+def test_inserts_nothing_where_there_is_no_other_sentence():
+    batch = contracts.random_batch([6])
+    assert torch.equal(noisy(batch, insert=1.0).token_ids, batch.token_ids)
+
+
+def test_shuffles_runs():
+    """A far shuffle brings any pair anywhere, and breaks none."""
+    found = torch.tensor(sentences(noisy(numbered(2000, 10), shuffle_distance=8192, span=2))) - 4
+    pairs = found.reshape(-1, 5, 2)
+    assert (pairs[..., 1] == pairs[..., 0] + 1).all()
+    first = torch.bincount(pairs[:, 0, 0] // 2, minlength=5) / 2000
+    assert (first - 0.2).abs().max() < 4 * sqrt(0.16 / 2000)
+
+
 def test_a_sentence_does_not_become_empty_unless_it_was():
     batch = contracts.random_batch([3, 2, 4, 9])
     found = noisy(batch, delete=1.0)
@@ -130,18 +206,23 @@ def test_a_sentence_does_not_become_empty_unless_it_was():
     blank=st.floats(0, 0.5),
     substitute=st.floats(0, 0.5),
     shuffle_distance=st.integers(0, 20),
+    insert=st.sampled_from([0.0, 0.3, 2.0]),
+    span=st.integers(1, 4),
     seed=st.integers(0, 2**31),
 )
-def test_all_together_keep_the_form(lengths, delete, blank, substitute, shuffle_distance, seed):
+def test_all_together_keep_the_form(
+    lengths, delete, blank, substitute, shuffle_distance, insert, span, seed
+):
     batch = contracts.random_batch(lengths)
     clean = batch.token_ids.clone()
     rates = {"delete": delete, "blank": blank, "substitute": substitute}
+    rates |= {"insert": insert, "span": span}
     found = noisy(batch, seed, shuffle_distance=shuffle_distance, **rates)
     assert torch.equal(batch.token_ids, clean)
-    assert found.token_ids.shape == clean.shape
+    assert insert or found.token_ids.shape == clean.shape
     for row, old in zip(sentences(found), sentences(batch), strict=True):
         assert bool(row) == bool(old)
-        assert len(row) <= len(old)
+        assert len(row) <= round((1 + 1.2 * insert) * len(old)) + span
         assert not set(row) & (SPECIAL - {V.unk_id})
     assert torch.equal(found.target, batch.target)
     assert torch.equal(found.target_mask, batch.target_mask)
@@ -181,7 +262,20 @@ def test_denoising_reads_the_noise_and_writes_the_clean_sentence():
     torch.testing.assert_close(found, expected)
 
 
+def test_words_that_are_inserted_fit_the_model():
+    """Its positions end where `max_length` does: the noisy sentence is no longer."""
+    model, batch = contracts.make_model().train(), contracts.random_batch([9, 8, 9])
+    read = Denoising(delete=0.0, insert=2.0).add_noise(model, batch, Generator())
+    assert read.lengths.max() == contracts.MAX_LENGTH
+
+
+def test_cross_entropy_chooses_a_model_that_leaves_words_out():
+    model = contracts.make_model()
+    assert Denoising(insert=0.5).monitored_for(model) == "val/reconstruction"
+    assert Denoising().monitored_for(model) == "val/token_accuracy"
+
+
 def test_denoising_evaluates_clean_sentences():
     model, batch = contracts.make_model(), contracts.random_batch()
-    values = [o(model, batch, 0, Generator()) for o in (Denoising(delete=0.5), Reconstruction())]
-    torch.testing.assert_close(*values)
+    objectives = Denoising(delete=0.5, insert=0.5), Reconstruction()
+    torch.testing.assert_close(*(o(model, batch, 0, Generator()) for o in objectives))
