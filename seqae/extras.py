@@ -18,7 +18,7 @@ Extra = Literal["data", "eval", "train", "wandb", "nltk"]
 PURPOSES = MappingProxyType(
     {
         "data": "Parquet, Arrow, .zst, the Hugging Face hub or sentence splitting",
-        "eval": "Measuring, or fitting a prior,",
+        "eval": "Measuring, summarizing, or fitting a prior,",
         "train": "Training",
         "wandb": "Logging to Weights & Biases",
         "nltk": "Reading a corpus of NLTK",

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
 from seqae.bundle.latent_ops import Latents
-from seqae.bundle.long_texts import LongTextOperations
+from seqae.bundle.summaries import SummaryOperations
 from seqae.bundle.text_operations import Part, TooLong
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # which import lightning
 
 
 @final
-class TextAutoencoder(LongTextOperations):
+class TextAutoencoder(SummaryOperations):
     """A trained model with its tokenizer.
 
     Texts may be a list, a tuple, a Series, an array, a column of a data set or an iterator; one

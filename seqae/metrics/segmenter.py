@@ -74,6 +74,11 @@ def terms(text: str) -> list[str]:
     return found
 
 
+def ends_in_unspaced(text: str) -> bool:
+    """Tell whether a text ends in a script without blanks, so that none follows it either."""
+    return bool(_CHARACTER.fullmatch(text[-1:]))
+
+
 def _space(text: str) -> str:
     """Put blanks around each character of a script without blanks."""
     if text.isascii() or not _CHARACTER.search(text):

@@ -1,0 +1,24 @@
+"""Summarizers: ways to shorten a document, which share what they read and how long they may be.
+
+document.py    Document, Budget and Summary, whose sentences name their evidence
+base.py        what every summarizer does, and the spaces that sentences are read in
+ranking.py     ranked sentences to a summary within its budget
+extractive.py  the sentences that say most, by their vectors
+"""
+
+from seqae.component import concrete_subclasses
+from seqae.summarizers.base import DecodingSpace as DecodingSpace
+from seqae.summarizers.base import SentenceSpace as SentenceSpace
+from seqae.summarizers.base import Summarizer as Summarizer
+from seqae.summarizers.document import Budget as Budget
+from seqae.summarizers.document import Document as Document
+from seqae.summarizers.document import Summary as Summary
+from seqae.summarizers.document import SummarySentence as SummarySentence
+from seqae.summarizers.extractive import CentroidSummarizer as CentroidSummarizer
+
+
+def summarizers() -> dict[str, type[Summarizer]]:
+    """List the imported summarizers by their names on the command line."""
+    classes = concrete_subclasses(Summarizer)  # type: ignore[type-abstract]
+    found = {cls.kind: cls for cls in classes}
+    return dict(sorted(found.items()))
