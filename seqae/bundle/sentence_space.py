@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongTextOperations
 from seqae.generation import Decoding
+from seqae.model.latents import VectorQuantisedLatent
 from seqae.summarizers.base import GREEDY, DecodingSpace
 
 
@@ -63,3 +67,31 @@ class LatentSpace(DecodingSpace):
         seed: int = 0,
     ) -> list[str]:
         return self.model.decode_near(latents, sources, decoding, seed)
+
+    @override
+    def codes(self, sentences: Sequence[str]) -> NDArray[np.int64]:
+        latents = torch.from_numpy(self.encode(sentences)).to(self._device)
+        codes: NDArray[np.int64] = self._codebook.nearest(latents).cpu().numpy()
+        return codes
+
+    @override
+    def lookup(self, codes: NDArray[np.int64]) -> Latents:
+        latents: Latents = (
+            self._codebook.lookup(torch.from_numpy(codes).to(self._device)).cpu().numpy()
+        )
+        return latents
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.autoencoder.parameters()).device
+
+    @property
+    def _codebook(self) -> VectorQuantisedLatent:
+        latent = self.model.autoencoder.latent
+        if isinstance(latent, VectorQuantisedLatent):
+            return latent
+        raise ValueError(
+            f"`method` must be another for a model without a codebook, but it is codes and the "
+            f"model has a {type(latent).__name__} instead. Choose mean or coop, or train one with "
+            f"a codebook: `seqae fit -c vq`."
+        )

@@ -4,17 +4,29 @@ document.py    Document, Budget and Summary, whose sentences name their evidence
 base.py        what every summarizer does, and the spaces that sentences are read in
 ranking.py     ranked sentences to a summary within its budget
 extractive.py  the sentences that say most, by their vectors
+
+Those that write sentences of their own read a model's latents:
+
+consensus.py       one sentence for each group of sentences that say the same
+mean.py            what the mean of a group says
+coop.py            what the best convex combination says
+popular_codes.py   what the most frequent codes say
+reconstruction.py  single sentences, written again and shorter
 """
 
 from seqae.component import concrete_subclasses
 from seqae.summarizers.base import DecodingSpace as DecodingSpace
 from seqae.summarizers.base import SentenceSpace as SentenceSpace
 from seqae.summarizers.base import Summarizer as Summarizer
+from seqae.summarizers.coop import CoopSummarizer as CoopSummarizer
 from seqae.summarizers.document import Budget as Budget
 from seqae.summarizers.document import Document as Document
 from seqae.summarizers.document import Summary as Summary
 from seqae.summarizers.document import SummarySentence as SummarySentence
 from seqae.summarizers.extractive import CentroidSummarizer as CentroidSummarizer
+from seqae.summarizers.mean import MeanSummarizer as MeanSummarizer
+from seqae.summarizers.popular_codes import PopularCodesSummarizer as PopularCodesSummarizer
+from seqae.summarizers.reconstruction import ReconstructionSummarizer as ReconstructionSummarizer
 
 
 def summarizers() -> dict[str, type[Summarizer]]:

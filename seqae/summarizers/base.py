@@ -90,6 +90,18 @@ class DecodingSpace(SentenceSpace):
             seed: of sampled tokens.
         """
 
+    @abstractmethod
+    def codes(self, sentences: Sequence[str]) -> NDArray[np.int64]:
+        """Encode n sentences to the codes of a codebook, (n, C).
+
+        Raises:
+            ValueError: if the latents of this model have no codebook.
+        """
+
+    @abstractmethod
+    def lookup(self, codes: NDArray[np.int64]) -> Latents:
+        """Look up the latents (n, Z) of codes (n, C); raises as `codes`."""
+
     @override
     def vectors(self, document: Document) -> Vectors:
         return self.compared(self.encode(document.sentences))

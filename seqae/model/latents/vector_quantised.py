@@ -116,6 +116,11 @@ class VectorQuantisedLatent(Latent):
         """Look up the latents (B, Z) of (B, C) int64 codes."""
         return self._look_up(codes.reshape(-1, self.num_groups)).reshape(len(codes), -1)
 
+    def nearest(self, latent: Tensor) -> Tensor:
+        """Find the codes (B, C) int64 of latents (B, Z) that were looked up, or those nearest."""
+        parts = latent.reshape(-1, self.num_groups, self.codebook.shape[2])
+        return self._nearest(parts).reshape(len(latent), -1)
+
     @override
     def metrics(self) -> dict[str, Tensor]:
         return {
