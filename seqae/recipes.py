@@ -92,17 +92,22 @@ def first_comment(name: str) -> str:
 
 def listing() -> str:
     """Return the text of `seqae recipes`: each name with its first comment."""
-    names = recipe_names()
-    overlays = [name for name in names if "/" in name]
+    folders: dict[str, list[str]] = {}
+    for name in recipe_names():
+        folders.setdefault(name.rpartition("/")[0], []).append(name)
     return "\n".join(
         [
             "recipes, for `seqae fit -c NAME`:",
             "",
-            *_described([name for name in names if name not in overlays]),
+            *_described(folders[""]),
+            "",
+            "experiments, recipes too:",
+            "",
+            *_described(folders["experiments"]),
             "",
             "overlays, to add to one with another `-c NAME`:",
             "",
-            *_described(overlays),
+            *_described(folders["overlays"]),
             "",
             "`seqae recipes show NAME > my.yaml` makes a file to change. A file of yours that is",
             "called NAME wins over the recipe.",
