@@ -10,4 +10,7 @@ nll.py          likelihood: -log p(x|z), bounds of -log p(x), perplexity, bits p
 geometry.py     latent spaces: mutual information, active units, isotropy
 posterior.py    one pass over sentences that collects what nll.py and geometry.py need
 embedding.py    downstream use: similarity, neighbours, a linear probe, and the TF-IDF baseline
+rouge.py        summaries and references: ROUGE-1, 2, L and Lsum, in any script
+summary_text.py a summary beside its document: what is copied, new, repeated
+significance.py how sure a mean over documents is
 """

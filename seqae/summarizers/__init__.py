@@ -1,9 +1,11 @@
 """Summarizers: ways to shorten a document, which share what they read and how long they may be.
 
-document.py    Document, Budget and Summary, whose sentences name their evidence
-base.py        what every summarizer does, and the spaces that sentences are read in
-ranking.py     ranked sentences to a summary within its budget
-extractive.py  the sentences that say most, by their vectors
+document.py        Document, Budget and Summary, whose sentences name their evidence
+base.py            what every summarizer does, and the spaces that sentences are read in
+lexical_spaces.py  spaces of words, to compare latents with
+ranking.py         ranked sentences to a summary within its budget
+extractive.py      the sentences that say most, by their vectors
+baselines/         what every table of summaries also has
 
 Those that write sentences of their own read a model's latents:
 
@@ -18,12 +20,25 @@ from seqae.component import concrete_subclasses
 from seqae.summarizers.base import DecodingSpace as DecodingSpace
 from seqae.summarizers.base import SentenceSpace as SentenceSpace
 from seqae.summarizers.base import Summarizer as Summarizer
+from seqae.summarizers.baselines.graph_ranking import LexRankSummarizer as LexRankSummarizer
+from seqae.summarizers.baselines.graph_ranking import TextRankSummarizer as TextRankSummarizer
+from seqae.summarizers.baselines.lead import LeadSummarizer as LeadSummarizer
+from seqae.summarizers.baselines.lead import PrefixSummarizer as PrefixSummarizer
+from seqae.summarizers.baselines.lead import RandomSummarizer as RandomSummarizer
+from seqae.summarizers.baselines.word_frequency import LsaSummarizer as LsaSummarizer
+from seqae.summarizers.baselines.word_frequency import LuhnSummarizer as LuhnSummarizer
+from seqae.summarizers.baselines.word_frequency import SumBasicSummarizer as SumBasicSummarizer
 from seqae.summarizers.coop import CoopSummarizer as CoopSummarizer
 from seqae.summarizers.document import Budget as Budget
 from seqae.summarizers.document import Document as Document
 from seqae.summarizers.document import Summary as Summary
 from seqae.summarizers.document import SummarySentence as SummarySentence
 from seqae.summarizers.extractive import CentroidSummarizer as CentroidSummarizer
+from seqae.summarizers.extractive import ClusterSummarizer as ClusterSummarizer
+from seqae.summarizers.extractive import MarginalRelevanceSummarizer as MarginalRelevanceSummarizer
+from seqae.summarizers.extractive import MedoidSummarizer as MedoidSummarizer
+from seqae.summarizers.lexical_spaces import TfidfSpace as TfidfSpace
+from seqae.summarizers.lexical_spaces import WordVectorSpace as WordVectorSpace
 from seqae.summarizers.mean import MeanSummarizer as MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer as PopularCodesSummarizer
 from seqae.summarizers.reconstruction import ReconstructionSummarizer as ReconstructionSummarizer

@@ -144,6 +144,25 @@ class Budget:
             raise TypeError("a ratio is an amount only of a document")
         return amount
 
+    def with_amount(self, amount: int) -> Budget:
+        """Return a budget of the same unit."""
+        units = ("sentences", "words", "bytes")
+        return Budget(**{unit: amount for unit in units if getattr(self, unit) is not None})
+
+    def costs(self, document: Document) -> tuple[int, ...]:
+        """Measure what each sentence adds to a text, in the unit of the budget, its blank too."""
+        if self.sentences is not None:
+            return (1,) * len(document)
+        if self.words is not None:
+            return document.words
+        blanks = map(self.blank_after, document.sentences)
+        sizes = (self.size([sentence]) for sentence in document.sentences)
+        return tuple(size + blank for size, blank in zip(sizes, blanks, strict=True))
+
+    def blank_after(self, sentence: str) -> int:
+        """Say what the blank costs that parts a sentence from one that follows."""
+        return int(self.bytes is not None and not ends_in_unspaced(sentence))
+
     def size(self, sentences: Sequence[str]) -> int:
         """Measure sentences in the unit of the budget; a ratio is resolved by `of` before."""
         if self.sentences is not None:

@@ -6,11 +6,13 @@ vectors are worth.
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Generator
 from typing_extensions import override
@@ -19,9 +21,12 @@ from seqae.component import check_range
 from seqae.extras import extra
 from seqae.summarizers.base import SentenceSpace, Summarizer, Vectors
 from seqae.summarizers.document import Budget, Document, Summary
-from seqae.summarizers.ranking import fill
+from seqae.summarizers.ranking import fill, usual_count
 
 with extra("eval"):
+    from scipy.sparse import issparse
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import normalize
 
 
@@ -51,18 +56,19 @@ class VectorSummarizer(Summarizer):
         self, document: Document, space: Any, budget: Budget, generator: Generator
     ) -> Summary:
         vectors = normalize(space.vectors(document))
-        return fill(document, self._rank(vectors, self._prior(document), budget, generator), budget)
+        count = usual_count(document, budget)
+        return fill(document, self._rank(vectors, self._prior(document), count, generator), budget)
 
     @abstractmethod
     def _rank(
-        self, vectors: Vectors, prior: NDArray[np.float64], budget: Budget, generator: Generator
+        self, vectors: Vectors, prior: NDArray[np.float64], count: int, generator: Generator
     ) -> Iterable[int]:
         """Rank n sentences, the best first.
 
         Args:
             vectors: (n, D) of norm one, or zero.
             prior: (n,).
-            budget: as in `summarize`.
+            count: how many of mean length fit the budget, between 1 and n.
             generator: as in `summarize`.
         """
 
@@ -88,9 +94,96 @@ class CentroidSummarizer(VectorSummarizer):
 
     @override
     def _rank(
-        self, vectors: Vectors, prior: NDArray[np.float64], budget: Budget, generator: Generator
+        self, vectors: Vectors, prior: NDArray[np.float64], count: int, generator: Generator
     ) -> Iterable[int]:
         return by_score(centrality(vectors) + prior)
+
+
+@final
+class MarginalRelevanceSummarizer(VectorSummarizer):
+    """Takes sentences near the centroid that are unlike those taken before.
+
+    Maximal marginal relevance of Carbonell and Goldstein 1998 (doi:10.1145/290941.291025), with the
+    centroid for a query: each is the one with the most of λ · cosine to the centroid - (1 - λ) ·
+    the highest cosine to one that is taken.
+
+    Args:
+        relevance: λ, between 0, all that counts is to be unlike, and 1, which is `centroid`.
+        position: as of `centroid`; multiplied by λ.
+        length: as of `centroid`; multiplied by λ.
+    """
+
+    kind: ClassVar[str] = "mmr"
+
+    def __init__(self, relevance: float = 0.7, position: float = 0.0, length: float = 0.0) -> None:
+        super().__init__(position, length)
+        check_range("relevance", relevance, 0.0, 1.0)
+        self.relevance = relevance
+
+    @override
+    def _rank(
+        self, vectors: Vectors, prior: NDArray[np.float64], count: int, generator: Generator
+    ) -> Iterable[int]:
+        relevant = self.relevance * (centrality(vectors) + prior)
+        nearest = np.full(len(relevant), -np.inf)  # to one that is taken
+        left = np.ones(len(relevant), dtype=bool)
+        for number in range(len(relevant)):
+            scores = relevant - (1 - self.relevance) * nearest if number else relevant
+            index = first_best(np.where(left, scores, -np.inf))
+            yield index
+            left[index] = False
+            nearest = np.maximum(nearest, cosines_to(vectors, index))
+
+
+@final
+class ClusterSummarizer(VectorSummarizer):
+    """Takes the sentence nearest each centre of k-means, those of the largest clusters first.
+
+    So did Miller 2019 (arXiv:1906.04165), with sentence vectors of BERT. There are as many clusters
+    as sentences of mean length fit the budget.
+    """
+
+    kind: ClassVar[str] = "clusters"
+
+    @override
+    def _rank(
+        self, vectors: Vectors, prior: NDArray[np.float64], count: int, generator: Generator
+    ) -> Iterable[int]:
+        seed = int(torch.randint(2**31, (), generator=generator))
+        means = KMeans(count, n_init=1, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different sentences than k
+            own = means.fit_predict(vectors)
+        # Distances to the own centre: cosines would rank alike within a cluster, not between them.
+        near = prior - means.transform(vectors)[np.arange(len(own)), own]
+        best = [
+            group[first_best(near[group])]
+            for k in range(count)
+            if len(group := np.flatnonzero(own == k))
+        ]
+        sizes = np.bincount(own)
+        best.sort(key=lambda index: (-sizes[own[index]], index))
+        others = near.copy()
+        others[best] = -np.inf
+        return [*map(int, best), *by_score(others)[: len(near) - len(best)]]
+
+
+@final
+class MedoidSummarizer(VectorSummarizer):
+    """Takes one sentence, the one whose mean cosine to all others is the highest.
+
+    Of several reviews it is the most central one, which Chu and Liu 2019 (arXiv:1810.05739) and
+    Iso et al. 2021 (Coop, arXiv:2104.01371) have for a baseline. It is cut if it is too long.
+    """
+
+    kind: ClassVar[str] = "medoid"
+
+    @override
+    def _rank(
+        self, vectors: Vectors, prior: NDArray[np.float64], count: int, generator: Generator
+    ) -> Iterable[int]:
+        total = np.asarray(vectors @ np.asarray(vectors.sum(axis=0)).ravel(), dtype=np.float64)
+        return [first_best((total - 1) / max(len(total) - 1, 1) + prior)]
 
 
 def centrality(vectors: Vectors) -> NDArray[np.float64]:
@@ -102,6 +195,24 @@ def centrality(vectors: Vectors) -> NDArray[np.float64]:
     centroid = normalize(np.asarray(vectors.mean(axis=0)).reshape(1, -1))[0]
     found: NDArray[np.float64] = np.asarray(vectors @ centroid, dtype=np.float64)
     return found
+
+
+def cosines_to(vectors: Vectors, index: int) -> NDArray[np.float64]:
+    """Compute the cosine of each of n sentences with one of them: (n,).
+
+    Args:
+        vectors: (n, D) of norm one, or zero.
+        index: of the one.
+    """
+    one = vectors[[index]]
+    one = one.toarray() if issparse(one) else one
+    found: NDArray[np.float64] = np.asarray(vectors @ one[0], dtype=np.float64)
+    return found
+
+
+def first_best(scores: NDArray[np.float64]) -> int:
+    """Find the index of the highest score; of equal ones, but for rounding, the first."""
+    return int(np.argmax(scores.round(6)))
 
 
 def by_score(scores: NDArray[np.float64]) -> list[int]:
