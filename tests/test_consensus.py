@@ -29,6 +29,7 @@ from seqae.summarizers.coop import CoopSummarizer, overlap
 from seqae.summarizers.mean import MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer, most_popular
 from seqae.summarizers.reconstruction import ReconstructionSummarizer
+from seqae.summarizers.word_selection import WordSelectionSummarizer
 
 ONE = Budget(sentences=1)
 
@@ -59,6 +60,11 @@ class BagOfWords(DecodingSpace):
             )
             for row in latents
         ]
+
+    def select(self, words, latent, count, noise=0.0):
+        """The words that the latent has most of, the first ones if several have as much."""
+        has = [-latent[self.words.index(word)] for word in words]
+        return sorted(np.argsort(has, kind="stable")[:count].tolist())
 
     def codes(self, sentences):
         """Each word has a place, and two codes: whether the sentence has it."""
@@ -298,3 +304,40 @@ def test_sentences_near_the_centroid_come_first_and_stand_in_their_order():
     space, inputs = Shortening("a b c d e f"), document("e f", "a b c", "a b", "b c")
     found = summarize(ReconstructionSummarizer([0.0]), space, inputs, Budget(words=5))
     assert [(s.text, s.evidence) for s in found.sentences] == [("a b c", (1,)), ("a b", (2,))]
+
+
+# Selection of words
+
+
+def test_a_sentence_keeps_as_many_words_as_fit():
+    space, inputs = BagOfWords("a bb c d"), document("a c bb c")
+    for budget, text in (
+        (Budget(words=3), "a c c"),
+        (Budget(words=1), "c"),
+        (Budget(bytes=4), "c c"),
+        (Budget(ratio=0.5), "c c"),
+        (Budget(sentences=1), "c c"),  # `share` of it
+        (Budget(words=9), "a c bb c"),
+    ):
+        (said,) = summarize(WordSelectionSummarizer(), space, inputs, budget).sentences
+        assert (said.text, said.evidence) == (text, (0,))
+
+
+def test_of_several_sentences_each_keeps_its_share():
+    space, inputs = BagOfWords("a b c d e f"), document("e f", "a b c c", "c a c b", "b c")
+    found = summarize(WordSelectionSummarizer(), space, inputs, Budget(words=4))
+    assert [(said.text, said.evidence) for said in found.sentences] == [
+        ("c c", (1,)),
+        ("c c", (2,)),
+    ]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=["plain", "told", "coded"])
+def test_a_model_selects_words_in_their_order(model):
+    space, words = LatentSpace(model), ["a", "b", "c", "d", "你", "好", "much-too-long"]
+    latent = space.encode(["a b c d"])[0]
+    for count in (1, 3, 5):
+        found = space.select(words, latent, count, 1.0)
+        assert found == sorted(set(found))
+        assert len(found) == min(count, 4)  # 10 bytes: all that the model can read
+        assert max(found) < 4

@@ -10,9 +10,12 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from seqae.bundle.codec import evaluating
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongTextOperations
 from seqae.generation import Decoding
+from seqae.generation.subsequence import Word, likeliest_subsequence
+from seqae.metrics.segmenter import ends_in_unspaced
 from seqae.model.latents import VectorQuantisedLatent
 from seqae.summarizers.base import GREEDY, DecodingSpace
 
@@ -67,6 +70,29 @@ class LatentSpace(DecodingSpace):
         seed: int = 0,
     ) -> list[str]:
         return self.model.decode_near(latents, sources, decoding, seed)
+
+    @override
+    def select(
+        self, words: Sequence[str], latent: Latents, count: int, noise: float = 0.0
+    ) -> list[int]:
+        model = self.model.autoencoder
+        tokens = self._tokenize_words(words)
+        ends = np.cumsum([max(map(len, forms)) for forms in tokens])
+        tokens = tokens[: max(1, int((ends <= model.max_length - 2).sum()))]
+        if count >= len(tokens):
+            return list(range(len(tokens)))
+        told = torch.tensor([noise], device=self._device) if model.latent_noise else None
+        row = torch.from_numpy(latent[None]).to(self._device)
+        with evaluating(model, len(words)):
+            return likeliest_subsequence(model, row, tokens, count, told)
+
+    def _tokenize_words(self, words: Sequence[str]) -> list[Word]:
+        """Tokenize each word at the beginning of a text, and after another word."""
+        tokenizer = self.model.tokenizer
+        written = [self.model.normalization(word) for word in words]
+        after = [word if ends_in_unspaced(word) else f" {word}" for word in written]
+        rows = [row[1:-1] or [tokenizer.unk_id] for row in tokenizer.encode([*written, *after])]
+        return list(zip(rows[: len(words)], rows[len(words) :], strict=True))
 
     @override
     def codes(self, sentences: Sequence[str]) -> NDArray[np.int64]:

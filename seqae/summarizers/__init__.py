@@ -14,6 +14,7 @@ mean.py            what the mean of a group says
 coop.py            what the best convex combination says
 popular_codes.py   what the most frequent codes say
 reconstruction.py  single sentences, written again and shorter
+word_selection.py  single sentences, cut to the words that the decoder would write
 """
 
 from seqae.component import concrete_subclasses
@@ -42,6 +43,7 @@ from seqae.summarizers.lexical_spaces import WordVectorSpace as WordVectorSpace
 from seqae.summarizers.mean import MeanSummarizer as MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer as PopularCodesSummarizer
 from seqae.summarizers.reconstruction import ReconstructionSummarizer as ReconstructionSummarizer
+from seqae.summarizers.word_selection import WordSelectionSummarizer as WordSelectionSummarizer
 
 
 def summarizers() -> dict[str, type[Summarizer]]:

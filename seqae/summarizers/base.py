@@ -91,6 +91,23 @@ class DecodingSpace(SentenceSpace):
         """
 
     @abstractmethod
+    def select(
+        self, words: Sequence[str], latent: Latents, count: int, noise: float = 0.0
+    ) -> list[int]:
+        """Select the words of a sentence that the decoder is likeliest to write, given a latent.
+
+        Args:
+            words: of the sentence, in their order.
+            latent: (Z,).
+            count: how many are kept, at least 1.
+            noise: the σ at which the latent is read; a model that is not told σ ignores it.
+
+        Returns:
+            Indices of words, ascending: `count`, or all if there are fewer. Of a sentence that is
+            longer than the model reads, words beyond that are left out.
+        """
+
+    @abstractmethod
     def codes(self, sentences: Sequence[str]) -> NDArray[np.int64]:
         """Encode n sentences to the codes of a codebook, (n, C).
 
