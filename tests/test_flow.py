@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from seqae.priors import Drawing, FlowPrior, GaussianPrior
-from seqae.priors.flow import MAX_LABELS
+from seqae.priors.conditions import MAX_LABELS
 
 
 def seeded(seed: int = 0) -> Generator:

@@ -21,6 +21,7 @@ from seqae.bundle.prior_draws import (
 )
 from seqae.component import concrete_subclasses
 from seqae.model.latent_noise import MAX_NOISE
+from seqae.model.latents import VectorQuantisedLatent
 from seqae.priors import Drawing, GaussianPrior, NeighbourhoodPrior, Prior
 
 
@@ -39,7 +40,8 @@ def test_every_kind_has_a_name_on_the_command_line() -> None:
     shipped = [cls for cls in concrete_subclasses(Prior) if cls.__module__.startswith("seqae.")]
     assert sorted(get_args(PriorKind)) == sorted(cls.kind for cls in shipped)
     assert get_args(PriorName) == ("prior", *get_args(PriorKind))
-    assert [make_prior(kind).kind for kind in get_args(PriorKind)] == [*get_args(PriorKind)]
+    model = contracts.make_model(latent=VectorQuantisedLatent(8, 4, 2))
+    assert [make_prior(kind, model).kind for kind in get_args(PriorKind)] == [*get_args(PriorKind)]
 
 
 def test_a_model_that_is_told_draws_from_its_neighbourhood() -> None:

@@ -64,7 +64,7 @@ def test_the_older_name_of_an_option_is_known(capsys: Out) -> None:
 def test_choices_are_in_the_help(capsys: Out) -> None:
     assert run_seqae("sample", "--help", "all") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "--prior {prior,gaussian,mixture,neighbourhood,flow}" in said
+    assert "--prior {prior,gaussian,mixture,neighbourhood,flow,codes}" in said
 
 
 def test_options_that_a_prior_does_not_know_are_refused(overfit_run: Path, capsys: Out) -> None:

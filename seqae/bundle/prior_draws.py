@@ -17,6 +17,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
 from seqae.priors import (
+    CodesPrior,
     Drawing,
     FlowPrior,
     GaussianPrior,
@@ -25,8 +26,8 @@ from seqae.priors import (
     Prior,
 )
 
-PriorKind = Literal["gaussian", "mixture", "neighbourhood", "flow"]
-PriorName = Literal["prior", "gaussian", "mixture", "neighbourhood", "flow"]
+PriorKind = Literal["gaussian", "mixture", "neighbourhood", "flow", "codes"]
+PriorName = Literal["prior", "gaussian", "mixture", "neighbourhood", "flow", "codes"]
 
 
 class Draws(NamedTuple):
@@ -41,16 +42,23 @@ class Draws(NamedTuple):
     noise: NDArray[np.float32] | None
 
 
-def make_prior(kind: PriorKind) -> Prior:
-    """Make the prior of a kind."""
+def make_prior(kind: PriorKind, autoencoder: SequenceAutoencoder) -> Prior:
+    """Make the prior of a kind, for a built model.
+
+    Raises:
+        ValueError: if its latents cannot have such a prior.
+    """
     check_literal("kind", kind, PriorKind)
     makers: dict[str, Callable[[], Prior]] = {
         "gaussian": GaussianPrior,
         "mixture": MixturePrior,
         "neighbourhood": NeighbourhoodPrior,
         "flow": FlowPrior,
+        "codes": CodesPrior,
     }
-    return makers[kind]()
+    prior = makers[kind]()
+    prior.prepare(autoencoder.latent)
+    return prior
 
 
 def usual_priors(autoencoder: SequenceAutoencoder) -> list[Prior]:
@@ -87,6 +95,8 @@ def default_prior(autoencoder: SequenceAutoencoder, priors: Mapping[str, Prior])
     """Name the prior from which `sample` draws where nothing else is said."""
     if autoencoder.latent_noise is not None and NeighbourhoodPrior.kind in priors:
         return NeighbourhoodPrior.kind
+    if CodesPrior.kind in priors:
+        return CodesPrior.kind
     return "prior" if isinstance(autoencoder.latent, StochasticLatent) else GaussianPrior.kind
 
 
@@ -153,8 +163,9 @@ def _draw_own(layer: Latent, count: int, generator: Generator) -> Latents:
             return layer.sample_prior(count, generator).float().cpu().numpy()
     if not isinstance(layer, DeterministicLatent):
         raise ValueError(
-            f"`prior` must be gaussian or mixture for a {type(layer).__name__}, which has no "
-            f"prior of its own, but it is prior instead. Set `prior: gaussian`."
+            f"`prior` must be one that is fitted for a {type(layer).__name__}, which has no prior "
+            f"of its own, but it is prior instead. Set `prior: codes`, after `seqae prior MODEL "
+            f"--kind codes`, or `prior: gaussian`."
         )
     latents: Latents = torch.randn(count, layer.output_dim, generator=generator).numpy()
     return latents

@@ -112,8 +112,8 @@ class TextOperations(TextDecoding, ABC):
             prior: `prior`: the model's own, or the standard normal distribution if its latent is a
                 plain vector (for objectives whose latents are distributed so); or the kind of one
                 that was fitted to the training latents, which the bundle holds (`priors`). By
-                default `neighbourhood` if the model is trained with `latent_noise`, otherwise the
-                model's own if it has one, or `gaussian`.
+                default `neighbourhood` if the model is trained with `latent_noise`, otherwise
+                `codes` if the bundle has it, the model's own if it has one, or `gaussian`.
             seed: of the draw.
             drawing: the options of the draw.
 

@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from seqae.batch import MAX_LENGTH
 from seqae.component import Component, check_range, check_seed, check_whole
 from seqae.model.latent_noise import MAX_NOISE
+from seqae.model.latents import Latent
 
 MAX_DIM = 2**11  # of a latent: a matrix for it then takes 16 MiB
 MIN_SENTENCES = 2
@@ -33,7 +34,8 @@ class Drawing:
 
     Args:
         prior_temperature: factor of the standard deviation of what is drawn at random: below 1
-            draws are likelier and more alike. (That of decoding is another.)
+            draws are likelier and more alike. (That of decoding is another.) Of codes, the
+            temperature of each.
         length: of the sentences, in tokens, bos and eos counted; null draws it too.
         label: of the sentences, one of those that the prior was fitted with; null draws it too.
         guidance: how much more than is likely the draws show `length` and `label` (classifier-free
@@ -72,7 +74,7 @@ class Drawing:
                 raise ValueError(
                     f"`{option.name}` must be left out for the prior {kind}, which cannot follow "
                     f"it, but it is {value} instead. Fit one that can: `seqae prior MODEL --kind "
-                    f"flow`."
+                    f"flow`, or codes of a model that has codes."
                 )
 
 
@@ -94,6 +96,16 @@ class Prior(Component):
     needs_noise: ClassVar[bool] = False
     noise: float
 
+    def prepare(self, layer: Latent) -> None:  # noqa: B027 - optional
+        """Look at the layer that makes the latents, before `fit`; by default it does not matter.
+
+        Args:
+            layer: of the model, built.
+
+        Raises:
+            ValueError: if there is no such prior of its latents.
+        """
+
     @abstractmethod
     def fit(
         self,
@@ -113,6 +125,10 @@ class Prior(Component):
         Raises:
             ValueError: if there are too few latents, or they are too large.
         """
+
+    def report(self) -> str:
+        """Say in a few words what fitting has measured; empty where nothing was."""
+        return ""
 
     @final
     def sample(self, count: int, generator: Generator, drawing: Drawing = DRAWING) -> Tensor:

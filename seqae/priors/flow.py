@@ -27,13 +27,12 @@ from seqae.priors.base import (
     check_noise,
     shaped,
 )
-from seqae.priors.flow_network import LENGTH_FEATURES, Weights, initial, shapes, velocity
+from seqae.priors.conditions import DROPOUT, Conditions, check_labels
+from seqae.priors.flow_network import Weights, initial, shapes, velocity
 from seqae.terminal import progress_bar
 
-DROPOUT = 0.1  # of what is known of a sentence, so that guidance knows what is likely without it
 WARMUP, DECAY = 100, 0.999  # steps; of the running mean of weights
 QUANTILES = 64  # of the lengths, from which one is drawn where none is asked for
-MAX_LABELS, MAX_LABEL = 1000, 200  # labels, and characters of one
 
 
 @final
@@ -57,9 +56,8 @@ class FlowPrior(Prior):
     weights: Weights
     mean: Tensor  # (Z,)
     scale: Tensor  # (1,), of all dimensions
-    lengths: Tensor  # (QUANTILES,), logarithms, or zeros; (2,) of them: their mean and deviation
-    length_scale: Tensor
-    labels: list[str]
+    lengths: Tensor  # (QUANTILES,), logarithms, or zeros
+    conditions: Conditions
 
     def __init__(
         self,
@@ -96,17 +94,15 @@ class FlowPrior(Prior):
         self.mean = rows.mean(dim=0).cpu()
         self.scale = rows.var(dim=0).mean().sqrt().clamp(min=1e-6).cpu()[None]
         rows = (rows - self.mean.to(device)) / self.scale.to(device)
-        self.labels = sorted(set(labels or ()))
-        _check_labels(self.labels)
-        index = {label: i for i, label in enumerate(self.labels)}
-        of_row = torch.tensor([index[label] for label in labels or ()], device=device)
-        self.lengths, self.length_scale = torch.zeros(QUANTILES), torch.zeros(2)
+        self.conditions = Conditions.of(lengths, labels)
+        known_lengths, of_row = (
+            known.to(device) for known in self.conditions.of_sentences(len(rows), lengths, labels)
+        )
+        self.lengths, num_labels = torch.zeros(QUANTILES), len(self.conditions.labels)
         if lengths is not None:
             logs = lengths.float().log().cpu()
             self.lengths = logs.quantile(torch.linspace(0, 1, QUANTILES))
-            self.length_scale = torch.stack([logs.mean(), logs.std().clamp(min=1e-2)])
-            known_lengths = self._features(logs).to(device)
-        sizes = shapes(rows.shape[1], self.hidden_dim, self.num_blocks, len(self.labels))
+        sizes = shapes(rows.shape[1], self.hidden_dim, self.num_blocks, num_labels)
         weights = {
             name: weight.to(device).requires_grad_()
             for name, weight in initial(sizes, generator).items()
@@ -126,12 +122,8 @@ class FlowPrior(Prior):
                 keep = torch.rand(2, self.batch_size, generator=generator).to(device) >= DROPOUT
                 chosen = chosen.to(device)
                 end = rows[chosen]
-                length = torch.zeros(self.batch_size, LENGTH_FEATURES, device=device)
-                if lengths is not None:
-                    length = known_lengths[chosen] * keep[0, :, None]
-                label = torch.full((self.batch_size,), len(self.labels), device=device)
-                if self.labels:
-                    label = torch.where(keep[1], of_row[chosen], label)
+                length = known_lengths[chosen] * keep[0, :, None]
+                label = of_row[chosen].where(keep[1], num_labels)
                 place = torch.lerp(noise, end, time[:, None])
                 error = velocity(weights, place, time, length, label) - (end - noise)
                 optimizer.zero_grad(set_to_none=True)
@@ -148,7 +140,7 @@ class FlowPrior(Prior):
     @torch.inference_mode()
     def _draw(self, count: int, generator: Generator, drawing: Drawing) -> Tensor:
         length, label = self._known(count, generator, drawing)
-        nothing = torch.zeros_like(length), torch.full_like(label, len(self.labels))
+        nothing = torch.zeros_like(length), torch.full_like(label, len(self.conditions.labels))
 
         def speed(place: Tensor, time: float) -> Tensor:
             times = torch.full((count,), time)
@@ -173,31 +165,12 @@ class FlowPrior(Prior):
 
     def _known(self, count: int, generator: Generator, drawing: Drawing) -> tuple[Tensor, Tensor]:
         """Return the features of the lengths, and the labels, of a draw."""
-        has_lengths = bool(self.length_scale.any())
-        if drawing.length is not None and not has_lengths:
-            raise ValueError(
-                f"`length` must be left out for a flow that was fitted without lengths, but it is "
-                f"{drawing.length} instead. Fit it again: `seqae prior MODEL --kind flow`."
-            )
-        if drawing.label is not None and drawing.label not in self.labels:
-            known = ", ".join(self.labels[:20]) or "none"
-            raise ValueError(
-                f"`label` must be one that the flow was fitted with ({known}), but it is "
-                f"{drawing.label[:80]} instead. Fit it again: `seqae prior MODEL --kind flow "
-                f"--labels FILE`."
-            )
-        length = torch.zeros(count, LENGTH_FEATURES)
-        if drawing.length is not None:
-            length = self._features(torch.full((count,), math.log(drawing.length)))
-        elif has_lengths and drawing.label is None:
+        conditions = self.conditions
+        length, label = conditions.asked(count, drawing, self.kind)
+        if conditions.has_lengths and drawing.length is None and drawing.label is None:
             chosen = torch.randint(QUANTILES, (count,), generator=generator)
-            length = self._features(self.lengths[chosen])
-        index = len(self.labels) if drawing.label is None else self.labels.index(drawing.label)
-        return length, torch.full((count,), index)
-
-    def _features(self, logs: Tensor) -> Tensor:
-        value = (logs - self.length_scale[0]) / self.length_scale[1]
-        return torch.stack([torch.ones_like(value), value, value**2], dim=1)
+            length = conditions.features(self.lengths[chosen])
+        return length, label
 
     @override
     def tensors(self) -> dict[str, Tensor]:
@@ -205,38 +178,29 @@ class FlowPrior(Prior):
             "mean": self.mean,
             "scale": self.scale,
             "lengths": self.lengths,
-            "length_scale": self.length_scale,
+            "length_scale": self.conditions.length_scale,
         }
         return self.weights | own
 
     @override
     def found(self) -> dict[str, Any]:
-        return {"labels": self.labels}
+        return {"labels": self.conditions.labels}
 
     @override
     def expected_tensors(self, latent_dim: int, found: Mapping[str, Any]) -> dict[str, Tensor]:
         check_found(found, ("labels",))
         labels = found["labels"]
-        _check_labels(labels)
+        check_labels(labels)
         sizes = shapes(latent_dim, self.hidden_dim, self.num_blocks, len(labels))
         own = {"mean": (latent_dim,), "scale": (1,), "lengths": (QUANTILES,), "length_scale": (2,)}
         return {name: shaped(*size) for name, size in (sizes | own).items()}
 
     @override
     def restore(self, tensors: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
-        if float(tensors["scale"]) <= 0 or float(tensors["length_scale"][1]) < 0:
-            raise ValueError("`scale` and `length_scale` must be positive, but they are not.")
-        self.labels = list(found["labels"])
+        if float(tensors["scale"]) <= 0:
+            raise ValueError("`scale` must be positive, but it is not.")
         self.mean, self.scale = tensors["mean"], tensors["scale"]
-        self.lengths, self.length_scale = tensors["lengths"], tensors["length_scale"]
+        self.lengths = tensors["lengths"]
+        self.conditions = Conditions(list(found["labels"]), tensors["length_scale"])
         own = ("mean", "scale", "lengths", "length_scale")
         self.weights = {name: tensor for name, tensor in tensors.items() if name not in own}
-
-
-def _check_labels(labels: Any) -> None:
-    is_short = isinstance(labels, list) and len(labels) <= MAX_LABELS
-    if not is_short or not all(isinstance(a, str) and len(a) <= MAX_LABEL for a in labels):
-        raise ValueError(
-            f"`labels` must be at most {MAX_LABELS:,} texts of at most {MAX_LABEL} characters, but "
-            f"they are not. Drop rare labels, or shorten them."
-        )

@@ -14,9 +14,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import embedding, layer_norm, linear, silu
 
+from seqae.priors.conditions import LENGTH_FEATURES
+
 CONDITION = 128  # C
 FREQUENCIES = 16  # of the time's features, from 1 to 30 radians
-LENGTH_FEATURES = 3  # whether it is known, its standardised logarithm, the square of that
 
 Weights = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]

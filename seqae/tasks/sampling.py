@@ -19,12 +19,14 @@ from seqae.bundle.prior_draws import (
     usual_priors,
 )
 from seqae.bundle.stored_priors import add_priors, prior_file, remove_prior
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
-from seqae.priors import Drawing, FlowPrior, GaussianPrior, MixturePrior
+from seqae.model.latents import VectorQuantisedLatent
+from seqae.priors import CodesPrior, Drawing, FlowPrior, GaussianPrior, MixturePrior
 from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
 from seqae.tasks.encode_decode import decode_rows, write_rows
 from seqae.tasks.inputs import READING, Instead, check_reading
@@ -60,8 +62,10 @@ def sample(
             standard normal distribution); `gaussian` or `mixture`, fitted to the training latents;
             `neighbourhood`, some training latents with noise, for a model that is trained with
             `latent_noise` and its default; of others it is the own one if there is one, otherwise
-            the Gaussian; or `flow`, which `seqae prior --kind flow` fits.
-        prior_temperature: factor of the standard deviation of what the prior draws at random.
+            the Gaussian; or `flow`, or `codes` for a vector-quantised latent and then the default,
+            which `seqae prior --kind` fits.
+        prior_temperature: factor of the standard deviation of what the prior draws at random; of
+            `codes` the temperature of each.
         length: of the sentences, in tokens, bos and eos counted, for a prior that can follow it.
         label: of the sentences, for a prior that was fitted with labels.
         guidance: how much more than is likely the draws show length and label; 1 is as likely.
@@ -77,19 +81,29 @@ def sample(
     loaded = seqae.load(model, device)
     latents, noise = loaded.draw(count, prior, seed, drawing)
     if loaded.autoencoder.latent_noise is None:
-        _warn_of_letters(prior or default_prior(loaded.autoencoder, loaded.priors))
+        _warn_of_letters(prior or default_prior(loaded.autoencoder, loaded.priors), loaded, model)
     candidates = decode_rows(loaded, latents, decoding, seed, noise=noise)
     write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
 
-def _warn_of_letters(name: str) -> None:
+def _warn_of_letters(name: str, loaded: TextAutoencoder, model: str) -> None:
     """Say what to expect of draws from what was fitted to a space with gaps."""
-    if name in (GaussianPrior.kind, MixturePrior.kind):
-        print(
-            "seqae: these samples are no sentences: the model is trained to copy. For one that is "
-            "trained to sample too: `seqae fit -c fluent`.",
-            file=sys.stderr,
+    if name not in (GaussianPrior.kind, MixturePrior.kind):
+        return
+    if isinstance(loaded.autoencoder.latent, VectorQuantisedLatent):
+        way_out = f"--prior {CodesPrior.kind}"
+        if CodesPrior.kind not in loaded.priors:
+            way_out = f"seqae prior {model} --kind {CodesPrior.kind}"
+        message = (
+            f"these samples are no sentences: they are drawn from {name}, and not from codes, of "
+            f"which this model's latents consist. For a prior of these: `{way_out}`."
         )
+    else:
+        message = (
+            "these samples are no sentences: the model is trained to copy. For one that is trained "
+            "to sample too: `seqae fit -c fluent`."
+        )
+    print(f"seqae: {message}", file=sys.stderr)
 
 
 def prior(
@@ -112,9 +126,10 @@ def prior(
     Args:
         model: a bundle, or the folder of a run.
         input: a file of sentences, one per line; by default the training sentences.
-        kind: which prior; by default those that `fit` fits at its end. A `flow` takes minutes.
-        labels: a file of sentences with labels instead, for a flow to follow: .tsv of text and
-            label, or .jsonl with these keys.
+        kind: which prior; by default those that `fit` fits at its end. `flow`, and `codes` for a
+            vector-quantised latent, take minutes.
+        labels: a file of sentences with labels instead, for a flow or codes to follow: .tsv of text
+            and label, or .jsonl with these keys.
         remove: take the prior of this kind out of the bundle instead.
         limit: use at most this many of them, spread evenly.
         seed: of all random draws of the fit.
@@ -122,10 +137,10 @@ def prior(
         reading: how the files are read; by default as those of the training.
     """
     check_reading(reading, [input])
-    if labels is not None and (input is not None or kind != FlowPrior.kind):
+    if labels is not None and (input is not None or kind not in (FlowPrior.kind, CodesPrior.kind)):
         raise ValueError(
-            f"`labels` must be left out beside `input` and for all kinds but flow, but it is "
-            f"{labels} instead. Write `--kind flow --labels FILE` alone."
+            f"`labels` must be left out beside `input` and for all kinds but flow and codes, but "
+            f"it is {labels} instead. Write `--kind flow --labels FILE` alone."
         )
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
@@ -139,6 +154,8 @@ def prior(
         _remove(model, folder, kind)
         return
     loaded = seqae.load(model, device, with_priors=False)
+    autoencoder = loaded.autoencoder
+    chosen = usual_priors(autoencoder) if kind is None else [make_prior(kind, autoencoder)]
     labelled = None
     if labels is None:
         texts = sentences_of(loaded, model, input, FITTED, reading)
@@ -158,8 +175,7 @@ def prior(
             f"{MAX_DIM:,} dimensions, but the latents are of shape {latents.shape}. Give more "
             f"sentences."
         )
-    chosen = usual_priors(loaded.autoencoder) if kind is None else [make_prior(kind)]
-    lengths = [min(length, loaded.autoencoder.max_length) for length in loaded.lengths(some)]
+    lengths = [min(length, autoencoder.max_length) for length in loaded.lengths(some)]
     rows = torch.from_numpy(latents).to(loaded.device)
     fitted = fit_priors(chosen, rows, seed, lengths, of_some)
     add_priors(folder, fitted)
@@ -167,6 +183,9 @@ def prior(
         f"{model}: fitted {' and '.join(sorted(fitted))} to {len(latents):,} latents, for "
         f"`seqae sample {model}`."
     )
+    for name, report in ((name, prior.report()) for name, prior in fitted.items()):
+        if report:
+            print(f"{name}: {report}.")
 
 
 def _remove(model: str, folder: Path, kind: PriorKind | None) -> None:
