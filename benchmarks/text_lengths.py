@@ -5,7 +5,9 @@
 
 Each length has a process of its own, which encodes and decodes texts of so many words, made from
 the sentences of `speeches`, and says how much memory that took beyond what the loaded model had.
-Time is that of the processor, the median of several texts after one to warm up.
+Time is that of the processor, the median of several texts after one to warm up. The line through
+each, by least squares, has what every text costs and what a word adds; the exponent is the slope on
+logarithmic axes, where 1 is linear and 2 quadratic.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from driver import benchmark_parser, report
 
@@ -61,7 +64,21 @@ def main() -> None:
         }
         for measured in result
     ]
-    report(rows, result, args.output)
+    report(rows, None, None)
+    growth = {key: growth_of(result, key) for key in ("encode", "decode", "memory")}
+    lines = [{"growth": key, **fit} for key, fit in growth.items()]
+    report(lines, {"lengths": result, "growth": growth}, args.output)
+
+
+def growth_of(result: list[dict[str, Any]], key: str) -> dict[str, float]:
+    """Fit a line, and a power, to what texts of each number of words took."""
+    words = np.array([measured["words"] for measured in result], dtype=float)
+    values = np.array([measured[key] for measured in result], dtype=float)
+    slope, fixed = np.polyfit(words, values, 1)
+    explained = np.corrcoef(words, values)[0, 1] ** 2
+    exponent = np.polyfit(np.log(words), np.log(values), 1)[0]
+    fit = {"a text": fixed, "a word": slope, "R²": explained, "exponent": exponent}
+    return {name: float(f"{value:.3g}") for name, value in fit.items()}
 
 
 def measure(bundle: str, words: int, repeats: int) -> dict[str, Any]:

@@ -22,6 +22,8 @@ MODULES = (
     "reference",
     "text",
     "driver",
+    "copies_by_length",
+    "text_lengths",
 )
 
 
@@ -172,3 +174,38 @@ def test_a_trade_off_is_measured_and_drawn(
     assert capsys.readouterr().out.count("z 64  ") == len(trade_off.NOISE)
     lines = ElementTree.fromstring(drawn.read_text()).iter("{http://www.w3.org/2000/svg}polyline")
     assert len(list(lines)) == 4
+
+
+def test_texts_are_read_and_chosen_by_their_length(trainings: ModuleType, tmp_path: Path) -> None:
+    import copies_by_length as lengths
+
+    (tmp_path / "ca01").write_text(
+        "The/at (/( old/jj )/) cat/nn ran/vbd ,/, ``/`` far/rb ''/'' ;/. ;/.\n\n", "latin-1"
+    )
+    assert lengths.brown(tmp_path) == [['The (old) cat ran, " far ";']]
+    passage = {"passage": "One ends. Two begins in the U.S. Navy. Three"}
+    file = write_text(tmp_path / "dev.jsonl", [json.dumps(passage)] * 2)
+    sentences = ["One ends.", "Two begins in the U.S. Navy.", "Three"]
+    assert lengths.boolq([file]) == [sentences]
+    words = [f"word{i}" for i in range(450)]
+    documents = [[" ".join(words[:30])], [" ".join(words[30:80]), " ".join(words[80:])]]
+    chosen = lengths.chosen(documents, 5, 1)
+    assert list(chosen.values())[:2] == [[documents[0][0]], [documents[1][0]]]
+    (document,) = list(chosen.values())[2]
+    assert document in (" ".join(words[30:230]), " ".join(words[230:430]))
+
+
+def test_content_words_are_compared_as_multisets(trainings: ModuleType) -> None:
+    from copies_by_length import content_f1
+
+    assert content_f1("the cat cat sat", "the cat sat sat", {"the"}) == 2 / 3
+    assert content_f1("the", "the", {"the"}) == 1.0
+
+
+def test_the_exponent_of_growth(trainings: ModuleType) -> None:
+    from text_lengths import growth_of
+
+    sizes = [{"words": n, "linear": 3 * n, "quadratic": n * n} for n in (100, 200, 400, 800)]
+    linear = growth_of(sizes, "linear")
+    assert (linear["a word"], linear["R²"], linear["exponent"]) == (3.0, 1.0, 1.0)
+    assert growth_of(sizes, "quadratic")["exponent"] == 2.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
+from seqae.bundle.document_vectors import DocumentOperations
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.summaries import SummaryOperations
 from seqae.bundle.text_operations import Part, TooLong
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # which import lightning
 
 
 @final
-class TextAutoencoder(SummaryOperations):
+class TextAutoencoder(DocumentOperations, SummaryOperations):
     """A trained model with its tokenizer.
 
     Texts may be a list, a tuple, a Series, an array, a column of a data set or an iterator; one

@@ -57,6 +57,9 @@ class SequenceAutoencoder(Component, nn.Module):
         content: what makes the part of the latent that says what is said, for similarity; null
             gives the latent no parts. It needs a DeterministicLatent, which makes the other part,
             `order`.
+        nested_dropout: share of the sentences in training of whose latents the decoder gets only
+            the first numbers, any count of them, so that these come to say most. `encode
+            --document_dim` needs that; 0 always keeps all.
 
     Attributes:
         is_compiled: whether the loss over the vocabulary runs as compiled kernels; set by
@@ -74,6 +77,7 @@ class SequenceAutoencoder(Component, nn.Module):
         train_embedding: bool = True,
         latent_noise: LatentNoise | None = None,
         content: ContentEncoder | None = None,
+        nested_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_part("encoder", encoder, Encoder)
@@ -88,8 +92,12 @@ class SequenceAutoencoder(Component, nn.Module):
         if content is not None:
             check_part("content", content, ContentEncoder)
             _check_content(latent)
+        check_range("nested_dropout", nested_dropout, 0.0, 1.0)
+        if nested_dropout:
+            _check_nested(latent_noise, content)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
         self.latent_noise, self.content = latent_noise, content
+        self.nested_dropout = nested_dropout
         self.embedding_dim, self.head = embedding_dim, head
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
         self.vocabulary: Vocabulary | None = None
@@ -271,6 +279,16 @@ def _check_content(latent: Latent) -> None:
             f"{type(latent).__name__} instead. Set `model.autoencoder.latent: "
             f"DeterministicLatent`, or leave out `content`."
         )
+
+
+def _check_nested(latent_noise: LatentNoise | None, content: ContentEncoder | None) -> None:
+    """Refuse what gives the numbers of a latent another meaning than their order."""
+    for key, part in (("latent_noise", latent_noise), ("content", content)):
+        if part is not None:
+            raise ValueError(
+                f"`{key}` must be null under `nested_dropout`, but it is a {type(part).__name__} "
+                f"instead. Leave out one of them."
+            )
 
 
 def _check_noise(latent: Latent, decoder: Decoder) -> None:

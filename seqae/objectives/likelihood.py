@@ -23,6 +23,7 @@ from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.cross_entropy import linear_cross_entropy
 from seqae.model.latent_noise import perturbed_by_text
 from seqae.model.latents import DeterministicLatent, LatentOutput, StochasticLatent
+from seqae.model.nested_dropout import drop_last_numbers
 from seqae.objectives.objective import Objective
 
 
@@ -92,10 +93,13 @@ class LikelihoodObjective(Objective):
     ) -> TokenSums:
         """Decode latents (B, Z) under teacher forcing and compare with the targets.
 
-        In training the model's `latent_noise` perturbs them first. Otherwise they are decoded as
-        they are, and then once more with noise, each sentence with its own.
+        In training the model's `latent_noise` perturbs them first, and its `nested_dropout` cuts
+        them. Otherwise they are decoded as they are, and then once more with noise, each sentence
+        with its own.
         """
         decoder_input, noise = batch.decoder_input, None
+        if model.training and model.nested_dropout:
+            latent = drop_last_numbers(latent, model.nested_dropout, generator)
         if model.training and model.latent_noise is not None:
             latent, noise = model.latent_noise.perturb(latent, generator)
         if model.training and self.word_dropout:

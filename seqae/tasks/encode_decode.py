@@ -84,6 +84,7 @@ def encode(
     output: str | None = None,
     part: Part | None = None,
     too_long: LongPolicy | None = None,
+    document_dim: int | None = None,
     device: str = "auto",
     reading: ReadOptions = READING,
 ) -> None:
@@ -102,15 +103,24 @@ def encode(
         too_long: what to do with a text of more tokens than the model reads at once: `split` gives
             it a latent for each stretch of so many; by default as in its training, where `drop`
             becomes `truncate`.
+        document_dim: encode each text, of any length, to one vector of so many numbers, which holds
+            as much of its beginning as they can, and which `decode --document` reads; for models
+            trained with `nested_dropout`, as the recipe `long` does.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
     """
     check_output(output, ENDINGS, [input, typed(texts)])
     check_reading(reading, [input, typed(texts)])
+    if document_dim is not None:
+        _check_alone(part, too_long)
+        too_long = "split"
     loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
     latents: Latents | LongLatents
     columns = loaded.columns(part)
-    if policy == "split":
+    if document_dim is not None:
+        latents = loaded.encode_documents(sentences, document_dim, show_progress_bar=True)
+        count = len(latents)
+    elif policy == "split":
         whole = loaded.encode_long(sentences, show_progress_bar=True)
         latents = whole._replace(latents=whole.latents[:, :, columns])
         count = int(whole.mask.sum())
@@ -122,13 +132,24 @@ def encode(
     else:
         write_arrays(output, sentences, latents)
     if output is not None:
-        tell_written(count, "latent", output)
+        tell_written(count, "latent" if document_dim is None else "vector", output)
+
+
+def _check_alone(part: Part | None, too_long: LongPolicy | None) -> None:
+    """Refuse options that have no meaning for the vector of a document."""
+    for key, value in (("part", part), ("too_long", too_long)):
+        if value is not None:
+            raise ValueError(
+                f"`{key}` must be left out with `document_dim`, because a document's vector holds "
+                f"stretches of it, but it is {value} instead. Leave out one of them."
+            )
 
 
 def decode(
     model: str,
     latents: str,
     output: str | None = None,
+    document: bool = False,
     seed: int = 0,
     device: str = "auto",
     decoding: Decoding = GREEDY,
@@ -145,6 +166,7 @@ def decode(
             lines on standard input.
         output: a .jsonl file for the texts; by default they are printed, one per line. With
             `num_return_sequences` each has its log-probability.
+        document: whether each latent is the vector of a document, of `encode --document_dim`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         decoding: how latents are decoded.
@@ -152,7 +174,15 @@ def decode(
     check_output(output, (".jsonl",), [latents])
     check_seed(seed)
     loaded, values = seqae.load(model, device), read_latents(latents)
-    if isinstance(values, LongLatents):
+    if document:
+        if isinstance(values, LongLatents):
+            raise ValueError(
+                f"`latents` must be one vector for each document, but {latents} has one latent for "
+                f"each stretch instead. Leave out `--document`, or encode with `--document_dim`."
+            )
+        texts = loaded.decode_documents(values, decoding, seed, show_progress_bar=True)
+        candidates = [[{"text": text}] for text in texts]
+    elif isinstance(values, LongLatents):
         texts = loaded.decode_long(values, None, decoding, seed, show_progress_bar=True)
         candidates = [[{"text": text}] for text in texts]
     else:
