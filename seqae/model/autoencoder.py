@@ -50,7 +50,7 @@ class SequenceAutoencoder(Component, nn.Module):
             on embeddings needs). The first and the last map features to E if the decoder gives
             another size.
         embedding_dropout: chance that a feature of an embedding is zeroed in training.
-        train_embedding: false keeps the embedding as it begins (`model.embedding_init`).
+        train_embedding: false keeps the embedding as it was initialised, standard normal.
         latent_noise: how latents are perturbed in training, of which the decoder is told; null
             perturbs nothing. It needs a latent of unit scale (`normalize: layer`) and a decoder
             that reads the tokens before the one to write.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from seqae.training.lightning_internals import (
     set_loop_progress,
 )
 from seqae.training.optimizer import clip_gradients_apart, make_optimizer, reinitialize_weights
-from seqae.training.prepare_vectors import prepare_content, prepare_embedding
+from seqae.training.prepare_content import prepare_content
 from seqae.training.results_table import show_results
 from seqae.training.schedule import (
     Decay,
@@ -40,8 +40,6 @@ from seqae.training.schedule import (
     warn_of_warmup,
 )
 from seqae.training.token_window import TokenWindow
-
-EmbeddingInit = Literal["normal", "cooccurrence"]
 
 
 class AutoencoderModule(EvaluatedModule):
@@ -59,9 +57,6 @@ class AutoencoderModule(EvaluatedModule):
         beta1: decay of AdamW's mean of gradients.
         beta2: decay of AdamW's mean of squared gradients.
         seed: of the objective's randomness.
-        embedding_init: where the embedding begins: `normal`, at random; or `cooccurrence`, at
-            vectors that say which tokens of the training text stand near each other, which spares
-            a small corpus most of the time that it takes to learn its language.
         compiled: whether to compile the loss over the vocabulary and the blocks of a Transformer
             for training (torch.compile); this needs a C++ compiler.
     """
@@ -77,7 +72,6 @@ class AutoencoderModule(EvaluatedModule):
         beta1: float = 0.9,
         beta2: float = 0.98,
         seed: int = 0,
-        embedding_init: EmbeddingInit = "normal",
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -90,12 +84,10 @@ class AutoencoderModule(EvaluatedModule):
         check_range("model.beta1", beta1, 0.0, 1.0)
         check_range("model.beta2", beta2, 0.0, 1.0)
         check_range("model.seed", seed, 0, 2**63 - 1)
-        check_literal("model.embedding_init", embedding_init, EmbeddingInit)
         self.autoencoder, self.objective = autoencoder, objective
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
         self.schedule, self.weight_decay = schedule, weight_decay
         self.beta1, self.beta2, self.seed, self.compiled = beta1, beta2, seed, compiled
-        self.embedding_init = embedding_init
         objective.check(autoencoder)
         # No nn.Module, so that a checkpoint has the weights of the two modules above only once.
         self.trained = TrainedModel(LossModule(autoencoder, objective))
@@ -144,8 +136,6 @@ class AutoencoderModule(EvaluatedModule):
                 self.autoencoder.compile_parts()
             if self.trainer.state.fn == "fit" and self.trainer.ckpt_path is None:
                 prepare_content(self.autoencoder, self.datamodule, self.seed)
-                if self.embedding_init == "cooccurrence":
-                    prepare_embedding(self.autoencoder, self.datamodule, self.seed)
             self.trained.configure(self.trainer)
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> None:

@@ -1,4 +1,4 @@
-"""Learn vectors from the training text before the training: of content, and of the embedding."""
+"""Give a model's content encoder its vectors, from the data that it is about to train on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from seqae.data.preprocessing import Pipeline
 from seqae.data.streaming.stream import TokenStream
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.content_learning import LEARNT_FROM, learn_content
-from seqae.model.cooccurrence import cooccurrence_vectors
 
 BATCH_SENTENCES = 1000
 
@@ -28,20 +27,6 @@ def prepare_content(model: SequenceAutoencoder, data: TextDataModule, seed: int)
     if model.content is not None and not model.content.is_learnt:
         model.content.read_tokens(data.tokenizer.token_bytes())
         learn_content(model.content, _batches(data), seed)
-
-
-def prepare_embedding(model: SequenceAutoencoder, data: TextDataModule, seed: int) -> None:
-    """Begin a model's embedding with vectors of which tokens stand near each other.
-
-    Args:
-        model: built, on the CPU.
-        data: set up.
-        seed: of all draws.
-    """
-    weight = model.embedding.weight.detach()
-    vocab_size, embedding_dim = weight.shape
-    learnt, is_learnt = cooccurrence_vectors(_batches(data), vocab_size, embedding_dim, seed)
-    weight[is_learnt] = learnt[is_learnt].to(weight.dtype)
 
 
 def _batches(data: TextDataModule) -> Iterator[Batch]:
