@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = ["--run_dir", f"{folder}/run", "--threads", str(args.threads), "--samples", "0"]
         last = ["--trainer.max_steps", str(max(args.at) + 1), "--trainer.limit_val_batches", "0"]
-        last += ["--checkpoint.every_n_steps", "0", "--density_sentences", "0"]
+        last += ["--checkpoint.every_n_steps", "0", "--prior_sentences", "0"]
         seqae(["fit", "-c", args.config, *run, *last])
     rows = [
         {

@@ -108,7 +108,7 @@ def train(
     own = TrainingCLI._callbacks
     TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), Blocks()]  # type: ignore[method-assign]
     last = steps * (2 + 2 * len(MODES) * rounds + 1)
-    options = ["--trainer.max_steps", str(last), "--density_sentences", "0"]
+    options = ["--trainer.max_steps", str(last), "--prior_sentences", "0"]
     seqae(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
     size = max(path.stat().st_size for path in checkpoints(Path(run_dir) / "checkpoints"))
     connection.send((blocks, size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 COMMANDS = {
@@ -13,8 +14,8 @@ COMMANDS = {
     "density": "prior",
 }
 
-# Options that had another name.
-RENAMED = {"source": "prior"}
+# Options that had another name. Those of `fit` still work, also in a run's configuration.
+RENAMED = {"source": "prior", "density_sentences": "prior_sentences"}
 
 # Of `fit` and its like. Each is one key of the configuration.
 OPTIONS = {
@@ -54,7 +55,7 @@ ADVICE = {
 
 
 def expand(args: Sequence[str]) -> list[str]:
-    """Replace the short options of `fit` by the keys that they stand for.
+    """Replace the short and the older options of `fit` by the keys that they stand for.
 
     `--max_steps N` means N steps, also where a recipe has fewer epochs, as users of Hugging Face's
     `Trainer` expect; with `--max_epochs` beside it the training ends with what comes first.
@@ -62,12 +63,24 @@ def expand(args: Sequence[str]) -> list[str]:
     Args:
         args: what follows the command.
     """
+    other_names = OPTIONS | RENAMED
     names = [arg.partition("=")[0].removeprefix("--") for arg in args]
-    has_epochs = any(OPTIONS.get(name, name) == "trainer.max_epochs" for name in names)
+    has_epochs = any(other_names.get(name, name) == "trainer.max_epochs" for name in names)
     expanded = []
     for name, arg in zip(names, args, strict=True):
-        is_short = arg.startswith("--") and name in OPTIONS
-        if is_short and name == "max_steps" and not has_epochs:
+        is_other = arg.startswith("--") and name in other_names
+        if is_other and name == "max_steps" and not has_epochs:
             expanded.append("--trainer.max_epochs=-1")
-        expanded.append(arg.replace(name, OPTIONS[name], 1) if is_short else arg)
+        expanded.append(arg.replace(name, other_names[name], 1) if is_other else arg)
     return expanded
+
+
+def with_new_names(text: str) -> str:
+    """Rename the options of an older configuration that have another name now.
+
+    Args:
+        text: a YAML file.
+    """
+    for old, new in RENAMED.items():
+        text = re.sub(rf"^{old}:", f"{new}:", text, flags=re.MULTILINE)
+    return text

@@ -80,7 +80,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     folder = tmp_path_factory.mktemp("text")
     text = write_text(folder / "numbered.txt", numbered(140))
     options: list[object] = ["-c", write_recipe(folder), "--data.train", text]
-    return [*options, "--trainer.max_epochs", 3, "--density_sentences", 0]
+    return [*options, "--trainer.max_epochs", 3, "--prior_sentences", 0]
 
 
 def two_processes(

@@ -100,7 +100,7 @@ def options(folder: Path, text: Path, overlay: str) -> list[object]:
     arguments = ["-c", write_recipe(folder), "-c", OVERLAYS / f"{overlay}.yaml"]
     arguments += ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--data.train", text]
     arguments += ["--run_dir", folder / "run", "--trainer.max_epochs", 2]
-    arguments += ["--data.val_percent", 20, "--data.test_percent", 0, "--density_sentences", 0]
+    arguments += ["--data.val_percent", 20, "--data.test_percent", 0, "--prior_sentences", 0]
     arguments += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100]
     arguments += ["--model.autoencoder.encoder.dropout", 0.2]
     return [*arguments, "--model.autoencoder.embedding_dropout", 0.1]

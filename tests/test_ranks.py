@@ -102,7 +102,7 @@ def both(folder: Path, name: str, *options: object) -> tuple[Run, Run]:
     arguments = ["fit", "-c", folder / "recipe.yaml", "--data.train", folder / "train.txt"]
     arguments += ["--data.val", folder / "val.txt", "--data.test_percent", 0]
     arguments += ["--data.batch_tokens", 8 * 24, "--data.eval_batch_tokens", 4 * 24]
-    arguments += ["--trainer.max_epochs", 2, "--density_sentences", 0]
+    arguments += ["--trainer.max_epochs", 2, "--prior_sentences", 0]
     arguments += ["--checkpoint.every_n_steps", 1, "--checkpoint.keep", 100, *options]
     runs = []
     for ranks in (1, 2):

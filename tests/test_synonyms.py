@@ -30,6 +30,7 @@ def test_a_synonym_is_no_command_of_its_own() -> None:
             ["--trainer.max_steps=9", "--trainer.max_epochs", "2"],
         ),
         (["--trainer.max_steps", "9"], ["--trainer.max_steps", "9"]),
+        (["--density_sentences", "0"], ["--prior_sentences", "0"]),
     ],
 )
 def test_short_options(given: list[str], meant: list[str]) -> None:
@@ -40,8 +41,12 @@ def test_train_with_short_options(tmp_path: Path) -> None:
     """Steps count, although the recipe has three epochs, of which one is 12 steps."""
     text = write_text(tmp_path / "text.txt")
     options = ["--train", text, "--lr", "2e-3", "--max_steps", 38, "--run_dir", tmp_path / "run"]
-    assert run_seqae("train", "-c", write_recipe(tmp_path), *options) == 0
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text() + "\ndensity_sentences: 20\n")  # as it was called before
+    assert run_seqae("train", "-c", recipe, *options) == 0
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["prior_sentences"] == 20
+    assert "density_sentences" not in config
     assert config["model"]["learning_rate"] == 2e-3
     assert config["trainer"]["max_steps"] == 38
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()

@@ -65,7 +65,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     options += ["--data.batch_tokens", 40, "--data.val_percent", 10, "--threads", 1]
     options += ["--trainer.max_epochs", 10]
     options += ["--model.schedule", "linear", "--model.warmup_steps", WARMUP]
-    options += ["--samples", 0, "--density_sentences", 0, "--collapse_sentences", 0]
+    options += ["--samples", 0, "--prior_sentences", 0, "--collapse_sentences", 0]
     return [*options, "--checkpoint.every_n_steps", 20]
 
 

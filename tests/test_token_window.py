@@ -109,7 +109,7 @@ def compare(folder: Path, name: str, window: int, *options: object, ranks: int =
     arguments = ["fit", "-c", folder / "recipe.yaml", "--data.train", text, *options]
     arguments += ["--data.val_percent", 0, "--data.test_percent", 0, "--data.batch_tokens", 150]
     arguments += ["--trainer.max_epochs", 1, "--trainer.accumulate_grad_batches", window]
-    arguments += ["--run_dir", folder / "run", "--density_sentences", 0]
+    arguments += ["--run_dir", folder / "run", "--prior_sentences", 0]
     arguments += with_callback("test_token_window.CompareGradients", file=str(said))
     if ranks == 1:
         assert run_seqae(*arguments) == 0

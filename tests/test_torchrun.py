@@ -68,7 +68,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     text = write_text(folder / "numbered.txt", numbered(140))
     options: list[object] = ["-c", write_recipe(folder), "--data.train", text]
     options += ["--trainer.devices", "auto", "--trainer.max_epochs", 3]
-    options += ["--checkpoint.every_n_steps", 4, "--density_sentences", 0]
+    options += ["--checkpoint.every_n_steps", 4, "--prior_sentences", 0]
     return options
 
 

@@ -20,6 +20,7 @@ from seqae.files import check_output
 from seqae.model.latents import StochasticLatent
 from seqae.parser import OneLineParser
 from seqae.recipes import find_config
+from seqae.synonyms import with_new_names
 from seqae.training.callbacks.collapse import CollapseMonitor
 from seqae.training.distributed.exit_status import prevent_restart
 from seqae.training.distributed.fsdp import check_shards_precision
@@ -129,7 +130,7 @@ OF_FIT = {
     ),
     "checkpoint": Option(Checkpoints),
     "samples": Option(int, 4, "sentences shown after each validation"),
-    "density_sentences": Option(
+    "prior_sentences": Option(
         int,
         10_000,
         "most training sentences to fit the bundle's priors to; 0: no priors",
@@ -166,26 +167,31 @@ class RecipeOrFile(ActionConfigFile):
         except ValueError as error:
             parser.exit_with(str(error))
         if os.path.isfile(path):
-            check_yaml(path, parser)
+            text = check_yaml(path, parser)
+            path = path if (renamed := with_new_names(text)) == text else renamed
         super().__call__(parser, cfg, path, option_string)  # type: ignore[no-untyped-call]
 
 
-def check_yaml(path: str, parser: TrainingParser) -> None:
+def check_yaml(path: str, parser: TrainingParser) -> str:
     """Refuse a file that is not YAML, by its name, which jsonargparse would not mention.
 
     Args:
         path: the file.
         parser: reports what is wrong with it.
 
+    Returns:
+        The file's text.
+
     Raises:
         ValueError: if it is not UTF-8 text.
     """
     try:
-        load_yaml(read_capped(Path(path)))
+        load_yaml(data := read_capped(Path(path)))
     except UnicodeDecodeError as error:
         raise ValueError(f"`config` must be UTF-8 text, but {path} is not: {error}.") from error
     except ValueError as error:
         parser.exit_with(f"`config` must be YAML, but {path} is not: {error}. Check that line.")
+    return data.decode()
 
 
 def make_parser(
@@ -245,7 +251,7 @@ def check_options(command: Command, options: Any) -> None:
     if command != "fit":
         return
     check_range("samples", options.samples, 0, 1000)
-    check_range("density_sentences", options.density_sentences, 0, 10**7)
+    check_range("prior_sentences", options.prior_sentences, 0, 10**7)
     if options.monitor is not None:
         check_choice("monitor", options.monitor, tuple(MONITORED))
     check_resume(options)

@@ -328,7 +328,7 @@ class TrainingCLI(LightningCLI):
             self.run_folder.forget_validation(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            bundle.attach_priors(self.datamodule, self.options.density_sentences)
+            bundle.attach_priors(self.datamodule, self.options.prior_sentences)
         bundle.log_artifact(self.trainer)
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)

@@ -11,6 +11,7 @@ from typing import Any
 
 from seqae.data.config import DataConfig
 from seqae.data.sources.memory import SCHEME as IN_MEMORY
+from seqae.synonyms import RENAMED
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
 from seqae.training.finite import first_non_finite
@@ -123,6 +124,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
         raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path} must hold a run's settings, but it does not. Choose another run.")
+    config = {RENAMED.get(key, key): value for key, value in config.items()}
     defaults = asdict(DataConfig())
     del defaults["revisions"]  # no setting: the run's data report has them
     return _completed(config, {"data": defaults})
