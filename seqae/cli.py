@@ -59,6 +59,14 @@ TASKS = {
         "seqae.tasks.sampling",
         "Fit what `sample` draws from; add it to a bundle",
     ),
+    "summarize": (
+        "seqae.tasks.summarize.write_summaries",
+        "Shorten documents, with the evidence of each sentence",
+    ),
+    "summarize-eval": (
+        "seqae.tasks.summarize.score_summaries",
+        "Compare summaries of all methods with those of people",
+    ),
     "check": (
         "seqae.tasks.check",
         "Check that a bundle is intact and works as when it was written",

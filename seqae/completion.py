@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from jsonargparse import ArgumentParser
@@ -17,7 +16,7 @@ from typing_extensions import override
 from seqae.parser import choices, options_of, type_of
 from seqae.recipes import recipe_names
 from seqae.synonyms import COMMANDS, OPTIONS
-from seqae.tasks.runner import decoding_options, make_parser
+from seqae.tasks.runner import decoding_options, function_of, make_parser
 from seqae.terminal import fail
 from seqae.training.cli_options import Command
 from seqae.training.lightning_cli import TrainingCLI
@@ -132,7 +131,7 @@ def script(training: Sequence[str], tasks: Mapping[str, tuple[str, str]]) -> str
 
 def _parser(name: str, tasks: Mapping[str, tuple[str, str]]) -> ArgumentParser:
     if name in tasks:
-        task = getattr(import_module(tasks[name][0]), name.split()[-1])
+        task = function_of(tasks[name][0], name)
         return make_parser(task, name, decoding_options(task))
     commands: dict[str, Command] = {"validate": "validate", "test": "test", "predict": "predict"}
     return training_parser(commands.get(name, "fit"))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from seqae import __version__
 from seqae.cli import HELP_PAGES, TASKS, TRAINING, help_page, help_topic, overview
 from seqae.parser import options_of
 from seqae.synonyms import OPTIONS
-from seqae.tasks.runner import decoding_options, make_parser
+from seqae.tasks.runner import decoding_options, function_of, make_parser
 from seqae.training.cli_options import Command
 from seqae.training.lightning_cli import TrainingCLI
 
@@ -45,7 +44,7 @@ made: dict[str, ArgumentParser] = {}
 
 def parser_of(command: str) -> ArgumentParser:
     if command in TASKS:
-        task = getattr(import_module(TASKS[command][0]), command.split()[-1])
+        task = function_of(TASKS[command][0], command)
         return make_parser(task, command, decoding_options(task))
     wanted: Command = "fit" if command in ("fit", "prepare") else "predict"
     if wanted not in made:

@@ -42,6 +42,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "metavar": "GROUP",
         "help": "groups of metrics; by default all, embedding only if pairs or labels are given",
     },
+    "--methods": {
+        "nargs": "+",
+        "type": str,
+        "metavar": "NAME",
+        "help": "methods, each as NAME for all its spaces or as NAME/SPACE; by default all",
+    },
     "--banned_words": {
         "nargs": "+",
         "type": str,
@@ -82,7 +88,7 @@ def run(module: str, name: str, args: list[str], topic: str | None = None) -> No
         args: what follows the command.
         topic: which part, instead of the call.
     """
-    task = getattr(import_module(module), name.split()[-1])
+    task = function_of(module, name)
     options = decoding_options(task)
     parser = make_parser(task, name, options)
     if topic is not None:
@@ -95,6 +101,19 @@ def run(module: str, name: str, args: list[str], topic: str | None = None) -> No
     if options:
         values["decoding"] = Decoding(**{option: values.pop(option) for option in options})
     task(**values)
+
+
+def function_of(module: str, name: str) -> Callable[..., None]:
+    """Import the function of a task.
+
+    Args:
+        module: of the function.
+        name: the command; its last word is the function, with `_` for `-`.
+    """
+    function: Callable[..., None] = getattr(
+        import_module(module), name.split()[-1].replace("-", "_")
+    )
+    return function
 
 
 def make_parser(task: Callable[..., None], name: str, options: Sequence[str]) -> OneLineParser:

@@ -1,0 +1,8 @@
+"""`seqae summarize` and `seqae summarize-eval`.
+
+documents.py         reads documents, one after the other
+choices.py           from the options to methods, spaces and a length
+write_summaries.py   `seqae summarize`
+score_summaries.py   `seqae summarize-eval`
+summary_table.py     its table, and its examples
+"""

@@ -1,0 +1,107 @@
+"""From the options of a command to methods, spaces and a length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from seqae.bundle.sentence_space import LatentSpace
+from seqae.bundle.summaries import SENTENCES
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.component import check_choice
+from seqae.data.sources.records import ReadOptions
+from seqae.summarizers import (
+    Budget,
+    DecodingSpace,
+    SentenceSpace,
+    Summarizer,
+    TfidfSpace,
+    WordVectorSpace,
+    summarizers,
+)
+from seqae.tasks.evaluate.texts import read_split, read_texts
+from seqae.tasks.inputs import Instead
+
+SpaceName = Literal["latent", "tfidf", "word_vectors"]
+SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
+MAX_TRAIN = 50_000  # sentences that word vectors are learnt from
+WORDS_FROM = Instead("`train_file`", "--train_file FILE")
+
+
+def make_budget(
+    sentences: int | None, words: int | None, size: int | None, ratio: float | None
+) -> Budget:
+    """Make a length of what is given; by default three sentences."""
+    if sentences is words is size is ratio is None:
+        sentences = SENTENCES
+    return Budget(sentences, words, size, ratio)
+
+
+def make_summarizer(method: str, settings: dict[str, Any] | None = None) -> Summarizer:
+    """Make a summarizer by its name.
+
+    Raises:
+        ValueError: if there is none of that name, or it has no such setting.
+    """
+    known = summarizers()
+    check_choice("method", method, tuple(known))
+    return known[method].from_config(
+        {"class_path": known[method].__name__, "init_args": settings or {}}
+    )
+
+
+def make_space(
+    name: SpaceName, model: TextAutoencoder, where: str, train_file: str | None, seed: int
+) -> SentenceSpace:
+    """Make a space by its name.
+
+    Args:
+        name: of the space.
+        model: loaded from `where`.
+        where: the model's folder, or `demo`.
+        train_file: sentences that word vectors are learnt from; by default those of the training.
+        seed: of their randomised SVD.
+
+    Raises:
+        ValueError: if the sentences cannot be read.
+    """
+    if name == "latent":
+        return LatentSpace(model)
+    if name == "tfidf":
+        return TfidfSpace()
+    if train_file is None:
+        texts = read_split(model, Path(where), "train", WORDS_FROM)
+    else:
+        texts = read_texts(train_file, "train_file", ReadOptions())
+    if len(texts.inputs) > MAX_TRAIN:
+        texts = texts.sample(MAX_TRAIN, seed)
+    return WordVectorSpace(texts.inputs, seed=seed)
+
+
+def spaces_of(method: str) -> tuple[SpaceName, ...]:
+    """List the spaces that a method can read; of one that reads the text itself there is none."""
+    needs = summarizers()[method].needs
+    if needs is None:
+        return ()
+    return ("latent",) if issubclass(needs, DecodingSpace) else SPACES
+
+
+def choose_methods(methods: list[str]) -> list[tuple[str, SpaceName | None]]:
+    """List the methods of a table, each with its space.
+
+    Args:
+        methods: names, `name/space`, or `all`; a name without a space means all its spaces.
+
+    Raises:
+        ValueError: if there is no such method or space.
+    """
+    names = [name for one in methods for name in (summarizers() if one == "all" else [one])]
+    chosen: list[tuple[str, SpaceName | None]] = []
+    for name in names:
+        method, _, wanted = name.partition("/")
+        check_choice("methods", method, ("all", *summarizers()))
+        possible = spaces_of(method)
+        if wanted:
+            check_choice("methods", name, tuple(f"{method}/{space}" for space in possible))
+        chosen += [(method, space) for space in possible or (None,) if wanted in ("", space)]
+    return list(dict.fromkeys(chosen))

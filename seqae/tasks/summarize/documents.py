@@ -1,0 +1,193 @@
+"""Documents of a file, one after the other, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from seqae.data.sources.compression import open_file
+from seqae.data.sources.discovery import SourceFile, find_files
+from seqae.data.sources.json_columns import look_up, names_of
+from seqae.data.sources.open import open_source
+from seqae.data.sources.records import ReadOptions
+from seqae.summarizers import Document
+from seqae.terminal import visible
+
+CHUNK_BYTES = 1 << 16
+MAX_BYTES = 1 << 27  # of a document: 128 MiB; a book of 200 pages is 0.6 MB
+WITH_COLUMNS = ("csv", "tsv", "parquet", "arrow")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How documents are read.
+
+    Attributes:
+        column: that has the document, in formats with columns.
+        target_column: that has the summary, or a list of several; None reads none.
+        split: whether the texts of a list are cut into sentences.
+        language: whose rules cut texts.
+    """
+
+    column: str = "document"
+    target_column: str | None = None
+    split: bool = False
+    language: str = "en"
+
+
+class Record(NamedTuple):
+    """A document to summarize.
+
+    Attributes:
+        number: its line or row, from 1.
+        document: its sentences.
+        references: the sentences of each summary that people wrote of it.
+    """
+
+    number: int
+    document: Document
+    references: list[tuple[str, ...]]
+
+
+def check_documents(file: str) -> None:
+    """Refuse a file that does not exist, before a model is loaded.
+
+    Raises:
+        ValueError, OSError: as `read_records`.
+    """
+    find_files(file, "file")
+
+
+def read_records(file: str, reading: Reading) -> Iterator[Record]:
+    """Read documents.
+
+    Args:
+        file: JSON lines (a document is a text, or a list of sentences or reviews), CSV, TSV,
+            Parquet or Arrow with the columns; of any other file, and of every file of a folder, the
+            whole text is one document. Standard input, `-`, is JSON lines if it begins with `{`.
+        reading: how.
+
+    Raises:
+        ValueError: if a record is not of that form.
+        OSError: if a file cannot be read.
+    """
+    for one in find_files(file, "file").files:
+        with ExitStack() as stack:
+            if one.format in WITH_COLUMNS:
+                yield from _rows(one.name, reading)
+                continue
+            chunks = _chunks(open_file(one, "file", ReadOptions().max_expansion, stack))
+            first = next(chunks, b"")
+            is_json = one.format == "jsonl" or (
+                one.kind == "stdin" and first.lstrip().startswith(b"{")
+            )
+            if is_json:
+                yield from _json_lines(one, first, chunks, reading)
+                continue
+            if reading.target_column is not None:
+                raise ValueError(
+                    f"`file` must have summaries beside its documents, but {visible(one.shown)} is "
+                    f"plain text instead. Write JSON lines with {reading.column!r} and "
+                    f"{reading.target_column!r}."
+                )
+            text = _bounded(one, first, chunks).decode("utf-8", errors="replace")
+            yield Record(1, Document.read("file", [text], True, reading.language), [])
+
+
+def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
+    while chunk := read(CHUNK_BYTES):
+        yield chunk
+
+
+def _bounded(file: SourceFile, first: bytes, chunks: Iterator[bytes]) -> bytes:
+    parts, size = [first], len(first)
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MAX_BYTES:
+            raise _too_long(file, 1)
+    return b"".join(parts)
+
+
+def _too_long(file: SourceFile, number: int) -> ValueError:
+    return ValueError(
+        f"`file` must have documents of at most {MAX_BYTES >> 20} MiB, but that of line {number:,} "
+        f"of {visible(file.shown)} is longer. Cut it."
+    )
+
+
+def _json_lines(
+    file: SourceFile, first: bytes, chunks: Iterator[bytes], reading: Reading
+) -> Iterator[Record]:
+    left, number = first, 0
+    while True:
+        line, end, rest = left.partition(b"\n")
+        if not end:
+            chunk = next(chunks, b"")
+            if chunk:
+                left += chunk
+                if len(left) > MAX_BYTES:
+                    raise _too_long(file, number + 1)
+                continue
+        left, number = rest, number + 1
+        if line.strip():
+            yield _parse(line, f"line {number:,} of {visible(file.shown)}", number, reading)
+        if not end:
+            return
+
+
+def _parse(line: bytes, where: str, number: int, reading: Reading) -> Record:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"`file` must have one JSON object a line, but {where} is none ({error}). Correct it."
+        ) from None
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"`file` must have one JSON object a line, but {where} is {type(record).__name__} "
+            f"instead. Write `{{{json.dumps(reading.column)}: ...}}`."
+        )
+    document = _texts(record, reading.column, where)
+    references: list[str] = []
+    if reading.target_column is not None:
+        written = _texts(record, reading.target_column, where)
+        references = [written] if isinstance(written, str) else written
+    return _record(number, document, references, reading)
+
+
+def _texts(record: dict[str, Any], column: str, where: str) -> Any:
+    value = look_up(record, column)
+    is_list = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    if not (isinstance(value, str) or is_list):
+        found = "is not there" if value is None else f"is {str(value)[:40]!r}"
+        columns = ", ".join(names_of(record)[:20])
+        raise ValueError(
+            f"`{column}` must be a text or a list of texts, but in {where} it {found}. Its columns "
+            f"are {visible(columns)}: name one with `--column` or `--target_column`."
+        )
+    return value
+
+
+def _rows(file: str, reading: Reading) -> Iterator[Record]:
+    options = ReadOptions(
+        column=reading.column, target_column=reading.target_column, max_line_bytes=MAX_BYTES
+    )
+    for block in open_source(file, "file", options).blocks():
+        targets = [None] * len(block.texts) if block.targets is None else block.targets
+        for number, text, target in zip(block.numbers, block.texts, targets, strict=True):
+            yield _record(number, text, [] if target is None else [target], reading)
+
+
+def _record(number: int, document: Any, references: list[str], reading: Reading) -> Record:
+    read = Document.read(
+        reading.column, document, reading.split or isinstance(document, str), reading.language
+    )
+    cut = [
+        Document.read("summary", reference, language=reading.language).sentences
+        for reference in references
+    ]
+    return Record(number, read, cut)

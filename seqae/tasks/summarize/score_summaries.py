@@ -1,0 +1,276 @@
+"""`seqae summarize-eval`: summaries of all methods beside those of people."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import torch
+
+import seqae
+from seqae.component import check_choice, check_range, check_seed
+from seqae.data.cleaning import check_language
+from seqae.extras import extra
+from seqae.files import check_output, write_output
+from seqae.metrics.rouge import KINDS, name_of_words, rouge
+from seqae.metrics.significance import bootstrap, randomization_test
+from seqae.metrics.summary_text import summary_figures
+from seqae.summarizers import Summarizer
+from seqae.summarizers.base import SentenceSpace
+from seqae.summarizers.baselines.oracle import oracle
+from seqae.summarizers.document import Budget, Summary
+from seqae.tasks.summarize.choices import choose_methods, make_budget, make_space, make_summarizer
+from seqae.tasks.summarize.documents import Reading, Record, check_documents, read_records
+from seqae.tasks.summarize.summary_table import show_summaries, show_table
+from seqae.terminal import progress_bar, visible
+
+ORACLE, REFERENCE = "oracle", "reference"  # rows that know the references
+
+# Of each row: the values of all documents, by metric.
+Values = dict[str, dict[str, list[float]]]
+
+
+def summarize_eval(
+    model: str,
+    file: str,
+    methods: list[str] | None = None,
+    sentences: int | None = None,
+    words: int | None = None,
+    bytes: int | None = None,  # noqa: A002 - the name of the option
+    ratio: float | None = None,
+    baseline: str = "lead",
+    limit: int = 1000,
+    stemmer: bool = False,
+    recall_bytes: int | None = None,
+    examples: int = 3,
+    output: str | None = None,
+    wandb: str | None = None,
+    explain: bool = False,
+    column: str = "document",
+    target_column: str = "summary",
+    split: bool = False,
+    language: str = "en",
+    train_file: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> None:
+    """Compare summaries of all methods with those of people.
+
+    Example:
+        seqae summarize-eval runs/seqae/RUN pairs.jsonl --sentences 1 --output scores.json
+        seqae summarize-eval demo pairs.jsonl --words 25 --methods lead textrank centroid
+
+    Args:
+        model: a bundle, the folder of a run, or `demo`.
+        file: JSON lines with `document`, as `seqae summarize` reads it, and `summary`, a text or a
+            list of several; or a table with these columns.
+        methods: names of methods, `all` by default.
+        sentences: most sentences of a summary; 3 if no length is given.
+        words: most words of a summary, instead.
+        bytes: most bytes of a summary, instead.
+        ratio: most words of a summary as a share of those of the document, instead.
+        baseline: the row that all others are tested against, by approximate randomisation.
+        limit: the first so many documents; 0 takes all.
+        stemmer: compare stems of English words of four letters or more, as papers of English do;
+            needs the extra nltk.
+        recall_bytes: also give the recall of summaries that are cut to so many bytes.
+        examples: documents to show with their summaries.
+        output: a .json file for all scores, their intervals and tests, and the examples.
+        wandb: a project of Weights & Biases, to which the table and the examples are logged.
+        explain: define the columns.
+        column: the name of the column of the document.
+        target_column: the name of the column of its summary or summaries.
+        split: also cut the texts of a list into sentences.
+        language: whose rules cut texts into sentences, as ISO 639-1 code; those of `en` also know
+            the full stops of other scripts.
+        train_file: sentences to learn word vectors from; by default those of the model's training.
+        seed: of all random draws.
+        device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+    """
+    check_output(output, (".json",), [file, train_file])
+    seed = check_seed(seed)
+    check_language("language", language)
+    for key, value in (("limit", limit), ("examples", examples)):
+        check_range(key, value, 0, 10**9)
+    if recall_bytes is not None:
+        check_range("recall_bytes", recall_bytes, 1, 10**9)
+    budget = make_budget(sentences, words, bytes, ratio)
+    names = choose_methods(methods or ["all"])
+    rows = [method if space is None else f"{method}/{space}" for method, space in names]
+    check_choice("baseline", baseline, (*rows, ORACLE))
+    check_documents(file)
+    loaded = seqae.load(model, device)
+    spaces, systems, notes = dict[str, SentenceSpace](), dict[str, Summarizer](), list[str]()
+    for row, (method, space) in zip(rows, names, strict=True):
+        try:
+            if space is not None and space not in spaces:
+                spaces[space] = make_space(space, loaded, model, train_file, seed)
+        except ValueError as error:
+            if methods and methods != ["all"]:
+                raise
+            notes.append(f"without {row}: {error}")
+            continue
+        systems[row] = make_summarizer(method)
+    scores = Scores(budget, stemmer, recall_bytes, seed, examples)
+    records = read_records(file, Reading(column, target_column, split, language))
+    with progress_bar("summarizing", limit or None) as advance:
+        for record in islice(records, limit or None):
+            scores.add(record, systems, spaces, notes)
+            advance(1)
+    if not scores.count:
+        raise ValueError("`file` must have a document or more, but it has none. Name another file.")
+    results = scores.results(baseline)
+    info = {
+        "model": model,
+        "file": file,
+        "documents": scores.count,
+        "budget": {name: value for name, value in vars(budget).items() if value is not None},
+        "rouge_words": scores.words_name,
+        "baseline": baseline,
+        "seed": seed,
+        "notes": notes,
+    }
+    if output is not None:
+        content = {**info, "rows": results, "examples": scores.examples}
+        text = json.dumps(_without_nan(content), ensure_ascii=False, indent=1, allow_nan=False)
+        write_output(output, text + "\n")
+    show_summaries(scores.examples)
+    show_table(info, results, explain)
+    for note in notes:
+        print(f"seqae: {visible(note)}", file=sys.stderr)
+    if wandb is not None:
+        _log(wandb, info, results, scores.examples)
+
+
+class Scores:
+    """Collects the scores of all rows; texts are kept of the examples alone.
+
+    Args:
+        budget: how long summaries are.
+        stemmer: as of `rouge`.
+        recall_bytes: as of `rouge`; None does not measure it.
+        seed: of all random draws.
+        examples: how many documents to keep.
+    """
+
+    def __init__(
+        self, budget: Budget, stemmer: bool, recall_bytes: int | None, seed: int, examples: int
+    ) -> None:
+        self.budget, self.stemmer, self.recall_bytes = budget, stemmer, recall_bytes
+        self.seed, self.wanted = seed, examples
+        self.count, self.words_name = 0, ""
+        self.examples: list[dict[str, Any]] = []
+        self._values: Values = defaultdict(lambda: defaultdict(list))
+        self._failed: set[str] = set()
+
+    def add(
+        self,
+        record: Record,
+        systems: Mapping[str, Summarizer],
+        spaces: Mapping[str, SentenceSpace],
+        notes: list[str],
+    ) -> None:
+        """Summarize a document by all systems, and score that.
+
+        Args:
+            record: the document with a reference or more.
+            systems: by row.
+            spaces: by name.
+            notes: gets why a system cannot be used, which is left out from then on.
+        """
+        summaries: dict[str, Summary] = {}
+        for row, system in systems.items():
+            if row in self._failed:
+                continue
+            # Each has draws of its own: another choice of rows does not change them.
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.count)
+            space = spaces.get(row.partition("/")[2])
+            try:
+                summaries[row] = system.summarize(record.document, space, self.budget, generator)
+            except ValueError as error:
+                if self.count or len(systems) == 1:
+                    raise
+                self._failed.add(row)
+                notes.append(f"without {row}: {error}")
+        summaries[ORACLE] = oracle(record.document, record.references, self.budget)
+        source = record.document.sentences
+        texts = {row: [one.text for one in made.sentences] for row, made in summaries.items()}
+        for row, written in texts.items():
+            self._score(row, written, record.references)
+            self._describe(row, written, source)
+        self._describe(REFERENCE, record.references[0], source)
+        name = name_of_words([t for one in record.references for t in one], self.stemmer)
+        self.words_name = max(self.words_name, name, key=len)
+        if self.count < self.wanted:
+            shown = {row: made.text for row, made in summaries.items()}
+            due = [" ".join(reference) for reference in record.references]
+            self.examples.append(
+                {"document": record.document.text, "references": due, "summaries": shown}
+            )
+        self.count += 1
+
+    def results(self, baseline: str) -> dict[str, dict[str, Any]]:
+        """Compute the mean of each metric with its interval, and of F1 the test, by row."""
+        found: dict[str, dict[str, Any]] = {}
+        for row, metrics in self._values.items():
+            found[row] = {}
+            for name, values in metrics.items():
+                defined = [value for value in values if not math.isnan(value)]
+                if not defined:
+                    continue
+                entry: dict[str, Any] = bootstrap(defined, self.seed)._asdict()
+                if name.endswith("_f1") and row != baseline:
+                    compared = self._values[baseline][name]
+                    entry["p"] = randomization_test(values, compared, self.seed)
+                    entry["better"] = sum(values) > sum(compared)
+                found[row][name] = entry
+        return found
+
+    def _score(self, row: str, written: list[str], references: list[tuple[str, ...]]) -> None:
+        for kind, score in rouge(written, references, self.stemmer).items():
+            for part, value in score._asdict().items():
+                self._values[row][f"{kind}_{part}"].append(value)
+        if self.recall_bytes is not None:
+            cut = rouge(written, references, self.stemmer, self.recall_bytes)
+            for kind in KINDS:
+                self._values[row][f"{kind}_recall_bytes"].append(cut[kind].recall)
+
+    def _describe(self, row: str, written: Iterable[str], source: tuple[str, ...]) -> None:
+        for name, value in summary_figures(list(written), source).items():
+            self._values[row][name].append(value)
+
+
+def _without_nan(value: Any) -> Any:
+    """Replace what is not defined by null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _log(
+    project: str,
+    info: Mapping[str, Any],
+    results: Mapping[str, Mapping[str, Any]],
+    examples: list[dict[str, Any]],
+) -> None:
+    """Log the table and the examples to Weights & Biases."""
+    with extra("wandb"):
+        import wandb
+
+    metrics = list(dict.fromkeys(name for row in results.values() for name in row))
+    table = wandb.Table(columns=["method", *metrics])
+    for row, found in results.items():
+        table.add_data(row, *(found[name]["mean"] if name in found else None for name in metrics))
+    texts = wandb.Table(columns=["document", "references", "method", "summary"])
+    for example in examples:
+        for row, summary in example["summaries"].items():
+            texts.add_data(example["document"], "\n".join(example["references"]), row, summary)
+    with wandb.init(project=project, job_type="summarize-eval", config=dict(info)) as run:
+        run.log({"summaries/scores": table, "summaries/examples": texts})

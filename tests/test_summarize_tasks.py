@@ -1,0 +1,189 @@
+"""`seqae summarize` and `seqae summarize-eval`, and the page that leads through them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from small import ROOT, read_rows, run_seqae
+from test_latent_space_tasks import Out, give_input, refused
+
+import seqae
+from seqae.cli import help_page
+from seqae.metrics.rouge import rouge
+from seqae.summarizers import summarizers
+from seqae.tasks.evaluate.texts import Texts
+from seqae.tasks.summarize.documents import Reading, read_records
+
+PAGE = (ROOT / "docs" / "summarization.md").read_text(encoding="utf-8")
+BOOK = "The cat sat on the mat. It was hot in May.\n\nDogs ran all day. The cat slept."
+PAIRS: list[dict[str, Any]] = [
+    {"document": BOOK, "summary": "A cat slept on a mat."},
+    {"document": ["今天天气很好。", "我们去公园吧！"], "summary": ["天气好。", "去公园。"]},
+]
+
+
+@pytest.fixture(autouse=True)
+def few_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For word vectors; those of the training of `demo` take ten seconds."""
+    few = Texts(["the cat sat", "a dog ran all day"])
+    monkeypatch.setattr("seqae.tasks.summarize.choices.read_split", lambda *given: few)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "book.txt").write_text(BOOK, encoding="utf-8")
+    lines = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in PAIRS)
+    (tmp_path / "pairs.jsonl").write_text(lines, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_text_is_one_document(place: Path, capsys: Out) -> None:
+    assert run_seqae("summarize", "demo", "book.txt", "--method", "lead", "--words", 8) == 0
+    assert capsys.readouterr().out == "The cat sat on the mat. It was\n"
+    assert run_seqae("summarize", "demo", "book.txt", "--output", "s.jsonl", "--with_document") == 0
+    (row,) = read_rows(place / "s.jsonl")
+    summary = seqae.load("demo").summarize(BOOK)
+    assert row["summary"] == str(summary)
+    for sentence in row["sentences"]:
+        assert [row["document"][i] for i in sentence["evidence"]] == [sentence["text"]]
+
+
+def test_documents_of_standard_input(
+    place: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_input(monkeypatch, *(place / "pairs.jsonl").read_text(encoding="utf-8").splitlines(), "")
+    assert run_seqae("summarize", "demo", "-", "--method", "random", "--sentences", 1) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    give_input(monkeypatch, "One cat. ", "Two dogs.")
+    assert run_seqae("summarize", "demo", "-", "--method", "lead", "--sentences", 1) == 0
+    assert capsys.readouterr().out == "One cat.\n"
+
+
+def test_records_are_read_one_by_one(place: Path) -> None:
+    """What comes later is not looked at, so memory does not grow with their number."""
+    with (place / "pairs.jsonl").open("a") as file:
+        file.write("no JSON\n")
+    records = read_records("pairs.jsonl", Reading(target_column="summary"))
+    first, second = next(records), next(records)
+    assert first.references == [("A cat slept on a mat.",)]
+    assert second.references == [("天气好。",), ("去公园。",)]
+    with pytest.raises(ValueError, match=r"`file` must have one JSON object a line, but line 3"):
+        next(records)
+
+
+def test_a_table_has_columns(place: Path) -> None:
+    (place / "t.csv").write_text('article,short\n"A cat. A dog.",Pets.\n')
+    (record,) = read_records("t.csv", Reading("article", "short"))
+    assert record.document.sentences == ("A cat.", "A dog.")
+    assert record.references == [("Pets.",)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--words", 1, "--bytes", 1], "`budget` must be one of"),
+        (["--method", "best"], "`method` must be one of centroid"),
+        (["--settings", '{"lambda": 1}'], "`init_args` of CentroidSummarizer must be among"),
+        (["--column", "text"], "`text` must be a text or a list of texts, but in line 1 of"),
+        (["--method", "mean", "--space", "tfidf"], "`space` must be latent for the method mean"),
+    ],
+)
+def test_refusals(place: Path, capsys: Out, options: list[object], message: str) -> None:
+    assert message in refused(capsys, "summarize", "demo", "pairs.jsonl", *options)
+
+
+def aim(row: dict[str, Any]) -> float:
+    """What the oracle chooses for."""
+    return float(row["rouge1_f1"]["mean"] + row["rouge2_f1"]["mean"])
+
+
+def test_summaries_are_scored_beside_baselines(place: Path, capsys: Out) -> None:
+    arguments = ["--sentences", 1, "--methods", "lead", "textrank", "centroid/tfidf"]
+    arguments += ["--output", "s.json", "--explain", "--recall_bytes", 20]
+    assert run_seqae("summarize-eval", "demo", "pairs.jsonl", *arguments) == 0
+    said = capsys.readouterr().out
+    assert "words: rouge-score+unicode" in said
+    found = json.loads((place / "s.json").read_text(encoding="utf-8"))
+    assert set(found["rows"]) == {"lead", "textrank", "centroid/tfidf", "oracle", "reference"}
+    scores = [
+        rouge(["The cat sat on the mat."], [["A cat slept on a mat."]])["rouge1"].f1,
+        rouge(["今天天气很好。"], [["天气好。"], ["去公园。"]])["rouge1"].f1,
+    ]
+    lead = found["rows"]["lead"]
+    assert lead["rouge1_f1"]["mean"] == pytest.approx(sum(scores) / 2)
+    assert "p" not in lead["rouge1_f1"]
+    assert found["rows"]["oracle"]["rouge1_f1"]["p"] <= 1
+    assert aim(found["rows"]["oracle"]) >= max(map(aim, (lead, found["rows"]["textrank"])))
+    assert "rouge1_recall_bytes" in lead
+    example = found["examples"][0]
+    assert example["summaries"]["lead"] == "The cat sat on the mat."
+
+
+def test_every_method_of_a_model_is_compared(place: Path, capsys: Out) -> None:
+    assert run_seqae("summarize-eval", "demo", "pairs.jsonl", "--output", "s.json") == 0
+    said = capsys.readouterr().err
+    assert "without codes/latent: `method` must be another" in said
+    rows = json.loads((place / "s.json").read_text(encoding="utf-8"))["rows"]
+    assert {row.partition("/")[0] for row in rows} >= set(summarizers()) - {"codes"}
+
+
+def test_the_table_is_logged(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: dict[str, Any] = {}
+
+    class Table:
+        def __init__(self, columns: list[str]) -> None:
+            self.columns, self.rows = columns, list[tuple[Any, ...]]()
+
+        def add_data(self, *row: Any) -> None:
+            assert len(row) == len(self.columns)
+            self.rows.append(row)
+
+    class Run:
+        def __enter__(self) -> Run:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def log(self, content: dict[str, Any]) -> None:
+            logged.update(content)
+
+    fake = SimpleNamespace(Table=Table, init=lambda **given: Run())
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    arguments = ["--methods", "lead", "random", "--examples", 1, "--wandb", "mine"]
+    assert run_seqae("summarize-eval", "demo", "pairs.jsonl", *arguments) == 0
+    assert [row[0] for row in logged["summaries/scores"].rows] == [
+        "lead",
+        "random",
+        "oracle",
+        "reference",
+    ]
+    assert len(logged["summaries/examples"].rows) == 3
+
+
+def test_all_methods_are_in_the_help_and_on_the_page() -> None:
+    for name in summarizers():
+        assert name in help_page("summarize")
+        assert f"`{name}`" in PAGE
+
+
+def test_the_commands_of_the_page_run(place: Path, capsys: Out) -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [words for line in lines if (words := shlex.split(line, comments=True))]
+    assert len(commands) >= 4
+    for words in commands:
+        assert words[0] == "seqae"
+        assert run_seqae(*words[1:]) == 0, (words, capsys.readouterr().err)
+
+
+def test_the_python_of_the_page_runs(place: Path) -> None:
+    for code in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+        exec(compile(code, "summarization.md", "exec"), {})
