@@ -231,7 +231,7 @@ def from_plain(value: Any, hint: Any, key: str) -> Any:
         return [from_plain(item, options[0], key) for item in value]
     if origin is tuple and options[1:] == (...,) and isinstance(value, (list, tuple)):
         return tuple(from_plain(item, options[0], key) for item in value)
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 10**300:
         return float(value)
     if hint in PLAIN_TYPES and type(value) is hint:
         return value

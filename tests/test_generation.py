@@ -270,6 +270,8 @@ def test_a_row_that_loops_ends_early_unless_its_latent_asks_for_it():
     noise = torch.tensor([1.0, 0.0, 1.0])
     found = generate(model, rows_of(3), noise=noise, scores=False)
     assert [len(row[0].token_ids) for row in found] == [32, search_length, search_length]
+    found = generate(model, rows_of(3), Decoding(min_length=41), noise=noise, scores=False)
+    assert [len(row[0].token_ids) for row in found] == [48, search_length, search_length]
 
 
 # Beam search

@@ -71,6 +71,12 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     assert "is not: " in contracts.refusal(read_latents, str(tmp_path / "a.npz"))
 
 
+@pytest.mark.parametrize("latents", ["[]", "[1, 2]"])
+def test_a_first_line_without_stretches_is_refused(tmp_path: Path, latents: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"latents": {latents}}}\n')
+    assert "`latents` must be" in contracts.refusal(read_latents, str(tmp_path / "a.jsonl"))
+
+
 @pytest.mark.parametrize("latents", ["[[1], [2, 3]]", "1", "[]"])
 def test_lines_that_do_not_fit_are_refused(tmp_path: Path, latents: str) -> None:
     (tmp_path / "a.jsonl").write_text(f'{{"latents": [[1, 2]]}}\n{{"latents": {latents}}}\n')

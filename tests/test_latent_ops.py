@@ -209,7 +209,8 @@ def test_fitted_priors():
 def test_what_cannot_be_drawn_is_refused():
     for name in (None, "gaussian", "mixture"):
         message = contracts.refusal(plain().sample, 1, name)
-        assert message.startswith("`prior` must be one that the bundle has, prior, but it is")
+        wanted = "given for a bundle" if name is None else "one that the bundle has, prior, but"
+        assert message.startswith(f"`prior` must be {wanted}")
         assert f"`seqae prior MODEL --kind {name or 'gaussian'}`" in message
     codes = VectorQuantisedLatent(8)
     codes.build(4)

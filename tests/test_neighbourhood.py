@@ -47,6 +47,11 @@ def test_some_of_many_are_kept() -> None:
     assert prior.sample(0, Generator()).shape == (0, 2)
 
 
+def test_latents_that_do_not_fit_16_bits_are_refused() -> None:
+    large = {"latents": torch.full((2, 4), 1e5)}
+    assert "16 bits" in contracts.refusal(NeighbourhoodPrior().restore, large, {"count": 2})
+
+
 @pytest.mark.parametrize("count", [0, MAX_LATENTS + 1, 1.5, "9", None])
 def test_a_hostile_count_is_refused_before_its_size_is_believed(count: object) -> None:
     found = {"count": count}

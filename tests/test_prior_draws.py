@@ -41,7 +41,31 @@ def test_every_kind_has_a_name_on_the_command_line() -> None:
     assert sorted(get_args(PriorKind)) == sorted(cls.kind for cls in shipped)
     assert get_args(PriorName) == ("prior", *get_args(PriorKind))
     model = contracts.make_model(latent=VectorQuantisedLatent(8, 4, 2))
-    assert [make_prior(kind, model).kind for kind in get_args(PriorKind)] == [*get_args(PriorKind)]
+    kinds = [kind for kind in get_args(PriorKind) if kind != "neighbourhood"]
+    assert [make_prior(kind, model).kind for kind in kinds] == kinds
+    assert make_prior("neighbourhood", told_model()).kind == "neighbourhood"
+    assert "`kind` must not be neighbourhood" in contracts.refusal(
+        make_prior, "neighbourhood", model
+    )
+
+
+def test_no_sentence_is_asked_for_that_the_model_cannot_write() -> None:
+    model = told_model()
+    longest = model.max_length
+    assert f"`length` must be at most {longest}" in contracts.refusal(
+        draw, model, {}, 1, None, 0, Drawing(length=longest + 1)
+    )
+    assert "`label` must be a text" in contracts.refusal(Drawing, label=5)
+
+
+def test_draws_of_a_damaged_prior_name_it() -> None:
+    priors = fit_priors([GaussianPrior()], latents())
+    found = priors["gaussian"].tensors()
+    priors["gaussian"].restore(
+        {name: 1e38 * tensor.sign() * 3 for name, tensor in found.items()}, {}
+    )
+    message = contracts.refusal(draw, told_model(), priors, 3, "gaussian", 0, Drawing())
+    assert "gaussian draws NaN or infinity" in message
 
 
 def test_a_model_that_is_told_draws_from_its_neighbourhood() -> None:

@@ -51,8 +51,8 @@ def test_latents_with_a_prior_are_drawn_from_it() -> None:
 def test_samples_are_those_of_sample(overfit_run: Path) -> None:
     model, nucleus = seqae.load(overfit_run), Decoding(temperature=0.7, top_p=0.9)
     drawn = draw_samples(model, SENTENCES, 6, 1, "mixture", nucleus)
-    assert drawn == model.sample(6, "mixture", nucleus, seed=1)
-    assert drawn != draw_samples(model, SENTENCES, 6, 1)
+    assert drawn == (model.sample(6, "mixture", nucleus, seed=1), "mixture")
+    assert draw_samples(model, SENTENCES, 6, 1) == (model.sample(6, seed=1), "gaussian")
 
 
 def test_columns_of_generation_are_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:

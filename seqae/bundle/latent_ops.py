@@ -110,8 +110,10 @@ def between(start: Any, end: Any, steps: SupportsIndex, path: Curve = "spherical
 def at_unit_scale(latents: Any) -> Latents:
     """Scale latents (n, Z) so that their numbers have a mean square of one; zeros stay zeros."""
     latents = read_array("latents", latents).astype(np.float32)
-    norms = np.linalg.norm(latents, axis=-1, keepdims=True)
-    scaled: Latents = latents * (latents.shape[-1] ** 0.5 / np.maximum(norms, 1e-12))
+    # The squares of large ones do not fit 32 bits.
+    norms = np.linalg.norm(latents.astype(np.float64), axis=-1, keepdims=True)
+    factor = (latents.shape[-1] ** 0.5 / np.maximum(norms, 1e-12)).astype(np.float32)
+    scaled: Latents = latents * factor
     return scaled
 
 

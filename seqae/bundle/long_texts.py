@@ -46,8 +46,10 @@ def pad(rows: Sequence[NDArray[Any]], latent_dim: int = 0) -> LongLatents:
         latent_dim: Z if there is no text.
 
     Raises:
-        ValueError: if they are not of one Z.
+        ValueError: if they are not of one Z, or not of two dimensions.
     """
+    if any(row.ndim != 2 for row in rows):
+        raise ValueError("the latents of a text must be of shape (K, Z)")
     counts = np.array([len(row) for row in rows], dtype=np.int64)
     mask = np.arange(counts.max(initial=0)) < counts[:, None]
     latents = np.zeros((*mask.shape, rows[0].shape[1] if rows else latent_dim), dtype=np.float32)

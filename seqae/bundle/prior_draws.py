@@ -57,6 +57,8 @@ def make_prior(kind: PriorKind, autoencoder: SequenceAutoencoder) -> Prior:
         "codes": CodesPrior,
     }
     prior = makers[kind]()
+    if prior.needs_noise and autoencoder.latent_noise is None:
+        raise ValueError(_untold(kind, "kind"))
     prior.prepare(autoencoder.latent)
     return prior
 
@@ -123,10 +125,22 @@ def draw(
     """
     count = check_whole("count", count, 0, 10**7)
     generator = Generator().manual_seed(check_seed(seed))
+    if drawing.length is not None and drawing.length > autoencoder.max_length:
+        raise ValueError(
+            f"`length` must be at most {autoencoder.max_length}, the longest that the model "
+            f"writes, but it is {drawing.length} instead. Ask for a shorter one."
+        )
+    if name is None and not priors and not isinstance(autoencoder.latent, StochasticLatent):
+        raise ValueError(
+            "`prior` must be given for a bundle that has no fitted prior yet, but it is not. Fit "
+            "one: `seqae prior MODEL`; or take the standard normal distribution: `prior: prior`."
+        )
     name = default_prior(autoencoder, priors) if name is None else name
+    is_told = autoencoder.latent_noise is not None
     if name not in priors:
         check_literal("prior", name, PriorName)
-    is_told = autoencoder.latent_noise is not None
+    if name == NeighbourhoodPrior.kind and not is_told:
+        raise ValueError(_untold(name, "prior"))
     if name == "prior":
         if autoencoder.parts:
             raise ValueError(
@@ -144,17 +158,19 @@ def draw(
         )
     else:
         prior = priors[name]
-        if prior.needs_noise and not is_told:
-            raise ValueError(
-                f"`prior` must not be {name} for a model without `latent_noise`, which cannot be "
-                f"told how noisy a draw is. Train one that can: `seqae fit -c fluent`."
-            )
         noise = prior.noise if drawing.noise is None else drawing.noise
         drawing = replace(drawing, noise=noise if is_told else None)
         latents = prior.sample(count, generator, drawing).numpy()
     if not is_told:
         return Draws(latents, None)
     return Draws(at_unit_scale(latents), np.full(count, noise, dtype=np.float32))
+
+
+def _untold(name: str, key: str) -> str:
+    return (
+        f"`{key}` must not be {name} for a model without `latent_noise`, which cannot be told how "
+        f"noisy a draw is. Train one that can: `seqae fit -c fluent`."
+    )
 
 
 def _draw_own(layer: Latent, count: int, generator: Generator) -> Latents:

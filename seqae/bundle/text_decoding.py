@@ -16,6 +16,7 @@ from seqae.data.containers import read_array
 from seqae.data.tokenizers import Tokenizer
 from seqae.generation import Decoding, DecodingKeywords, Hypothesis
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.latent_noise import MAX_NOISE
 
 GREEDY = Decoding()
 
@@ -179,6 +180,11 @@ class TextDecoding(ABC):
         noise = None
         if default_noise is not None:
             noise = read_array("default_noise", default_noise).astype(np.float32)
+            if noise.shape != (len(latents),) or not ((noise >= 0) & (noise <= MAX_NOISE)).all():
+                raise ValueError(
+                    f"`default_noise` must be a number from 0 to {MAX_NOISE:,.0f} for each of the "
+                    f"{len(latents)} latents, but it is {noise.ravel()[:3].tolist()} instead."
+                )
         return search(
             self.autoencoder,
             latents,

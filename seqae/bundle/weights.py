@@ -86,9 +86,10 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
         shape, dtype = list(tensor.shape), DTYPE_NAMES[tensor.dtype]
         entry = header[name]
         is_right_type = entry.get("dtype") in (dtype, *HALVES.get(dtype, ()))
+        wanted = " or ".join((dtype, *HALVES.get(dtype, ())))
         if entry.get("shape") != shape or not is_right_type:
             raise ValueError(
-                f"`{name}` in {path} must be {dtype} of shape {shape}, but it is "
+                f"`{name}` in {path} must be {wanted} of shape {shape}, but it is "
                 f"{entry.get('dtype')} of shape {entry.get('shape')} instead. The file belongs to "
                 f"another model."
             )

@@ -114,7 +114,8 @@ class SingleSearch(Search):
         self.sequences[self.open_rows, self.position] = token
         self.position += 1
         is_open = token != self.constraints.eos_id
-        if self.may_loop is not None and self.position >= WINDOW and self.position % PAUSE == 0:
+        may_end = self.position >= max(WINDOW, self.constraints.min_length - 2)
+        if self.may_loop is not None and may_end and self.position % PAUSE == 0:
             is_open &= ~self._loops()
         parents = None
         if not is_open.all():

@@ -11,7 +11,8 @@ ROBUSTNESS: dict[str, Metric] = {
         "0 to 100",
         "area under the curve of BLEU against the noise σ that is added to the latents, from 0 to "
         "2 standard deviations of each dimension over these sentences, divided by 2: the mean BLEU "
-        "(the score of an autoencoder in Zhang et al. 2023, arXiv:2306.02531)",
+        "(after the score by which Zhang et al. 2023, arXiv:2306.02531, judge how well a diffusion "
+        "model denoises)",
     ),
     "noise_exact_match": Metric(
         "robustness",

@@ -2,11 +2,11 @@
 
     token_ids (B, T) -> bytes -> features of words (B, N) -> the sum of their vectors (B, C)
 
-The features are those of fastText (Bojanowski et al. 2017, arXiv:1607.04606): words and the pieces
-of words of three and four bytes, hashed to the rows of a table. They are read from the bytes of the
-tokens, so that a word is the same word however the tokenizer cuts it, at the start of a sentence
-and inside, and two forms of a word share most of their pieces. How often a feature says something
-is in the length of its vector.
+The features are like those of fastText (Bojanowski et al. 2017, arXiv:1607.04606): words, and their
+pieces of three and four bytes, hashed to the rows of a table; letters of ASCII in lower case. They
+are read from the bytes of the tokens, so that a word is the same word however the tokenizer cuts
+it, at the start of a sentence and inside, and two forms of a word share most of their pieces. How
+often a feature says something is in the length of its vector.
 
 The vectors are learnt before the training proper, from its token ids (content_learning.py), and
 then frozen.

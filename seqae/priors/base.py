@@ -36,12 +36,12 @@ class Drawing:
         prior_temperature: factor of the standard deviation of what is drawn at random: below 1
             draws are likelier and more alike. (That of decoding is another.) Of codes, the
             temperature of each.
-        length: of the sentences, in tokens, bos and eos counted; null draws it too.
-        label: of the sentences, one of those that the prior was fitted with; null draws it too.
+        length: of the sentences, in tokens, bos and eos counted; null draws of all.
+        label: of the sentences, one of those that the prior was fitted with; null draws of all.
         guidance: how much more than is likely the draws show `length` and `label` (classifier-free
             guidance, Ho and Salimans 2022, arXiv:2207.12598); 1 is as likely.
-        noise: the σ that the draws have, and at which they are decoded; null for a model that is
-            not told.
+        noise: the σ at which the draws are decoded, and which those of `neighbourhood` and `flow`
+            have; null for a model that is not told.
     """
 
     prior_temperature: float = 1.0
@@ -54,6 +54,8 @@ class Drawing:
         check_range("prior_temperature", self.prior_temperature, 0.0, 10.0)
         if self.length is not None:
             object.__setattr__(self, "length", check_whole("length", self.length, 2, MAX_LENGTH))
+        if self.label is not None and not isinstance(self.label, str):
+            raise ValueError(f"`label` must be a text, but it is {self.label!r} instead. Quote it.")
         check_range("guidance", self.guidance, 0.0, 100.0)
         if self.noise is not None:
             check_noise(self.noise)
@@ -140,10 +142,17 @@ class Prior(Component):
             drawing: how.
 
         Raises:
-            ValueError: if the prior does not know an option.
+            ValueError: if the prior does not know an option, or is damaged.
         """
         drawing.check_known(self.kind, self.options)
-        return self._draw(count, generator, drawing)
+        drawn = self._draw(count, generator, drawing)
+        if not drawn.isfinite().all():
+            raise ValueError(
+                f"`prior` must draw numbers, but {self.kind} draws NaN or infinity instead: what "
+                f"it was fitted to, or its file, is damaged. Fit it again: `seqae prior MODEL "
+                f"--kind {self.kind}`."
+            )
+        return drawn
 
     @abstractmethod
     def _draw(self, count: int, generator: Generator, drawing: Drawing) -> Tensor:

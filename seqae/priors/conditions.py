@@ -32,8 +32,11 @@ class Conditions:
 
     def __post_init__(self) -> None:
         check_labels(self.labels)
-        if self.has_lengths and float(self.length_scale[1]) <= 0:
-            raise ValueError("`length_scale` must have a positive deviation, but it has not.")
+        if self.has_lengths and not 1e-3 < float(self.length_scale[1]) < 1e3:
+            raise ValueError(
+                f"`length_scale` must have a deviation from 0.001 to 1,000, but it is "
+                f"{float(self.length_scale[1]):g} instead."
+            )
 
     @classmethod
     def of(cls, lengths: Tensor | None, labels: Sequence[str] | None) -> Conditions:

@@ -197,8 +197,9 @@ class FlowPrior(Prior):
 
     @override
     def restore(self, tensors: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
-        if float(tensors["scale"]) <= 0:
-            raise ValueError("`scale` must be positive, but it is not.")
+        if not 0 < float(tensors["scale"]) < 1e6:
+            scale = float(tensors["scale"])
+            raise ValueError(f"`scale` must be from 0 to a million, but it is {scale:g} instead.")
         self.mean, self.scale = tensors["mean"], tensors["scale"]
         self.lengths = tensors["lengths"]
         self.conditions = Conditions(list(found["labels"]), tensors["length_scale"])

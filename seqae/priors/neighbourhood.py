@@ -86,3 +86,5 @@ class NeighbourhoodPrior(Prior):
     @override
     def restore(self, tensors: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:
         self.latents = tensors["latents"].half()
+        if not self.latents.isfinite().all():
+            raise ValueError("`latents` must be numbers of 16 bits, but one is too large.")

@@ -25,7 +25,7 @@ from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
-from seqae.model.latents import VectorQuantisedLatent
+from seqae.model.latents import StochasticLatent, VectorQuantisedLatent
 from seqae.priors import CodesPrior, Drawing, FlowPrior, GaussianPrior, MixturePrior
 from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
 from seqae.tasks.encode_decode import decode_rows, write_rows
@@ -88,7 +88,8 @@ def sample(
 
 def _warn_of_letters(name: str, loaded: TextAutoencoder, model: str) -> None:
     """Say what to expect of draws from what was fitted to a space with gaps."""
-    if name not in (GaussianPrior.kind, MixturePrior.kind):
+    is_fitted = name in (GaussianPrior.kind, MixturePrior.kind)
+    if not is_fitted or isinstance(loaded.autoencoder.latent, StochasticLatent):
         return
     if isinstance(loaded.autoencoder.latent, VectorQuantisedLatent):
         way_out = f"--prior {CodesPrior.kind}"

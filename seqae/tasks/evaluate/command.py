@@ -122,8 +122,8 @@ def evaluate(
         texts = read_texts(file, "file", policies_of(loaded, folder, reading).reading_of(file))
     for side in (train, texts):
         side.normalize(loaded)
-    if limit and len(texts.inputs) > limit:
-        texts = texts.sample(limit, seed)
+    # Also where all are taken: some groups read a part of them, and a file may be sorted.
+    texts = texts.sample(min(limit or len(texts.inputs), len(texts.inputs)), seed)
     evaluation = Evaluation(loaded, texts.inputs, texts.references, train.inputs, seed)
     measure(evaluation, train, file, groups, metrics or (), annotations, budget, sampling)
     predictions = loaded.tokenizer.decode(evaluation.predictions[:examples])

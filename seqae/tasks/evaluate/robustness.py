@@ -13,7 +13,6 @@ from torch import Generator
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.accuracy import ReconstructionMetric
-from seqae.metrics.metric import Scores
 
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # in standard deviations of the latent
 
@@ -81,11 +80,6 @@ def robustness(
         told = np.repeat(np.asarray(NOISE, np.float32), len(latents))
         curves[TOLD] = _curve(model, noisy, references, told)
     return curves
-
-
-def scores_of(curves: dict[str, Curve]) -> Scores:
-    """Make the table's columns."""
-    return {name: curve.metrics() for name, curve in curves.items()}
 
 
 def _curve(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from seqae.bundle.prior_draws import PriorName, default_prior
+from seqae.bundle.prior_draws import PriorName
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
 from seqae.generation import Decoding
@@ -235,7 +235,8 @@ class Evaluation:
         known = random.Random(self.seed).sample(train, min(JUDGE_SENTENCES, len(train)))
         judge = NgramJudge(known)
         count = min(samples, len(train))
-        self.samples = draw_samples(self.model, train, count, self.seed, prior, decoding)
+        drawn = draw_samples(self.model, train, count, self.seed, prior, decoding)
+        self.samples, drawn_from = drawn
         self._add(generation(self.samples, texts, train, judge, self.seed))
         pairs = pairs_of(texts)
         decoded = paths(self.model, pairs, 3, decoding, self.seed)
@@ -250,7 +251,6 @@ class Evaluation:
         notes = [f"{len(self.samples):,} samples"]
         if len(train) < samples:
             notes = [f"{len(train):,} samples only, as many as there are training sentences"]
-        drawn_from = prior or default_prior(self.model.autoencoder, self.model.priors)
         if drawn_from == "gaussian":
             notes.append(
                 "the latent has no prior: latents are drawn from a normal distribution fitted to "

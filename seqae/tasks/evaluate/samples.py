@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from seqae.bundle.prior_draws import PriorName, fit_priors, usual_priors
+from seqae.bundle.prior_draws import PriorName, default_prior, fit_priors, usual_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.text_decoding import GREEDY
 from seqae.generation import Decoding
@@ -17,6 +17,8 @@ from seqae.metrics.text import copies, distinct, memorised, self_bleu
 from seqae.model.latents import StochasticLatent
 from seqae.priors.base import can_fit
 from seqae.tasks.evaluate.language_model import LanguageModel
+
+FITTED_TO = 10_000  # training sentences, as `seqae prior`
 
 MODEL, REAL, SAMPLER, SHUFFLED = "model", "real text", "n-gram sampler", "words shuffled"
 
@@ -143,8 +145,8 @@ def draw_samples(
     seed: int,
     prior: PriorName | None = None,
     decoding: Decoding = GREEDY,
-) -> list[str]:
-    """Sample as `seqae sample` does.
+) -> tuple[list[str], str]:
+    """Sample as `seqae sample` does, and name the prior.
 
     If the model has no prior, and none is named, one is fitted to training sentences.
 
@@ -153,7 +155,8 @@ def draw_samples(
     """
     if prior is None:
         model = with_prior(model, train, seed)
-    return model.sample(count, prior, decoding, seed)
+    name = prior or default_prior(model.autoencoder, model.priors)
+    return model.sample(count, name, decoding, seed), name
 
 
 def with_prior(model: TextAutoencoder, train: Sequence[str], seed: int) -> TextAutoencoder:
@@ -165,7 +168,8 @@ def with_prior(model: TextAutoencoder, train: Sequence[str], seed: int) -> TextA
     has_prior = isinstance(model.autoencoder.latent, StochasticLatent)
     if has_prior or model.priors:
         return model
-    latents = model.encode(train, "truncate")
+    some = random.Random(seed).sample(list(train), min(FITTED_TO, len(train)))
+    latents = model.encode(some, "truncate")
     if not can_fit(latents):
         raise NotMeasurable(
             f"`metrics` must not have generation for this model, whose latent has no prior, and "
