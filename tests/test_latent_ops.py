@@ -211,7 +211,8 @@ def test_what_cannot_be_drawn_is_refused():
         message = contracts.refusal(plain().sample, 1, name)
         wanted = "given for a bundle" if name is None else "one that the bundle has, prior, but"
         assert message.startswith(f"`prior` must be {wanted}")
-        assert f"`seqae prior MODEL --kind {name or 'gaussian'}`" in message
+        way_out = "seqae prior MODEL" if name is None else f"seqae prior MODEL --kind {name}"
+        assert f"`{way_out}`" in message
     codes = VectorQuantisedLatent(8)
     codes.build(4)
     message = contracts.refusal(plain(codes).sample, 1, "prior")
