@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from small import ROOT, SENTENCES, run_seqae, write_recipe, write_text
 
@@ -17,6 +18,7 @@ MODULES = (
     "trainings",
     "rate_distortion",
     "trade_off",
+    "similarity",
     "family",
     "decoding",
     "reference",
@@ -209,3 +211,56 @@ def test_the_exponent_of_growth(trainings: ModuleType) -> None:
     linear = growth_of(sizes, "linear")
     assert (linear["a word"], linear["R²"], linear["exponent"]) == (3.0, 1.0, 1.0)
     assert growth_of(sizes, "quadratic")["exponent"] == 2.0
+
+
+def test_agreement_with_a_judge(trainings: ModuleType) -> None:
+    """Worked by hand: angles of 0°, 10°, 30° and 90°, the judge's of 0°, 80°, 10° and 90°."""
+    import similarity
+
+    def directions(*angles: float) -> np.ndarray:
+        radians = np.deg2rad(angles)
+        return 3 * np.stack([np.cos(radians), np.sin(radians)], axis=1)
+
+    vectors, judge = directions(0, 10, 30, 90), directions(0, 80, 10, 90)
+    # Nearest are 1, 0, 1, 2; the judge's one nearest 2, 3, 0, 1, its two 2 1, 3 2, 0 1, 1 2.
+    assert similarity.agreement(vectors, judge, group=4, nearest=1) == [0.0]
+    assert similarity.agreement(vectors, judge, group=4, nearest=2) == [0.75]
+    # In pairs all are right; the fifth sentence is in no whole group.
+    assert similarity.agreement(vectors, judge, group=2, nearest=1) == [1.0, 1.0]
+    assert similarity.agreement(vectors, judge, group=3, nearest=1) == [pytest.approx(0.0)]
+
+
+def test_similarity_is_measured_beside_vectors_without_a_network(
+    trainings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    import similarity
+
+    texts = {"train": SENTENCES, "test": [f"{text} again" for text in SENTENCES]}
+    monkeypatch.setattr(similarity, "load_builtin", lambda name, split: texts[split])
+    monkeypatch.setattr(similarity, "NEAREST", 1)
+    np.save(tmp_path / "judge.npy", similarity.Tfidf(SENTENCES).encode(texts["test"]))
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("".join(f"{text}\t{text}\n" for text in SENTENCES[:3]))
+    labels = tmp_path / "labels.tsv"
+    labels.write_text("".join(f"{text}\t{text[:5]}\n" for text in SENTENCES[:2] for _ in range(5)))
+    arguments = ["similarity.py", "demo", "--judges", tmp_path / "judge.npy", "--group", 5]
+    arguments += ["--paraphrases", pairs, "--labels", labels, "--output", tmp_path / "out.json"]
+    monkeypatch.setattr(sys, "argv", [str(argument) for argument in arguments])
+    similarity.main()
+    scores = json.loads((tmp_path / "out.json").read_text())["result"]["scores"]
+    names = ["demo, latent", "TF-IDF + SVD", "mean word vectors", "TF-IDF unreduced", "chance"]
+    assert list(scores) == names
+    assert scores["demo, latent"]["numbers"] == 256
+    assert scores["demo, latent"]["judge: all groups"] < 1.0
+    assert scores["TF-IDF unreduced"]["judge: all groups"] == 1.0  # it is the judge
+    assert scores["demo, latent"]["pairs: recall_at_1"] == 1.0
+    assert scores["chance"] == {
+        "labels: neighbour_accuracy": 0.5,
+        "labels: linear_probe": 0.5,
+    }
+    assert capsys.readouterr().out.splitlines()[-1].split() == [
+        *("chance", "–", "–", "–", "–", "–", "50.0", "50.0")
+    ]
+    monkeypatch.setattr(sys, "argv", ["similarity.py", "--judges", "nobody", "--group", "5"])
+    with pytest.raises(SystemExit, match="^--judges must be .npy files or use, minilm, but one"):
+        similarity.main()

@@ -49,7 +49,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         packages = arguments.packages or Path(folder)
-        deb, tgz, wheel = (find_or_fetch(packages, p, bool(arguments.packages)) for p in PACKAGES)
+        deb, tgz, wheel = (
+            find_or_fetch(packages, pattern, None if arguments.packages else command)
+            for pattern, command in PACKAGES.items()
+        )
         unpacked = Path(folder) / "unpacked"
         subprocess.run(["dpkg-deb", "-x", str(deb), str(unpacked)], check=True)
         pairs = list(hsk_pairs(wheel))
@@ -64,10 +67,10 @@ def main() -> None:
         write(arguments.output / f"{name}.xz", sentences)
 
 
-def find_or_fetch(packages: Path, pattern: str, must_exist: bool) -> Path:
-    """Find a package in a folder, or fetch it into the folder."""
-    if not must_exist:
-        subprocess.run(PACKAGES[pattern], cwd=packages, check=True)
+def find_or_fetch(packages: Path, pattern: str, command: list[str] | None) -> Path:
+    """Find a package in a folder, or fetch it into the folder by a command."""
+    if command is not None:
+        subprocess.run(command, cwd=packages, check=True)
     matches = sorted(packages.glob(pattern))
     if len(matches) != 1:
         raise SystemExit(
