@@ -34,12 +34,14 @@ TEXTS = (
 )
 
 
-def make_content(tokenizer: Tokenizer, size: int = 64) -> ContentEncoder:
+def make_content(
+    tokenizer: Tokenizer, size: int = 64, neighbour_epochs: int = 0, texts=SENTENCES
+) -> ContentEncoder:
     tokenizer.train(SENTENCES)
-    content = ContentEncoder(size, 1009)
+    content = ContentEncoder(size, 1009, neighbour_epochs)
     content.build(tokenizer.vocabulary)
     content.read_tokens(tokenizer.token_bytes())
-    learn_content(content, [collate(tokenizer.encode(SENTENCES), tokenizer.vocabulary)])
+    learn_content(content, [collate(tokenizer.encode(texts), tokenizer.vocabulary)])
     return content
 
 
@@ -126,6 +128,36 @@ def test_rarity_is_the_inverse_document_frequency():
     torch.testing.assert_close(
         content.table[new].norm(dim=1), torch.full((4,), np.log(5)), rtol=0.1, atol=0
     )
+
+
+def test_learning_keeps_the_neighbours_by_all_features():
+    """By 8 numbers, most have their nearest, and by chance only two of three."""
+
+    def nearest(vectors: torch.Tensor) -> torch.Tensor:
+        unit = torch.nn.functional.normalize(vectors, dim=1)
+        return (unit @ unit.T).fill_diagonal_(-1).argmax(dim=1)
+
+    def agreement(neighbour_epochs: int) -> tuple[float, torch.Tensor]:
+        tokenizer = BPETokenizer(vocab_size=300)
+        content = make_content(tokenizer, 8, neighbour_epochs)
+        batch = collate(tokenizer.encode(SENTENCES), tokenizer.vocabulary)
+        rows = content.features(batch.token_ids, batch.mask)
+        counts = torch.stack([torch.bincount(row, minlength=1010) for row in rows])[:, :1009]
+        rarity = torch.log((len(SENTENCES) + 1) / ((counts > 0).sum(0) + 1))
+        found = nearest(content(batch.token_ids, batch.mask))
+        return (found == nearest(counts * rarity)).float().mean().item(), content.table
+
+    by_chance, _ = agreement(0)
+    learnt, table = agreement(100)
+    assert by_chance < 0.7
+    assert learnt > 0.85
+    assert torch.equal(agreement(100)[1], table)
+    assert not table[-1].any()
+
+
+def test_two_sentences_have_no_neighbours_to_keep():
+    made = [make_content(ByteTokenizer(), 8, epochs, SENTENCES[-2:]).table for epochs in (0, 5)]
+    assert torch.equal(*made)
 
 
 # The model

@@ -39,13 +39,19 @@ class ContentEncoder(Component, nn.Module):
         content_dim: numbers of the content part, C.
         table_size: rows of the table; words and pieces of words that hash to one row share its
             vector. The bundle grows with it.
+        neighbour_epochs: passes over training sentences in which vectors learn to keep the
+            neighbours that sentences have by their words; 0 leaves their directions to chance.
     """
 
-    def __init__(self, content_dim: int = 384, table_size: int = 16_384) -> None:
+    def __init__(
+        self, content_dim: int = 384, table_size: int = 16_384, neighbour_epochs: int = 0
+    ) -> None:
         super().__init__()
         check_range("content_dim", content_dim, 1, 2**14)
         check_range("table_size", table_size, 1, 2**24)
+        check_range("neighbour_epochs", neighbour_epochs, 0, 1000)
         self.content_dim, self.table_size = content_dim, table_size
+        self.neighbour_epochs = neighbour_epochs
 
     @property
     def is_learnt(self) -> bool:

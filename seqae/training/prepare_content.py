@@ -10,6 +10,7 @@ from seqae.data.preprocessing import Pipeline
 from seqae.data.streaming.stream import TokenStream
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.content_learning import LEARNT_FROM, learn_content
+from seqae.terminal import progress_bar
 
 BATCH_SENTENCES = 1000
 
@@ -26,7 +27,8 @@ def prepare_content(model: SequenceAutoencoder, data: TextDataModule, seed: int)
     """
     if model.content is not None and not model.content.is_learnt:
         model.content.read_tokens(data.tokenizer.token_bytes())
-        learn_content(model.content, _batches(data), seed)
+        with progress_bar("learning content", None) as advance:
+            learn_content(model.content, _batches(data), seed, advance)
 
 
 def _batches(data: TextDataModule) -> Iterator[Batch]:
