@@ -136,8 +136,7 @@ def _keep_neighbours(
             unit = nn.functional.normalize(summed, dim=1)
             found = to_neighbours(unit @ unit.T).masked_fill(itself, 0.0)
             loss = -(expected.exp() * found).sum(dim=1).mean()
-            optimizer.zero_grad()
-            loss.backward()
+            (learnt.grad,) = torch.autograd.grad(loss, learnt)
             optimizer.step()
             advance(size)
     return learnt.detach()
@@ -145,7 +144,7 @@ def _keep_neighbours(
 
 def _cosines(features: Tensor, bag: Tensor, weights: Tensor, count: int) -> Tensor:
     """Compute the cosines of sentences by all their features: (count, count)."""
-    used, columns = features.unique(return_inverse=True)
+    used, columns = torch.unique(features, return_inverse=True)
     rows = weights.new_zeros(count, len(used))
     rows.index_put_((bag, columns), weights, accumulate=True)
     starts = torch.searchsorted(bag, torch.arange(count))
