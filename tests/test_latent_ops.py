@@ -216,7 +216,7 @@ def test_what_cannot_be_drawn_is_refused():
     codes = VectorQuantisedLatent(8)
     codes.build(4)
     message = contracts.refusal(plain(codes).sample, 1, "prior")
-    assert message.startswith("`prior` must be gaussian or mixture for a VectorQuantisedLatent")
+    assert message.startswith("`prior` must be one that is fitted for a VectorQuantised")
     contracts.refusal(plain().sample, 1, "posterior")
     contracts.refusal(plain().sample, -1, "prior")
 
