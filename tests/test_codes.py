@@ -168,7 +168,7 @@ def test_few_sentences_hold_out_none() -> None:
 def test_what_has_no_codes_is_refused() -> None:
     prior = CodesPrior()
     message = contracts.refusal(prior.prepare, contracts.make_model().latent)
-    assert "a DeterministicLatent, which has none" in message
+    assert "but it is a DeterministicLatent instead" in message
     assert "`seqae fit -c vq`" in message
     assert "`prior.prepare(" in contracts.refusal(prior.fit, torch.zeros(9, 4))
     prior.prepare(LAYER)
@@ -296,6 +296,7 @@ def test_the_command(tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_model_without_codes_has_a_way_out(overfit_run: Path, capsys: Out) -> None:
-    line = refused(capsys, "prior", overfit_run, "--kind", "codes")
-    assert line.startswith("`kind` must not be codes for a model whose latent is a Determ")
-    assert line.endswith("or train a model that has codes: `seqae fit -c vq`.")
+    for asked in (["prior", overfit_run, "--kind"], ["sample", overfit_run, "--prior"]):
+        line = refused(capsys, *asked, "codes")
+        assert line.startswith("`codes` can be a prior only of a model whose latent has codes")
+        assert line.endswith("or train such a model: `seqae fit -c vq`.")

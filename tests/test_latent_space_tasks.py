@@ -128,8 +128,11 @@ def test_options_that_do_not_fit_are_refused_in_one_line(overfit_run: Path, caps
 
 def test_interpolate(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:
     assert run_seqae("interpolate", overfit_run, CAT, DOG, "--steps", 4) == 0
-    lines = printed(capsys)
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
     assert [len(lines), lines[0], lines[-1]] == [4, CAT, DOG]
+    assert "`seqae fit -c fluent`" in said.err  # the model is trained to copy
+    assert said.err.count("\n") == 1
     output = tmp_path / "between.jsonl"
     options = ["--path", "linear", "--steps", 2, "--output", output]
     assert run_seqae("interpolate", overfit_run, CAT, DOG, DOG, CAT, *options) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, SupportsIndex
+from typing import Any, Literal, NamedTuple, SupportsIndex, cast
 
 import numpy as np
 import torch
@@ -152,6 +152,7 @@ def draw(
         noise = MAX_NOISE if drawing.noise is None else drawing.noise
         latents = _draw_own(autoencoder.latent, count, generator)
     elif name not in priors:
+        make_prior(cast(PriorKind, name), autoencoder)  # refuses what this model cannot have
         raise ValueError(
             f"`prior` must be one that the bundle has, {', '.join(['prior', *priors])}, but it is "
             f"{name} instead. Train again, or fit it: `seqae prior MODEL --kind {name}`."

@@ -67,9 +67,9 @@ class CodesPrior(Prior):
     def prepare(self, layer: Latent) -> None:
         if not isinstance(layer, VectorQuantisedLatent):
             raise ValueError(
-                f"`kind` must not be codes for a model whose latent is a {type(layer).__name__}, "
-                f"which has none. Leave `kind` out, or train a model that has codes: `seqae fit "
-                f"-c vq`."
+                f"`codes` can be a prior only of a model whose latent has codes, but it is a "
+                f"{type(layer).__name__} instead. Choose another prior, or train such a model: "
+                f"`seqae fit -c vq`."
             )
         self.codebook = layer.codebook.detach().float().cpu().clone()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from seqae.bundle.latent_ops import Curve, Similarity, between, nearest
@@ -12,6 +13,7 @@ from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
+from seqae.model.latents import StochasticLatent
 from seqae.tasks.encode_decode import write_rows
 from seqae.tasks.evaluate.texts import read_split
 from seqae.tasks.inputs import (
@@ -79,6 +81,13 @@ def interpolate(
             for step, text in enumerate(decoded):
                 rows.append({"start": start, "end": end, "step": step, "text": text})
             advance(1)
+    is_for_this = isinstance(loaded.autoencoder.latent, StochasticLatent)
+    if steps > 2 and loaded.autoencoder.latent_noise is None and not is_for_this:
+        print(
+            "seqae: what stands in between may be no sentence: the model is trained to copy. For "
+            "one that is trained for this too: `seqae fit -c fluent`.",
+            file=sys.stderr,
+        )
     write_rows(rows, "text", output)
 
 

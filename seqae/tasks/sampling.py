@@ -80,9 +80,9 @@ def sample(
     drawing = Drawing(prior_temperature, length, label, guidance, decoding.noise)
     loaded = seqae.load(model, device)
     latents, noise = loaded.draw(count, prior, seed, drawing)
+    candidates = decode_rows(loaded, latents, decoding, seed, noise=noise)
     if loaded.autoencoder.latent_noise is None:
         _warn_of_letters(prior or default_prior(loaded.autoencoder, loaded.priors), loaded, model)
-    candidates = decode_rows(loaded, latents, decoding, seed, noise=noise)
     write_rows(itertools.chain.from_iterable(candidates), "text", output)
 
 
@@ -96,8 +96,8 @@ def _warn_of_letters(name: str, loaded: TextAutoencoder, model: str) -> None:
         if CodesPrior.kind not in loaded.priors:
             way_out = f"seqae prior {model} --kind {CodesPrior.kind}"
         message = (
-            f"these samples are no sentences: they are drawn from {name}, and not from codes, of "
-            f"which this model's latents consist. For a prior of these: `{way_out}`."
+            f"these samples are no sentences: they are drawn from {name}, whose draws are not made "
+            f"of the model's codes. For a prior of these: `{way_out}`."
         )
     else:
         message = (
@@ -149,7 +149,7 @@ def prior(
     if folder == DEMO_FOLDER:
         raise ValueError(
             "`model` must be a bundle or a run of yours, but it is demo instead, which ships with "
-            "seqae and has its priors."
+            "seqae and has its priors. Train one: `seqae fit -c gru`."
         )
     if remove:
         _remove(model, folder, kind)
@@ -182,7 +182,7 @@ def prior(
     add_priors(folder, fitted)
     print(
         f"{model}: fitted {' and '.join(sorted(fitted))} to {len(latents):,} latents, for "
-        f"`seqae sample {model}`."
+        f"`seqae sample {model}{'' if kind is None else f' --prior {kind}'}`."
     )
     for name, report in ((name, prior.report()) for name, prior in fitted.items()):
         if report:
