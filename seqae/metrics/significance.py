@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 10_000
+RESAMPLES = 2_000  # means of an interval
+EXCHANGES = 10_000  # of a test
 BLOCK = 500  # resamples at once, which bounds the memory
 
 
@@ -42,7 +43,7 @@ def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
 
 
 def randomization_test(
-    values: Sequence[float], baseline: Sequence[float], seed: int = 0, resamples: int = RESAMPLES
+    values: Sequence[float], baseline: Sequence[float], seed: int = 0, exchanges: int = EXCHANGES
 ) -> float:
     """Compute how likely a difference of means is by chance alone, p, of values of n documents.
 
@@ -54,17 +55,17 @@ def randomization_test(
         values: (n,).
         baseline: (n,), of the same documents.
         seed: of the draws.
-        resamples: how many exchanges are drawn; p is at least 1 / (resamples + 1).
+        exchanges: how many are drawn; p is at least 1 / (exchanges + 1).
     """
     difference = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     generator = np.random.default_rng(seed)
     observed = abs(difference.sum())
     as_large = 0
-    for count in _blocks(resamples):
+    for count in _blocks(exchanges):
         signs = generator.integers(2, size=(count, len(difference)), dtype=np.int8) * 2 - 1
         sums: NDArray[np.float64] = np.abs(signs @ difference)
         as_large += int((sums >= observed - 1e-12).sum())
-    return (as_large + 1) / (resamples + 1)
+    return (as_large + 1) / (exchanges + 1)
 
 
 def _blocks(total: int) -> list[int]:
