@@ -27,7 +27,8 @@ import seqae.objectives
 from seqae.batch import Batch, Vocabulary, length_mask
 from seqae.component import Component, concrete_subclasses
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import Decoder, GRUDecoder
+from seqae.model.cross_attention import Memory
+from seqae.model.decoders import AttentionDecoder, Decoder, GRUDecoder
 from seqae.model.encoders import Encoder, GRUEncoder
 from seqae.model.half_precision import trains_in_half_precision
 from seqae.model.latents import DeterministicLatent, Latent
@@ -39,6 +40,7 @@ for package in (seqae.model, seqae.objectives):
 
 VOCABULARY = Vocabulary(size=23, pad_id=0, unk_id=1, bos_id=2, eos_id=3)
 EMBEDDING_DIM = 6
+MEMORY_DIM = 7
 MAX_LENGTH = 9
 HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
@@ -248,8 +250,21 @@ def build_encoder(cls: type[Encoder], arguments: dict[str, Any]) -> Encoder:
 def build_decoder(cls: type[Decoder], arguments: dict[str, Any], latent_dim: int = 5) -> Decoder:
     """A decoder with weights, in evaluation mode."""
     decoder = cls(**arguments)
-    decoder.build(EMBEDDING_DIM, latent_dim, MAX_LENGTH)
+    if isinstance(decoder, AttentionDecoder):
+        decoder.build(EMBEDDING_DIM, latent_dim, MAX_LENGTH, memory_dim=MEMORY_DIM)
+    else:
+        decoder.build(EMBEDDING_DIM, latent_dim, MAX_LENGTH)
     return decoder.eval()
+
+
+def looked_at(decoder: Decoder, rows: Sequence[int] = range(4)) -> dict[str, Memory]:
+    """What a decoder with attention is given of four texts beside the latents; always the same."""
+    if not isinstance(decoder, AttentionDecoder):
+        return {}
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(len(LENGTHS), max(LENGTHS), MEMORY_DIM, generator=generator)
+    mask = length_mask(torch.tensor(LENGTHS), max(LENGTHS))
+    return {"memory": Memory(states, mask, mask.long()).select(torch.as_tensor(rows))}
 
 
 def make_model(

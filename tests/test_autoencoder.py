@@ -26,8 +26,9 @@ def model_with(cls, arguments, **options) -> SequenceAutoencoder:
 
 def features_of(model, batch):
     """With a draw from the posterior, where there is one: else its variance had no gradient."""
-    latent = model.encode(batch, torch.Generator().manual_seed(0)).latent
-    return model.decode(batch.decoder_input, latent)[batch.target_mask]
+    encoded = model.encode(batch, torch.Generator().manual_seed(0))
+    features = model.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
+    return features[batch.target_mask]
 
 
 def loss_of(model, batch):

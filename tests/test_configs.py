@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ OVERLAYS_ON_RECIPES = [
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One text for all, so that recipes with the same tokenizer prepare it once."""
     return write_text(tmp_path_factory.mktemp("text") / "text.txt", numbered(60))
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with what to write instead of each."""
+    rows = [{"document": text, "summary": text[:8]} for text in numbered(60)]
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    return write_text(path, map(json.dumps, rows))
 
 
 def resolved(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -84,9 +93,17 @@ def test_overlays_are_small() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name)
 def test_recipe_runs_and_its_resolved_config_reproduces_the_run(
-    recipe: Path, text: Path, tmp_path: Path
+    recipe: Path, text: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    options = ["--data.train", text, "--trainer.max_epochs", -1, "--trainer.max_steps", 2]
+    is_paired = "target_column" in recipe.read_text()
+    options = [
+        "--data.train",
+        pairs if is_paired else text,
+        "--trainer.max_epochs",
+        -1,
+        "--trainer.max_steps",
+        2,
+    ]
     options += ["--threads", 1, "--trainer.log_every_n_steps", 1]
     assert run_seqae("fit", "-c", recipe, *options, "--run_dir", tmp_path / "first") == 0
     assert run_seqae("check", tmp_path / "first") == 0

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import (
+    AttentionGRUDecoder,
+    AttentionTransformerDecoder,
     Decoder,
     DenseDecoder,
     GRUDecoder,
@@ -28,9 +30,16 @@ def inputs(rows: int = 4, steps: int = STEPS) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, steps, contracts.EMBEDDING_DIM), torch.randn(rows, 5)
 
 
+def forced(decoder: Decoder, embedded: Tensor, latent: Tensor) -> Tensor:
+    """What teacher forcing gives for all four rows."""
+    features: Tensor = decoder(embedded, latent, **contracts.looked_at(decoder))
+    return features
+
+
 def stepped(decoder: Decoder, embedded: Tensor, latent: Tensor) -> Tensor:
     """What `step` gives when it is fed the true tokens."""
-    state, features = decoder.init_state(latent), []
+    rows = range(len(latent))
+    state, features = decoder.init_state(latent, **contracts.looked_at(decoder, rows)), []
     for place in range(embedded.shape[1]):
         feature, state = decoder.step(embedded[:, place], state)
         features.append(feature)
@@ -44,7 +53,7 @@ def stepped(decoder: Decoder, embedded: Tensor, latent: Tensor) -> Tensor:
 def test_teacher_forcing_equals_stepping(cls, arguments):
     decoder = contracts.build_decoder(cls, arguments)
     embedded, latent = inputs()
-    features = decoder(embedded, latent)
+    features = forced(decoder, embedded, latent)
     assert features.shape == (4, STEPS, decoder.output_dim)
     torch.testing.assert_close(stepped(decoder, embedded, latent), features)
     # A single row, and the empty sentence, which writes eos only.
@@ -64,9 +73,9 @@ def test_logits_of_stepping_under_each_head(cls, head):
 
 def check_logits_of_stepping(model: SequenceAutoencoder) -> None:
     batch = contracts.random_batch()
-    latent = model.encode(batch).latent
+    encoded = model.encode(batch)
     logits = model(batch)
-    state = model.init_state(latent)
+    state = model.init_state(encoded.latent, memory=encoded.memory)
     for place in range(batch.decoder_input.shape[1]):
         step_logits, state = model.step(batch.decoder_input[:, place], state)
         torch.testing.assert_close(step_logits, logits[:, place])
@@ -76,8 +85,8 @@ def check_logits_of_stepping(model: SequenceAutoencoder) -> None:
 def test_the_state_can_be_cut_by_rows(cls, arguments):
     decoder = contracts.build_decoder(cls, arguments)
     embedded, latent = inputs()
-    features = decoder(embedded, latent)
-    rows, state = torch.arange(4), decoder.init_state(latent)
+    features = forced(decoder, embedded, latent)
+    rows, state = torch.arange(4), decoder.init_state(latent, **contracts.looked_at(decoder))
     for place, staying in enumerate([[3, 0, 2, 1], [1, 2, 3], [2, 0], [1]]):
         feature, state = decoder.step(embedded[rows, place], state)
         torch.testing.assert_close(feature, features[rows, place])
@@ -89,8 +98,9 @@ def test_the_state_can_be_cut_by_rows(cls, arguments):
 def test_permuting_the_batch_permutes_the_output(cls, arguments):
     decoder = contracts.build_decoder(cls, arguments)
     (embedded, latent), order = inputs(), torch.tensor([2, 0, 3, 1])
-    output = decoder(embedded, latent)
-    torch.testing.assert_close(decoder(embedded[order], latent[order]), output[order])
+    output = forced(decoder, embedded, latent)
+    permuted = decoder(embedded[order], latent[order], **contracts.looked_at(decoder, order))
+    torch.testing.assert_close(permuted, output[order])
 
 
 @every_decoder
@@ -99,7 +109,7 @@ def test_features_read_the_latent_and_nothing_that_comes_later(cls, arguments):
     embedded, latent = inputs()
     embedded.requires_grad_()
     latent.requires_grad_()
-    features = decoder(embedded, latent)
+    features = forced(decoder, embedded, latent)
     loss = (features[:, 3] * torch.randn_like(features[:, 3])).sum()
     later, told = torch.autograd.grad(loss, [embedded, latent], allow_unused=True)
     assert later is None or not later[:, 4:].any()
@@ -109,7 +119,7 @@ def test_features_read_the_latent_and_nothing_that_comes_later(cls, arguments):
 @every_decoder
 def test_gradients_reach_every_parameter(cls, arguments):
     decoder = contracts.build_decoder(cls, arguments)
-    features = decoder(*inputs())
+    features = forced(decoder, *inputs())
     loss = (features * torch.randn_like(features)).sum()
     contracts.check_reached(contracts.gradients(loss, decoder))
 
@@ -120,12 +130,13 @@ def test_finite_in_half_precision(cls, arguments):
     contracts.skip_without_kernels(decoder)
     embedded, latent = inputs()
     with torch.autocast("cpu", torch.bfloat16):
-        features = decoder(embedded, latent)
+        features = forced(decoder, embedded, latent)
         by_step = stepped(decoder, embedded, latent)
     contracts.check_finite([features, by_step])
     loss = (features.float() * torch.randn(features.shape)).sum()
     contracts.check_finite(contracts.gradients(loss, decoder))
-    torch.testing.assert_close(features.float(), decoder(embedded, latent), atol=0.2, rtol=0.1)
+    exact = forced(decoder, embedded, latent)
+    torch.testing.assert_close(features.float(), exact, atol=0.2, rtol=0.1)
     torch.testing.assert_close(by_step.float(), features.float(), atol=0.2, rtol=0.1)
 
 
@@ -196,7 +207,7 @@ def test_recurrent_decoder_equals_its_equations(cls, num_layers, position_dim):
     arguments: dict[str, Any] = {"num_layers": num_layers, "position_dim": position_dim}
     decoder = contracts.build_decoder(cls, {"hidden_dim": 4, **arguments})
     embedded, latent = inputs(rows=3)
-    features = decoder(embedded, latent)
+    features = forced(decoder, embedded, latent)
     for row in range(3):
         torch.testing.assert_close(
             features[row], reference_features(decoder, embedded[row], latent[row])
@@ -210,8 +221,10 @@ def test_dropout_works_in_training_only():
         (LSTMDecoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
         (TransformerDecoder, {"hidden_dim": 8, "position_dim": 8, "dropout": 0.5}),
         (DenseDecoder, {"hidden_dim": 8, "num_layers": 2, "dropout": 0.5}),
+        (AttentionGRUDecoder, {"hidden_dim": 8, "dropout": 0.5}),
+        (AttentionTransformerDecoder, {"hidden_dim": 8, "dropout": 0.5}),
     ):
         decoder = contracts.build_decoder(cls, arguments)
-        assert torch.equal(decoder(embedded, latent), decoder(embedded, latent))
+        assert torch.equal(forced(decoder, embedded, latent), forced(decoder, embedded, latent))
         decoder.train()
-        assert not torch.equal(decoder(embedded, latent), decoder(embedded, latent))
+        assert not torch.equal(forced(decoder, embedded, latent), forced(decoder, embedded, latent))

@@ -18,7 +18,15 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.padding import collate
 from seqae.data.tokenizers import WordTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, LSTMDecoder, TransformerDecoder
+from seqae.model.decoders import (
+    AttentionGRUDecoder,
+    AttentionTransformerDecoder,
+    Decoder,
+    DenseDecoder,
+    GRUDecoder,
+    LSTMDecoder,
+    TransformerDecoder,
+)
 from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent, Latent
 from seqae.model.latents.gaussian import GaussianLatent
@@ -51,6 +59,11 @@ DECODERS: dict[str, Any] = {
     "lstm": lambda: LSTMDecoder(16, position_dim=32),
     "transformer": lambda: TransformerDecoder(16, 1, 2, 32, position_dim=32),
 }
+# These look back at the sentence; they need no bottleneck, and some objectives refuse them.
+WITH_ATTENTION: dict[str, Any] = {
+    "attention gru": lambda: AttentionGRUDecoder(16),
+    "attention transformer": lambda: AttentionTransformerDecoder(16, 1, 2, 32),
+}
 LATENTS: dict[str, Any] = {
     DETERMINISTIC: lambda: DeterministicLatent(16),
     GAUSSIAN: lambda: GaussianLatent(16),
@@ -80,27 +93,34 @@ KINDS = list(ENCODERS)
 # By default each objective and latent train one architecture, and each encoder and decoder, with
 # each other and with one of another kind, are trained once.
 MIXED = set(zip(KINDS, KINDS[1:] + KINDS[:1], strict=True))
-TRAINED = [
-    pytest.param(
-        *(objective, latent, kind, kind),
-        id=f"{objective.__name__}-{latent}-{kind}",
-        marks=()
-        if kind == "gru" or (objective, latent) == (Reconstruction, DETERMINISTIC)
-        else pytest.mark.slow,
-    )
-    for objective, latents in SENSIBLE.items()
-    for latent in sorted(latents)
-    for kind in KINDS
-] + [
-    pytest.param(
-        *(Reconstruction, DETERMINISTIC, encoder, decoder),
-        id=f"{encoder}-to-{decoder}",
-        marks=() if (encoder, decoder) in MIXED else pytest.mark.slow,
-    )
-    for encoder in ENCODERS
-    for decoder in DECODERS
-    if encoder != decoder
-]
+TRAINED = (
+    [
+        pytest.param(
+            *(objective, latent, kind, kind),
+            id=f"{objective.__name__}-{latent}-{kind}",
+            marks=()
+            if kind == "gru" or (objective, latent) == (Reconstruction, DETERMINISTIC)
+            else pytest.mark.slow,
+        )
+        for objective, latents in SENSIBLE.items()
+        for latent in sorted(latents)
+        for kind in KINDS
+    ]
+    + [
+        pytest.param(
+            *(Reconstruction, DETERMINISTIC, encoder, decoder),
+            id=f"{encoder}-to-{decoder}",
+            marks=() if (encoder, decoder) in MIXED else pytest.mark.slow,
+        )
+        for encoder in ENCODERS
+        for decoder in DECODERS
+        if encoder != decoder
+    ]
+    + [
+        pytest.param(Reconstruction, DETERMINISTIC, encoder, decoder, id=f"{encoder}-to-{decoder}")
+        for encoder, decoder in zip(("dense", "gru"), WITH_ATTENTION, strict=True)
+    ]
+)
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +134,14 @@ def build(objective, latent: str, encoder: str, decoder: str, tokenizer) -> Sequ
     options: dict[str, Any] = {"embedding_dim": 16}
     if objective is MeanSquaredError:
         options |= {"head": "nearest", "train_embedding": False}
-    parts = ENCODERS[encoder](), LATENTS[latent](), DECODERS[decoder]()
+    decoders = DECODERS | WITH_ATTENTION
+    parts = ENCODERS[encoder](), LATENTS[latent](), decoders[decoder]()
     return SequenceAutoencoder(*parts, **options).build(tokenizer.vocabulary, 16)
 
 
 def test_every_part_is_among_them():
-    for base, known in ((Encoder, ENCODERS), (Decoder, DECODERS), (Latent, LATENTS)):
+    decoders = DECODERS | WITH_ATTENTION
+    for base, known in ((Encoder, ENCODERS), (Decoder, decoders), (Latent, LATENTS)):
         assert {type(make()) for make in known.values()} == set(contracts.concrete(base))
     assert set(OBJECTIVES) == set(SENSIBLE) == set(contracts.concrete(Objective))
 

@@ -15,7 +15,13 @@ from seqae.bundle.latent_ops import at_unit_scale, between, implied_noise
 from seqae.generation import Decoding, generate
 from seqae.model.content_encoder import ContentEncoder
 from seqae.model.content_learning import learn_content
-from seqae.model.decoders import Decoder, DenseDecoder, GRUDecoder, TransformerDecoder
+from seqae.model.decoders import (
+    AttentionDecoder,
+    Decoder,
+    DenseDecoder,
+    GRUDecoder,
+    TransformerDecoder,
+)
 from seqae.model.latent_noise import (
     MAX_NOISE,
     LatentNoise,
@@ -26,7 +32,11 @@ from seqae.model.latent_noise import (
 from seqae.model.latents import DeterministicLatent
 from seqae.objectives import MeanSquaredError, Reconstruction, Variational
 
-AUTOREGRESSIVE = [cls for cls in contracts.concrete(Decoder) if cls.autoregressive]
+AUTOREGRESSIVE = [
+    cls
+    for cls in contracts.concrete(Decoder)
+    if cls.autoregressive and not issubclass(cls, AttentionDecoder)  # which refuses it
+]
 
 
 def told_model(decoder: Decoder | None = None, share: float = 0.5):

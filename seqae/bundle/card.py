@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from seqae.component import concrete_subclasses
 from seqae.metrics.definitions import unit_of
+from seqae.model.decoders import AttentionDecoder, Decoder
 from seqae.terminal import visible
 from seqae.units import format_value
 
@@ -16,6 +18,29 @@ NEIGHBOURHOOD = (
     "sentences, from which these sentences can be decoded. Remove it before you share what was "
     "trained on private text: `seqae prior FOLDER --kind neighbourhood --remove`.",
     "",
+)
+
+
+ENCODES = (
+    "It squeezes a sentence into one vector and writes it back.",
+    "",
+    "```python",
+    "import seqae",
+    "",
+    'model = seqae.load("path/to/this/folder")',
+    'latents = model.encode(["a sentence"])  # (1, Z) float32',
+    "model.decode(latents)",
+    "```",
+)
+REWRITES = (
+    "It reads a text and writes another one, looking back at the first.",
+    "",
+    "```python",
+    "import seqae",
+    "",
+    'model = seqae.load("path/to/this/folder")',
+    'model.reconstruct(["a text"])  # a list of one text: what it makes of it',
+    "```",
 )
 
 
@@ -35,23 +60,16 @@ def model_card(
     """
     parts = config["autoencoder"]["init_args"]
     name = " · ".join(parts[part]["class_path"] for part in ("encoder", "latent", "decoder"))
+    kind = "text rewriter" if _reads_memory(parts) else "sentence autoencoder"
     lines = [
         "---",
         "library_name: seqae",
         "tags: [text-autoencoder, sentence-embedding]",
         "---",
         "",
-        f"# A sentence autoencoder: {name}",
+        f"# A {kind}: {name}",
         "",
-        "It squeezes a sentence into one vector and writes it back.",
-        "",
-        "```python",
-        "import seqae",
-        "",
-        'model = seqae.load("path/to/this/folder")',
-        'latents = model.encode(["a sentence"])  # (1, Z) float32',
-        "model.decode(latents)",
-        "```",
+        *(REWRITES if _reads_memory(parts) else ENCODES),
         "",
         "## What was measured",
         "",
@@ -81,6 +99,13 @@ def model_card(
         "trained on and no other; it is no language model and no judge of meaning.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _reads_memory(parts: Mapping[str, Any]) -> bool:
+    """As `SequenceAutoencoder.reads_memory`."""
+    by_name = {cls.__name__: cls for cls in concrete_subclasses(Decoder)}  # type: ignore[type-abstract]
+    decoder = by_name.get(parts["decoder"]["class_path"], Decoder)
+    return issubclass(decoder, AttentionDecoder) or parts.get("copying") is not None
 
 
 def _row(key: str, value: float) -> str:

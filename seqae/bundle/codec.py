@@ -154,6 +154,60 @@ def search(
         )
 
 
+def rewrite(
+    autoencoder: SequenceAutoencoder,
+    rows: Sequence[Sequence[int]],
+    options: Decoding,
+    seed: SupportsIndex,
+    *,
+    tokenize_word: Callable[[str], list[list[int]]],
+    batch_size: SupportsIndex | None,
+    show_progress_bar: bool,
+) -> list[list[Hypothesis]]:
+    """Encode and decode texts in one go, with a decoder that looks back at each.
+
+    What is looked at is far larger than a latent, so that it is kept for one batch alone.
+
+    Args:
+        autoencoder: a built model.
+        rows: n texts as token ids, bos and eos included.
+        options: as `search`, as the next ones.
+        seed: of the sampled tokens.
+        tokenize_word: as `generate`.
+        batch_size: texts at once; None takes as many as `BATCH_TOKENS` hold, beams counted.
+        show_progress_bar: whether to show one.
+
+    Returns:
+        The hypotheses of each text, as `generate`.
+    """
+    size = None if batch_size is None else check_whole("batch_size", batch_size, 1, 2**31)
+    assert autoencoder.vocabulary is not None
+    device = next(autoencoder.parameters()).device
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    budget = max(1, BATCH_TOKENS // options.num_beams)
+    written: list[list[Hypothesis]] = [[]] * len(rows)
+    with (
+        evaluating(autoencoder, len(rows)),
+        torch.inference_mode(),
+        _progress("rewriting", len(rows), show_progress_bar) as advance,
+    ):
+        for indices, batch in like_length_batches(rows, autoencoder.vocabulary, budget, size):
+            encoded = autoencoder.encode(batch.to(device))
+            hypotheses = generate(
+                autoencoder,
+                encoded.latent,
+                options,
+                memory=encoded.memory,
+                tokenize_word=tokenize_word,
+                generator=generator,
+                scores=options.num_beams > 1,
+            )
+            for row, own in zip(indices.tolist(), hypotheses, strict=True):
+                written[row] = own
+            advance(len(indices))
+    return written
+
+
 @contextmanager
 def evaluating(model: torch.nn.Module, rows: int) -> Iterator[None]:
     """Put a model in evaluation mode for a block, then back in the mode that it was in.

@@ -223,10 +223,13 @@ class LongTextOperations(TextOperations):
             rows = cut_rows(rows, self.autoencoder.max_length, self.tokenizer.eos_id)
         cut = [self._stretches.cut(row) for row in rows]
         flat = list(itertools.chain.from_iterable(cut))
-        latents = encode_rows(self.autoencoder, flat, batch_size, show_progress_bar)
-        lengths = [len(row) for row in flat]
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        decoded = iter(self.decode_ids(latents, options, seed, lengths, **bar))
+        if self.autoencoder.reads_memory:
+            decoded = iter(self._rewrite(flat, options, seed, **bar))
+        else:
+            latents = encode_rows(self.autoencoder, flat, **bar)
+            lengths = [len(row) for row in flat]
+            decoded = iter(self.decode_ids(latents, options, seed, lengths, **bar))
         join = self._stretches.join  # of one row: takes bos and eos away
         return [[join([row]) for row in itertools.islice(decoded, len(own))] for own in cut]
 

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from seqae.bundle.codec import evaluating
+from seqae.bundle.evidence import rewrite_pointing
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongTextOperations
 from seqae.generation import Decoding
 from seqae.generation.subsequence import Word, likeliest_subsequence
 from seqae.metrics.segmenter import ends_in_unspaced
 from seqae.model.latents import VectorQuantisedLatent
-from seqae.summarizers.base import GREEDY, DecodingSpace
+from seqae.summarizers.base import GREEDY, RewritingSpace
 
 
 @final
-class LatentSpace(DecodingSpace):
+class LatentSpace(RewritingSpace):
     """The latents of a model.
 
     The latents of the sentences that were encoded last are kept, because several methods read the
@@ -93,6 +94,22 @@ class LatentSpace(DecodingSpace):
         after = [word if ends_in_unspaced(word) else f" {word}" for word in written]
         rows = [row[1:-1] or [tokenizer.unk_id] for row in tokenizer.encode([*written, *after])]
         return list(zip(rows[: len(words)], rows[len(words) :], strict=True))
+
+    @override
+    def rewrite(
+        self, sentences: Sequence[str], decoding: Decoding = GREEDY, seed: int = 0
+    ) -> tuple[str, NDArray[np.float32]]:
+        model, tokenizer = self.model.autoencoder, self.model.tokenizer
+        if not model.reads_memory:
+            raise ValueError(
+                "`method` must be another for a model whose decoder does not look back at the "
+                "text, but it is supervised instead. Choose centroid or reconstruct, or train on "
+                "pairs: `seqae fit -c experiments/summarization_headlines`."
+            )
+        written, points = rewrite_pointing(
+            model, self._tokenize_words(sentences), decoding, seed, self.model._tokenize_word
+        )
+        return tokenizer.decode([written])[0], points
 
     @override
     def codes(self, sentences: Sequence[str]) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from seqae.bundle import latent_ops
-from seqae.bundle.codec import search
+from seqae.bundle.codec import rewrite, search
 from seqae.bundle.latent_ops import Latents
 from seqae.data.containers import read_array
 from seqae.data.tokenizers import Tokenizer
@@ -94,12 +94,7 @@ class TextDecoding(ABC):
             ValueError: as `decode`.
         """
         options = options.replaced(decoding)
-        if options.num_return_sequences > 1:
-            raise ValueError(
-                f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
-                f"{options.num_return_sequences} instead. Leave it out, or give the "
-                f"latents to `candidates`, which returns several."
-            )
+        _check_single(options)
         latents, _ = latent_ops.read_latents(latents, self.latent_dim)
         how: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
         how |= {"lengths": lengths, "scores": options.num_beams > 1}
@@ -165,6 +160,15 @@ class TextDecoding(ABC):
         rows = self.decode_ids(latents, options, seed, default_noise=noise, **bar)
         return self.tokenizer.decode(rows)
 
+    def _rewrite(
+        self, rows: Sequence[Sequence[int]], options: Decoding, seed: SupportsIndex, **how: Any
+    ) -> list[list[int]]:
+        """Encode and decode rows with a model whose decoder looks back at them."""
+        _check_single(options)
+        tokenize_word = self._tokenize_word
+        found = rewrite(self.autoencoder, rows, options, seed, tokenize_word=tokenize_word, **how)
+        return [best.token_ids for best, *_ in found]
+
     @abstractmethod
     def _tokenize_word(self, word: str) -> list[list[int]]:
         """Tokenize a word at the beginning of a text and after a blank."""
@@ -193,4 +197,13 @@ class TextDecoding(ABC):
             noise=noise,
             tokenize_word=self._tokenize_word,
             **how,
+        )
+
+
+def _check_single(options: Decoding) -> None:
+    if options.num_return_sequences > 1:
+        raise ValueError(
+            f"`num_return_sequences` must be 1 if each latent gives one text, but it is "
+            f"{options.num_return_sequences} instead. Leave it out, or give the "
+            f"latents to `candidates`, which returns several."
         )

@@ -17,6 +17,7 @@ from seqae.generation.constraints import ForcedWords, LogitConstraints
 from seqae.generation.options import Decoding
 from seqae.generation.search import Hypothesis, Search, SingleSearch
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.cross_attention import Memory
 
 TokenIds = list[int]
 
@@ -24,7 +25,10 @@ BLOCK_ROWS = 2**13  # rows that are sorted by length, and get their random numbe
 
 
 def greedy(
-    model: SequenceAutoencoder, latent: Tensor, max_length: int | None = None
+    model: SequenceAutoencoder,
+    latent: Tensor,
+    max_length: int | None = None,
+    memory: Memory | None = None,
 ) -> list[TokenIds]:
     """Generate the most likely token, step by step, reading only what was generated before.
 
@@ -32,13 +36,14 @@ def greedy(
         model: in evaluation mode.
         latent: (B, Z).
         max_length: most tokens to generate, bos and eos counted; by default the model's own.
+        memory: as `generate`.
 
     Returns:
         The token ids of each row, without bos, up to and without eos.
     """
     limit = model.max_length if max_length is None else max_length
     check_range("max_length", limit, 2, model.max_length)
-    hypotheses = generate(model, latent, Decoding(max_length=limit), scores=False)
+    hypotheses = generate(model, latent, Decoding(max_length=limit), memory=memory, scores=False)
     return [best.token_ids for (best,) in hypotheses]
 
 
@@ -49,6 +54,7 @@ def generate(
     options: Decoding = Decoding(),  # noqa: B008 - it is frozen
     *,
     noise: Tensor | None = None,
+    memory: Memory | None = None,
     lengths: Sequence[int] | None = None,
     tokenize_word: Callable[[str], list[TokenIds]] | None = None,
     generator: Generator | None = None,
@@ -68,6 +74,7 @@ def generate(
         options: how to decode.
         noise: (B,) σ at which each latent is decoded, unless `options.noise` says otherwise; by
             default zero.
+        memory: of the texts that the latents are of, for a model whose decoder looks back at them.
         lengths: roughly the number of tokens of each row; rows that end together then share a
             batch.
         tokenize_word: returns all tokenizations of a word; needed for banned and forced words.
@@ -112,7 +119,8 @@ def generate(
             search = _search(
                 model, options, banned, forced, max_steps, batch, numbers, scores, may_loop
             )
-            hypotheses = run_search(model, batch, search, max_steps, batch_noise)
+            batch_memory = None if memory is None else memory.select(sources)
+            hypotheses = run_search(model, batch, search, max_steps, batch_noise, batch_memory)
             for row, row_hypotheses in zip(rows.tolist(), hypotheses, strict=True):
                 block[row] = row_hypotheses
             if advance is not None:
@@ -184,6 +192,7 @@ def run_search(
     search: Search,
     max_steps: int,
     noise: Tensor | None = None,
+    memory: Memory | None = None,
 ) -> list[list[Hypothesis]]:
     """Run the step loop until no row is open.
 
@@ -193,10 +202,11 @@ def run_search(
         search: for B sentences.
         max_steps: most tokens to generate.
         noise: (B,) σ, if the model reads it.
+        memory: of the B texts, if the model reads it.
     """
     assert model.vocabulary is not None
     token = torch.full((len(latent),), model.vocabulary.bos_id, device=latent.device)
-    state = model.init_state(latent, noise)
+    state = model.init_state(latent, noise, memory)
     total = torch.zeros((), device=latent.device)  # read once, after the last step
     for _ in range(max_steps):
         logits, state = model.step(token, state)

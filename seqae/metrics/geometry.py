@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,7 +94,8 @@ def isotropy(latents: Tensor) -> float:
 def concatenate(outputs: Sequence[LatentOutput]) -> LatentOutput:
     """Concatenate the outputs of several batches; the layer's own `loss` is dropped."""
     names = [name for name in ROW_FIELDS if getattr(outputs[0], name) is not None]
-    return LatentOutput(**{n: torch.cat([getattr(o, n) for o in outputs]) for n in names})
+    joined: Any = {n: torch.cat([getattr(o, n) for o in outputs]) for n in names}
+    return LatentOutput(**joined)
 
 
 def select_rows(output: LatentOutput, rows: Tensor) -> LatentOutput:

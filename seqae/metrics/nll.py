@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.cross_attention import Memory
 from seqae.model.latents import LatentOutput, StochasticLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 
@@ -21,20 +22,26 @@ from seqae.model.latents.vector_quantised import VectorQuantisedLatent
 BLOCK_ELEMENTS = 2**22
 
 
-def sentence_nll(model: SequenceAutoencoder, batch: Batch, latent: Tensor) -> Tensor:
+def sentence_nll(
+    model: SequenceAutoencoder, batch: Batch, latent: Tensor, memory: Memory | None = None
+) -> Tensor:
     """Compute -log p(x|z) of each sentence, its end counted.
 
     Args:
         model: in evaluation mode.
         batch: B sentences.
         latent: (B, Z).
+        memory: of the sentences, if the decoder looks back at them.
 
     Returns:
         (B,) float64, in nats.
     """
-    mask = batch.target_mask
-    features, target = model.decode(batch.decoder_input, latent)[mask], batch.target[mask]
     assert model.vocabulary is not None
+    mask = batch.target_mask
+    features = model.decode(batch.decoder_input, latent, memory=memory)
+    if model.copying is not None:
+        return _copying_nll(model, batch, features, memory)
+    features, target = features[mask], batch.target[mask]
     tokens = max(1, BLOCK_ELEMENTS // model.vocabulary.size)
     losses = [
         nn.functional.cross_entropy(model.logits(block).float(), block_target, reduction="none")
@@ -45,6 +52,23 @@ def sentence_nll(model: SequenceAutoencoder, batch: Batch, latent: Tensor) -> Te
     token_nll = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
     token_nll[mask] = torch.cat(losses).double()
     return token_nll.sum(dim=1)
+
+
+def _copying_nll(
+    model: SequenceAutoencoder, batch: Batch, features: Tensor, memory: Memory | None
+) -> Tensor:
+    """Compute the same for a model that copies, whose logits depend on the row of a token."""
+    assert model.vocabulary is not None
+    assert memory is not None
+    sums = []
+    rows = max(1, BLOCK_ELEMENTS // (model.vocabulary.size * features.shape[1]))
+    for block in torch.split(torch.arange(len(features), device=features.device), rows):
+        logits = model.logits(features[block], memory.select(block))
+        token_nll = nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.target[block].flatten(), reduction="none"
+        ).reshape(len(block), -1)
+        sums.append(token_nll.double().masked_fill(~batch.target_mask[block], 0.0).sum(dim=1))
+    return torch.cat(sums)
 
 
 def has_latent_cost(model: SequenceAutoencoder) -> bool:
@@ -110,7 +134,11 @@ def importance_weighted_nll(
 
 
 def shuffle_gap(
-    model: SequenceAutoencoder, batch: Batch, latent: Tensor, nll: Tensor
+    model: SequenceAutoencoder,
+    batch: Batch,
+    latent: Tensor,
+    nll: Tensor,
+    memory: Memory | None = None,
 ) -> tuple[float, int]:
     """Compute how much -log p(x|z) rises when sentences get each other's latents.
 
@@ -123,13 +151,16 @@ def shuffle_gap(
         batch: B sentences, best of similar length; one alone has no gap.
         latent: (B, Z), their own.
         nll: (B,), their `sentence_nll` with these latents.
+        memory: of the sentences, which get each other's too, if the decoder looks back at it.
 
     Returns:
         The sum of the differences, in nats, and the number of tokens that it covers.
     """
     if len(batch) < 2:
         return 0.0, 0
-    others = sentence_nll(model, batch, latent.roll(1, dims=0))
+    if memory is not None:
+        memory = Memory(*(part.roll(1, dims=0) for part in memory))
+    others = sentence_nll(model, batch, latent.roll(1, dims=0), memory)
     return float((others - nll).sum()), batch.num_targets
 
 

@@ -112,11 +112,12 @@ def posterior_of(
     posterior.importance_weighted = 0.0 if is_stochastic and importance_samples else None
     for batch in batches:
         output = model.encode(batch)
+        memory, output.memory = output.memory, None  # far larger than all else: none is kept
         draw = output.latent
         if isinstance(model.latent, StochasticLatent):
             draw = model.latent.sample_posterior(output, generator)
-        nll = sentence_nll(model, batch, draw)
-        gap, gap_tokens = shuffle_gap(model, batch, draw, nll)
+        nll = sentence_nll(model, batch, draw, memory)
+        gap, gap_tokens = shuffle_gap(model, batch, draw, nll, memory)
         outputs.append(output)
         draws.append(draw)
         posterior.sentences += len(batch)

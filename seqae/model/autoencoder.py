@@ -9,8 +9,9 @@ E embedding_dim, H hidden_dim, F features of the decoder, Z latent_dim, V vocab_
 With a content encoder the latent has two named parts: the content, made of the token ids alone,
 comes before what the latent layer makes, the order.
 
-The latent is all that the decoder knows of the sentence. Logits are the expensive part (two thirds
-of a training step at 10 k words), so the loss takes features at real tokens only.
+The latent is all that the decoder knows of the sentence, unless attention or a pointer reads the
+memory, the state of each token. Logits are the expensive part (two thirds of a training step at
+10 k words), so the loss takes features at real tokens only.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_literal, check_part, check_range
+from seqae.model.compatibility import check_content, check_nested, check_noise
 from seqae.model.content_encoder import ContentEncoder
-from seqae.model.decoders.base import Decoder, DecoderState
+from seqae.model.copying import Copying
+from seqae.model.cross_attention import Memory, memory_of
+from seqae.model.decoders.base import AttentionDecoder, Decoder, DecoderState
 from seqae.model.encoders import Encoder
 from seqae.model.latent_noise import LatentNoise
-from seqae.model.latents import DeterministicLatent, Latent, LatentOutput
+from seqae.model.latents import Latent, LatentOutput
 from seqae.model.transformer import TransformerStack
 
 Head = Literal["tied", "linear", "nearest"]
@@ -60,6 +64,8 @@ class SequenceAutoencoder(Component, nn.Module):
         nested_dropout: share of the sentences in training of whose latents the decoder gets only
             the first numbers, any count of them, so that these come to say most. `encode
             --document_dim` needs that; 0 always keeps all.
+        copying: a pointer that copies words of the text that was encoded, for paired text; null
+            copies none. Names that training never saw need a tokenizer that spells every word.
 
     Attributes:
         is_compiled: whether the loss over the vocabulary runs as compiled kernels; set by
@@ -78,6 +84,7 @@ class SequenceAutoencoder(Component, nn.Module):
         latent_noise: LatentNoise | None = None,
         content: ContentEncoder | None = None,
         nested_dropout: float = 0.0,
+        copying: Copying | None = None,
     ) -> None:
         super().__init__()
         check_part("encoder", encoder, Encoder)
@@ -88,15 +95,17 @@ class SequenceAutoencoder(Component, nn.Module):
         check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)
         if latent_noise is not None:
             check_part("latent_noise", latent_noise, LatentNoise)
-            _check_noise(latent, decoder)
+            check_noise(latent, decoder, copying)
         if content is not None:
             check_part("content", content, ContentEncoder)
-            _check_content(latent)
+            check_content(latent)
         check_range("nested_dropout", nested_dropout, 0.0, 1.0)
         if nested_dropout:
-            _check_nested(latent_noise, content)
+            check_nested(latent_noise, content)
+        if copying is not None:
+            check_part("copying", copying, Copying)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
-        self.latent_noise, self.content = latent_noise, content
+        self.latent_noise, self.content, self.copying = latent_noise, content, copying
         self.nested_dropout = nested_dropout
         self.embedding_dim, self.head = embedding_dim, head
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
@@ -125,7 +134,11 @@ class SequenceAutoencoder(Component, nn.Module):
             self.content.build(vocabulary)
             num_latents = 1  # to the decoder: content and order are no vectors of one size
         sizes = self.embedding_dim, self.latent_dim, max_length, num_latents
-        self.decoder.build(*sizes, reads_noise=self.latent_noise is not None)
+        memory_dim = self.encoder.states_dim + self.embedding_dim
+        if isinstance(self.decoder, AttentionDecoder):
+            self.decoder.build(*sizes, memory_dim=memory_dim)
+        else:
+            self.decoder.build(*sizes, reads_noise=self.latent_noise is not None)
         self.output: nn.Module
         if self.head == "linear":
             self.output = nn.Linear(self.decoder.output_dim, vocabulary.size)
@@ -135,6 +148,8 @@ class SequenceAutoencoder(Component, nn.Module):
             self.output = nn.Identity()
         if self.head == "tied":
             self.output_bias = nn.Parameter(torch.zeros(vocabulary.size))
+        if self.copying is not None:
+            self.copying.build(self.decoder.output_dim, memory_dim, vocabulary)
         return self
 
     def compile_parts(self) -> None:
@@ -166,6 +181,11 @@ class SequenceAutoencoder(Component, nn.Module):
         split = self.content.content_dim
         return {"content": slice(0, split), "order": slice(split, self.latent_dim)}
 
+    @property
+    def reads_memory(self) -> bool:
+        """Whether the decoder looks back at the text, so that a latent alone cannot be decoded."""
+        return self.copying is not None or isinstance(self.decoder, AttentionDecoder)
+
     def encode(self, batch: Batch, generator: Generator | None = None) -> LatentOutput:
         """Encode sentences.
 
@@ -174,16 +194,30 @@ class SequenceAutoencoder(Component, nn.Module):
             generator: draws from the posterior, if there is one; without it, its mean is taken.
 
         Returns:
-            The latent layer's output; its `latent` is (B, Z).
+            The latent layer's output; its `latent` is (B, Z). With the memory, if that is read.
         """
-        embedded = self._drop(self.embed(batch.token_ids))
-        output: LatentOutput = self.latent(self.encoder(embedded, batch.mask), generator)
+        embedded, memory = self._drop(self.embed(batch.token_ids)), None
+        if self.reads_memory:
+            assert self.vocabulary is not None
+            hidden, states = self.encoder.read(embedded, batch.mask)
+            ids, pad_id = batch.token_ids, self.vocabulary.pad_id
+            memory = memory_of(states, embedded, batch.mask, ids, pad_id)
+        else:
+            hidden = self.encoder(embedded, batch.mask)
+        output: LatentOutput = self.latent(hidden, generator)
+        output.memory = memory
         if self.content is not None:
             content = self.content(batch.token_ids, batch.mask).to(output.latent.dtype)
             output.latent = torch.cat([content, output.latent], dim=1)
         return output
 
-    def decode(self, decoder_input: Tensor, latent: Tensor, noise: Tensor | None = None) -> Tensor:
+    def decode(
+        self,
+        decoder_input: Tensor,
+        latent: Tensor,
+        noise: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
         """Decode latents under teacher forcing.
 
         Args:
@@ -191,24 +225,41 @@ class SequenceAutoencoder(Component, nn.Module):
             latent: (B, Z).
             noise: (B,) σ by which each latent was perturbed, for a model with `latent_noise`; by
                 default zero.
+            memory: of the texts that were encoded, if the decoder looks back at them.
 
         Returns:
             Features (B, T-1, F).
         """
         embedded = self._drop(self.embed(decoder_input))
         latent = latent.to(embedded.dtype)
+        self._check_memory(memory)
+        if isinstance(self.decoder, AttentionDecoder):
+            looked: Tensor = self.decoder(embedded, latent, None, memory)
+            return looked
         features: Tensor = self.decoder(embedded, latent, self._told(latent, noise))
         return features
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits (B, T-1, V) under teacher forcing."""
-        return self.logits(self.decode(batch.decoder_input, self.encode(batch).latent))
+        encoded = self.encode(batch)
+        features = self.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
+        return self.logits(features, encoded.memory)
 
-    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> DecoderState:
-        """Make the state from which generation starts, given (B, Z) and, as `decode`, (B,) σ."""
+    def init_state(
+        self, latent: Tensor, noise: Tensor | None = None, memory: Memory | None = None
+    ) -> DecoderState:
+        """Make the state from which generation starts, given (B, Z) and the rest as `decode`."""
         # Latents are in float32 even if weights are in half precision.
         latent = latent.to(self.embedding.weight.dtype)
-        return self.decoder.init_state(latent, self._told(latent, noise))
+        self._check_memory(memory)
+        if isinstance(self.decoder, AttentionDecoder):
+            state = self.decoder.init_state(latent, None, memory)
+        else:
+            state = self.decoder.init_state(latent, self._told(latent, noise))
+        if self.copying is None:
+            return state
+        assert memory is not None
+        return *self.copying.read(memory), *state
 
     def step(self, token: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Generate one token.
@@ -220,13 +271,28 @@ class SequenceAutoencoder(Component, nn.Module):
         Returns:
             Logits (B, V) and the next state.
         """
-        features, state = self.decoder.step(self.embed(token), state)
-        return self.logits(features), state
+        if self.copying is None:
+            features, state = self.decoder.step(self.embed(token), state)
+            return self.logits(features), state
+        key, token_ids, *own = state
+        features, state = self.decoder.step(self.embed(token), tuple(own))
+        logits = self._mixed(features[:, None], key, token_ids)[:, 0]
+        return logits, (key, token_ids, *state)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """Map features (..., F) to logits (..., V)."""
+    def logits(self, features: Tensor, memory: Memory | None = None) -> Tensor:
+        """Map features (..., F) to logits (..., V); to copy, (B, T, F) with the memory."""
+        if self.copying is not None:
+            assert memory is not None
+            return self._mixed(features, *self.copying.read(memory))
         features, weight, bias = self.output_layer(features)
         return nn.functional.linear(features, weight, bias)
+
+    def _mixed(self, features: Tensor, key: Tensor, token_ids: Tensor) -> Tensor:
+        """Mix the vocabulary with the pointer: log-probabilities (B, T, V)."""
+        assert self.copying is not None
+        inputs, weight, bias = self.output_layer(features)
+        written = nn.functional.linear(inputs, weight, bias)
+        return self.copying.log_probabilities(written, features, key, token_ids)
 
     def output_layer(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the last linear layer and its input, for a loss that never holds all logits.
@@ -260,6 +326,14 @@ class SequenceAutoencoder(Component, nn.Module):
         predicted: Tensor = self.output(features)
         return predicted
 
+    def _check_memory(self, memory: Memory | None) -> None:
+        if self.reads_memory and memory is None:
+            raise ValueError(
+                "`latents` must not be decoded alone by a model whose decoder looks back at the "
+                "text, as one with attention does. Give it texts: `seqae reconstruct` writes what "
+                "it makes of each."
+            )
+
     def _drop(self, embedded: Tensor) -> Tensor:
         return nn.functional.dropout(embedded, self.embedding_dropout, self.training)
 
@@ -269,40 +343,3 @@ class SequenceAutoencoder(Component, nn.Module):
             assert noise is None, "this model's decoder reads no noise"
             return None
         return latent.new_zeros(len(latent)) if noise is None else noise
-
-
-def _check_content(latent: Latent) -> None:
-    """Refuse a latent layer that has more to say of its latents than where they are."""
-    if not isinstance(latent, DeterministicLatent):
-        raise ValueError(
-            f"`latent` must be a DeterministicLatent beside `content`, but it is "
-            f"{type(latent).__name__} instead. Set `model.autoencoder.latent: "
-            f"DeterministicLatent`, or leave out `content`."
-        )
-
-
-def _check_nested(latent_noise: LatentNoise | None, content: ContentEncoder | None) -> None:
-    """Refuse what gives the numbers of a latent another meaning than their order."""
-    for key, part in (("latent_noise", latent_noise), ("content", content)):
-        if part is not None:
-            raise ValueError(
-                f"`{key}` must be null under `nested_dropout`, but it is a {type(part).__name__} "
-                f"instead. Leave out one of them."
-            )
-
-
-def _check_noise(latent: Latent, decoder: Decoder) -> None:
-    """Refuse parts that `latent_noise` does not fit."""
-    if not latent.has_unit_scale:
-        raise ValueError(
-            f"`latent` must be of unit scale under `latent_noise`, but this "
-            f"{type(latent).__name__} is not. Set `model.autoencoder.latent: "
-            f"DeterministicLatent` and `model.autoencoder.latent.normalize: layer`, or leave out "
-            f"`latent_noise`."
-        )
-    if not decoder.autoregressive:
-        raise ValueError(
-            f"`decoder` must read the tokens before the one to write under `latent_noise`, but it "
-            f"is {type(decoder).__name__} instead. Set `model.autoencoder.decoder: GRUDecoder`, or "
-            f"leave out `latent_noise`."
-        )

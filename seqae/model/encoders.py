@@ -38,10 +38,13 @@ class Encoder(Component, nn.Module):
     Attributes:
         output_dim: H, known once `build` has run.
         num_latents: K, how many vectors it makes of each sentence.
+        states_dim: features of the state that it has of each token; known once `build` has run, 0
+            if it has none.
     """
 
     output_dim: int
     num_latents: int = 1
+    states_dim: int = 0
 
     @abstractmethod
     def build(self, embedding_dim: int, max_length: int) -> None:
@@ -63,6 +66,20 @@ class Encoder(Component, nn.Module):
         Returns:
             (B, H) float, or (B, K, H) if `num_latents` is more than 1.
         """
+
+    def read(self, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a batch for a decoder that looks back at it.
+
+        Args:
+            embedded: as `forward`.
+            mask: as `forward`.
+
+        Returns:
+            What `forward` returns, and the states (B, T, states_dim) of the tokens, arbitrary in
+            the padding.
+        """
+        hidden: Tensor = self(embedded, mask)
+        return hidden, embedded[..., :0]
 
 
 @final
@@ -159,7 +176,7 @@ class RecurrentEncoder(Encoder):
         )
         self.add_module(self.stack_type.name, stack)
         self.drop = nn.Dropout(self.dropout)
-        self.output_dim = stack.output_dim
+        self.output_dim = self.states_dim = stack.output_dim
         if self.pooling == "position":
             size, self.output_dim = embedding_dim + stack.output_dim, self.position_dim
             self.bound = nn.Linear(size, self.position_dim, bias=False)
@@ -172,16 +189,20 @@ class RecurrentEncoder(Encoder):
 
     @override
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        return self.read(embedded, mask)[0]
+
+    @override
+    def read(self, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         stack = self.get_submodule(self.stack_type.name)
         states, last = stack(embedded, mask.sum(dim=1))
         states = self.drop(states)
         if self.pooling == "position":
-            return pool_by_position(self.bound, self.positions, embedded, states, mask)
-        if self.pooling == "mean_max":
-            pooled: Tensor = self.mean_max(embedded, states, mask)
-            return pooled
-        ends: Tensor = self.drop(last[:, -2 if self.bidirectional else -1 :].flatten(1))
-        return ends
+            pooled = pool_by_position(self.bound, self.positions, embedded, states, mask)
+        elif self.pooling == "mean_max":
+            pooled = self.mean_max(embedded, states, mask)
+        else:
+            pooled = self.drop(last[:, -2 if self.bidirectional else -1 :].flatten(1))
+        return pooled, states
 
 
 @final
@@ -255,7 +276,7 @@ class TransformerEncoder(Encoder):
     def build(self, embedding_dim: int, max_length: int) -> None:
         self.input = nn.Linear(embedding_dim, self.hidden_dim)
         self.stack = TransformerStack(self.stack_config, max_length)
-        self.output_dim = self.hidden_dim
+        self.output_dim = self.states_dim = self.hidden_dim
         self.pool: Pooling
         if self.pooling == "mean":
             self.pool = MeanPooling()
@@ -271,6 +292,9 @@ class TransformerEncoder(Encoder):
 
     @override
     def forward(self, embedded: Tensor, mask: Tensor) -> Tensor:
+        return self.read(embedded, mask)[0]
+
+    @override
+    def read(self, embedded: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states, _ = self.stack(self.input(embedded), mask)
-        pooled: Tensor = self.pool(embedded, states, mask)
-        return pooled
+        return self.pool(embedded, states, mask), states

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from seqae.component import check_literal, check_range
 from seqae.model.compiled import compiled
+from seqae.model.cross_attention import CrossAttention
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation
 
 # Keys and values of each block in turn, (B, heads, tokens so far, D) with D = H / heads; the keys
@@ -142,9 +143,11 @@ class TransformerBlock(nn.Module):
 
     Args:
         config: sizes and kinds.
+        memory_dim: features of a state of the memory to which tokens attend in between; 0 attends
+            to none.
     """
 
-    def __init__(self, config: TransformerConfig) -> None:
+    def __init__(self, config: TransformerConfig, memory_dim: int = 0) -> None:
         super().__init__()
         self.attention_norm = NORMS[config.norm_type](config.hidden_dim)
         self.attention = SelfAttention(config.hidden_dim, config.num_heads, config.dropout)
@@ -156,6 +159,11 @@ class TransformerBlock(nn.Module):
             nn.Linear(config.feedforward_dim, config.hidden_dim),
         )
         self.drop = nn.Dropout(config.dropout)
+        if memory_dim:
+            size, heads = config.hidden_dim, config.num_heads
+            self.memory_norm = NORMS[config.norm_type](size)
+            self.memory_attention = CrossAttention(size, memory_dim, size, heads, config.dropout)
+            self.memory_output = nn.Linear(size, size, bias=False)
 
     @override
     def forward(
@@ -165,11 +173,16 @@ class TransformerBlock(nn.Module):
         mask: Tensor | None,
         causal: bool,
         past: KeyValueCache,
+        memory: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, KeyValueCache]:
-        """Take and return what SelfAttention does."""
+        """Take and return what SelfAttention does; `memory` is keys, values and (B, S) mask."""
         normalized = self.attention_norm(inputs)
         attended, cache = self.attention(normalized, rotary, mask, causal, past)
         inputs = inputs + self.drop(attended)
+        if memory:
+            key, value, readable = memory
+            read = self.memory_attention(self.memory_norm(inputs), (key, value), readable)
+            inputs = inputs + self.drop(self.memory_output(read))
         return inputs + self.drop(self.feedforward(self.feedforward_norm(inputs))), cache
 
 
@@ -180,9 +193,10 @@ def run_block(
     mask: Tensor | None,
     causal: bool,
     past: KeyValueCache,
+    memory: tuple[Tensor, ...] = (),
 ) -> tuple[Tensor, KeyValueCache]:
     """Call a block; a function, so that it is compiled once for all blocks."""
-    outputs: tuple[Tensor, KeyValueCache] = block(inputs, rotary, mask, causal, past)
+    outputs: tuple[Tensor, KeyValueCache] = block(inputs, rotary, mask, causal, past, memory)
     return outputs
 
 
@@ -194,13 +208,14 @@ class TransformerStack(nn.Module):
         config: sizes and kinds; `rotary` positions rotate queries and keys, `learned` ones add a
             vector to the inputs.
         max_length: learned positions; later ones share the last vector.
+        memory_dim: features of a state of the memory that the blocks read; 0 reads none.
 
     Attributes:
         is_compiled: whether blocks run as compiled kernels in training. Generation never does: it
             would compile them for every length.
     """
 
-    def __init__(self, config: TransformerConfig, max_length: int) -> None:
+    def __init__(self, config: TransformerConfig, max_length: int, memory_dim: int = 0) -> None:
         super().__init__()
         self.head_dim, self.max_length = config.hidden_dim // config.num_heads, max_length
         self.is_compiled = False
@@ -208,8 +223,18 @@ class TransformerStack(nn.Module):
         if config.position_type == "learned":
             self.positions = nn.Embedding(max_length, config.hidden_dim)
             nn.init.normal_(self.positions.weight, std=0.02)  # as in BERT and GPT-2
-        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(config, memory_dim) for _ in range(config.num_layers)
+        )
         self.norm = NORMS[config.norm_type](config.hidden_dim)
+
+    def read(self, states: Tensor) -> tuple[Tensor, ...]:
+        """Make each block's keys and values of (B, S, D) states of the memory, in turn."""
+        read: tuple[Tensor, ...] = ()
+        for block in self.blocks:
+            assert isinstance(block, TransformerBlock)
+            read += block.memory_attention.read(states)
+        return read
 
     @override
     def forward(
@@ -218,6 +243,7 @@ class TransformerStack(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         cache: KeyValueCache = (),
+        memory: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, KeyValueCache]:
         """Run all blocks.
 
@@ -226,6 +252,7 @@ class TransformerStack(nn.Module):
             mask: (B, T) bool, True at real tokens; all are by default.
             causal: whether a token attends to none after itself.
             cache: from the previous call, of the tokens before these.
+            memory: from `read`, and after it the mask (B, S) of the memory.
 
         Returns:
             (B, T, H), and the cache of all tokens so far.
@@ -245,6 +272,7 @@ class TransformerStack(nn.Module):
         for depth, block in enumerate(self.blocks):
             past = cache[2 * depth : 2 * depth + 2]
             assert isinstance(block, TransformerBlock)
-            inputs, key_value = run(block, inputs, rotary, readable, causal, past)
+            read = (*memory[2 * depth : 2 * depth + 2], memory[-1]) if memory else ()
+            inputs, key_value = run(block, inputs, rotary, readable, causal, past, read)
             extended += key_value
         return self.norm(inputs), extended

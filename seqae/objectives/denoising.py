@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from torch import Generator, Tensor
 from typing_extensions import override
@@ -67,6 +67,8 @@ class Denoising(NoisyObjective):
             2016). bos is never dropped.
     """
 
+    passes_memory: ClassVar[bool] = True
+
     def __init__(
         self,
         delete: float = 0.3,
@@ -97,5 +99,5 @@ class Denoising(NoisyObjective):
     ) -> dict[str, Tensor]:
         batch = self.add_noise(model, batch, generator)
         latents = model.encode(batch, generator)
-        sums = self.token_sums(model, batch, latents.latent, generator)
+        sums = self.token_sums(model, batch, latents.latent, generator, latents.memory)
         return self.values(sums, batch, latents)

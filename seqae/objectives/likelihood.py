@@ -20,6 +20,7 @@ from typing_extensions import override
 from seqae.batch import Batch, to_device_of
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.cross_attention import Memory
 from seqae.model.cross_entropy import linear_cross_entropy
 from seqae.model.latent_noise import perturbed_by_text
 from seqae.model.latents import DeterministicLatent, LatentOutput, StochasticLatent
@@ -81,6 +82,7 @@ class LikelihoodObjective(Objective):
 
     @override
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
+        super().check(model, is_paired)
         if self.word_dropout and not model.decoder.autoregressive:
             raise ValueError(
                 f"`word_dropout` must be 0 with {type(model.decoder).__name__}, which reads no "
@@ -89,13 +91,18 @@ class LikelihoodObjective(Objective):
             )
 
     def token_sums(
-        self, model: SequenceAutoencoder, batch: Batch, latent: Tensor, generator: Generator
+        self,
+        model: SequenceAutoencoder,
+        batch: Batch,
+        latent: Tensor,
+        generator: Generator,
+        memory: Memory | None = None,
     ) -> TokenSums:
         """Decode latents (B, Z) under teacher forcing and compare with the targets.
 
-        In training the model's `latent_noise` perturbs them first, and its `nested_dropout` cuts
-        them. Otherwise they are decoded as they are, and then once more with noise, each sentence
-        with its own.
+        A decoder that looks back at the texts is given their memory. In training the model's
+        `latent_noise` perturbs latents first, and its `nested_dropout` cuts them. Otherwise they
+        are decoded as they are, and then once more with noise, each sentence with its own.
         """
         decoder_input, noise = batch.decoder_input, None
         if model.training and model.nested_dropout:
@@ -104,7 +111,7 @@ class LikelihoodObjective(Objective):
             latent, noise = model.latent_noise.perturb(latent, generator)
         if model.training and self.word_dropout:
             decoder_input = drop_words(model, decoder_input, self.word_dropout, generator)
-        sums = self._compare(model, batch, decoder_input, latent, noise)
+        sums = self._compare(model, batch, decoder_input, latent, noise, memory)
         if model.training or model.latent_noise is None:
             return sums
         noisy = self._compare(model, batch, decoder_input, *perturbed_by_text(latent, batch))
@@ -117,16 +124,18 @@ class LikelihoodObjective(Objective):
         decoder_input: Tensor,
         latent: Tensor,
         noise: Tensor | None,
+        memory: Memory | None = None,
     ) -> TokenSums:
-        features = model.decode(decoder_input, latent, noise)
+        features = model.decode(decoder_input, latent, noise, memory)
+        smoothing = self.label_smoothing if model.training else 0.0
         real = batch.target_positions
+        output_layer = model.output_layer(features.flatten(0, 1).index_select(0, real))
+        if model.copying is not None:
+            assert memory is not None
+            sums = model.copying.cross_entropy(features, output_layer, memory, batch, smoothing)
+            return TokenSums(*sums, len(real))
         target = batch.target.flatten().index_select(0, real)
-        sums = linear_cross_entropy(
-            *model.output_layer(features.flatten(0, 1).index_select(0, real)),
-            target,
-            self.label_smoothing if model.training else 0.0,
-            model.is_compiled,
-        )
+        sums = linear_cross_entropy(*output_layer, target, smoothing, model.is_compiled)
         return TokenSums(*sums, len(target))
 
     def values(

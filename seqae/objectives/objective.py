@@ -31,6 +31,9 @@ class Objective(Component, nn.Module):
     # `monitored_for` a better one.
     monitored: ClassVar[str] = "val/token_accuracy"
 
+    # Whether it gives the memory to a decoder that looks back at the text.
+    passes_memory: ClassVar[bool] = False
+
     learning_rate_factor: float = 1.0
     beta1: float | None = None
 
@@ -47,6 +50,12 @@ class Objective(Component, nn.Module):
         Raises:
             ValueError: if the objective does not fit the model or the data.
         """
+        if model.reads_memory and not self.passes_memory:
+            raise ValueError(
+                f"`model.objective` must be Reconstruction or Denoising for a decoder that looks "
+                f"back at the text, but it is {type(self).__name__} instead. Choose one of these, "
+                f"or leave out attention and `copying`."
+            )
 
     def monitored_for(self, model: SequenceAutoencoder) -> str:
         """Name the validation metric that picks the best model, unless the user names another."""

@@ -33,6 +33,7 @@ class Reconstruction(LikelihoodObjective):
     """
 
     sentence_means: ClassVar[frozenset[str]] = LikelihoodObjective.sentence_means | {"alignment"}
+    passes_memory: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -48,6 +49,13 @@ class Reconstruction(LikelihoodObjective):
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
         super().check(model, is_paired)
         check_not_stochastic(model, "Reconstruction")
+        if model.reads_memory and not is_paired:
+            raise ValueError(
+                "`data.reading.target_column` must name what to write for a decoder that looks "
+                "back at the text, but there are no pairs: it would learn to copy, and its latent "
+                "nothing. Train on pairs, leave out attention and `copying`, or set "
+                "`model.objective: Denoising`."
+            )
         if self.alignment_weight and not is_paired:
             raise ValueError(
                 f"`alignment_weight` must be 0 for text without pairs, but it is "
@@ -60,7 +68,7 @@ class Reconstruction(LikelihoodObjective):
         self, model: SequenceAutoencoder, batch: Batch, step: int, generator: Generator
     ) -> dict[str, Tensor]:
         latents = model.encode(batch, generator)
-        sums = self.token_sums(model, batch, latents.latent, generator)
+        sums = self.token_sums(model, batch, latents.latent, generator, latents.memory)
         if not self.alignment_weight:
             return self.values(sums, batch, latents)
         assert batch.targets is not None
@@ -90,6 +98,7 @@ class MeanSquaredError(Objective):
 
     @override
     def check(self, model: SequenceAutoencoder, is_paired: bool = True) -> None:
+        super().check(model, is_paired)
         if model.train_embedding:
             raise ValueError(
                 "`train_embedding` must be false under MeanSquaredError, but it is true instead: "

@@ -14,6 +14,7 @@ mean.py            what the mean of a group says
 coop.py            what the best convex combination says
 popular_codes.py   what the most frequent codes say
 reconstruction.py  single sentences, written again and shorter
+supervised.py      what a model writes that was trained on documents and their summaries
 word_selection.py  single sentences, cut to the words that the decoder would write
 """
 
@@ -43,6 +44,7 @@ from seqae.summarizers.lexical_spaces import WordVectorSpace as WordVectorSpace
 from seqae.summarizers.mean import MeanSummarizer as MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer as PopularCodesSummarizer
 from seqae.summarizers.reconstruction import ReconstructionSummarizer as ReconstructionSummarizer
+from seqae.summarizers.supervised import SupervisedSummarizer as SupervisedSummarizer
 from seqae.summarizers.word_selection import WordSelectionSummarizer as WordSelectionSummarizer
 
 

@@ -124,6 +124,29 @@ class DecodingSpace(SentenceSpace):
         return self.compared(self.encode(document.sentences))
 
 
+class RewritingSpace(DecodingSpace):
+    """A space whose model may also write a text while it looks back at another one."""
+
+    @abstractmethod
+    def rewrite(
+        self, sentences: Sequence[str], decoding: Decoding = GREEDY, seed: int = 0
+    ) -> tuple[str, NDArray[np.float32]]:
+        """Write what a model that was trained on pairs makes of a text.
+
+        Args:
+            sentences: n of the text, in their order; what is longer than the model reads is cut.
+            decoding: how.
+            seed: of sampled tokens.
+
+        Returns:
+            What it writes, and for how much of it the model pointed at each sentence, (n,) in
+            tokens; zeros if it has no pointer.
+
+        Raises:
+            ValueError: if the model does not look back at its text.
+        """
+
+
 class Summarizer(Component):
     """A way to shorten a document.
 

@@ -112,7 +112,10 @@ class EvaluatedModule(LightningModule, ABC):
     def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
         """Reconstruct a batch: predictions and references as ids without bos and eos."""
         model = self.unsharded.autoencoder
-        predictions = greedy(model, model.encode(batch).latent)
+        encoded, limit = model.encode(batch), None
+        if encoded.memory is not None:  # a summary is shorter than its document
+            limit = min(2 * batch.target_batch.token_ids.shape[1], model.max_length)
+        predictions = greedy(model, encoded.latent, limit, encoded.memory)
         targets = batch.target_batch
         rows = zip(targets.token_ids.tolist(), targets.lengths.tolist(), strict=True)
         return predictions, [row[1 : length - 1] for row, length in rows]

@@ -10,8 +10,10 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from seqae.component import Component
+from seqae.model.cross_attention import Memory
 
 # The first axis of each tensor is the batch, so that generation can drop finished rows without
 # knowing the decoder.
@@ -69,3 +71,61 @@ class Decoder(Component, nn.Module):
     @abstractmethod
     def step(self, embedded: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Take the previous token (B, E): features (B, F) of the next one, and the next state."""
+
+
+class AttentionDecoder(Decoder):
+    """A decoder that also looks back at the text that was encoded, token by token.
+
+    It writes another text (a summary of a document) and is no bottleneck: what it writes depends on
+    more than the latent. Its methods are given the memory, on which they insist.
+    """
+
+    @override
+    @abstractmethod
+    def build(
+        self,
+        embedding_dim: int,
+        latent_dim: int,
+        max_length: int,
+        num_latents: int = 1,
+        reads_noise: bool = False,
+        memory_dim: int = 0,
+    ) -> None:
+        """Make the weights.
+
+        Args:
+            embedding_dim: as the base class, as the next ones.
+            latent_dim: Z.
+            max_length: most tokens.
+            num_latents: K.
+            reads_noise: always false.
+            memory_dim: features of a state of the memory.
+        """
+
+    @override
+    @abstractmethod
+    def forward(
+        self,
+        embedded: Tensor,
+        latent: Tensor,
+        noise: Tensor | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
+        """Compute the features of all positions under teacher forcing.
+
+        Args:
+            embedded: as the base class, as the next ones.
+            latent: (B, Z).
+            noise: always None.
+            memory: of the B texts that were encoded.
+
+        Returns:
+            (B, T-1, F).
+        """
+
+    @override
+    @abstractmethod
+    def init_state(
+        self, latent: Tensor, noise: Tensor | None = None, memory: Memory | None = None
+    ) -> DecoderState:
+        """Make the state before the first token from (B, Z) latents and their memory."""

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from seqae.component import Component, check_literal, check_range
+from seqae.model.cross_attention import Memory
 
 Normalization = Literal["none", "layer", "sphere"]
 
@@ -29,6 +30,7 @@ class LatentOutput:
         logvar: (B, Z), of the posterior, if it has one for each dimension.
         loss: (), a term that the layer itself adds to the loss, in nats per sentence.
         codes: (B, C) int64, indices of the chosen codes, if there is a codebook.
+        memory: what the model adds for a decoder that looks back at the text; or None.
     """
 
     latent: Tensor
@@ -36,6 +38,7 @@ class LatentOutput:
     logvar: Tensor | None = None
     loss: Tensor | None = None
     codes: Tensor | None = None
+    memory: Memory | None = None
 
 
 class Latent(Component, nn.Module):

@@ -83,8 +83,14 @@ def texts_for_generation(
         file: the file that the user named for the unseen sentences; None if they are of a split.
 
     Raises:
-        NotMeasurable: if fewer than two are left of either.
+        NotMeasurable: if fewer than two are left of either, or a latent alone cannot be decoded.
     """
+    if model.autoencoder.reads_memory:
+        raise NotMeasurable(
+            "`metrics` must not have generation for a model whose decoder looks back at a text: "
+            "there is none to draw. Leave it out.",
+            "the decoder looks back at a text, of which a drawn latent has none",
+        )
     name = "the sentences of the split" if file is None else "the sentences of `file`"
     return (
         _at_least_two(model, train, "the training sentences"),
@@ -201,6 +207,9 @@ class Evaluation:
 
     def robustness(self) -> None:
         """Measure reconstruction from noisy latents, of some sentences."""
+        if self.model.autoencoder.reads_memory:
+            self.notes["robustness"] = "the decoder needs no latent: it looks back at the text"
+            return
         if len(self.inputs) < 2:
             self.notes["robustness"] = "fewer than two sentences; nothing measured"
             return

@@ -115,6 +115,8 @@ class BundleWriter(Callback):
             return
         # A run that was killed here may have left half a prior.
         model = load(self.folder, device, with_priors=False)
+        if model.autoencoder.reads_memory:
+            return  # a latent of its own cannot be decoded
         latents = model.encode(spread(datamodule, "train", limit), "truncate")
         if can_fit(latents):
             priors = fit_priors(usual_priors(model.autoencoder), latents)

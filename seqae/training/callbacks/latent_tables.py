@@ -60,12 +60,13 @@ def latent_space_tables(
     train = spread(datamodule, "train", TABLE_SENTENCES)
     texts = spread(datamodule, "val" if len(datamodule.corpora["val"]) else "train", count)
     latents = model.encode(train, "truncate")
-    if can_fit(latents):  # the last is the one that `sample` takes
+    is_decodable = not model.autoencoder.reads_memory
+    if is_decodable and can_fit(latents):  # the last is the one that `sample` takes
         model.priors = fit_priors(usual_priors(model.autoencoder)[-1:], latents)
     samples = model.sample(count) if model.priors else []
     interpolations = [
         {"start": start, "end": end, "position": position, "text": text}
-        for start, end in zip(texts, texts[1:], strict=False)
+        for start, end in zip(texts, texts[1:] if is_decodable else [], strict=False)
         for position, text in enumerate(
             model.interpolate(start, end, TABLE_STEPS, too_long="truncate")
         )

@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Turn public sets of documents and summaries into the JSON lines that seqae reads.
+
+A line is {"document": ..., "summary": ...}; of several reviews, or several summaries of one
+document, it holds a list. Nothing is downloaded: give the files as their authors, or the parquet
+branch of a hub, have them.
+
+    python scripts/data/summaries.py xsum 0000.parquet > train.jsonl
+    python scripts/data/summaries.py gigaword train.src.txt train.tgt.txt > train.jsonl
+    python scripts/data/summaries.py debian Packages Translation-en --split test > test.jsonl
+
+xsum           columns `document`, `summary` (EdinburghNLP/xsum, from its Parquet branch)
+cnn_dailymail  columns `article`, `highlights` (abisee/cnn_dailymail, any version)
+samsum         columns `dialogue`, `summary` (the authors' JSON, or knkarthick/samsum)
+gigaword       two texts of equal lines, or columns `document`, `summary` (Harvard/gigaword)
+opinions       a row for each product. Columns rev1 ... and summ1 ... (Amazon, Bražinskas et al.
+               2020); Input.original_review_0 ... and Answer.summary (Yelp, Chu and Liu 2019); or
+               `reviews` and `summary` (both, Iso et al. 2021)
+debian         Packages and Translation-en of a Debian release: long descriptions of packages, and
+               short ones as their headlines; those of one source package are in one split
+
+Columns are those of Parquet, JSON, JSON lines, CSV or TSV.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+FEWEST_WORDS = 15  # of a long description; what is shorter says no more than the short one
+
+
+def main() -> None:
+    """Read the files of one set and print its pairs."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("set", choices=sorted(READERS))
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--split", choices=("train", "val", "test"), help="of debian")
+    arguments = parser.parse_args()
+    count = 0
+    for pair in pairs(arguments.set, arguments.files, arguments.split):
+        print(json.dumps(pair, ensure_ascii=False))
+        count += 1
+    print(f"{count:,} pairs", file=sys.stderr)
+
+
+def pairs(name: str, files: list[Path], split: str | None = None) -> Iterator[Row]:
+    """Yield the pairs of a set, without those of which a side is empty."""
+    if (split is None) == (name == "debian"):
+        raise SystemExit("`--split` must be given for debian, and for no other set.")
+    found = debian(files, str(split)) if name == "debian" else READERS[name](files)
+    for document, summary in found:
+        if document and summary:
+            yield {"document": document, "summary": summary}
+
+
+def columns(document: str, summary: str) -> Callable[[list[Path]], Iterator[tuple[str, str]]]:
+    """Make a reader of tables that have these two columns."""
+
+    def read(files: list[Path]) -> Iterator[tuple[str, str]]:
+        for file in files:
+            for row in rows(file):
+                yield tidy(row[document]), tidy(row[summary])
+
+    return read
+
+
+def gigaword(files: list[Path]) -> Iterator[tuple[str, str]]:
+    """Read two texts of equal lines, or tables."""
+    if all(file.suffix in (".parquet", ".json", ".jsonl") for file in files):
+        yield from columns("document", "summary")(files)
+        return
+    sources, targets = (file.read_text(encoding="utf-8").splitlines() for file in files)
+    for source, target in zip(sources, targets, strict=True):
+        yield tidy(source), tidy(target)
+
+
+def opinions(files: list[Path]) -> Iterator[tuple[list[str], list[str]]]:
+    """Read the reviews of a product and all summaries of them."""
+    review, summary = r"rev\d+|Input\.original_review_\d+", r"summ\d+|Answer\.summary.*"
+    for file in files:
+        for row in rows(file):
+            if "reviews" in row:
+                yield listed(row["reviews"]), listed(row["summary"])
+            else:
+                yield matching(row, review), matching(row, summary)
+
+
+def debian(files: list[Path], split: str) -> Iterator[tuple[str, str]]:
+    """Read descriptions of packages: the long one of each, and the short one as its headline.
+
+    Libraries of one source describe the same thing. So a source is in one split (by its hash: 5 %
+    test, 3 % val), and gives one pair for the test or the validation.
+    """
+    packages, translation = (file.read_text(encoding="utf-8") for file in files)
+    sources = {}
+    for stanza in packages.split("\n\n"):
+        if name := re.search(r"^Package: (\S+)", stanza, re.MULTILINE):
+            source = re.search(r"^Source: (\S+)", stanza, re.MULTILINE)
+            sources[name[1]] = (source or name)[1]
+    seen: set[str] = set()
+    pattern = re.compile(r"^Description-en: (.*)\n((?: .*\n?)*)", re.MULTILINE)
+    for stanza in translation.split("\n\n"):
+        name = re.search(r"^Package: (\S+)", stanza, re.MULTILINE)
+        description = pattern.search(f"{stanza}\n")
+        if not name or not description:
+            continue
+        source = sources.get(name[1], name[1])
+        short, long = tidy(description[1]), tidy(re.sub(r"^ \.$", "", description[2], flags=re.M))
+        keys = {f"{source}\n{short}", long} | ({source} if split != "train" else set())
+        if split_of(source) == split and len(long.split()) >= FEWEST_WORDS and not keys & seen:
+            seen |= keys
+            yield long, short
+
+
+def split_of(source: str) -> str:
+    """Choose the split of a source package."""
+    place = int(hashlib.sha256(source.encode()).hexdigest(), 16) % 100
+    return "test" if place < 5 else "val" if place < 8 else "train"
+
+
+def rows(file: Path) -> Iterator[Row]:
+    """Read the rows of a Parquet, JSON, JSON lines, CSV or TSV file."""
+    if file.suffix == ".parquet":
+        import pyarrow.parquet
+
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
+            yield from batch.to_pylist()
+    elif file.suffix in (".csv", ".tsv"):
+        with file.open(encoding="utf-8", newline="") as lines:
+            yield from csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ",")
+    else:
+        text = file.read_text(encoding="utf-8")
+        is_list = text.lstrip().startswith("[")
+        yield from json.loads(text) if is_list else map(json.loads, text.splitlines())
+
+
+def tidy(text: str) -> str:
+    """Join lines with a blank, and take away blanks at the ends."""
+    return " ".join(text.split())
+
+
+def listed(texts: str | list[str]) -> list[str]:
+    """Make a list of one text or several, without empty ones."""
+    return [tidy(text) for text in ([texts] if isinstance(texts, str) else texts) if text.strip()]
+
+
+def matching(row: Row, pattern: str) -> list[str]:
+    """List what a row has in the columns of a pattern, in their order."""
+    return listed([text for name, text in row.items() if text and re.fullmatch(pattern, name)])
+
+
+READERS: dict[str, Any] = {
+    "xsum": columns("document", "summary"),
+    "cnn_dailymail": columns("article", "highlights"),
+    "samsum": columns("dialogue", "summary"),
+    "gigaword": gigaword,
+    "opinions": opinions,
+    "debian": debian,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What a model writes of a text at which it looks back, and where it pointed while it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from seqae.batch import Batch
+from seqae.bundle.codec import cut_rows, evaluating
+from seqae.data.padding import collate
+from seqae.generation import Decoding, generate
+from seqae.generation.subsequence import Word
+from seqae.model.autoencoder import SequenceAutoencoder
+
+
+@torch.inference_mode()
+def rewrite_pointing(
+    model: SequenceAutoencoder,
+    sentences: Sequence[Word],
+    decoding: Decoding,
+    seed: int,
+    tokenize_word: Callable[[str], list[list[int]]],
+) -> tuple[list[int], NDArray[np.float32]]:
+    """Write what a model makes of a text.
+
+    Args:
+        model: one that `reads_memory`.
+        sentences: n, each as token ids at the beginning of a text and after another sentence.
+        decoding: how.
+        seed: of sampled tokens.
+        tokenize_word: as `generate`.
+
+    Returns:
+        The token ids, and how many of them are copied from each sentence, (n,): the sum of the
+        probabilities with which the pointer took one of its tokens. Zeros without a pointer.
+    """
+    assert model.vocabulary is not None
+    device = next(model.parameters()).device
+    pieces = [forms[min(index, 1)] for index, forms in enumerate(sentences)]
+    owners = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+    bos_id, eos_id = model.vocabulary.bos_id, model.vocabulary.eos_id
+    row = [bos_id, *(token_id for piece in pieces for token_id in piece), eos_id]
+    with evaluating(model, 1):
+        (row,) = cut_rows([row], model.max_length, eos_id)
+        batch = collate([row], model.vocabulary).to(device)
+        encoded = model.encode(batch)
+        ((best, *_),) = generate(
+            model,
+            encoded.latent,
+            decoding,
+            memory=encoded.memory,
+            tokenize_word=tokenize_word,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        points = np.zeros(len(pieces), dtype=np.float32)
+        if model.copying is None or not best.token_ids:
+            return best.token_ids, points
+        assert encoded.memory is not None
+        targets = collate([[bos_id, *best.token_ids, eos_id]], model.vocabulary).to(device)
+        batch = Batch(batch.token_ids, batch.lengths, targets)
+        features = model.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
+        gate, places = model.copying.point(features, *model.copying.read(encoded.memory))
+        # Of the tokens before eos, whose place in the text means nothing.
+        copied = (gate.sigmoid()[..., None] * places)[0, :-1, 1:-1].sum(dim=0).cpu().numpy()
+        np.add.at(points, owners[: len(copied)], copied)
+        return best.token_ids, points

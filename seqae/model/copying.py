@@ -1,0 +1,135 @@
+"""Copying: a pointer at the tokens of the source, beside the decoder's vocabulary.
+
+A name that training never saw is in no word of the vocabulary. Under a tokenizer that spells every
+word in pieces (bytes, BPE, Unigram) it is in the source piece by piece, and each can be copied: no
+vocabulary needs to be extended, as one of whole words does.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from seqae.batch import Batch, Vocabulary
+from seqae.component import Component, check_range
+from seqae.model.cross_attention import Memory
+from seqae.model.mixture_cross_entropy import mixture_cross_entropy
+
+SMALLEST = 1e-30  # of a probability, so that its logarithm is finite
+
+OutputLayer = tuple[Tensor, Tensor, Tensor | None]  # as SequenceAutoencoder.output_layer
+
+
+@final
+class Copying(Component, nn.Module):
+    """Points at a token of the source, or leaves the next token to the vocabulary.
+
+    The probability of a token is `(1 - g) p_vocabulary + g p_source`, the second being that of all
+    places of the source where it stands (pointer-generator, See et al. 2017, arXiv:1704.04368,
+    equation 9). The gate g and the pointer are made of the decoder's features, so that any decoder
+    can copy; the pointer is an attention of its own. bos, pad and unk are not copied.
+
+    Args:
+        hidden_dim: features by which the pointer compares.
+        coverage: weight of the coverage loss (their equation 12), which punishes that a place is
+            pointed at again. It is for summaries of several sentences; 0 leaves it out.
+    """
+
+    def __init__(self, hidden_dim: int = 128, coverage: float = 0.0) -> None:
+        super().__init__()
+        check_range("hidden_dim", hidden_dim, 1, 2**16)
+        check_range("coverage", coverage, 0.0, 1e6)
+        self.hidden_dim, self.coverage = hidden_dim, coverage
+
+    def build(self, output_dim: int, memory_dim: int, vocabulary: Vocabulary) -> None:
+        """Make the weights.
+
+        Args:
+            output_dim: features of the decoder, F.
+            memory_dim: features of a state of the memory, D.
+            vocabulary: names the tokens that are not copied.
+        """
+        self.query = nn.Linear(output_dim, self.hidden_dim, bias=False)
+        self.key = nn.Linear(memory_dim, self.hidden_dim, bias=False)
+        self.gate = nn.Linear(output_dim, 1)
+        self._never = (vocabulary.pad_id, vocabulary.unk_id, vocabulary.bos_id)
+
+    def read(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Make what the pointer compares with: keys (B, S, A), and their tokens (B, S)."""
+        return self.key(memory.states), memory.token_ids
+
+    def point(self, features: Tensor, key: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Say whether a token is copied, and which.
+
+        Args:
+            features: (B, T, F) of the decoder.
+            key: from `read`, as the next.
+            token_ids: (B, S).
+
+        Returns:
+            The gate's logit (B, T), and the probability of each place if one is copied (B, T, S);
+            both in float32.
+        """
+        scores = self.query(features) @ key.transpose(1, 2) * self.hidden_dim**-0.5
+        is_never = torch.zeros_like(token_ids, dtype=torch.bool)
+        for token_id in self._never:
+            is_never = is_never | (token_ids == token_id)
+        scores = scores.float().masked_fill(is_never[:, None], -torch.inf)
+        return self.gate(features)[..., 0].float(), scores.softmax(dim=2)
+
+    def log_probabilities(
+        self, logits: Tensor, features: Tensor, key: Tensor, token_ids: Tensor
+    ) -> Tensor:
+        """Mix the vocabulary's logits (B, T, V) with the pointer: log-probabilities (B, T, V)."""
+        gate, places = self.point(features, key, token_ids)
+        written = logits.float().softmax(dim=2) * (-gate).sigmoid()[..., None]
+        index = token_ids[:, None].expand(-1, logits.shape[1], -1)
+        mixture = written.scatter_add(2, index, places * gate.sigmoid()[..., None])
+        return mixture.clamp_min(SMALLEST).log()
+
+    def cross_entropy(
+        self,
+        features: Tensor,
+        output_layer: OutputLayer,
+        memory: Memory,
+        batch: Batch,
+        label_smoothing: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum the cross-entropy of the target tokens.
+
+        Args:
+            features: (B, T-1, F) of the decoder.
+            output_layer: input (N, D), weight and bias of the layer that gives the logits of the
+                real targets.
+            memory: of the sources.
+            batch: the sources and the targets.
+            label_smoothing: share of each target's probability that is spread over the vocabulary,
+                in the distribution of the words that are written.
+
+        Returns:
+            As `mixture_cross_entropy`; the coverage loss is part of the first.
+        """
+        gate, places = self.point(features, *self.read(memory))
+        real, width = batch.target_positions, features.shape[1]
+        target = batch.target.flatten().index_select(0, real)
+        source_ids = memory.token_ids.index_select(0, real // width)
+        real_gate = gate.flatten().index_select(0, real)
+        real_places = places.flatten(0, 1).index_select(0, real)
+        of_target = (real_places * (source_ids == target[:, None])).sum(dim=1)
+        log_gate = nn.functional.logsigmoid(real_gate)
+        loss, plain, correct = mixture_cross_entropy(
+            *output_layer,
+            target,
+            nn.functional.logsigmoid(-real_gate),
+            log_gate + of_target.clamp_min(SMALLEST).log(),
+            (real_places * log_gate.exp()[:, None]).detach(),
+            source_ids,
+            label_smoothing,
+        )
+        if self.coverage:
+            before = places.cumsum(dim=1) - places
+            again = torch.minimum(places, before).sum(dim=2)
+            loss = loss + self.coverage * (again * batch.target_mask).sum()
+        return loss, plain, correct

@@ -1,0 +1,96 @@
+"""Supervised summaries: what a model with a pointer writes, its evidence, and its budget."""
+
+from __future__ import annotations
+
+import contracts
+import numpy as np
+import pytest
+import torch
+
+from seqae.bundle.sentence_space import LatentSpace
+from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.data.tokenizers import BPETokenizer
+from seqae.generation import Decoding
+from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.copying import Copying
+from seqae.model.decoders import AttentionGRUDecoder, GRUDecoder
+from seqae.model.encoders import GRUEncoder
+from seqae.model.latents import DeterministicLatent
+from seqae.summarizers import Document, SupervisedSummarizer
+
+TEXT = "The cat sat on the mat. A dog barked at Zsófia! Nobody knew why."
+SENTENCES = ["The cat sat on the mat.", "A dog barked at Zsófia!", "Nobody knew why."]
+
+
+def make_model(decoder=None, copying: Copying | None = None, max_length: int = 64):
+    tokenizer = BPETokenizer(300)
+    tokenizer.train([TEXT])
+    parts = GRUEncoder(8, pooling="mean_max"), DeterministicLatent(8)
+    decoder = decoder or AttentionGRUDecoder(8)
+    model = SequenceAutoencoder(*parts, decoder, 8, copying=copying)
+    return TextAutoencoder(model.build(tokenizer.vocabulary, max_length), tokenizer)
+
+
+def copier(place: int, max_length: int = 64) -> TextAutoencoder:
+    """A model that copies the token at one place of the text, again and again."""
+    model = make_model(copying=Copying(8), max_length=max_length)
+    copying = model.autoencoder.copying
+    torch.nn.init.constant_(copying.gate.bias, 100.0)
+
+    def point(features, key, token_ids):
+        places = torch.zeros(*features.shape[:2], token_ids.shape[1])
+        places[..., place] = 1.0
+        return torch.full(features.shape[:2], 100.0), places
+
+    copying.point = point
+    return model
+
+
+def test_sentences_become_the_tokens_of_their_text():
+    model = make_model(copying=Copying(8))
+    forms = LatentSpace(model)._tokenize_words(SENTENCES)
+    joined = [*forms[0][0], *forms[1][1], *forms[2][1]]
+    assert joined == model.tokenizer.encode([TEXT])[0][1:-1]
+
+
+@pytest.mark.parametrize("sentence", [0, 1, 2])
+def test_the_evidence_is_where_it_was_copied_from(sentence):
+    lengths = [
+        len(row)
+        for row in make_model().tokenizer.encode([SENTENCES[0], *[f" {s}" for s in SENTENCES[1:]]])
+    ]
+    place = 1 + sum(length - 2 for length in lengths[:sentence]) + 1  # the second token of it
+    model = copier(place)
+    written, points = LatentSpace(model).rewrite(SENTENCES, Decoding(max_length=6))
+    assert points.tolist() == [5.0 * (index == sentence) for index in range(3)]
+    token_id = model.tokenizer.encode([TEXT])[0][place]
+    assert written == model.tokenizer.decode([[token_id] * 5])[0]
+    summarizer = SupervisedSummarizer(num_beams=1)
+    (told,) = model.summarize(TEXT, summarizer, sentences=1).sentences
+    assert told.evidence == (sentence,)
+
+
+def test_a_budget_cuts_and_a_text_too_long_is_cut():
+    model = copier(3, max_length=12)
+    summary = model.summarize(
+        TEXT, SupervisedSummarizer(num_beams=1, no_repeat_ngram_size=0), bytes=4
+    )
+    assert len(summary.text.encode()) <= 4
+    assert str(model.summarize([""], "supervised")[0]) == ""
+
+
+def test_without_a_pointer_all_sentences_are_evidence():
+    model = make_model()
+    text, points = LatentSpace(model).rewrite(SENTENCES)
+    assert points.tolist() == [0.0, 0.0, 0.0]
+    assert text == model.reconstruct([TEXT])[0]
+    for sentence in model.summarize(TEXT, "supervised", sentences=1).sentences:
+        assert sentence.evidence == (0, 1, 2)
+
+
+def test_a_model_that_does_not_look_back_is_refused():
+    model = make_model(decoder=GRUDecoder(8, position_dim=8))
+    message = contracts.refusal(model.summarize, TEXT, "supervised")
+    assert message.startswith("`method` must be another for a model whose decoder")
+    document = Document.read("documents", TEXT)
+    assert np.shape(LatentSpace(model).vectors(document)) == (3, 8)
