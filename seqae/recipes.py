@@ -146,9 +146,10 @@ def run(args: Sequence[str]) -> None:
 
 
 def _way_out(value: str) -> str:
-    """Suggest the closest recipe, also for `configs/gru.yaml` or `wandb`, and list all."""
+    """Suggest the closest recipe, also for `configs/gru.yaml` or `wandb`; list the main ones."""
     names = recipe_names()
     by_last_part = {name.rpartition("/")[2]: name for name in names}
     closest = get_close_matches(Path(value).stem, by_last_part, n=1)
     suggestion = f"Did you mean {by_last_part[closest[0]]}? " if closest else ""
-    return f"{suggestion}The recipes are {', '.join(names)}."
+    listed = ", ".join(name for name in names if "/" not in name)
+    return f"{suggestion}The recipes are {listed}; `seqae recipes` lists all."
