@@ -79,7 +79,7 @@ def test_a_model_that_is_told_draws_from_its_neighbourhood() -> None:
 
 @pytest.mark.parametrize(
     ("name", "noise"),
-    [(None, 2.0), ("gaussian", GaussianPrior().noise), ("prior", MAX_NOISE)],
+    [(None, 2.5), ("gaussian", GaussianPrior().noise), ("prior", MAX_NOISE)],
 )
 def test_draws_say_their_noise_and_are_of_unit_scale(name: str | None, noise: float) -> None:
     drawn = of_told(name)

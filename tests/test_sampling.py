@@ -88,9 +88,9 @@ def test_a_model_that_is_told_samples_from_its_neighbourhood(tmp_path: Path, cap
     assert said.err == ""
     loaded = seqae.load(tmp_path / "bundle")
     latents, noise_of = loaded.draw(3, "neighbourhood", 5)
-    assert loaded.decode(latents, seed=5, noise=2.0) == loaded.sample(3, seed=5)
+    assert loaded.decode(latents, seed=5, noise=2.5) == loaded.sample(3, seed=5)
     assert noise_of is not None
-    assert noise_of.tolist() == [2.0] * 3
+    assert noise_of.tolist() == [2.5] * 3
     assert said.out.splitlines() == [visible(text) for text in loaded.sample(3, seed=5)]
     # Training sentences can be decoded from what it keeps: the card says how to leave that out.
     assert "`seqae prior FOLDER --kind neighbourhood --remove`" in (

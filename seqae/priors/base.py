@@ -25,7 +25,7 @@ MIN_SENTENCES = 2
 
 # σ at which draws are decoded: the lowest at which at most a tenth of the samples of `fluent` were
 # copies of training sentences (docs/results.md).
-DEFAULT_NOISE = 2.0
+DEFAULT_NOISE = 2.5
 
 
 @dataclass(frozen=True)
