@@ -28,7 +28,7 @@ from seqae.summarizers.consensus import groups
 from seqae.summarizers.coop import CoopSummarizer, overlap
 from seqae.summarizers.mean import MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer, most_popular
-from seqae.summarizers.reconstruction import ReconstructionSummarizer
+from seqae.summarizers.length_control import ReconstructionSummarizer
 from seqae.summarizers.word_selection import WordSelectionSummarizer
 
 ONE = Budget(sentences=1)

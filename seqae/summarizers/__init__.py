@@ -43,7 +43,7 @@ from seqae.summarizers.lexical_spaces import TfidfSpace as TfidfSpace
 from seqae.summarizers.lexical_spaces import WordVectorSpace as WordVectorSpace
 from seqae.summarizers.mean import MeanSummarizer as MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer as PopularCodesSummarizer
-from seqae.summarizers.reconstruction import ReconstructionSummarizer as ReconstructionSummarizer
+from seqae.summarizers.length_control import ReconstructionSummarizer as ReconstructionSummarizer
 from seqae.summarizers.supervised import SupervisedSummarizer as SupervisedSummarizer
 from seqae.summarizers.word_selection import WordSelectionSummarizer as WordSelectionSummarizer
 
