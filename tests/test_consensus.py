@@ -26,9 +26,9 @@ from seqae.summarizers import Budget, DecodingSpace, Document, Summary
 from seqae.summarizers.base import GREEDY
 from seqae.summarizers.consensus import groups
 from seqae.summarizers.coop import CoopSummarizer, overlap
+from seqae.summarizers.length_control import ReconstructionSummarizer
 from seqae.summarizers.mean import MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer, most_popular
-from seqae.summarizers.length_control import ReconstructionSummarizer
 from seqae.summarizers.word_selection import WordSelectionSummarizer
 
 ONE = Budget(sentences=1)

@@ -40,7 +40,9 @@ class Script:
         self.scripts = scripts
         self.read: list[list[int]] = []
 
-    def init_state(self, latent: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
+    def init_state(
+        self, latent: Tensor, noise: Tensor | None, memory: None = None
+    ) -> tuple[Tensor, ...]:
         return torch.arange(len(latent)), torch.zeros(len(latent), dtype=torch.int64)
 
     def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -68,7 +70,9 @@ class Toy:
         self.table = torch.randn(997, size, generator=Generator().manual_seed(seed))
         self.table[:, :2] = -30.0  # pad and bos, as of a trained model
 
-    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
+    def init_state(
+        self, latent: Tensor, noise: Tensor | None = None, memory: None = None
+    ) -> tuple[Tensor, ...]:
         return (latent[:, 0].long() * 31,)
 
     def step(self, token: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -256,7 +260,7 @@ def test_batches_and_their_order_do_not_matter(options):
 def test_rows_that_end_together_are_written_together():
     scripts = [[5] * n for n in (6, 1, 5, 2, 6, 1)]
     model = Script(scripts)
-    model.init_state = lambda latent, _: (latent[:, 0].long(), torch.zeros(len(latent)).long())
+    model.init_state = lambda latent, *_: (latent[:, 0].long(), torch.zeros(len(latent)).long())
     lengths = [len(script) + 2 for script in scripts]
     found = written(model, rows_of(6), lengths=lengths, batch_size=2)
     assert [ids for (ids,) in ids_of(found)] == scripts

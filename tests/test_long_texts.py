@@ -30,7 +30,7 @@ class Copying:
         monkeypatch.setattr("seqae.bundle.long_texts.encode_rows", self.encode)
         monkeypatch.setattr(type(model), "decode_ids", self.decode)
 
-    def encode(self, autoencoder, rows, *_):
+    def encode(self, autoencoder, rows, *_, **__):
         self.rows = list(rows)
         return np.repeat(np.arange(len(rows), dtype=np.float32)[:, None], 5, axis=1)
 

@@ -170,7 +170,8 @@ def _insert(
     order = torch.cat([own_place, place], dim=1).argsort(dim=1, stable=True)
     lengths = lengths + count * span
     token_ids = torch.cat([token_ids, words.flatten(1)], dim=1).gather(1, order)
-    token_ids = token_ids[:, : max(width, int(lengths.max()))]
+    # As wide as any row may be: to ask for the longest one would wait for the device.
+    token_ids = token_ids[:, : max(width, min(width + most * span, max_length))]
     is_padding = torch.arange(token_ids.shape[1], device=token_ids.device) >= lengths[:, None]
     return token_ids.masked_fill(is_padding, vocabulary.pad_id), lengths
 

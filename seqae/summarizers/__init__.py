@@ -39,11 +39,11 @@ from seqae.summarizers.extractive import CentroidSummarizer as CentroidSummarize
 from seqae.summarizers.extractive import ClusterSummarizer as ClusterSummarizer
 from seqae.summarizers.extractive import MarginalRelevanceSummarizer as MarginalRelevanceSummarizer
 from seqae.summarizers.extractive import MedoidSummarizer as MedoidSummarizer
+from seqae.summarizers.length_control import ReconstructionSummarizer as ReconstructionSummarizer
 from seqae.summarizers.lexical_spaces import TfidfSpace as TfidfSpace
 from seqae.summarizers.lexical_spaces import WordVectorSpace as WordVectorSpace
 from seqae.summarizers.mean import MeanSummarizer as MeanSummarizer
 from seqae.summarizers.popular_codes import PopularCodesSummarizer as PopularCodesSummarizer
-from seqae.summarizers.length_control import ReconstructionSummarizer as ReconstructionSummarizer
 from seqae.summarizers.supervised import SupervisedSummarizer as SupervisedSummarizer
 from seqae.summarizers.word_selection import WordSelectionSummarizer as WordSelectionSummarizer
 
