@@ -1,4 +1,4 @@
-"""scripts/data/summaries.py on small samples of the shape that each set has."""
+"""scripts/data/public_summaries.py on small samples of the shape that each set has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from seqae.data.datamodule import TextDataModule
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import ByteTokenizer
 
-spec = importlib.util.spec_from_file_location("summaries", ROOT / "scripts/data/summaries.py")
+spec = importlib.util.spec_from_file_location(
+    "public_summaries", ROOT / "scripts/data/public_summaries.py"
+)
 assert spec is not None
 assert spec.loader is not None
 summaries = importlib.util.module_from_spec(spec)
@@ -87,7 +89,7 @@ def test_gigaword_is_two_texts(tmp_path: Path) -> None:
     ]
     expected = [{"document": "a b", "summary": "a"}, {"document": "c", "summary": "c d"}]
     assert list(summaries.pairs("gigaword", files)) == expected
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(SystemExit, match="equally many lines"):
         list(summaries.pairs("gigaword", [files[0], written(tmp_path / "u", "a\n")]))
 
 
@@ -144,3 +146,18 @@ def test_seqae_reads_the_lines(tmp_path: Path) -> None:
         text.startswith("number ")
         for text in ByteTokenizer().decode([ids[1:] for ids in written_ids])
     )
+
+
+def test_odd_lines_and_cells(tmp_path: Path) -> None:
+    lines = tmp_path / "a.jsonl"
+    lines.write_text(
+        '{"document": "one\u2028two", "summary": "x"}\n\n{"document": null, "summary": "y"}\n'
+    )
+    assert [*summaries.pairs("xsum", [lines])] == [{"document": "one two", "summary": "x"}]
+    table = tmp_path / "a.csv"
+    table.write_text(f"document,summary\n{'word ' * 40_000},short\n")
+    assert [pair["summary"] for pair in summaries.pairs("gigaword", [table])] == ["short"]
+    for name, file in (("gigaword", tmp_path / "a.txt"), ("samsum", lines)):
+        file.touch()
+        with pytest.raises(SystemExit, match="must"):
+            [*summaries.pairs(name, [file])]

@@ -5,9 +5,9 @@ A line is {"document": ..., "summary": ...}; of several reviews, or several summ
 document, it holds a list. Nothing is downloaded: give the files as their authors, or the parquet
 branch of a hub, have them.
 
-    python scripts/data/summaries.py xsum 0000.parquet > train.jsonl
-    python scripts/data/summaries.py gigaword train.src.txt train.tgt.txt > train.jsonl
-    python scripts/data/summaries.py debian Packages Translation-en --split test > test.jsonl
+    python scripts/data/public_summaries.py xsum 0000.parquet > train.jsonl
+    python scripts/data/public_summaries.py gigaword train.src.txt train.tgt.txt > train.jsonl
+    python scripts/data/public_summaries.py debian Packages Translation-en --split test > test.jsonl
 
 xsum           columns `document`, `summary` (EdinburghNLP/xsum, from its Parquet branch)
 cnn_dailymail  columns `article`, `highlights` (abisee/cnn_dailymail, any version)
@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
+TABLES = (".parquet", ".json", ".jsonl", ".csv", ".tsv")
 FEWEST_WORDS = 15  # of a long description; what is shorter says no more than the short one
 
 
@@ -71,17 +72,24 @@ def columns(document: str, summary: str) -> Callable[[list[Path]], Iterator[tupl
     def read(files: list[Path]) -> Iterator[tuple[str, str]]:
         for file in files:
             for row in rows(file):
-                yield tidy(row[document]), tidy(row[summary])
+                if not {document, summary} <= row.keys():
+                    raise SystemExit(f"{file} must have the columns {document} and {summary}.")
+                yield tidy(row[document] or ""), tidy(row[summary] or "")
 
     return read
 
 
 def gigaword(files: list[Path]) -> Iterator[tuple[str, str]]:
     """Read two texts of equal lines, or tables."""
-    if all(file.suffix in (".parquet", ".json", ".jsonl") for file in files):
+    if all(file.suffix in TABLES for file in files):
         yield from columns("document", "summary")(files)
         return
-    sources, targets = (file.read_text(encoding="utf-8").splitlines() for file in files)
+    if len(files) != 2:
+        raise SystemExit("gigaword must be two texts, the sources and the targets, or tables.")
+    # Not `splitlines`: a text may contain U+2028, which ends no line of a file.
+    sources, targets = (file.read_text(encoding="utf-8").rstrip("\n").split("\n") for file in files)
+    if len(sources) != len(targets):
+        raise SystemExit(f"{files[0]} and {files[1]} must have equally many lines.")
     for source, target in zip(sources, targets, strict=True):
         yield tidy(source), tidy(target)
 
@@ -138,12 +146,14 @@ def rows(file: Path) -> Iterator[Row]:
         for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
             yield from batch.to_pylist()
     elif file.suffix in (".csv", ".tsv"):
-        with file.open(encoding="utf-8", newline="") as lines:
+        csv.field_size_limit(2**31 - 1)  # a document may be long
+        with file.open(encoding="utf-8-sig", newline="") as lines:
             yield from csv.DictReader(lines, delimiter="\t" if file.suffix == ".tsv" else ",")
     else:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         is_list = text.lstrip().startswith("[")
-        yield from json.loads(text) if is_list else map(json.loads, text.splitlines())
+        lines_of_it = (line for line in text.split("\n") if line.strip())
+        yield from json.loads(text) if is_list else map(json.loads, lines_of_it)
 
 
 def tidy(text: str) -> str:
