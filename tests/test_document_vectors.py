@@ -10,7 +10,7 @@ import pytest
 from small import SENTENCES, read_rows, run_seqae, write_text
 
 import seqae
-from seqae.bundle.document_vectors import first_numbers
+from seqae.bundle.document_vectors import _count, first_numbers
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -94,6 +94,14 @@ def test_a_vector_without_room_holds_the_beginning(model):
         assert len(decoded) >= len(told) - 1
 
 
+@pytest.mark.parametrize("size", [40, 384, 1000])
+def test_shares_of_a_latent_may_be_rounded_to_float16(size):
+    for count in range(1, size + 1):
+        for kind in (np.float32, np.float16):
+            assert _count(float(kind(count / size)), size) == count
+    assert _count(0.5 + 0.4 / size, size) == 0
+
+
 def test_first_numbers():
     latents = np.arange(1, 7, dtype=np.float32).reshape(2, 3)
     assert first_numbers(latents, np.array([1, 3])).tolist() == [[1, 0, 0], [4, 5, 6]]
@@ -108,9 +116,12 @@ def test_no_documents_and_empty_vectors(model):
 def test_what_is_no_document_is_refused(model):
     assert "must be (documents, numbers)" in contracts.refusal(model.decode_documents, 1.0)
     assert "must be finite" in contracts.refusal(model.decode_documents, [[np.nan, 1.0]])
-    for wrong in (0.5, -0.5, 1e30):
-        said = contracts.refusal(model.decode_documents, [[0.0, 1.0], [wrong, 1.0]])
+    for wrong in (0.5, -0.5, 1e30, 0.03):
+        said = contracts.refusal(model.decode_documents, [[0.0, 0.0], [wrong, 1.0]])
         assert "the one at index 1 says at 0" in said
+    for wrong in ([0.0, 1.0, 0.0, 0.0], [1 / SIZE, 1.0, 0.0, 1 / SIZE]):
+        said = contracts.refusal(model.decode_documents, [wrong])
+        assert "has other numbers than zeros after it" in said
     assert "`document_dim`" in contracts.refusal(model.encode_documents, "a", 1)
     model.autoencoder.nested_dropout = 0.0
     for call in (lambda: model.encode_documents("a", 9), lambda: model.decode_documents([0.0])):
@@ -130,6 +141,14 @@ def test_the_commands(overfit_run: Path, tmp_path: Path, capsys: Out):
     assert run_seqae("decode", folder, vectors, "--document", "--output", told) == 0
     expected = model.decode_documents(np.load(vectors))
     assert [row["text"] for row in read_rows(told)] == expected
+    same = [*given[:-1], tmp_path / "vectors.npz"]
+    assert run_seqae("encode", folder, *same) == 0
+    assert run_seqae("decode", folder, same[-1], "--document", "--output", told) == 0
+    assert [row["text"] for row in read_rows(told)] == expected
+    of_latent_dim = [*given[:3], model.latent_dim, "--output", vectors]
+    assert run_seqae("encode", folder, *of_latent_dim) == 0
+    assert run_seqae("decode", folder, vectors) == 1
+    assert "`document` must be given" in capsys.readouterr().err
     assert run_seqae("encode", folder, "a dog", "--document_dim", 9, "--too_long", "error") == 1
     assert "`too_long` must be left out" in capsys.readouterr().err
     latents = tmp_path / "latents.npz"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import contracts
 import numpy as np
 import pytest
 import torch
+from small import read_rows, run_seqae, write_text
 
+import seqae
 from seqae.bundle.sentence_space import LatentSpace
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import BPETokenizer
@@ -17,6 +21,7 @@ from seqae.model.decoders import AttentionGRUDecoder, GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
 from seqae.summarizers import Document, SupervisedSummarizer
+from seqae.tasks.evaluate.run import Evaluation
 
 TEXT = "The cat sat on the mat. A dog barked at Zsófia! Nobody knew why."
 SENTENCES = ["The cat sat on the mat.", "A dog barked at Zsófia!", "Nobody knew why."]
@@ -64,7 +69,7 @@ def test_the_evidence_is_where_it_was_copied_from(sentence):
     written, points = LatentSpace(model).rewrite(SENTENCES, Decoding(max_length=6))
     assert points.tolist() == [5.0 * (index == sentence) for index in range(3)]
     token_id = model.tokenizer.encode([TEXT])[0][place]
-    assert written == model.tokenizer.decode([[token_id] * 5])[0]
+    assert written == model.tokenizer.decode([[token_id] * 5])[0].strip()
     summarizer = SupervisedSummarizer(num_beams=1)
     (told,) = model.summarize(TEXT, summarizer, sentences=1).sentences
     assert told.evidence == (sentence,)
@@ -79,11 +84,65 @@ def test_a_budget_cuts_and_a_text_too_long_is_cut():
     assert str(model.summarize([""], "supervised")[0]) == ""
 
 
+def test_what_the_budget_cuts_off_is_no_evidence():
+    model = copier(1)
+    row = model.tokenizer.encode([TEXT])[0]
+    second = len(model.tokenizer.encode([SENTENCES[0]])[0])  # the first place of the sentence
+    point = model.autoencoder.copying.point
+
+    def first_and_then_second(features, key, token_ids):
+        gate, places = point(features, key, token_ids)
+        places[:, 1:] = places[:, 1:].roll(second - 1, dims=-1)
+        return gate, places
+
+    model.autoencoder.copying.point = first_and_then_second
+    first = model.tokenizer.decode([row[1:2]])[0]
+    space, decoding = LatentSpace(model), Decoding(max_length=6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("seqae.bundle.evidence.generate", lambda *_, **__: [[found]])
+        found = SimpleNamespace(token_ids=[row[1], *row[second : second + 3 : 2]])
+        text, points = space.rewrite(SENTENCES, decoding)
+        assert points.tolist() == [1.0, 2.0, 0.0]
+        assert text.startswith(first)
+        text, points = space.rewrite(SENTENCES, decoding, 0, lambda text: text[: len(first)])
+    assert (text, points.tolist()) == (first, [1.0, 0.0, 0.0])
+
+
+def test_what_was_not_read_is_no_evidence():
+    model = make_model(max_length=12)
+    assert LatentSpace(model).rewrite(SENTENCES)[1].tolist() == [0.0]
+    for sentence in model.summarize(TEXT, "supervised", sentences=1).sentences:
+        assert sentence.evidence == (0,)
+
+
+def test_less_than_half_a_token_is_no_evidence():
+    model = copier(1)
+    point = model.autoencoder.copying.point
+    model.autoencoder.copying.point = lambda *a: (point(*a)[0] - 105.0, point(*a)[1])  # 0.7 %
+    (told,) = model.summarize(TEXT, SupervisedSummarizer(1), sentences=1).sentences
+    assert told.evidence == (0, 1, 2)
+
+
+def test_the_commands_of_a_model_that_looks_back(tmp_path, capsys):
+    folder = make_model(copying=Copying(8)).save(tmp_path / "bundle")
+    model = seqae.load(folder)
+    texts, told = write_text(tmp_path / "texts.txt", SENTENCES), tmp_path / "told.jsonl"
+    assert run_seqae("reconstruct", folder, "--input", texts, "--output", told) == 0
+    expected = model.reconstruct(SENTENCES)
+    assert [row["reconstruction"] for row in read_rows(told)] == expected
+    assert run_seqae("prior", folder, "--input", texts) == 1
+    assert "must decode latents alone to have a prior" in capsys.readouterr().err
+    evaluation = Evaluation(model, SENTENCES, SENTENCES, SENTENCES, seed=0)
+    evaluation.likelihood_and_latent(["latent"], 0)
+    assert not {"duplicates", "detour"} & set(evaluation.scores["model"])
+    assert "looks back at the text" in evaluation.notes["latent"]
+
+
 def test_without_a_pointer_all_sentences_are_evidence():
     model = make_model()
     text, points = LatentSpace(model).rewrite(SENTENCES)
     assert points.tolist() == [0.0, 0.0, 0.0]
-    assert text == model.reconstruct([TEXT])[0]
+    assert text == model.reconstruct([TEXT])[0].strip()
     for sentence in model.summarize(TEXT, "supervised", sentences=1).sentences:
         assert sentence.evidence == (0, 1, 2)
 

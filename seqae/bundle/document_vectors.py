@@ -33,6 +33,8 @@ ROUNDS = 5  # of halving, in search of the fewest numbers: they are found to a 3
 
 MAX_DOCUMENT_DIM = 2**24  # float32 counts to it
 
+SLACK = 1e-2  # how far k / Z may be from a whole number of Z-ths
+
 
 class DocumentOperations(LongTextOperations):
     """What is done with documents as one vector each."""
@@ -87,10 +89,11 @@ class DocumentOperations(LongTextOperations):
     ) -> OneOrList:
         """Decode what `encode_documents` returned: (n, D) to n texts, or (D,) to one.
 
-        Options of decoding, such as `max_length`, are for each stretch.
+        Options of decoding, such as `max_length`, are for each stretch. They are no latents, even
+        if D is Z: `decode` makes gibberish of them.
 
         Args:
-            vectors: (n, D) or (D,).
+            vectors: (n, D) or (D,); also rounded to float16.
             options: as the class says.
             seed: as the class says.
             batch_size: as the class says.
@@ -193,6 +196,18 @@ class _Page:
         self.place += 1 + kept
 
 
+def are_documents(vectors: Latents, latent_dim: int) -> bool:
+    """Tell whether vectors (n, D), of which not all are zero, can be read as those of documents."""
+    if vectors.ndim != 2 or not vectors.any():
+        return False
+    try:
+        for index, vector in enumerate(vectors):
+            _read(index, vector, latent_dim)
+    except ValueError:
+        return False
+    return True
+
+
 def _read(index: int, vector: NDArray[np.float32], size: int) -> Latents:
     """Read the stretches (K, Z) of a document from its vector.
 
@@ -201,7 +216,7 @@ def _read(index: int, vector: NDArray[np.float32], size: int) -> Latents:
     """
     latents, place = [], 0
     while place < len(vector) and vector[place]:
-        count = round(float(vector[place]) * size)
+        count = _count(float(vector[place]), size)
         if not 1 <= count <= min(size, len(vector) - place - 1):
             raise ValueError(
                 f"`vectors` must be those of documents, but the one at index {index} says at "
@@ -211,4 +226,19 @@ def _read(index: int, vector: NDArray[np.float32], size: int) -> Latents:
         latents.append(np.zeros(size, dtype=np.float32))
         latents[-1][:count] = vector[place + 1 : place + 1 + count]
         place += 1 + count
+    if vector[place:].any():
+        raise ValueError(
+            f"`vectors` must be those of documents, but the one at index {index} ends at {place} "
+            f"and has other numbers than zeros after it. Give what `encode_documents` of this "
+            f"model returned."
+        )
     return np.stack(latents) if latents else np.zeros((0, size), dtype=np.float32)
+
+
+def _count(share: float, size: int) -> int:
+    """Return the k of k / Z, also if that was rounded to float16; 0 if it is no such number."""
+    if not 0 < share <= 1:
+        return 0
+    count = round(share * size)
+    is_whole = abs(share * size - count) < SLACK or share == float(np.float16(count / size))
+    return count if is_whole else 0

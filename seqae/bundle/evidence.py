@@ -23,6 +23,7 @@ def rewrite_pointing(
     decoding: Decoding,
     seed: int,
     tokenize_word: Callable[[str], list[list[int]]],
+    kept: Callable[[list[int]], int] = len,
 ) -> tuple[list[int], NDArray[np.float32]]:
     """Write what a model makes of a text.
 
@@ -32,10 +33,12 @@ def rewrite_pointing(
         decoding: how.
         seed: of sampled tokens.
         tokenize_word: as `generate`.
+        kept: how many first tokens of what is written count; by default all.
 
     Returns:
-        The token ids, and how many of them are copied from each sentence, (n,): the sum of the
-        probabilities with which the pointer took one of its tokens. Zeros without a pointer.
+        The token ids, and how many that count are copied from each sentence that the model read,
+        (m,) with m ≤ n: the sum of the probabilities with which the pointer took one of its tokens.
+        Zeros without a pointer.
     """
     assert model.vocabulary is not None
     device = next(model.parameters()).device
@@ -55,7 +58,8 @@ def rewrite_pointing(
             tokenize_word=tokenize_word,
             generator=torch.Generator().manual_seed(seed),
         )
-        points = np.zeros(len(pieces), dtype=np.float32)
+        owners = owners[: len(row) - 2]
+        points = np.zeros(len(np.unique(owners)), dtype=np.float32)
         if model.copying is None or not best.token_ids:
             return best.token_ids, points
         assert encoded.memory is not None
@@ -64,6 +68,6 @@ def rewrite_pointing(
         features = model.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
         gate, places = model.copying.point(features, *model.copying.read(encoded.memory))
         # Of the tokens before eos, whose place in the text means nothing.
-        copied = (gate.sigmoid()[..., None] * places)[0, :-1, 1:-1].sum(dim=0).cpu().numpy()
-        np.add.at(points, owners[: len(copied)], copied)
+        copied = (gate.sigmoid()[..., None] * places)[0, :-1, 1:-1]
+        np.add.at(points, owners, copied[: kept(best.token_ids)].sum(dim=0).cpu().numpy())
         return best.token_ids, points

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, final
 
 import numpy as np
@@ -97,7 +97,11 @@ class LatentSpace(RewritingSpace):
 
     @override
     def rewrite(
-        self, sentences: Sequence[str], decoding: Decoding = GREEDY, seed: int = 0
+        self,
+        sentences: Sequence[str],
+        decoding: Decoding = GREEDY,
+        seed: int = 0,
+        cut: Callable[[str], str] = str,
     ) -> tuple[str, NDArray[np.float32]]:
         model, tokenizer = self.model.autoencoder, self.model.tokenizer
         if not model.reads_memory:
@@ -106,10 +110,21 @@ class LatentSpace(RewritingSpace):
                 "text, but it is supervised instead. Choose centroid or reconstruct, or train on "
                 "pairs: `seqae fit -c experiments/summarization_headlines`."
             )
-        written, points = rewrite_pointing(
-            model, self._tokenize_words(sentences), decoding, seed, self.model._tokenize_word
-        )
-        return tokenizer.decode([written])[0], points
+
+        def cut_text(row: list[int]) -> str:
+            return cut(tokenizer.decode([row])[0].strip())
+
+        def kept(row: list[int]) -> int:
+            text = cut_text(row)
+            begun = tokenizer.decode([row[:count] for count in range(len(row))])
+            return next(
+                (n for n, own in enumerate(begun) if own.strip().startswith(text)), len(row)
+            )
+
+        words = self._tokenize_words(sentences)
+        tokenize_word = self.model._tokenize_word
+        row, points = rewrite_pointing(model, words, decoding, seed, tokenize_word, kept)
+        return cut_text(row), points
 
     @override
     def codes(self, sentences: Sequence[str]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ vectors, and for some methods back: that of a model's latents is `seqae.bundle.L
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -129,7 +129,11 @@ class RewritingSpace(DecodingSpace):
 
     @abstractmethod
     def rewrite(
-        self, sentences: Sequence[str], decoding: Decoding = GREEDY, seed: int = 0
+        self,
+        sentences: Sequence[str],
+        decoding: Decoding = GREEDY,
+        seed: int = 0,
+        cut: Callable[[str], str] = str,
     ) -> tuple[str, NDArray[np.float32]]:
         """Write what a model that was trained on pairs makes of a text.
 
@@ -137,10 +141,12 @@ class RewritingSpace(DecodingSpace):
             sentences: n of the text, in their order; what is longer than the model reads is cut.
             decoding: how.
             seed: of sampled tokens.
+            cut: shortens what is written to its beginning.
 
         Returns:
-            What it writes, and for how much of it the model pointed at each sentence, (n,) in
-            tokens; zeros if it has no pointer.
+            What it writes, cut and without blanks around it, and for how much of that the model
+            pointed at each sentence that it read, in tokens: (m,) with m ≤ n, of the first
+            sentences; zeros if it has no pointer.
 
         Raises:
             ValueError: if the model does not look back at its text.

@@ -13,6 +13,8 @@ from seqae.generation import Decoding
 from seqae.summarizers.base import RewritingSpace, SentenceSpace, Summarizer
 from seqae.summarizers.document import Budget, Document, Summary, SummarySentence
 
+LEAST_COPIED = 0.5  # tokens of a sentence that is evidence
+
 
 @final
 class SupervisedSummarizer(Summarizer):
@@ -21,7 +23,7 @@ class SupervisedSummarizer(Summarizer):
     It is for models with attention (Bahdanau et al. 2015) or a pointer (See et al. 2017); the
     recipe is experiments/summarization_headlines. The text counts as one sentence of the summary,
     and is cut to a budget of words or bytes. Its evidence are the sentences that the pointer took
-    its words from, or all of them if the model has no pointer or copied nothing.
+    its words from, or all that the model read if it has no pointer or copied nothing.
 
     Args:
         num_beams: of the beam search; 1 is greedy.
@@ -29,7 +31,8 @@ class SupervisedSummarizer(Summarizer):
             beam search.
         no_repeat_ngram_size: length of sequences of tokens that are not written twice (Paulus et
             al. 2018); 0 allows repetition.
-        evidence_share: a sentence is evidence if it gave at least this share of the copied words.
+        evidence_share: a sentence is evidence if it gave at least this share of the copied tokens,
+            and half of one.
     """
 
     kind: ClassVar[str] = "supervised"
@@ -60,11 +63,11 @@ class SupervisedSummarizer(Summarizer):
         self, document: Document, space: Any, budget: Budget, generator: Generator
     ) -> Summary:
         seed = int(torch.randint(2**31, (), generator=generator))
-        text, points = space.rewrite(document.sentences, self._decoding, seed)
-        if not (text := budget.cut(text.strip())):
+        text, points = space.rewrite(document.sentences, self._decoding, seed, budget.cut)
+        if not text:
             return Summary(())
         total = float(points.sum())
-        is_evidence = points >= max(self.evidence_share * total, 1e-3)
+        is_evidence = points >= max(self.evidence_share * total, LEAST_COPIED)
         if not is_evidence.any():
             is_evidence[:] = True
         return Summary((SummarySentence(text, tuple(is_evidence.nonzero()[0].tolist())),))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seqae
+from seqae.bundle.document_vectors import are_documents
 from seqae.bundle.latent_ops import Latents
 from seqae.bundle.long_texts import LongLatents
 from seqae.bundle.text_autoencoder import TextAutoencoder
@@ -62,7 +63,8 @@ def reconstruct(
     check_seed(seed)
     loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
     lengths = loaded.lengths(sentences)
-    if policy == "split" and max(lengths, default=0) > loaded.autoencoder.max_length:
+    is_long = policy == "split" and max(lengths, default=0) > loaded.autoencoder.max_length
+    if is_long or loaded.autoencoder.reads_memory:
         written = loaded.reconstruct(sentences, policy, decoding, seed, show_progress_bar=True)
         candidates = [[{"text": text}] for text in written]
     else:
@@ -175,6 +177,8 @@ def decode(
     check_seed(seed)
     loaded, values = seqae.load(model, device), read_latents(latents)
     if document:
+        if isinstance(values, LongLatents) and values.mask.shape[1] == 1 and values.mask.all():
+            values = values.latents[:, 0]  # of `encode --output vectors.npz`
         if isinstance(values, LongLatents):
             raise ValueError(
                 f"`latents` must be one vector for each document, but {latents} has one latent for "
@@ -186,6 +190,11 @@ def decode(
         texts = loaded.decode_long(values, None, decoding, seed, show_progress_bar=True)
         candidates = [[{"text": text}] for text in texts]
     else:
+        if loaded.autoencoder.nested_dropout and are_documents(values, loaded.latent_dim):
+            raise ValueError(
+                f"`document` must be given for the vectors of documents, as those of {latents} "
+                f"are, but it is not. Write `--document`."
+            )
         candidates = decode_rows(loaded, values, decoding, seed)
     write_rows(itertools.chain.from_iterable(candidates), "text", output)
 

@@ -156,6 +156,11 @@ def prior(
         return
     loaded = seqae.load(model, device, with_priors=False)
     autoencoder = loaded.autoencoder
+    if autoencoder.reads_memory:
+        raise ValueError(
+            f"`model` must decode latents alone to have a prior, but it is {model} instead, whose "
+            f"decoder looks back at a text. Give it texts: `seqae reconstruct {model}`."
+        )
     chosen = usual_priors(autoencoder) if kind is None else [make_prior(kind, autoencoder)]
     labelled = None
     if labels is None:

@@ -140,7 +140,10 @@ def _nll_metrics(
 def latent(
     model: TextAutoencoder, tfidf: TfidfSvd, posterior: Posterior, texts: Sequence[str]
 ) -> Scores:
-    """Measure the latent space; its isotropy beside that of TF-IDF vectors."""
+    """Measure the latent space; its isotropy beside that of TF-IDF vectors.
+
+    Of a decoder that looks back at the text, nothing is measured that decodes a latent alone.
+    """
     module = model.autoencoder.latent
     scores: dict[str, float] = {}
     if isinstance(module, StochasticLatent):
@@ -148,11 +151,14 @@ def latent(
     scores |= {name: float(value) for name, value in module.metrics().items()}
     scores["latent_dim"] = model.latent_dim
     different = list(dict.fromkeys(texts))
-    latents = model.encode(different)
-    scores["duplicates"] = duplicates(list(map(tuple, model.decode_ids(latents))))
+    decodes_alone = not model.autoencoder.reads_memory
+    if decodes_alone:
+        latents = model.encode(different)
+        scores["duplicates"] = duplicates(list(map(tuple, model.decode_ids(latents))))
     scores["shuffle_gap"] = posterior.shuffle_gap
     scores["isotropy"] = isotropy(posterior.output.latent[posterior.spread(MAX_PAIRWISE)])
-    scores |= interpolation(model, different)
+    if decodes_alone:
+        scores |= interpolation(model, different)
     vectors = torch.from_numpy(tfidf.encode(texts[:MAX_PAIRWISE]))
     return {"model": scores, "TF-IDF + SVD": {"isotropy": isotropy(vectors)}}
 

@@ -202,8 +202,10 @@ class Evaluation:
             self.notes["likelihood"] = "; ".join([*subset, note])
         if "latent" in requested:
             self._add(groups.latent(self.model, self.tfidf, posterior, inputs))
+            if self.model.autoencoder.reads_memory:
+                subset.append("the decoder looks back at the text, so no latent is decoded alone")
             if subset:
-                self.notes["latent"] = subset[0]
+                self.notes["latent"] = "; ".join(subset)
 
     def robustness(self) -> None:
         """Measure reconstruction from noisy latents, of some sentences."""
