@@ -298,6 +298,8 @@ def test_of_the_versions_that_fit_the_nearest_is_taken():
     for words, text in ((9, "a b c d e"), (4, "a b c d"), (3, "a b c"), (2, "a b"), (1, "a")):
         (said,) = summarize(method, space, inputs, Budget(words=words)).sentences
         assert (said.text, said.evidence) == (text, (0,))
+    # What the model did not write is no reconstruction.
+    assert summarize(ReconstructionSummarizer([5.0]), space, inputs, Budget(words=9)).text == ""
 
 
 def test_sentences_near_the_centroid_come_first_and_stand_in_their_order():

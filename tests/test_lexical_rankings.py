@@ -9,10 +9,12 @@ LexRank without damping gives many sentences the same rank, and is compared wher
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from test_summarizers import picks
+from test_summarizers import BUDGETS, DOCUMENTS, EXTRACTIVE, generator, picks
 
 from seqae.data.builtin import open_builtin
+from seqae.metrics.rouge import rouge
 from seqae.summarizers import (
     Budget,
     Document,
@@ -21,9 +23,11 @@ from seqae.summarizers import (
     LuhnSummarizer,
     SumBasicSummarizer,
     Summarizer,
+    Summary,
     TextRankSummarizer,
     TfidfSpace,
 )
+from seqae.summarizers.baselines.content_words import count_content
 from seqae.summarizers.baselines.oracle import oracle
 
 STARTS = (0, 10_000, 20_000)  # of 25 lines of the built-in corpus `speeches`
@@ -59,3 +63,48 @@ def test_the_oracle_takes_what_the_reference_says() -> None:
     assert oracle(document, references, Budget(sentences=3)).text == "A cat ran. A dog slept."
     assert len(oracle(document, references, Budget(words=3)).sentences) == 1
     assert oracle(document, [["Nothing."]], Budget(words=3)).text == ""
+
+
+def test_the_oracle_cuts_what_does_not_fit() -> None:
+    document = Document.read("d", ["A cat ran.", "It was hot in the garden all day."])
+    found = oracle(document, [["A cat ran, it was hot."]], Budget(words=6))
+    assert [one.text for one in found.sentences] == ["A cat ran.", "It was hot"]
+    assert [one.evidence for one in found.sentences] == [(0,), (1,)]
+    found = oracle(document, [["It was hot."]], Budget(bytes=12))
+    assert found.text == "It was hot i"
+
+
+@pytest.mark.parametrize("text", DOCUMENTS, ids=range(len(DOCUMENTS)))
+def test_no_extractive_method_is_better_than_the_oracle(text: str | list[str]) -> None:
+    document, aims = Document.read("d", text), ("rouge1", "rouge2")
+    references = [
+        ["A dog and a cat ran past the garden."],
+        ["天气很好，明天去公园。", "Same of the."],
+    ]
+
+    def aim(summary: Summary) -> float:
+        return max(
+            sum(rouge([one.text for one in summary.sentences], [due])[kind].f1 for kind in aims)
+            for due in references
+        )
+
+    for budget in BUDGETS:
+        ceiling = aim(oracle(document, references, budget))
+        for kind, method in EXTRACTIVE.items():
+            if kind != "prefix":  # which has a length of its own
+                made = method().summarize(document, TfidfSpace(), budget, generator())
+                assert aim(made) <= ceiling + 1e-9, (budget, kind)
+
+
+def test_textrank_walks_by_weights_that_it_never_forms() -> None:
+    texts = ["cat", "cat dog", "of the", "cat dog mat", "dog dog", "mat", "sun moon", "cat sun"]
+    counts = count_content([text.split() for text in texts]).toarray()
+    length = counts.sum(axis=1)
+    size = np.log(np.maximum(length, 1))[:, None] + np.log(np.maximum(length, 1))
+    weights = counts @ counts.T / np.where(size == 0, 1, size)
+    steps = weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
+    place = np.ones(len(texts))
+    for _ in range(200):
+        place = 0.15 * place.mean() + 0.85 * place @ steps
+    best = sorted(np.argsort(-place.round(6), kind="stable")[:4].tolist())
+    assert picks(TextRankSummarizer(), Document.read("d", texts), TfidfSpace(), 4) == best

@@ -19,6 +19,7 @@ from seqae.cli import help_page
 from seqae.metrics.rouge import rouge
 from seqae.summarizers import summarizers
 from seqae.tasks.evaluate.texts import Texts
+from seqae.tasks.summarize.choices import choose_methods
 from seqae.tasks.summarize.documents import Reading, read_records
 
 PAGE = (ROOT / "docs" / "summarization.md").read_text(encoding="utf-8")
@@ -91,13 +92,80 @@ def test_a_table_has_columns(place: Path) -> None:
     [
         (["--words", 1, "--bytes", 1], "`budget` must be one of"),
         (["--method", "best"], "`method` must be one of centroid"),
-        (["--settings", '{"lambda": 1}'], "`init_args` of CentroidSummarizer must be among"),
+        (["--settings", '{"lambda": 1}'], "`settings` of centroid must be among"),
         (["--column", "text"], "`text` must be a text or a list of texts, but in line 1 of"),
+        (
+            ["--settings", '{"noises": []}', "--method", "reconstruct"],
+            "`noises` must be one number",
+        ),
+        (["--with_document"], "`with_document` must be given with an output"),
         (["--method", "mean", "--space", "tfidf"], "`space` must be latent for the method mean"),
     ],
 )
 def test_refusals(place: Path, capsys: Out, options: list[object], message: str) -> None:
     assert message in refused(capsys, "summarize", "demo", "pairs.jsonl", *options)
+
+
+def test_text_is_utf_8_or_refused(
+    place: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("latin.txt").write_bytes("Hot.\nA café.".encode("latin-1"))
+    said = refused(capsys, "summarize", "demo", "latin.txt", "--method", "lead")
+    assert "`file` must be UTF-8 text, but line 2 of latin.txt has the invalid byte 0xe9" in said
+    Path("mark.txt").write_bytes(b"\xef\xbb\xbfA cat. A dog.")
+    (record,) = read_records("mark.txt", Reading())
+    assert record.document.sentences == ("A cat.", "A dog.")
+    give_input(monkeypatch, '\ufeff{"document": "One cat. Two dogs."}')
+    (record,) = read_records("-", Reading())
+    assert record.document.sentences == ("One cat.", "Two dogs.")
+
+
+def test_records_name_their_files(place: Path) -> None:
+    Path("folder").mkdir()
+    for name in ("a", "b"):
+        Path(f"folder/{name}.txt").write_text(f"{name}.")
+    assert run_seqae("summarize", "demo", "folder", "--method", "lead", "--output", "s.jsonl") == 0
+    rows = read_rows(place / "s.jsonl")
+    assert [Path(row["file"]).name for row in rows] == ["a.txt", "b.txt"]
+
+
+def test_long_lines_are_read_whole(place: Path) -> None:
+    text = "A cat. " * 40_000
+    Path("long.jsonl").write_text(json.dumps({"document": text}) + "\n" + '{"document": "B."}')
+    first, second = read_records("long.jsonl", Reading())
+    assert len(first.document) == 40_000
+    assert (second.number, second.document.sentences) == (2, ("B.",))
+
+
+def test_methods_are_chosen_before_documents_are_read(place: Path, capsys: Out) -> None:
+    blank = [{"document": " ", "summary": "A cat."}, *PAIRS]
+    Path("blank.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in blank))
+    arguments = ["summarize-eval", "demo", "blank.jsonl", "--output", "s.json", "--sentences", 1]
+    assert run_seqae(*arguments, "--methods", "codes", "random") == 0
+    assert "without codes/latent: `method` must be another" in capsys.readouterr().err
+    found = json.loads(Path("s.json").read_text(encoding="utf-8"))
+    assert found["documents"] == 3
+    assert set(found["rows"]) == {"lead", "random", "oracle", "reference"}
+    said = refused(capsys, *arguments, "--methods", "lead", "codes", "--baseline", "codes/latent")
+    assert "`baseline` must be a method that this model can run, but it is codes/latent" in said
+    said = refused(capsys, *arguments, "--methods", "codes")
+    assert "`method` must be another for a model without a codebook" in said
+
+
+def test_names_of_methods_may_have_spaces() -> None:
+    assert ("centroid", "tfidf") in choose_methods(["all/tfidf"])
+    assert {space for _, space in choose_methods(["all/tfidf"])} == {"tfidf"}
+    with pytest.raises(ValueError, match=r"`methods` must be one of lead, but it is 'lead/latent'"):
+        choose_methods(["lead/latent"])
+
+
+@pytest.mark.parametrize(
+    "given", [{"space": "tfidf"}, {"method": 3}, {"words": 2.5}, {"sentences": True}]
+)
+def test_python_refuses_in_one_line(given: dict[str, Any]) -> None:
+    (key,) = given
+    with pytest.raises(ValueError, match=rf"^`{key}` must be"):
+        seqae.load("demo").summarize(BOOK, **given)
 
 
 def aim(row: dict[str, Any]) -> float:

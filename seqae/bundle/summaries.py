@@ -8,7 +8,7 @@ import torch
 
 from seqae.bundle.long_texts import LongTextOperations
 from seqae.bundle.text_decoding import OneOrList
-from seqae.component import check_choice, check_seed
+from seqae.component import check_choice, check_part, check_seed
 from seqae.data.containers import list_items
 
 # What summarizers import belongs to an extra, and this module to the core.
@@ -55,19 +55,21 @@ class SummaryOperations(LongTextOperations):
             the document that it stands for.
 
         Raises:
-            ValueError: if there is no such method, or not exactly one length.
+            ValueError: if there is no such method or space, or not exactly one length.
         """
         from seqae.bundle.sentence_space import LatentSpace
-        from seqae.summarizers import Budget, Document, summarizers
+        from seqae.summarizers import Budget, Document, SentenceSpace, Summarizer, summarizers
 
         if isinstance(method, str):
             check_choice("method", method, tuple(summarizers()))
             method = summarizers()[method]()
+        check_part("method", method, Summarizer)
         if sentences is words is bytes is ratio is None:
             sentences = SENTENCES
         budget = Budget(sentences, words, bytes, ratio)
         generator = torch.Generator().manual_seed(check_seed(seed))
-        space = space or LatentSpace(self)
+        space = LatentSpace(self) if space is None else space
+        check_part("space", space, SentenceSpace)
         is_one = isinstance(documents, str)
         read = [
             Document.read("documents", one, language=language)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from seqae.component import check_range
+from seqae.component import check_range, check_whole
 from seqae.data.cleaning import check_language, sentence_splitter
 from seqae.data.containers import read_texts
 from seqae.metrics.segmenter import blank_separated, ends_in_unspaced
@@ -127,8 +127,14 @@ class Budget:
                 f"{shown or 'nothing'} instead. Give exactly one."
             )
         for name, value in given.items():
-            low, high = (1e-6, 1.0) if name == "ratio" else (1, 10**9)
-            check_range(name, value, low, high)
+            if isinstance(value, bool):
+                raise ValueError(
+                    f"`{name}` must be a number, but it is {value} instead. Write one."
+                )
+            if name == "ratio":
+                check_range(name, value, 1e-6, 1.0)
+            else:
+                object.__setattr__(self, name, check_whole(name, value, 1, 10**9))
 
     def of(self, document: Document) -> Budget:
         """Return what a ratio allows of a document in words, at least one; others as they are."""

@@ -43,6 +43,11 @@ class ReconstructionSummarizer(Summarizer):
     needs: ClassVar[type[SentenceSpace] | None] = DecodingSpace
 
     def __init__(self, noises: list[float] | None = None, num_beams: int = 1) -> None:
+        if noises is not None and not noises:
+            raise ValueError(
+                "`noises` must be one number or more, but it is [] instead. Write [0.0], or leave "
+                "it out."
+            )
         for noise in noises or ():
             check_range("noises", noise, 0.0, MAX_NOISE)
         check_range("num_beams", num_beams, 1, 2**10)
@@ -58,20 +63,25 @@ class ReconstructionSummarizer(Summarizer):
             said = [taken[i] for i in sorted(taken)]
             if said and not budget.fits([*said, "x"]):
                 break
-            versions = self._versions(space, latents[index], document.sentences[index])
+            versions = self._versions(space, latents[index])
             fitting = [text for text in versions if budget.fits([*said, text])]
             if fitting:
                 taken[index] = fitting[0]
-            elif not taken:
+            elif versions and not taken:
                 taken[index] = budget.cut(versions[0])
         return Summary(tuple(SummarySentence(taken[i], (i,)) for i in sorted(taken)))
 
-    def _versions(self, space: DecodingSpace, latent: Latents, sentence: str) -> Sequence[str]:
-        """Write a sentence in other words: different texts, the one nearest to it first."""
+    def _versions(self, space: DecodingSpace, latent: Latents) -> Sequence[str]:
+        """Write a sentence in other words: different texts, the one nearest to it first.
+
+        There are none if the model writes nothing: a copy would pass for what it has written.
+        """
         noises = np.array(NOISES if self.noises is None else self.noises, dtype=np.float32)
         decoding = Decoding(num_beams=self.num_beams)
         texts = space.decode(np.tile(latent, (len(noises), 1)), noises, decoding)
-        texts = [text for text in dict.fromkeys(texts) if text] or [sentence]
+        texts = [text for text in dict.fromkeys(texts) if text]
+        if not texts:
+            return []
         own = normalize(space.compared(latent[None]))[0]
         order = by_score(normalize(space.compared(space.encode(texts))) @ own)
         return [texts[index] for index in order]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ with extra("eval"):
 DAMPING = 0.85  # of both papers, and of PageRank
 STEPS, PRECISION = 200, 1e-9
 
+Numbers = NDArray[np.float64]
+
 
 @final
 class TextRankSummarizer(ContentSummarizer):
@@ -36,12 +38,23 @@ class TextRankSummarizer(ContentSummarizer):
     @override
     def _rank(self, sentences: Sequence[Sequence[str]]) -> Iterable[int]:
         counts = count_content(sentences)
-        shared = (counts @ counts.T).tocoo()
-        with np.errstate(divide="ignore"):
-            logs = np.log(np.asarray(counts.sum(axis=1)).ravel())  # of no words there are no pairs
-        size = logs[shared.row] + logs[shared.col]
-        weights = shared.data / np.where(np.isclose(size, 0), 1.0, size)
-        return by_score(walk(csr_array((weights, (shared.row, shared.col)), shared.shape), DAMPING))
+        lengths, group = np.unique(np.asarray(counts.sum(axis=1)).ravel(), return_inverse=True)
+        logs = np.log(np.maximum(lengths, 1))  # without words there are no pairs
+        size = logs[group][:, None] + logs
+        factors = 1 / np.where(np.isclose(size, 0), 1.0, size)
+        of_group = csr_array(np.eye(len(lengths)))[group]
+
+        def weigh(values: Numbers) -> Numbers:
+            """Multiply by the weights, n × n, which are never formed: a book has gigabytes of them.
+
+            Of sentences of one length all have one divisor, so that a product for each length does.
+            """
+            shared = counts @ (counts.T @ (diags_array(values) @ of_group))
+            return np.asarray(shared.multiply(factors).sum(axis=1), dtype=np.float64).ravel()
+
+        total = weigh(np.ones(len(sentences)))
+        inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+        return by_score(walk(lambda place: weigh(inverse * place), len(sentences), DAMPING))
 
 
 @final
@@ -71,23 +84,23 @@ class LexRankSummarizer(ContentSummarizer):
             len(sentences) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))
         )
         weighted = normalize(normalize(counts, "max") @ diags_array(rarity))
-        similar = (weighted @ weighted.T) > self.threshold
-        return by_score(walk(csr_array(similar.astype(np.float64)), self.damping))
+        similar = csr_array(((weighted @ weighted.T) > self.threshold).astype(np.float64))
+        steps = normalize(similar, "l1").T.tocsr()
+        return by_score(walk(lambda place: steps @ place, len(sentences), self.damping))
 
 
-def walk(weights: Any, damping: float) -> NDArray[np.float64]:
+def walk(step: Callable[[Numbers], Numbers], count: int, damping: float) -> Numbers:
     """Compute where a random walk over n sentences is (PageRank), times n: (n,).
 
     Args:
-        weights: (n, n) sparse, how likely the walk goes from row to column; a row without any ends
-            the walk.
+        step: from how likely the walk is at each sentence, (n,), to how likely it is there a step
+            later; where there is no way on, the walk ends.
+        count: n.
         damping: chance that it goes on; otherwise it begins anew anywhere.
     """
-    count = weights.shape[0]
-    steps = damping * normalize(weights, "l1").T.tocsr()
     place = np.ones(count)
     for _ in range(STEPS):
-        previous, place = place, (1 - damping) * place.mean() + steps @ place
+        previous, place = place, (1 - damping) * place.mean() + damping * step(place)
         if np.abs(place - previous).max() < PRECISION:
             break
     return place

@@ -45,9 +45,14 @@ def make_summarizer(method: str, settings: dict[str, Any] | None = None) -> Summ
     """
     known = summarizers()
     check_choice("method", method, tuple(known))
-    return known[method].from_config(
-        {"class_path": known[method].__name__, "init_args": settings or {}}
-    )
+    name = known[method].__name__
+    try:
+        return known[method].from_config({"class_path": name, "init_args": settings or {}})
+    except ValueError as error:
+        said = str(error).replace(f"`init_args` of {name}", f"`settings` of {method}")
+        raise ValueError(
+            said.replace(", or use the version of seqae that wrote this file", "")
+        ) from None
 
 
 def make_space(
@@ -90,18 +95,19 @@ def choose_methods(methods: list[str]) -> list[tuple[str, SpaceName | None]]:
     """List the methods of a table, each with its space.
 
     Args:
-        methods: names, `name/space`, or `all`; a name without a space means all its spaces.
+        methods: names, `name/space`, `all`, or `all/space`; a name without a space means all its
+            spaces.
 
     Raises:
         ValueError: if there is no such method or space.
     """
-    names = [name for one in methods for name in (summarizers() if one == "all" else [one])]
     chosen: list[tuple[str, SpaceName | None]] = []
-    for name in names:
+    for name in methods:
         method, _, wanted = name.partition("/")
         check_choice("methods", method, ("all", *summarizers()))
-        possible = spaces_of(method)
-        if wanted:
-            check_choice("methods", name, tuple(f"{method}/{space}" for space in possible))
-        chosen += [(method, space) for space in possible or (None,) if wanted in ("", space)]
+        possible = SPACES if method == "all" else spaces_of(method)
+        check_choice("methods", name, (method, *(f"{method}/{space}" for space in possible)))
+        for one in summarizers() if method == "all" else [method]:
+            spaces = spaces_of(one) or (None,)
+            chosen += [(one, space) for space in spaces if wanted in ("", space)]
     return list(dict.fromkeys(chosen))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from seqae.data.sources.compression import open_file
+from seqae.data.sources.content import check_content
 from seqae.data.sources.discovery import SourceFile, find_files
 from seqae.data.sources.json_columns import look_up, names_of
+from seqae.data.sources.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
 from seqae.data.sources.open import open_source
+from seqae.data.sources.reader import HeadFirst
 from seqae.data.sources.records import ReadOptions
 from seqae.summarizers import Document
 from seqae.terminal import visible
@@ -42,11 +45,13 @@ class Record(NamedTuple):
     """A document to summarize.
 
     Attributes:
+        file: that it is from, as the user named it.
         number: its line or row, from 1.
         document: its sentences.
         references: the sentences of each summary that people wrote of it.
     """
 
+    file: str
     number: int
     document: Document
     references: list[tuple[str, ...]]
@@ -71,21 +76,20 @@ def read_records(file: str, reading: Reading) -> Iterator[Record]:
         reading: how.
 
     Raises:
-        ValueError: if a record is not of that form.
+        ValueError: if a record is not of that form, or text is not UTF-8.
         OSError: if a file cannot be read.
     """
     for one in find_files(file, "file").files:
         with ExitStack() as stack:
             if one.format in WITH_COLUMNS:
-                yield from _rows(one.name, reading)
+                yield from _rows(one, reading)
                 continue
-            chunks = _chunks(open_file(one, "file", ReadOptions().max_expansion, stack))
-            first = next(chunks, b"")
-            is_json = one.format == "jsonl" or (
-                one.kind == "stdin" and first.lstrip().startswith(b"{")
-            )
-            if is_json:
-                yield from _json_lines(one, first, chunks, reading)
+            read = open_file(one, "file", ReadOptions().max_expansion, stack)
+            opened = HeadFirst(read, CHUNK_BYTES)
+            check_content(opened.head, one, "file")
+            begin = opened.head.removeprefix(BYTE_ORDER_MARK).lstrip()
+            if one.format == "jsonl" or (one.kind == "stdin" and begin.startswith(b"{")):
+                yield from _json_lines(one, opened, reading)
                 continue
             if reading.target_column is not None:
                 raise ValueError(
@@ -93,23 +97,26 @@ def read_records(file: str, reading: Reading) -> Iterator[Record]:
                     f"plain text instead. Write JSON lines with {reading.column!r} and "
                     f"{reading.target_column!r}."
                 )
-            text = _bounded(one, first, chunks).decode("utf-8", errors="replace")
-            yield Record(1, Document.read("file", [text], True, reading.language), [])
+            text = _whole(one, opened)
+            document = Document.read("file", [text], True, reading.language)
+            yield Record(one.shown, 1, document, [])
 
 
-def _chunks(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    while chunk := read(CHUNK_BYTES):
-        yield chunk
-
-
-def _bounded(file: SourceFile, first: bytes, chunks: Iterator[bytes]) -> bytes:
-    parts, size = [first], len(first)
-    for chunk in chunks:
-        parts.append(chunk)
-        size += len(chunk)
-        if size > MAX_BYTES:
+def _whole(file: SourceFile, opened: HeadFirst) -> str:
+    data = bytearray()
+    while chunk := opened(CHUNK_BYTES):
+        data += chunk
+        if len(data) > MAX_BYTES:
             raise _too_long(file, 1)
-    return b"".join(parts)
+    try:
+        return data.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
+    except UnicodeDecodeError as error:
+        shown, line = visible(file.shown), error.object.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"`file` must be UTF-8 text, but line {line:,} of {shown} has the invalid byte "
+            f"0x{error.object[error.start]:02x} instead. Convert the file "
+            f"(`iconv -f LATIN1 -t UTF-8`)."
+        ) from None
 
 
 def _too_long(file: SourceFile, number: int) -> ValueError:
@@ -119,27 +126,19 @@ def _too_long(file: SourceFile, number: int) -> ValueError:
     )
 
 
-def _json_lines(
-    file: SourceFile, first: bytes, chunks: Iterator[bytes], reading: Reading
-) -> Iterator[Record]:
-    left, number = first, 0
-    while True:
-        line, end, rest = left.partition(b"\n")
-        if not end:
-            chunk = next(chunks, b"")
-            if chunk:
-                left += chunk
-                if len(left) > MAX_BYTES:
-                    raise _too_long(file, number + 1)
-                continue
-        left, number = rest, number + 1
-        if line.strip():
-            yield _parse(line, f"line {number:,} of {visible(file.shown)}", number, reading)
-        if not end:
-            return
+def _json_lines(file: SourceFile, opened: HeadFirst, reading: Reading) -> Iterator[Record]:
+    number = 0
+    for data, _, _ in read_chunks(opened, CHUNK_BYTES, MAX_BYTES):
+        if data is None:
+            raise _too_long(file, number + 1)
+        for line in newlines_only(data).split(b"\n")[:-1]:
+            number += 1
+            if line.strip():
+                yield _parse(line, file, number, reading)
 
 
-def _parse(line: bytes, where: str, number: int, reading: Reading) -> Record:
+def _parse(line: bytes, file: SourceFile, number: int, reading: Reading) -> Record:
+    where = f"line {number:,} of {visible(file.shown)}"
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -156,7 +155,7 @@ def _parse(line: bytes, where: str, number: int, reading: Reading) -> Record:
     if reading.target_column is not None:
         written = _texts(record, reading.target_column, where)
         references = [written] if isinstance(written, str) else written
-    return _record(number, document, references, reading)
+    return _record(file, number, document, references, reading)
 
 
 def _texts(record: dict[str, Any], column: str, where: str) -> Any:
@@ -172,17 +171,19 @@ def _texts(record: dict[str, Any], column: str, where: str) -> Any:
     return value
 
 
-def _rows(file: str, reading: Reading) -> Iterator[Record]:
+def _rows(file: SourceFile, reading: Reading) -> Iterator[Record]:
     options = ReadOptions(
         column=reading.column, target_column=reading.target_column, max_line_bytes=MAX_BYTES
     )
-    for block in open_source(file, "file", options).blocks():
+    for block in open_source(file.name, "file", options).blocks():
         targets = [None] * len(block.texts) if block.targets is None else block.targets
         for number, text, target in zip(block.numbers, block.texts, targets, strict=True):
-            yield _record(number, text, [] if target is None else [target], reading)
+            yield _record(file, number, text, [] if target is None else [target], reading)
 
 
-def _record(number: int, document: Any, references: list[str], reading: Reading) -> Record:
+def _record(
+    file: SourceFile, number: int, document: Any, references: list[str], reading: Reading
+) -> Record:
     read = Document.read(
         reading.column, document, reading.split or isinstance(document, str), reading.language
     )
@@ -190,4 +191,4 @@ def _record(number: int, document: Any, references: list[str], reading: Reading)
         Document.read("summary", reference, language=reading.language).sentences
         for reference in references
     ]
-    return Record(number, read, cut)
+    return Record(file.shown, number, read, cut)

@@ -23,13 +23,20 @@ from seqae.metrics.summary_text import summary_figures
 from seqae.summarizers import Summarizer
 from seqae.summarizers.base import SentenceSpace
 from seqae.summarizers.baselines.oracle import oracle
-from seqae.summarizers.document import Budget, Summary
-from seqae.tasks.summarize.choices import choose_methods, make_budget, make_space, make_summarizer
+from seqae.summarizers.document import Budget, Document, Summary
+from seqae.tasks.summarize.choices import (
+    SpaceName,
+    choose_methods,
+    make_budget,
+    make_space,
+    make_summarizer,
+)
 from seqae.tasks.summarize.documents import Reading, Record, check_documents, read_records
 from seqae.tasks.summarize.summary_table import show_summaries, show_table
 from seqae.terminal import progress_bar, visible
 
 ORACLE, REFERENCE = "oracle", "reference"  # rows that know the references
+TRIAL = "The cat sat on the mat. It was a warm day. A dog ran past the house."
 
 # Of each row: the values of all documents, by metric.
 Values = dict[str, dict[str, list[float]]]
@@ -74,7 +81,8 @@ def summarize_eval(
         words: most words of a summary, instead.
         bytes: most bytes of a summary, instead.
         ratio: most words of a summary as a share of those of the document, instead.
-        baseline: the row that all others are tested against, by approximate randomisation.
+        baseline: the row that all others are tested against, by approximate randomisation; it need
+            not be among the methods.
         limit: the first so many documents; 0 takes all.
         stemmer: compare stems of English words of four letters or more, as papers of English do;
             needs the extra nltk.
@@ -100,27 +108,44 @@ def summarize_eval(
     if recall_bytes is not None:
         check_range("recall_bytes", recall_bytes, 1, 10**9)
     budget = make_budget(sentences, words, bytes, ratio)
-    names = choose_methods(methods or ["all"])
-    rows = [method if space is None else f"{method}/{space}" for method, space in names]
-    check_choice("baseline", baseline, (*rows, ORACLE))
+    rows, possible = _by_row(methods or ["all"]), _by_row(["all"])
+    check_choice("baseline", baseline, (*possible, ORACLE))
+    asked = set(rows)
+    if baseline != ORACLE:
+        rows.setdefault(baseline, possible[baseline])
     check_documents(file)
     loaded = seqae.load(model, device)
-    spaces, systems, notes = dict[str, SentenceSpace](), dict[str, Summarizer](), list[str]()
-    for row, (method, space) in zip(rows, names, strict=True):
+    spaces, systems = dict[str, SentenceSpace](), dict[str, Summarizer]()
+    refused = dict[str, ValueError]()
+    for row, (method, space) in rows.items():
         try:
             if space is not None and space not in spaces:
                 spaces[space] = make_space(space, loaded, model, train_file, seed)
         except ValueError as error:
             if methods and methods != ["all"]:
                 raise
-            notes.append(f"without {row}: {error}")
+            refused[row] = error
             continue
-        systems[row] = make_summarizer(method)
+        try:
+            system = make_summarizer(method)
+            _try(system, None if space is None else spaces[space], budget)
+        except ValueError as error:
+            refused[row] = error
+            continue
+        systems[row] = system
+    if not asked & set(systems):
+        raise next(iter(refused.values()))
+    if baseline in refused:
+        raise ValueError(
+            f"`baseline` must be a method that this model can run, but it is {baseline} instead: "
+            f"{refused[baseline]}"
+        )
+    notes = [f"without {row}: {error}" for row, error in refused.items()]
     scores = Scores(budget, stemmer, recall_bytes, seed, examples)
     records = read_records(file, Reading(column, target_column, split, language))
-    with progress_bar("summarizing", limit or None) as advance:
+    with progress_bar("summarizing", None) as advance:  # a file may have less than the limit
         for record in islice(records, limit or None):
-            scores.add(record, systems, spaces, notes)
+            scores.add(record, systems, spaces)
             advance(1)
     if not scores.count:
         raise ValueError("`file` must have a document or more, but it has none. Name another file.")
@@ -147,6 +172,18 @@ def summarize_eval(
         _log(wandb, info, results, scores.examples)
 
 
+def _by_row(methods: list[str]) -> dict[str, tuple[str, SpaceName | None]]:
+    """List methods with their spaces by the names of their rows."""
+    chosen = choose_methods(methods)
+    return {one if space is None else f"{one}/{space}": (one, space) for one, space in chosen}
+
+
+def _try(system: Summarizer, space: SentenceSpace | None, budget: Budget) -> None:
+    """Refuse a method that a model cannot run, before documents are read; raises ValueError."""
+    trial = Document.read("document", TRIAL)
+    system.summarize(trial, space, budget, torch.Generator().manual_seed(0))
+
+
 class Scores:
     """Collects the scores of all rows; texts are kept of the examples alone.
 
@@ -166,14 +203,12 @@ class Scores:
         self.count, self.words_name = 0, ""
         self.examples: list[dict[str, Any]] = []
         self._values: Values = defaultdict(lambda: defaultdict(list))
-        self._failed: set[str] = set()
 
     def add(
         self,
         record: Record,
         systems: Mapping[str, Summarizer],
         spaces: Mapping[str, SentenceSpace],
-        notes: list[str],
     ) -> None:
         """Summarize a document by all systems, and score that.
 
@@ -181,22 +216,13 @@ class Scores:
             record: the document with a reference or more.
             systems: by row.
             spaces: by name.
-            notes: gets why a system cannot be used, which is left out from then on.
         """
         summaries: dict[str, Summary] = {}
         for row, system in systems.items():
-            if row in self._failed:
-                continue
             # Each has draws of its own: another choice of rows does not change them.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.count)
             space = spaces.get(row.partition("/")[2])
-            try:
-                summaries[row] = system.summarize(record.document, space, self.budget, generator)
-            except ValueError as error:
-                if self.count or len(systems) == 1:
-                    raise
-                self._failed.add(row)
-                notes.append(f"without {row}: {error}")
+            summaries[row] = system.summarize(record.document, space, self.budget, generator)
         summaries[ORACLE] = oracle(record.document, record.references, self.budget)
         source = record.document.sentences
         texts = {row: [one.text for one in made.sentences] for row, made in summaries.items()}

@@ -58,10 +58,11 @@ def summarize(
         space: what sentences are compared in: the `latent` of the model, `tfidf`, or
             `word_vectors`.
         settings: of the method, by name, as JSON: `{"relevance": 0.5}`.
-        output: a .jsonl file for `line`, `summary`, and its `sentences` with their `evidence`, the
-            indices of the sentences of the document that each stands for; by default the summaries
-            are printed.
-        with_document: also write the `document` as the list of sentences that the evidence counts.
+        output: a .jsonl file for `file`, `line`, `summary`, and its `sentences` with their
+            `evidence`, the indices of the sentences of the document that each stands for; by
+            default the summaries are printed.
+        with_document: also write the `document` as the list of sentences that the evidence counts;
+            needs an output.
         column: the name of the column.
         split: also cut the texts of a list into sentences.
         language: whose rules cut texts into sentences, as ISO 639-1 code; those of `en` also know
@@ -71,6 +72,11 @@ def summarize(
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
     check_output(output, (".jsonl",), [file, train_file])
+    if with_document and output is None:
+        raise ValueError(
+            "`with_document` must be given with an output, but `output` is none instead. Add "
+            "`--output FILE.jsonl`."
+        )
     seed = check_seed(seed)
     check_language("language", language)
     budget = make_budget(sentences, words, bytes, ratio)
@@ -89,7 +95,8 @@ def summarize(
                 summary = summarizer.summarize(record.document, read_in, budget, generator)
                 count += 1
                 advance(1)
-                row: dict[str, Any] = {"line": record.number, "summary": summary.text}
+                row: dict[str, Any] = {"file": record.file, "line": record.number}
+                row["summary"] = summary.text
                 row["sentences"] = [
                     {"text": sentence.text, "evidence": list(sentence.evidence)}
                     for sentence in summary.sentences
