@@ -66,7 +66,7 @@ def test_a_mixture_by_hand():
 
 
 def test_the_mixture_and_its_gradients_are_those_of_all_logits(monkeypatch):
-    monkeypatch.setattr("seqae.model.mixture_cross_entropy.CHUNK_ELEMENTS", 3 * 11)  # 3 rows each
+    monkeypatch.setattr("seqae.model.cross_entropy.CHUNK_ELEMENTS", 3 * 11)  # 3 rows each
     features, weight, bias = torch.randn(7, 5), torch.randn(11, 5), torch.randn(11)
     gate, of_target = torch.randn(7), torch.rand(7)
     target, source = torch.randint(11, (7,)), torch.randint(11, (7, 3))

@@ -253,5 +253,7 @@ def test_the_commands_of_the_page_run(place: Path, capsys: Out) -> None:
 
 
 def test_the_python_of_the_page_runs(place: Path) -> None:
-    for code in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    codes = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert codes
+    for code in codes:
         exec(compile(code, "summarization.md", "exec"), {})

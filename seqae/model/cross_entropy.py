@@ -57,6 +57,12 @@ def linear_cross_entropy(
     return sums
 
 
+def chunk_rows(device: torch.device, vocab_size: int) -> int:
+    """Choose of how many tokens the logits are computed at once."""
+    elements = CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    return max(1, elements // vocab_size)
+
+
 class _Chunk(NamedTuple):
     """Contribution of n tokens: sums over them, and the gradient of the loss by their logits."""
 
@@ -126,8 +132,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_bias = None
         if learns and bias is not None:
             grad_bias = torch.zeros_like(bias, dtype=_wide(bias))
-        elements = CHUNK_ELEMENTS if features.device.type == "cpu" else GPU_CHUNK_ELEMENTS
-        rows = max(1, elements // weight.shape[0])
+        rows = chunk_rows(features.device, weight.shape[0])
         for start in range(0, len(features), rows):
             chunk, gold = features[start : start + rows], target[start : start + rows, None]
             use_compiled = is_compiled and learns and len(chunk) > 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from seqae.model.cross_entropy import CHUNK_ELEMENTS, GPU_CHUNK_ELEMENTS
+from seqae.model.cross_entropy import chunk_rows
 
 
 def mixture_cross_entropy(
@@ -85,8 +85,7 @@ class _MixtureCrossEntropy(torch.autograd.Function):
         grads = [torch.zeros_like(part, dtype=torch.float32) for part in (features, weight)]
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         share = torch.zeros_like(log_written)  # of the target's probability: what is written
-        elements = CHUNK_ELEMENTS if features.device.type == "cpu" else GPU_CHUNK_ELEMENTS
-        rows = max(1, elements // vocab_size)
+        rows = chunk_rows(features.device, vocab_size)
         for start in range(0, len(features), rows):
             part = slice(start, start + rows)
             chunk, gold = features[part], target[part, None]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from seqae.priors.codes_network import EMBEDDING, CodesNetwork
 from seqae.priors.conditions import DROPOUT as FORGETTING
+from seqae.priors.descent import Descent
 from seqae.terminal import progress_bar
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 2_000  # share of the sentences, and number of them, in both halves
@@ -112,14 +112,10 @@ def train(
     averaged = deepcopy(network).requires_grad_(False)
     best, least, misses = averaged, math.inf, 0
     every = max(1, steps // CHECKS)
-    parameters: list[Tensor] = list(network.parameters())
-    averages: list[Tensor] = list(averaged.parameters())
-    optimizer = torch.optim.AdamW(parameters, learning_rate, betas=(0.9, 0.99))
+    sides = network.parameters(), averaged.parameters()
+    descent = Descent(*sides, learning_rate, steps, WARMUP, DECAY)
     with progress_bar("codes", steps) as advance:
         for step in range(steps):
-            rate = min(1.0, (step + 1) / WARMUP) * math.cos(math.pi / 2 * step / steps)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * rate
             chosen = torch.randint(len(training.codes), (batch_size,), generator=generator)
             batch = training.rows(chosen.to(device))
             known = torch.rand(2, batch_size, generator=generator).to(device) >= FORGETTING
@@ -128,13 +124,7 @@ def train(
             features = batch.features * known[0, :, None]
             label = batch.label.where(known[1], num_labels)
             likelihood = network.log_likelihood(batch.codes, features, label, kept / (1 - dropout))
-            optimizer.zero_grad(set_to_none=True)
-            (-likelihood.mean()).backward()  # type: ignore[no-untyped-call]
-            clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            decay = min(DECAY, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, parameters, 1 - decay)
+            descent.step(-likelihood.mean())
             advance(1)
             if half and ((step + 1) % every == 0 or step + 1 == steps):
                 nats = -float(log_likelihood(averaged, choosing).mean())

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, final
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.utils import clip_grad_norm_
 from typing_extensions import override
 
 from seqae.component import check_range
@@ -28,6 +27,7 @@ from seqae.priors.base import (
     shaped,
 )
 from seqae.priors.conditions import DROPOUT, Conditions, check_labels
+from seqae.priors.descent import Descent
 from seqae.priors.flow_network import Weights, initial, shapes, velocity
 from seqae.terminal import progress_bar
 
@@ -108,13 +108,10 @@ class FlowPrior(Prior):
             for name, weight in initial(sizes, generator).items()
         }
         averages = [weight.detach().clone() for weight in weights.values()]
-        parameters = list(weights.values())
-        optimizer = torch.optim.AdamW(parameters, self.learning_rate, betas=(0.9, 0.99))
+        sides = weights.values(), averages
+        descent = Descent(*sides, self.learning_rate, self.steps, WARMUP, DECAY)
         with progress_bar("flow", self.steps) as advance:
-            for step in range(self.steps):
-                rate = min(1.0, (step + 1) / WARMUP) * math.cos(math.pi / 2 * step / self.steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = self.learning_rate * rate
+            for _ in range(self.steps):
                 # All is drawn on the CPU, so that a device changes no draw.
                 chosen = torch.randint(len(rows), (self.batch_size,), generator=generator)
                 noise = torch.randn(self.batch_size, rows.shape[1], generator=generator).to(device)
@@ -126,13 +123,7 @@ class FlowPrior(Prior):
                 label = of_row[chosen].where(keep[1], num_labels)
                 place = torch.lerp(noise, end, time[:, None])
                 error = velocity(weights, place, time, length, label) - (end - noise)
-                optimizer.zero_grad(set_to_none=True)
-                error.square().mean().backward()  # type: ignore[no-untyped-call]
-                clip_grad_norm_(parameters, 1.0)
-                optimizer.step()
-                decay = min(DECAY, (1 + step) / (10 + step))
-                with torch.no_grad():
-                    torch._foreach_lerp_(averages, parameters, 1 - decay)
+                descent.step(error.square().mean())
                 advance(1)
         self.weights = dict(zip(weights, (weight.cpu() for weight in averages), strict=True))
 

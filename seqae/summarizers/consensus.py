@@ -7,6 +7,7 @@ reviews become one. With a larger budget k-means makes the groups.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -29,11 +30,11 @@ class Spoken(NamedTuple):
 
     Attributes:
         text: one sentence, or nothing.
-        evidence: indices of the document's sentences that went into it.
+        places: in the group, of the sentences that went into it, ascending.
     """
 
     text: str
-    evidence: Group
+    places: tuple[int, ...]
 
 
 class ConsensusSummarizer(Summarizer):
@@ -47,7 +48,9 @@ class ConsensusSummarizer(Summarizer):
     ) -> Summary:
         spoken: list[SummarySentence] = []
         for group in groups(document, space.vectors(document), budget, generator):
-            text, evidence = self._speak(document, group, space, budget, generator)
+            sentences = [document.sentences[index] for index in group]
+            text, places = self._speak(sentences, space, budget)
+            evidence = tuple(group[place] for place in places)
             said = [sentence.text for sentence in spoken]
             if not text or text in said:
                 continue
@@ -58,22 +61,13 @@ class ConsensusSummarizer(Summarizer):
         return Summary(tuple(spoken))
 
     @abstractmethod
-    def _speak(
-        self,
-        document: Document,
-        group: Group,
-        space: DecodingSpace,
-        budget: Budget,
-        generator: Generator,
-    ) -> Spoken:
+    def _speak(self, sentences: Sequence[str], space: DecodingSpace, budget: Budget) -> Spoken:
         """Say in one sentence what a group says.
 
         Args:
-            document: as in `summarize`.
-            group: indices of its sentences, ascending, one or more.
+            sentences: of the group, one or more.
             space: of a model.
             budget: resolved, of the whole summary.
-            generator: as in `summarize`.
         """
 
 

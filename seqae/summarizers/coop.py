@@ -9,15 +9,14 @@ from itertools import combinations
 from typing import ClassVar, final
 
 import numpy as np
-from torch import Generator
 from typing_extensions import override
 
 from seqae.component import check_range
 from seqae.generation import Decoding
 from seqae.metrics.segmenter import terms
 from seqae.summarizers.base import DecodingSpace, Latents
-from seqae.summarizers.consensus import ConsensusSummarizer, Group, Spoken
-from seqae.summarizers.document import Budget, Document
+from seqae.summarizers.consensus import ConsensusSummarizer, Spoken
+from seqae.summarizers.document import Budget
 
 # A summary speaks for many, so that these are no words of it; the list is Coop's.
 FIRST_PERSON = ("i", "my", "me", "we", "our", "us")
@@ -56,18 +55,10 @@ class CoopSummarizer(ConsensusSummarizer):
         self.exhaustive, self.num_beams, self.banned_words = exhaustive, num_beams, banned_words
 
     @override
-    def _speak(
-        self,
-        document: Document,
-        group: Group,
-        space: DecodingSpace,
-        budget: Budget,
-        generator: Generator,
-    ) -> Spoken:
-        sentences = [document.sentences[index] for index in group]
+    def _speak(self, sentences: Sequence[str], space: DecodingSpace, budget: Budget) -> Spoken:
         latents, inputs = space.encode(sentences), [Counter(terms(s)) for s in sentences]
         best: tuple[tuple[bool, bool, float], Subset, str] | None = None
-        candidates = self._first(len(group))
+        candidates = self._first(len(sentences))
         while candidates:
             for subset, text in zip(
                 candidates, self._decode(space, latents, candidates), strict=True
@@ -76,9 +67,9 @@ class CoopSummarizer(ConsensusSummarizer):
                 if best is None or rank > best[0]:
                     best = rank, subset, text
             assert best is not None
-            candidates = self._next(len(group), best[1], candidates)
+            candidates = self._next(len(sentences), best[1], candidates)
         assert best is not None
-        return Spoken(best[2], tuple(group[place] for place in best[1]))
+        return Spoken(best[2], best[1])
 
     def _first(self, count: int) -> list[Subset]:
         """List the subsets that are decoded first: all, or those of one input."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, final
 
-from torch import Generator
 from typing_extensions import override
 
 from seqae.component import check_range
 from seqae.generation import Decoding
 from seqae.summarizers.base import DecodingSpace
-from seqae.summarizers.consensus import ConsensusSummarizer, Group, Spoken
-from seqae.summarizers.document import Budget, Document
+from seqae.summarizers.consensus import ConsensusSummarizer, Spoken
+from seqae.summarizers.document import Budget
 
 
 @final
@@ -34,15 +34,8 @@ class MeanSummarizer(ConsensusSummarizer):
         self.num_beams = num_beams
 
     @override
-    def _speak(
-        self,
-        document: Document,
-        group: Group,
-        space: DecodingSpace,
-        budget: Budget,
-        generator: Generator,
-    ) -> Spoken:
-        latents = space.encode([document.sentences[index] for index in group])
+    def _speak(self, sentences: Sequence[str], space: DecodingSpace, budget: Budget) -> Spoken:
+        latents = space.encode(sentences)
         mean = latents.mean(axis=0, keepdims=True)
         (text,) = space.decode_near(mean, list(latents), Decoding(num_beams=self.num_beams))
-        return Spoken(text, group)
+        return Spoken(text, tuple(range(len(sentences))))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Generator
 from typing_extensions import override
 
 from seqae.component import check_range
 from seqae.generation import Decoding
 from seqae.summarizers.base import DecodingSpace
-from seqae.summarizers.consensus import ConsensusSummarizer, Group, Spoken
-from seqae.summarizers.document import Budget, Document
+from seqae.summarizers.consensus import ConsensusSummarizer, Spoken
+from seqae.summarizers.document import Budget
 
 Codes = NDArray[np.int64]
 
@@ -26,7 +26,7 @@ class PopularCodesSummarizer(ConsensusSummarizer):
     codes: what many say has a frequent encoding. Here the codes have places, not levels. At each
     place it takes the most frequent code, of equally frequent ones that with the vector nearest to
     the mean; so what more than half of the sentences say wins against any outlier, as in a median.
-    The evidence are the sentences that have at least as many of these codes as the average one.
+    Sentences that have at least as many of these codes as the average one are the evidence.
 
     Args:
         num_beams: of a beam search; 1 is greedy.
@@ -39,22 +39,14 @@ class PopularCodesSummarizer(ConsensusSummarizer):
         self.num_beams = num_beams
 
     @override
-    def _speak(
-        self,
-        document: Document,
-        group: Group,
-        space: DecodingSpace,
-        budget: Budget,
-        generator: Generator,
-    ) -> Spoken:
-        sentences = [document.sentences[index] for index in group]
+    def _speak(self, sentences: Sequence[str], space: DecodingSpace, budget: Budget) -> Spoken:
         latents, codes = space.encode(sentences), space.codes(sentences)
         popular = most_popular(codes, distances(latents, codes.shape[1]))
         latent = space.lookup(popular[None])
         (text,) = space.decode(latent, None, Decoding(num_beams=self.num_beams))
         shared = (codes == popular).mean(axis=1)
         is_evidence = shared >= shared.mean() - 1e-9
-        return Spoken(text, tuple(i for i, is_in in zip(group, is_evidence, strict=True) if is_in))
+        return Spoken(text, tuple(is_evidence.nonzero()[0].tolist()))
 
 
 def most_popular(codes: Codes, distance: NDArray[Any]) -> Codes:

@@ -22,8 +22,8 @@ class SupervisedSummarizer(Summarizer):
 
     It is for models with attention (Bahdanau et al. 2015) or a pointer (See et al. 2017); the
     recipe is experiments/summarization_headlines. The text counts as one sentence of the summary,
-    and is cut to a budget of words or bytes. Its evidence are the sentences that the pointer took
-    its words from, or all that the model read if it has no pointer or copied nothing.
+    and is cut to a budget of words or bytes. The sentences that the pointer took its words from are
+    the evidence, or all that the model read if it has no pointer or copied nothing.
 
     Args:
         num_beams: of the beam search; 1 is greedy.

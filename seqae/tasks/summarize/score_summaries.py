@@ -6,9 +6,9 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,6 +37,19 @@ from seqae.terminal import progress_bar, visible
 
 ORACLE, REFERENCE = "oracle", "reference"  # rows that know the references
 TRIAL = "The cat sat on the mat. It was a warm day. A dog ran past the house."
+
+
+class System(NamedTuple):
+    """A summarizer with the space that it reads; None if it reads the text itself."""
+
+    summarizer: Summarizer
+    space: SentenceSpace | None
+
+    def summarize(self, document: Document, budget: Budget, seed: int) -> Summary:
+        """Summarize a document."""
+        generator = torch.Generator().manual_seed(seed)
+        return self.summarizer.summarize(document, self.space, budget, generator)
+
 
 # Of each row: the values of all documents, by metric.
 Values = dict[str, dict[str, list[float]]]
@@ -115,24 +128,11 @@ def summarize_eval(
         rows.setdefault(baseline, possible[baseline])
     check_documents(file)
     loaded = seqae.load(model, device)
-    spaces, systems = dict[str, SentenceSpace](), dict[str, Summarizer]()
-    refused = dict[str, ValueError]()
-    for row, (method, space) in rows.items():
-        try:
-            if space is not None and space not in spaces:
-                spaces[space] = make_space(space, loaded, model, train_file, seed)
-        except ValueError as error:
-            if methods and methods != ["all"]:
-                raise
-            refused[row] = error
-            continue
-        try:
-            system = make_summarizer(method)
-            _try(system, None if space is None else spaces[space], budget)
-        except ValueError as error:
-            refused[row] = error
-            continue
-        systems[row] = system
+
+    def space_of(name: SpaceName) -> SentenceSpace:
+        return make_space(name, loaded, model, train_file, seed)
+
+    systems, refused = _make_systems(rows, budget, space_of, methods in (None, ["all"]))
     if not asked & set(systems):
         raise next(iter(refused.values()))
     if baseline in refused:
@@ -145,7 +145,7 @@ def summarize_eval(
     records = read_records(file, Reading(column, target_column, split, language))
     with progress_bar("summarizing", None) as advance:  # a file may have less than the limit
         for record in islice(records, limit or None):
-            scores.add(record, systems, spaces)
+            scores.add(record, systems)
             advance(1)
     if not scores.count:
         raise ValueError("`file` must have a document or more, but it has none. Name another file.")
@@ -172,16 +172,48 @@ def summarize_eval(
         _log(wandb, info, results, scores.examples)
 
 
+def _make_systems(
+    rows: Mapping[str, tuple[str, SpaceName | None]],
+    budget: Budget,
+    make: Callable[[SpaceName], SentenceSpace],
+    leaves_out: bool,
+) -> tuple[dict[str, System], dict[str, ValueError]]:
+    """Make what summarizes, and try each before documents are read.
+
+    Args:
+        rows: methods with their spaces, by the names of their rows.
+        budget: how long summaries are.
+        make: makes a space by its name.
+        leaves_out: whether methods whose space cannot be made are left out; otherwise it raises.
+
+    Returns:
+        Those that this model can run, and why it cannot run the others, by row.
+    """
+    spaces = dict[SpaceName | None, SentenceSpace | None]({None: None})
+    systems, refused = dict[str, System](), dict[str, ValueError]()
+    for row, (method, name) in rows.items():
+        try:
+            if name is not None and name not in spaces:
+                spaces[name] = make(name)
+        except ValueError as error:
+            if not leaves_out:
+                raise
+            refused[row] = error
+            continue
+        try:
+            system = System(make_summarizer(method), spaces[name])
+            system.summarize(Document.read("document", TRIAL), budget, 0)
+        except ValueError as error:
+            refused[row] = error
+        else:
+            systems[row] = system
+    return systems, refused
+
+
 def _by_row(methods: list[str]) -> dict[str, tuple[str, SpaceName | None]]:
     """List methods with their spaces by the names of their rows."""
     chosen = choose_methods(methods)
     return {one if space is None else f"{one}/{space}": (one, space) for one, space in chosen}
-
-
-def _try(system: Summarizer, space: SentenceSpace | None, budget: Budget) -> None:
-    """Refuse a method that a model cannot run, before documents are read; raises ValueError."""
-    trial = Document.read("document", TRIAL)
-    system.summarize(trial, space, budget, torch.Generator().manual_seed(0))
 
 
 class Scores:
@@ -204,25 +236,19 @@ class Scores:
         self.examples: list[dict[str, Any]] = []
         self._values: Values = defaultdict(lambda: defaultdict(list))
 
-    def add(
-        self,
-        record: Record,
-        systems: Mapping[str, Summarizer],
-        spaces: Mapping[str, SentenceSpace],
-    ) -> None:
+    def add(self, record: Record, systems: Mapping[str, System]) -> None:
         """Summarize a document by all systems, and score that.
 
         Args:
             record: the document with a reference or more.
             systems: by row.
-            spaces: by name.
         """
-        summaries: dict[str, Summary] = {}
-        for row, system in systems.items():
-            # Each has draws of its own: another choice of rows does not change them.
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.count)
-            space = spaces.get(row.partition("/")[2])
-            summaries[row] = system.summarize(record.document, space, self.budget, generator)
+        # Each has draws of its own: another choice of rows does not change them.
+        seed = self.seed * 1_000_003 + self.count
+        summaries = {
+            row: system.summarize(record.document, self.budget, seed)
+            for row, system in systems.items()
+        }
         summaries[ORACLE] = oracle(record.document, record.references, self.budget)
         source = record.document.sentences
         texts = {row: [one.text for one in made.sentences] for row, made in summaries.items()}

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from seqae.terminal import table_console, visible
 
-# Columns: the metric, its heading, whether it is a share in per cent, and what it means.
-COLUMNS = (
+# The metric, its heading, whether it is a share in per cent, and what it means.
+Column = tuple[str, str, bool, str]
+
+COLUMNS: tuple[Column, ...] = (
     ("rouge1_f1", "R-1", True, "ROUGE-1 F1: words in common with the reference"),
     ("rouge2_f1", "R-2", True, "ROUGE-2 F1: pairs of words"),
     ("rougeL_f1", "R-L", True, "ROUGE-L F1: the longest common subsequence"),
@@ -42,15 +45,16 @@ def show_table(
     title = f"{info['documents']:,} documents: {info['file']}; {length}"
     console.print(Text(visible(title)))
     columns = [column for column in COLUMNS if any(column[0] in row for row in results.values())]
-    table = Table(show_edge=False)
-    table.add_column("method", no_wrap=True)
-    for _, heading, _, _ in columns:
-        table.add_column(heading, justify="right")
-    ranked = sorted(results, key=lambda row: -_mean(results[row], "rouge1_f1"))
-    for row in ranked:
-        cells = [_cell(results[row].get(name), name, share) for name, _, share, _ in columns]
-        table.add_row(Text(visible(row)), *cells)
+    table, shown = _table(results, columns), len(columns)
+    # A number that is cut is worse than one that is not shown.
+    unbounded = console.options.update_width(10_000)
+    while console.measure(table, options=unbounded).maximum > console.width and shown > 1:
+        shown -= 1
+        table = _table(results, columns[:shown])
     console.print(table)
+    if shown < len(columns):
+        left_out = ", ".join(heading for _, heading, _, _ in columns[shown:])
+        console.print(Text(f"A wider terminal also shows: {left_out}."))
     console.print(
         Text(
             f"ROUGE in per cent with 95 % intervals; words: {info['rouge_words']}. ▲ ▼: better or "
@@ -60,6 +64,17 @@ def show_table(
     if explain:
         for _, heading, _, meaning in columns:
             console.print(Text(f"{heading}: {meaning}"))
+
+
+def _table(results: Mapping[str, Mapping[str, Any]], columns: Sequence[Column]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("method", no_wrap=True)
+    for _, heading, _, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in sorted(results, key=lambda row: -_mean(results[row], "rouge1_f1")):
+        cells = [_cell(results[row].get(name), name, share) for name, _, share, _ in columns]
+        table.add_row(Text(visible(row)), *cells)
+    return table
 
 
 def show_summaries(examples: Sequence[Mapping[str, Any]]) -> None:
