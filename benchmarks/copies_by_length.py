@@ -34,7 +34,7 @@ import torch
 from driver import benchmark_parser, report
 
 import seqae
-from seqae.bundle.long_texts import LongLatents
+from seqae.bundle.operations.long_texts import LongLatents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.builtin import load_builtin
 from seqae.data.config import CorpusConfig

@@ -20,11 +20,11 @@ import torch
 from driver import benchmark_parser, report
 
 import seqae
-from seqae.bundle.latent_ops import at_unit_scale
+from seqae.bundle.operations.latent_ops import at_unit_scale
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.metrics.ngram_judge import NgramJudge
+from seqae.metrics.judge.ngram_judge import NgramJudge
 from seqae.metrics.text import content_kept, copies, distinct
-from seqae.model.latent_noise import perturbed
+from seqae.model.latents.latent_noise import perturbed
 from seqae.tasks.charts import Line, Panel, draw, shades
 from seqae.tasks.evaluate.texts import read_split
 

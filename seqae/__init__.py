@@ -45,12 +45,12 @@ from seqae.version import __version__ as __version__
 if TYPE_CHECKING:
     from seqae.batch import Batch as Batch
     from seqae.bundle.io import load as load
-    from seqae.bundle.latent_ops import between as between
-    from seqae.bundle.latent_ops import nearest as nearest
-    from seqae.bundle.long_texts import LongLatents as LongLatents
+    from seqae.bundle.operations.latent_ops import between as between
+    from seqae.bundle.operations.latent_ops import nearest as nearest
+    from seqae.bundle.operations.long_texts import LongLatents as LongLatents
+    from seqae.bundle.operations.text_decoding import Candidate as Candidate
+    from seqae.bundle.operations.text_operations import Neighbour as Neighbour
     from seqae.bundle.text_autoencoder import TextAutoencoder as TextAutoencoder
-    from seqae.bundle.text_decoding import Candidate as Candidate
-    from seqae.bundle.text_operations import Neighbour as Neighbour
     from seqae.data.datamodule import TextDataModule as TextDataModule
     from seqae.data.padding import collate as collate
     from seqae.generation.options import Decoding as Decoding
@@ -61,18 +61,18 @@ if TYPE_CHECKING:
 _HOME = {
     "AutoencoderModule": "seqae.training.module",
     "Batch": "seqae.batch",
-    "Candidate": "seqae.bundle.text_decoding",
+    "Candidate": "seqae.bundle.operations.text_decoding",
     "Decoding": "seqae.generation.options",
-    "LongLatents": "seqae.bundle.long_texts",
-    "Neighbour": "seqae.bundle.text_operations",
+    "LongLatents": "seqae.bundle.operations.long_texts",
+    "Neighbour": "seqae.bundle.operations.text_operations",
     "SequenceAutoencoder": "seqae.model.autoencoder",
     "TextAutoencoder": "seqae.bundle.text_autoencoder",
     "TextDataModule": "seqae.data.datamodule",
-    "between": "seqae.bundle.latent_ops",
+    "between": "seqae.bundle.operations.latent_ops",
     "collate": "seqae.data.padding",
     "fit": "seqae.training.fit",
     "load": "seqae.bundle.io",
-    "nearest": "seqae.bundle.latent_ops",
+    "nearest": "seqae.bundle.operations.latent_ops",
 }
 
 

@@ -15,8 +15,8 @@ from typing_extensions import Self
 
 import seqae
 from seqae.bundle.find_bundle import DEMO
-from seqae.bundle.latent_ops import Latents
-from seqae.bundle.text_operations import Part, TooLong
+from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.text_operations import Part, TooLong
 from seqae.data.containers import is_table, list_column, read_texts
 from seqae.extras import extra
 from seqae.recipes import recipe_names

@@ -27,11 +27,11 @@ import seqae.objectives
 from seqae.batch import Batch, Vocabulary, length_mask
 from seqae.component import Component, concrete_subclasses
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.cross_attention import Memory
 from seqae.model.decoders import AttentionDecoder, Decoder, GRUDecoder
 from seqae.model.encoders import Encoder, GRUEncoder
 from seqae.model.half_precision import trains_in_half_precision
 from seqae.model.latents import DeterministicLatent, Latent
+from seqae.model.memory.cross_attention import Memory
 from seqae.model.recurrent import RecurrentStack
 
 for package in (seqae.model, seqae.objectives):

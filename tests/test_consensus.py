@@ -13,15 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqae.bundle.sentence_space import LatentSpace
+from seqae.bundle.operations.sentence_space import LatentSpace
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.metrics.segmenter import terms
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import DeterministicLatent, Latent, VectorQuantisedLatent
+from seqae.model.latents.latent_noise import LatentNoise
 from seqae.summarizers import Budget, DecodingSpace, Document, Summary
 from seqae.summarizers.base import GREEDY
 from seqae.summarizers.consensus import groups

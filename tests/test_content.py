@@ -15,8 +15,8 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.padding import collate
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, WordTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.content_encoder import ContentEncoder
-from seqae.model.content_learning import learn_content
+from seqae.model.content.content_encoder import ContentEncoder
+from seqae.model.content.content_learning import learn_content
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent, GaussianLatent

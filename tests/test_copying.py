@@ -11,11 +11,11 @@ from seqae.batch import Batch
 from seqae.generation import Decoding, generate
 from seqae.metrics.nll import sentence_nll
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.copying import Copying
 from seqae.model.decoders import AttentionGRUDecoder, AttentionTransformerDecoder, GRUDecoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import DeterministicLatent, GaussianLatent
-from seqae.model.mixture_cross_entropy import mixture_cross_entropy
+from seqae.model.latents.latent_noise import LatentNoise
+from seqae.model.memory.copying import Copying
+from seqae.model.memory.mixture_cross_entropy import mixture_cross_entropy
 from seqae.objectives import Denoising, MeanSquaredError, Reconstruction, Variational
 
 GENERATOR = torch.Generator()

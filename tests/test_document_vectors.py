@@ -10,7 +10,7 @@ import pytest
 from small import SENTENCES, read_rows, run_seqae, write_text
 
 import seqae
-from seqae.bundle.document_vectors import _count, first_numbers
+from seqae.bundle.operations.document_vectors import _count, first_numbers
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -53,7 +53,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> TextAutoencoder:
     autoencoder = SequenceAutoencoder(*parts, embedding_dim=6, nested_dropout=0.5)
     loaded = TextAutoencoder(autoencoder.build(tokenizer.vocabulary, 18).eval(), tokenizer)
     copying = Copying()
-    monkeypatch.setattr("seqae.bundle.document_vectors.encode_rows", copying.encode)
+    monkeypatch.setattr("seqae.bundle.operations.document_vectors.encode_rows", copying.encode)
     monkeypatch.setattr(TextAutoencoder, "decode_ids", lambda _, *a, **b: copying.decode(*a, **b))
     return loaded
 

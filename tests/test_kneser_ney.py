@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from seqae.metrics.kneser_ney import BOS, EOS, KneserNey
+from seqae.metrics.judge.kneser_ney import BOS, EOS, KneserNey
 
 SIZE = 8
 

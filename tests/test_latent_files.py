@@ -8,7 +8,7 @@ import contracts
 import numpy as np
 import pytest
 
-from seqae.bundle.long_texts import LongLatents, pad
+from seqae.bundle.operations.long_texts import LongLatents, pad
 from seqae.tasks.encode_decode import write_json_lines
 from seqae.tasks.latent_files import ENDINGS, latent_rows, read_latents, write_arrays
 

@@ -11,10 +11,10 @@ import torch
 from torch import Generator, nn
 
 from seqae.batch import Batch
-from seqae.bundle.latent_ops import at_unit_scale, between, implied_noise
+from seqae.bundle.operations.latent_ops import at_unit_scale, between, implied_noise
 from seqae.generation import Decoding, generate
-from seqae.model.content_encoder import ContentEncoder
-from seqae.model.content_learning import learn_content
+from seqae.model.content.content_encoder import ContentEncoder
+from seqae.model.content.content_learning import learn_content
 from seqae.model.decoders import (
     AttentionDecoder,
     Decoder,
@@ -22,14 +22,14 @@ from seqae.model.decoders import (
     GRUDecoder,
     TransformerDecoder,
 )
-from seqae.model.latent_noise import (
+from seqae.model.latents import DeterministicLatent
+from seqae.model.latents.latent_noise import (
     MAX_NOISE,
     LatentNoise,
     NoiseReading,
     perturbed,
     perturbed_by_text,
 )
-from seqae.model.latents import DeterministicLatent
 from seqae.objectives import MeanSquaredError, Reconstruction, Variational
 
 AUTOREGRESSIVE = [

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from seqae.bundle.latent_ops import between, nearest
+from seqae.bundle.operations.latent_ops import between, nearest
 from seqae.bundle.prior_draws import fit_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.model.latents import DeterministicLatent
@@ -134,8 +134,8 @@ def test_neighbours_are_exact(seed, sizes, count, similarity, block):
     rng = np.random.default_rng(seed)
     asked, latents = (rng.normal(size=(n, 4)) for n in sizes)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqae.bundle.latent_ops.ROWS", block[0])
-        patch.setattr("seqae.bundle.latent_ops.COLUMNS", block[1])
+        patch.setattr("seqae.bundle.operations.latent_ops.ROWS", block[0])
+        patch.setattr("seqae.bundle.operations.latent_ops.COLUMNS", block[1])
         values, places = nearest(asked, latents, count, similarity)
     expected = brute_force(asked, latents, count, similarity)
     np.testing.assert_allclose(values, expected, atol=1e-5)

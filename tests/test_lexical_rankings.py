@@ -14,7 +14,7 @@ import pytest
 from test_summarizers import BUDGETS, DOCUMENTS, EXTRACTIVE, generator, picks
 
 from seqae.data.builtin import open_builtin
-from seqae.metrics.rouge import rouge
+from seqae.metrics.summaries.rouge import rouge
 from seqae.summarizers import (
     Budget,
     Document,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqae.bundle.long_texts import LongLatents
+from seqae.bundle.operations.long_texts import LongLatents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -27,7 +27,7 @@ class Copying:
 
     def __init__(self, model: TextAutoencoder, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rows: list[list[int]] = []
-        monkeypatch.setattr("seqae.bundle.long_texts.encode_rows", self.encode)
+        monkeypatch.setattr("seqae.bundle.operations.long_texts.encode_rows", self.encode)
         monkeypatch.setattr(type(model), "decode_ids", self.decode)
 
     def encode(self, autoencoder, rows, *_, **__):

@@ -8,7 +8,7 @@ import pytest
 from small import SENTENCES
 
 import seqae
-from seqae.metrics.ngram_judge import NgramJudge
+from seqae.metrics.judge.ngram_judge import NgramJudge
 from seqae.tasks.evaluate.midpoints import midpoint_metrics, pairs_of, paths
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Generator
 
-from seqae.model.content_encoder import ContentEncoder
-from seqae.model.latent_noise import LatentNoise
+from seqae.model.content.content_encoder import ContentEncoder
 from seqae.model.latents import DeterministicLatent
-from seqae.model.nested_dropout import drop_last_numbers
+from seqae.model.latents.latent_noise import LatentNoise
+from seqae.model.latents.nested_dropout import drop_last_numbers
 from seqae.objectives import Reconstruction
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from seqae.data.builtin import load_builtin
-from seqae.metrics.ngram_judge import NgramJudge, joined
+from seqae.metrics.judge.ngram_judge import NgramJudge, joined
 from seqae.metrics.segmenter import lower_words
 
 TRAIN = load_builtin("wordnet-examples", "train")[:8000]

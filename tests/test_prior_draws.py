@@ -20,8 +20,8 @@ from seqae.bundle.prior_draws import (
     usual_priors,
 )
 from seqae.component import concrete_subclasses
-from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import VectorQuantisedLatent
+from seqae.model.latents.latent_noise import MAX_NOISE
 from seqae.priors import Drawing, GaussianPrior, NeighbourhoodPrior, Prior
 
 

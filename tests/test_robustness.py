@@ -13,8 +13,8 @@ from seqae.data.tokenizers import ByteTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import DeterministicLatent, Latent
+from seqae.model.latents.latent_noise import LatentNoise
 from seqae.tasks.evaluate.robustness import NOISE, TOLD, Curve, robustness
 
 

@@ -6,7 +6,14 @@ import random
 
 import pytest
 
-from seqae.metrics.rouge import KINDS, Rouge, longest_common, name_of_words, rouge, rouge_words
+from seqae.metrics.summaries.rouge import (
+    KINDS,
+    Rouge,
+    longest_common,
+    name_of_words,
+    rouge,
+    rouge_words,
+)
 
 # What rouge-score 0.1.2 gives: RougeScorer(KINDS, use_stemmer).score("\n".join(reference),
 # "\n".join(prediction)), as precision, recall, F1.

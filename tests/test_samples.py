@@ -13,7 +13,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.builtin import load_builtin
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.generation import Decoding
-from seqae.metrics.ngram_judge import NgramJudge
+from seqae.metrics.judge.ngram_judge import NgramJudge
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder

@@ -15,8 +15,8 @@ from seqae.data.tokenizers import ByteTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder
 from seqae.model.encoders import GRUEncoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import DeterministicLatent
+from seqae.model.latents.latent_noise import LatentNoise
 from seqae.terminal import visible
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seqae.metrics.significance import bootstrap, randomization_test
+from seqae.metrics.summaries.significance import bootstrap, randomization_test
 
 
 def test_the_interval_of_many_values_is_that_of_the_normal_distribution() -> None:

@@ -11,8 +11,8 @@ import torch
 from seqae.generation.subsequence import likeliest_subsequence
 from seqae.model.decoders import Decoder
 from seqae.model.decoders.base import AttentionDecoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import DeterministicLatent
+from seqae.model.latents.latent_noise import LatentNoise
 
 V = contracts.VOCABULARY
 

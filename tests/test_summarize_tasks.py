@@ -16,7 +16,7 @@ from test_latent_space_tasks import Out, give_input, refused
 
 import seqae
 from seqae.cli import help_page
-from seqae.metrics.rouge import rouge
+from seqae.metrics.summaries.rouge import rouge
 from seqae.summarizers import summarizers
 from seqae.tasks.evaluate.texts import Texts
 from seqae.tasks.summarize.choices import choose_methods

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from seqae.metrics.summary_text import summary_figures
+from seqae.metrics.summaries.summary_text import summary_figures
 
 SOURCE = ["In 2019 the man from Berlin, Otto Weiss, paid 3,000 euros.", "He left."]
 

@@ -11,15 +11,15 @@ import torch
 from small import read_rows, run_seqae, write_text
 
 import seqae
-from seqae.bundle.sentence_space import LatentSpace
+from seqae.bundle.operations.sentence_space import LatentSpace
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import BPETokenizer
 from seqae.generation import Decoding
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.copying import Copying
 from seqae.model.decoders import AttentionGRUDecoder, GRUDecoder
 from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
+from seqae.model.memory.copying import Copying
 from seqae.summarizers import Document, SupervisedSummarizer
 from seqae.tasks.evaluate.run import Evaluation
 
@@ -99,7 +99,7 @@ def test_what_the_budget_cuts_off_is_no_evidence():
     first = model.tokenizer.decode([row[1:2]])[0]
     space, decoding = LatentSpace(model), Decoding(max_length=6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqae.bundle.evidence.generate", lambda *_, **__: [[found]])
+        patch.setattr("seqae.bundle.operations.evidence.generate", lambda *_, **__: [[found]])
         found = SimpleNamespace(token_ids=[row[1], *row[second : second + 3 : 2]])
         text, points = space.rewrite(SENTENCES, decoding)
         assert points.tolist() == [1.0, 2.0, 0.0]

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import seqae
-from seqae.bundle.latent_ops import between, nearest
+from seqae.bundle.operations.latent_ops import between, nearest
 from seqae.bundle.prior_draws import fit_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import ByteTokenizer

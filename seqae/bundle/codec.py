@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from seqae.bundle.latent_ops import Latents
+from seqae.bundle.operations.latent_ops import Latents
 from seqae.component import check_seed, check_whole
 from seqae.data.padding import like_length_batches
 from seqae.generation import Decoding, Hypothesis, generate

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from seqae.bundle.latent_ops import Latents, at_unit_scale
+from seqae.bundle.operations.latent_ops import Latents, at_unit_scale
 from seqae.component import check_literal, check_seed, check_whole
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import DeterministicLatent, Latent, StochasticLatent
+from seqae.model.latents.latent_noise import MAX_NOISE
 from seqae.priors import (
     CodesPrior,
     Drawing,

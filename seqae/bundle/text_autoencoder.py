@@ -12,10 +12,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
-from seqae.bundle.document_vectors import DocumentOperations
-from seqae.bundle.latent_ops import Latents
-from seqae.bundle.summaries import SummaryOperations
-from seqae.bundle.text_operations import Part, TooLong
+from seqae.bundle.operations.document_vectors import DocumentOperations
+from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.summaries import SummaryOperations
+from seqae.bundle.operations.text_operations import Part, TooLong
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts

@@ -17,7 +17,7 @@ from seqae.generation.constraints import ForcedWords, LogitConstraints
 from seqae.generation.options import Decoding
 from seqae.generation.search import Hypothesis, Search, SingleSearch
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.cross_attention import Memory
+from seqae.model.memory.cross_attention import Memory
 
 TokenIds = list[int]
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, check_whole
-from seqae.model.latent_noise import MAX_NOISE
+from seqae.model.latents.latent_noise import MAX_NOISE
 
 MIN_TEMPERATURE = 1e-6  # the lowest by which float32 logits are divided and stay finite
 

@@ -14,9 +14,9 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import Batch
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.cross_attention import Memory
 from seqae.model.latents import LatentOutput, StochasticLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
+from seqae.model.memory.cross_attention import Memory
 
 # Elements of a block of logits: 16 MiB in float32.
 BLOCK_ELEMENTS = 2**22

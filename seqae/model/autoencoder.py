@@ -24,13 +24,13 @@ from torch import Generator, Tensor, nn
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_literal, check_part, check_range
 from seqae.model.compatibility import check_content, check_nested, check_noise
-from seqae.model.content_encoder import ContentEncoder
-from seqae.model.copying import Copying
-from seqae.model.cross_attention import Memory, memory_of
+from seqae.model.content.content_encoder import ContentEncoder
 from seqae.model.decoders.base import AttentionDecoder, Decoder, DecoderState
 from seqae.model.encoders import Encoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import Latent, LatentOutput
+from seqae.model.latents.latent_noise import LatentNoise
+from seqae.model.memory.copying import Copying
+from seqae.model.memory.cross_attention import Memory, memory_of
 from seqae.model.transformer import TransformerStack
 
 Head = Literal["tied", "linear", "nearest"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from seqae.model.content_encoder import ContentEncoder
-from seqae.model.copying import Copying
+from seqae.model.content.content_encoder import ContentEncoder
 from seqae.model.decoders.base import AttentionDecoder, Decoder
-from seqae.model.latent_noise import LatentNoise
 from seqae.model.latents import DeterministicLatent, Latent
+from seqae.model.latents.latent_noise import LatentNoise
+from seqae.model.memory.copying import Copying
 
 
 def check_content(latent: Latent) -> None:

@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from seqae.component import check_literal, check_range
 from seqae.model.compiled import compiled
-from seqae.model.cross_attention import CrossAttention
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation
+from seqae.model.memory.cross_attention import CrossAttention
 
 # Keys and values of each block in turn, (B, heads, tokens so far, D) with D = H / heads; the keys
 # are rotated already. The batch comes first, as in every state of a decoder.

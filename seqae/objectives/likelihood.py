@@ -20,11 +20,11 @@ from typing_extensions import override
 from seqae.batch import Batch, to_device_of
 from seqae.component import check_range
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.cross_attention import Memory
 from seqae.model.cross_entropy import linear_cross_entropy
-from seqae.model.latent_noise import perturbed_by_text
 from seqae.model.latents import DeterministicLatent, LatentOutput, StochasticLatent
-from seqae.model.nested_dropout import drop_last_numbers
+from seqae.model.latents.latent_noise import perturbed_by_text
+from seqae.model.latents.nested_dropout import drop_last_numbers
+from seqae.model.memory.cross_attention import Memory
 from seqae.objectives.objective import Objective
 
 

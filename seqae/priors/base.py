@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 
 from seqae.batch import MAX_LENGTH
 from seqae.component import Component, check_range, check_seed, check_whole
-from seqae.model.latent_noise import MAX_NOISE
 from seqae.model.latents import Latent
+from seqae.model.latents.latent_noise import MAX_NOISE
 
 MAX_DIM = 2**11  # of a latent: a matrix for it then takes 16 MiB
 MIN_SENTENCES = 2

@@ -1,9 +1,9 @@
 """NeighbourhoodPrior: training latents with noise, for a decoder that is told how much.
 
 It fits nothing: it keeps the latents of some training sentences. A draw is one of them, perturbed
-as in training (seqae/model/latent_noise.py), so that the decoder sees what it knows. From a latent
-without noise a training sentence can be decoded to the letter: a bundle that holds this prior holds
-these sentences.
+as in training (seqae/model/latents/latent_noise.py), so that the decoder sees what it knows. From a
+latent without noise a training sentence can be decoded to the letter: a bundle that holds this
+prior holds these sentences.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from seqae.component import check_whole
-from seqae.model.latent_noise import perturbed
+from seqae.model.latents.latent_noise import perturbed
 from seqae.priors.base import (
     DEFAULT_NOISE,
     Drawing,

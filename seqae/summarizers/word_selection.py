@@ -11,7 +11,7 @@ from typing_extensions import override
 from seqae.component import check_range
 from seqae.extras import extra
 from seqae.metrics.segmenter import blank_separated
-from seqae.model.latent_noise import MAX_NOISE
+from seqae.model.latents.latent_noise import MAX_NOISE
 from seqae.summarizers.base import DecodingSpace, Latents, SentenceSpace, Summarizer
 from seqae.summarizers.document import Budget, Document, Summary, SummarySentence, joined
 from seqae.summarizers.extractive import by_score, centrality

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import seqae
-from seqae.bundle.document_vectors import are_documents
-from seqae.bundle.latent_ops import Latents
-from seqae.bundle.long_texts import LongLatents
+from seqae.bundle.operations.document_vectors import are_documents
+from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.long_texts import LongLatents
+from seqae.bundle.operations.text_decoding import GREEDY
+from seqae.bundle.operations.text_operations import LongPolicy, Part, TooLong
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_decoding import GREEDY
-from seqae.bundle.text_operations import LongPolicy, Part, TooLong
 from seqae.component import check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, output_file

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import seqae
+from seqae.bundle.operations.text_operations import LongPolicy, TooLong
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_operations import LongPolicy, TooLong
 from seqae.component import from_plain
 from seqae.data.builtin import builtin_names
 from seqae.data.cleaning import CleanOptions, clean

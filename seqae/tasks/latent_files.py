@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqae.bundle.latent_ops import Latents
-from seqae.bundle.long_texts import LongLatents, pad
+from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.long_texts import LongLatents, pad
 from seqae.data.containers import check_real
 from seqae.extras import extra
 from seqae.files import output_file

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from seqae.bundle.latent_ops import Curve, Similarity, between, nearest
+from seqae.bundle.operations.latent_ops import Curve, Similarity, between, nearest
+from seqae.bundle.operations.text_decoding import GREEDY
+from seqae.bundle.operations.text_operations import TooLong
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_decoding import GREEDY
-from seqae.bundle.text_operations import TooLong
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from seqae.bundle.find_bundle import bundle_folder
-from seqae.bundle.latent_ops import Latents
+from seqae.bundle.operations.latent_ops import Latents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.config import default_cache_dir
 from seqae.files import replacing

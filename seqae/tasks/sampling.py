@@ -10,6 +10,7 @@ import torch
 
 import seqae
 from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
+from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.prior_draws import (
     PriorKind,
     PriorName,
@@ -20,7 +21,6 @@ from seqae.bundle.prior_draws import (
 )
 from seqae.bundle.stored_priors import add_priors, prior_file, remove_prior
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_decoding import GREEDY
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output

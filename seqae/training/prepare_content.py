@@ -9,7 +9,7 @@ from seqae.data.datamodule import TextDataModule
 from seqae.data.preprocessing import Pipeline
 from seqae.data.streaming.stream import TokenStream
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.content_learning import LEARNT_FROM, learn_content
+from seqae.model.content.content_learning import LEARNT_FROM, learn_content
 from seqae.terminal import progress_bar
 
 BATCH_SENTENCES = 1000

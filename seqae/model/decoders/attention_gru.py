@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from seqae.component import check_range
-from seqae.model.cross_attention import CrossAttention, Memory
 from seqae.model.decoders.base import AttentionDecoder, DecoderState
+from seqae.model.memory.cross_attention import CrossAttention, Memory
 from seqae.model.recurrent import GRUStack
 
 

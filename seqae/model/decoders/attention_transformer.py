@@ -7,9 +7,9 @@ from typing import final
 from torch import Tensor, nn
 from typing_extensions import override
 
-from seqae.model.cross_attention import Memory
 from seqae.model.decoders.base import AttentionDecoder, DecoderState
 from seqae.model.layers import Activation
+from seqae.model.memory.cross_attention import Memory
 from seqae.model.transformer import BlockNorm, PositionType, TransformerConfig, TransformerStack
 
 

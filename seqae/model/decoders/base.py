@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from seqae.component import Component
-from seqae.model.cross_attention import Memory
+from seqae.model.memory.cross_attention import Memory
 
 # The first axis of each tensor is the batch, so that generation can drop finished rows without
 # knowing the decoder.

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from seqae.component import check_range
 from seqae.model.decoders.base import Decoder, DecoderState
-from seqae.model.latent_noise import NoiseReading, gate
+from seqae.model.latents.latent_noise import NoiseReading, gate
 from seqae.model.position_binding import PositionUnbinding
 from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack
 

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from seqae.component import check_literal, check_range
 from seqae.model.decoders.base import Decoder, DecoderState
-from seqae.model.latent_noise import NoiseReading, gate
+from seqae.model.latents.latent_noise import NoiseReading, gate
 from seqae.model.layers import Activation
 from seqae.model.position_binding import PositionUnbinding
 from seqae.model.transformer import BlockNorm, PositionType, TransformerConfig, TransformerStack

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from seqae.component import Component, check_literal, check_range
-from seqae.model.cross_attention import Memory
+from seqae.model.memory.cross_attention import Memory
 
 Normalization = Literal["none", "layer", "sphere"]
 

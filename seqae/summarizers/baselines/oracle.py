@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
-from seqae.metrics.rouge import ngrams, overlap, rouge_words
+from seqae.metrics.summaries.rouge import ngrams, overlap, rouge_words
 from seqae.summarizers.document import Budget, Document, Summary, SummarySentence
 from seqae.summarizers.ranking import beginning
 

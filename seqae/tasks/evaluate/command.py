@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seqae.bundle.io import load
+from seqae.bundle.operations.text_decoding import GREEDY
+from seqae.bundle.operations.text_operations import LongPolicy
 from seqae.bundle.prior_draws import PriorName
-from seqae.bundle.text_decoding import GREEDY
-from seqae.bundle.text_operations import LongPolicy
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, write_output

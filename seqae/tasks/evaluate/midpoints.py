@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqae.bundle.latent_ops import between
+from seqae.bundle.operations.latent_ops import between
+from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_decoding import GREEDY
 from seqae.generation import Decoding
+from seqae.metrics.judge.ngram_judge import NgramJudge, joined
 from seqae.metrics.metric import Scores
-from seqae.metrics.ngram_judge import NgramJudge, joined
 from seqae.metrics.segmenter import lower_words
 from seqae.metrics.text import content_kept
 from seqae.tasks.evaluate.samples import MODEL, REAL, SHUFFLED

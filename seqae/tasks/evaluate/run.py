@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.prior_draws import PriorName
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_decoding import GREEDY
 from seqae.generation import Decoding
 from seqae.metrics.accuracy import bleu_signature
 from seqae.metrics.embedding import TfidfSvd
+from seqae.metrics.judge.ngram_judge import NgramJudge
 from seqae.metrics.metric import GROUPS, Group, Scores
-from seqae.metrics.ngram_judge import NgramJudge
 from seqae.metrics.nll import has_latent_cost
 from seqae.metrics.word_vectors import MeanWordVectors
 from seqae.model.latents import StochasticLatent

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.prior_draws import PriorName, default_prior, fit_priors, usual_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_decoding import GREEDY
 from seqae.generation import Decoding
 from seqae.metrics.geometry import duplicates
+from seqae.metrics.judge.ngram_judge import NgramJudge, joined
 from seqae.metrics.metric import Scores
-from seqae.metrics.ngram_judge import NgramJudge, joined
 from seqae.metrics.segmenter import lower_words
 from seqae.metrics.text import copies, distinct, memorised, self_bleu
 from seqae.model.latents import StochasticLatent

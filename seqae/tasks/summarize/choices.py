@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from seqae.bundle.sentence_space import LatentSpace
-from seqae.bundle.summaries import SENTENCES
+from seqae.bundle.operations.sentence_space import LatentSpace
+from seqae.bundle.operations.summaries import SENTENCES
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice
 from seqae.data.sources.records import ReadOptions

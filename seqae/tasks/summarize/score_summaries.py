@@ -17,9 +17,9 @@ from seqae.component import check_choice, check_range, check_seed
 from seqae.data.cleaning import check_language
 from seqae.extras import extra
 from seqae.files import check_output, write_output
-from seqae.metrics.rouge import KINDS, name_of_words, rouge
-from seqae.metrics.significance import bootstrap, randomization_test
-from seqae.metrics.summary_text import summary_figures
+from seqae.metrics.summaries.rouge import KINDS, name_of_words, rouge
+from seqae.metrics.summaries.significance import bootstrap, randomization_test
+from seqae.metrics.summaries.summary_text import summary_figures
 from seqae.summarizers import Summarizer
 from seqae.summarizers.base import SentenceSpace
 from seqae.summarizers.baselines.oracle import oracle

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from typing_extensions import override
 
+from seqae.bundle.operations.text_operations import Neighbour
 from seqae.bundle.prior_draws import fit_priors, usual_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.text_operations import Neighbour
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.priors.base import can_fit

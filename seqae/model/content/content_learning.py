@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from seqae.batch import Batch
-from seqae.model.content_encoder import ContentEncoder
+from seqae.model.content.content_encoder import ContentEncoder
 
 # Sentences from which vectors are learnt at most; more change the frequencies little.
 LEARNT_FROM = 200_000

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from seqae.extras import extra
-from seqae.metrics.rouge import ngrams, rouge_words
 from seqae.metrics.segmenter import blank_separated
+from seqae.metrics.summaries.rouge import ngrams, rouge_words
 
 with extra("eval"):
     import regex

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 
-from seqae.bundle.long_texts import LongTextOperations
-from seqae.bundle.text_decoding import OneOrList
+from seqae.bundle.operations.long_texts import LongTextOperations
+from seqae.bundle.operations.text_decoding import OneOrList
 from seqae.component import check_choice, check_part, check_seed
 from seqae.data.containers import list_items
 
@@ -57,7 +57,7 @@ class SummaryOperations(LongTextOperations):
         Raises:
             ValueError: if there is no such method or space, or not exactly one length.
         """
-        from seqae.bundle.sentence_space import LatentSpace
+        from seqae.bundle.operations.sentence_space import LatentSpace
         from seqae.summarizers import Budget, Document, SentenceSpace, Summarizer, summarizers
 
         if isinstance(method, str):

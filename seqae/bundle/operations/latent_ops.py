@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqae.component import check_choice, check_whole
 from seqae.data.containers import read_array
-from seqae.model.latent_noise import MAX_NOISE
+from seqae.model.latents.latent_noise import MAX_NOISE
 
 Latents = NDArray[np.float32]
 Curve = Literal["spherical", "linear"]

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 from typing_extensions import Unpack
 
-from seqae.bundle import latent_ops
 from seqae.bundle.codec import rewrite, search
-from seqae.bundle.latent_ops import Latents
+from seqae.bundle.operations import latent_ops
+from seqae.bundle.operations.latent_ops import Latents
 from seqae.data.containers import read_array
 from seqae.data.tokenizers import Tokenizer
 from seqae.generation import Decoding, DecodingKeywords, Hypothesis
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.latent_noise import MAX_NOISE
+from seqae.model.latents.latent_noise import MAX_NOISE
 
 GREEDY = Decoding()
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
-from seqae.bundle.latent_ops import Latents, read_latents
-from seqae.bundle.text_decoding import GREEDY, OneOrList
-from seqae.bundle.text_operations import LongPolicy, TextOperations
+from seqae.bundle.operations.latent_ops import Latents, read_latents
+from seqae.bundle.operations.text_decoding import GREEDY, OneOrList
+from seqae.bundle.operations.text_operations import LongPolicy, TextOperations
 from seqae.component import check_choice
 from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_array, read_texts

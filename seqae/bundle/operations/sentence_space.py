@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from seqae.bundle.codec import evaluating
-from seqae.bundle.evidence import rewrite_pointing
-from seqae.bundle.latent_ops import Latents
-from seqae.bundle.long_texts import LongTextOperations
+from seqae.bundle.operations.evidence import rewrite_pointing
+from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.long_texts import LongTextOperations
 from seqae.generation import Decoding
 from seqae.generation.subsequence import Word, likeliest_subsequence
 from seqae.metrics.segmenter import ends_in_unspaced

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple, SupportsIndex
 
 from typing_extensions import Unpack
 
-from seqae.bundle import latent_ops
-from seqae.bundle.latent_ops import Curve, Latents, Similarity
+from seqae.bundle.operations import latent_ops
+from seqae.bundle.operations.latent_ops import Curve, Latents, Similarity
+from seqae.bundle.operations.text_decoding import GREEDY, OneOrList, TextDecoding
 from seqae.bundle.prior_draws import Draws, draw
-from seqae.bundle.text_decoding import GREEDY, OneOrList, TextDecoding
 from seqae.component import check_choice, check_range
 from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from seqae.bundle.codec import encode_rows
-from seqae.bundle.latent_ops import Latents, check_latents
-from seqae.bundle.long_texts import LongTextOperations, pad
-from seqae.bundle.text_decoding import GREEDY, OneOrList
+from seqae.bundle.operations.latent_ops import Latents, check_latents
+from seqae.bundle.operations.long_texts import LongTextOperations, pad
+from seqae.bundle.operations.text_decoding import GREEDY, OneOrList
 from seqae.component import check_whole
 from seqae.data.containers import read_array, read_texts
 from seqae.generation import Decoding, DecodingKeywords

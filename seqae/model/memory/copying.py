@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import Component, check_range
-from seqae.model.cross_attention import Memory
-from seqae.model.mixture_cross_entropy import mixture_cross_entropy
+from seqae.model.memory.cross_attention import Memory
+from seqae.model.memory.mixture_cross_entropy import mixture_cross_entropy
 
 SMALLEST = 1e-30  # of a probability, so that its logarithm is finite
 

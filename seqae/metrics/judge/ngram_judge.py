@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from seqae.metrics.kneser_ney import KneserNey
+from seqae.metrics.judge.kneser_ney import KneserNey
 from seqae.metrics.segmenter import lower_words
 
 ORDER = 3  # of words

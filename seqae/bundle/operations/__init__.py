@@ -1,0 +1,1 @@
+"""What a TextAutoencoder does with texts and latents, one file for each kind."""

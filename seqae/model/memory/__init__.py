@@ -1,0 +1,1 @@
+"""What decoders that look back at a text read of it: attention to it, and copies of its words."""
