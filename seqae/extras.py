@@ -12,7 +12,17 @@ from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Literal
 
-Extra = Literal["data", "eval", "train", "wandb", "nltk"]
+Extra = Literal[
+    "data",
+    "eval",
+    "train",
+    "hub",
+    "wandb",
+    "nltk",
+    "onnx",
+    "sentence-transformers",
+    "sentencepiece",
+]
 
 # What cannot be done without an extra, as the subject of a sentence.
 PURPOSES = MappingProxyType(
@@ -20,8 +30,12 @@ PURPOSES = MappingProxyType(
         "data": "Parquet, Arrow, .zst, the Hugging Face hub or sentence splitting",
         "eval": "Measuring, summarizing, or fitting a prior,",
         "train": "Training",
-        "wandb": "Logging to Weights & Biases",
+        "hub": "The Hugging Face hub",
+        "wandb": "Weights & Biases",
         "nltk": "Reading a corpus of NLTK",
+        "onnx": "ONNX",
+        "sentence-transformers": "An encoder for sentence-transformers",
+        "sentencepiece": "Reading a SentencePiece model",
     }
 )
 
