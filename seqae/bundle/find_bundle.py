@@ -58,8 +58,25 @@ def check_is_bundle(folder: Path, names: Sequence[str]) -> None:
         )
     for name in names:
         path = folder / name
-        if not path.exists() or not stat.S_ISREG(path.lstat().st_mode):
+        if not path.exists() or not (_is_plain(path) or is_cached(path)):
             raise ValueError(f"{A_MODEL}, but {folder} has no file {name}. {_way_out(folder)}")
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def is_cached(path: Path) -> bool:
+    """Whether a file is one in the cache of the Hugging Face hub, which may be a link.
+
+    The cache has `snapshots/COMMIT/config.json`, which leads to `blobs/HASH` in the same
+    repository. A link to anywhere else is none of a bundle.
+    """
+    snapshots = path.absolute().parent.parent
+    blobs = snapshots.parent / "blobs"
+    target = path.resolve()
+    is_in_place = snapshots.name == "snapshots" and not blobs.is_symlink()
+    return is_in_place and target.parent == blobs.resolve() and target.is_file()
 
 
 def _way_out(path: Path) -> str:

@@ -1,0 +1,225 @@
+"""Addresses of bundles, and the folder on this machine that any of them means.
+
+    hf:OWNER/NAME[@REVISION]               a repository of the Hugging Face hub
+    wandb:[ENTITY/]PROJECT/NAME[:ALIAS]    an artifact of Weights & Biases
+
+Whatever names a model may be such an address, a bundle's folder, the folder of a run, or `demo`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import final
+
+from seqae.bundle.find_bundle import bundle_folder
+from seqae.bundle.manifest import check_manifest
+
+HUB, WANDB = "hf:", "wandb:"
+
+# As the hub itself has it: letters, digits and single - _ . within, at most 96 characters.
+_PART = r"(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+_HUB = re.compile(rf"(?P<owner>{_PART})/(?P<name>{_PART})(?:@(?P<revision>[^\s@]+))?", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./+-]*", re.ASCII)
+_WEB_PAGE = re.compile(
+    r"(?:hf://|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/)(?:models/)?"
+    r"(?P<repository>[\w.-]+/[\w.-]+)(?:/(?:tree|blob|resolve)/(?P<revision>[\w.-]+))?(?:[/?#].*)?",
+    re.ASCII,
+)
+_WANDB = re.compile(
+    r"(?:(?P<entity>[\w.-]+)/)?(?P<project>[\w. -]+)/(?P<name>[\w.-]+)(?::(?P<alias>[^\s/:]+))?",
+    re.ASCII,
+)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@final
+@dataclass(frozen=True)
+class HubAddress:
+    """A repository of the Hugging Face hub.
+
+    Attributes:
+        repository: OWNER/NAME.
+        revision: a branch, a tag, `refs/pr/N` or a commit; None is the main branch.
+    """
+
+    repository: str
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, key: str = "model") -> HubAddress:
+        """Parse an address.
+
+        Args:
+            text: begins with `hf:`.
+            key: what the address was given as, for the message.
+
+        Raises:
+            ValueError: if it has another form.
+        """
+        match = _HUB.fullmatch(text.removeprefix(HUB))
+        if match is None or not text.startswith(HUB) or match["name"].endswith(".git"):
+            raise _refusal(key, "hf:OWNER/NAME[@REVISION]", text, _example(text))
+        address = cls(f"{match['owner']}/{match['name']}")
+        return address.at(match["revision"], key)
+
+    def at(self, revision: str | None, key: str = "revision") -> HubAddress:
+        """Return the address of another revision of the repository; None changes nothing.
+
+        Raises:
+            ValueError: if it cannot be the name of one, or the address already has another one.
+        """
+        if revision is None or revision == self.revision:
+            return self
+        if _REVISION.fullmatch(revision) is None or ".." in revision:
+            raise ValueError(
+                f"`{key}` must name a branch, a tag or a commit, but {revision!r} cannot be the "
+                f"name of one instead. Write it like main, v1.0 or refs/pr/1."
+            )
+        if self.revision is not None:
+            raise ValueError(
+                f"`{key}` must be given once, but it is {self.revision} in the address and "
+                f"{revision} beside it instead. Leave one of them out."
+            )
+        return replace(self, revision=revision)
+
+    def __str__(self) -> str:
+        """Write it as people give it."""
+        return f"{HUB}{self.repository}" + (f"@{self.revision}" if self.revision else "")
+
+
+@final
+@dataclass(frozen=True)
+class ArtifactAddress:
+    """An artifact of Weights & Biases.
+
+    Attributes:
+        entity: the team or user; None is the one that W&B takes by default.
+        project: or a registry, `wandb-registry-NAME`.
+        name: of the artifact, or of the registry's collection.
+        alias: a version or a name of one: v3, latest, best.
+    """
+
+    entity: str | None
+    project: str
+    name: str
+    alias: str = "latest"
+
+    @classmethod
+    def parse(cls, text: str, key: str = "model") -> ArtifactAddress:
+        """Parse an address.
+
+        Args:
+            text: begins with `wandb:`.
+            key: what the address was given as, for the message.
+
+        Raises:
+            ValueError: if it has another form.
+        """
+        match = _WANDB.fullmatch(text.removeprefix(WANDB))
+        if match is None or not text.startswith(WANDB):
+            example = "wandb:my-team/my-project/my-model:best"
+            raise _refusal(key, "wandb:[ENTITY/]PROJECT/NAME[:ALIAS]", text, example)
+        entity, project, name, alias = match.groups()
+        return cls(entity, project, name, alias or "latest")
+
+    @property
+    def path(self) -> str:
+        """What W&B itself calls the artifact: ENTITY/PROJECT/NAME:ALIAS."""
+        return "/".join(filter(None, (self.entity, self.project, f"{self.name}:{self.alias}")))
+
+    def __str__(self) -> str:
+        """Write it as people give it."""
+        return f"{WANDB}{self.path}"
+
+
+Address = HubAddress | ArtifactAddress
+
+
+@final
+@dataclass(frozen=True)
+class LocalBundle:
+    """A bundle on this machine.
+
+    Attributes:
+        folder: of the bundle.
+        origin: the address that it was fetched from, at the commit or version that it was found
+            to have, by which exactly it can be fetched again; None for a local folder.
+    """
+
+    folder: Path
+    origin: str | None = None
+
+
+def is_address(where: object) -> bool:
+    """Say whether `where` is an address, well formed or not, and so no folder."""
+    text = str(where)
+    return text.startswith((HUB, WANDB)) or _WEB_PAGE.fullmatch(text) is not None
+
+
+def parse_address(where: str | Path, key: str = "model") -> Address:
+    """Parse an address of either kind.
+
+    Args:
+        where: for which `is_address` holds.
+        key: what it was given as, for the message.
+
+    Raises:
+        ValueError: if it is malformed.
+    """
+    kind = ArtifactAddress if str(where).startswith(WANDB) else HubAddress
+    return kind.parse(str(where), key)
+
+
+def find_bundle(
+    where: str | Path, key: str = "model", local_files_only: bool = False
+) -> LocalBundle:
+    """Find a bundle, and fetch it first if `where` is an address; its files are not checked yet.
+
+    Args:
+        where: an address, a bundle's folder, the folder of a run, or `demo`.
+        key: what it was given as, for messages.
+        local_files_only: take what was fetched earlier, and ask no server.
+
+    Raises:
+        ValueError: if the address is malformed, or what it leads to is no bundle.
+        OSError: if it cannot be fetched.
+    """
+    if not is_address(where):
+        return LocalBundle(bundle_folder(where))
+    address = parse_address(where, key)
+    # Imported by name, because each of them imports this file.
+    place = "wandb_artifact" if isinstance(address, ArtifactAddress) else "hub_repository"
+    fetch = import_module(f"seqae.bundle.sharing.{place}").fetch
+    found: LocalBundle = fetch(address, key=key, local_files_only=local_files_only)
+    return found
+
+
+def find_checked_bundle(
+    where: str | Path, key: str = "model", local_files_only: bool = False
+) -> LocalBundle:
+    """Do as `find_bundle`, and check each file against the manifest.
+
+    Raises:
+        ValueError: also if the bundle is damaged.
+        OSError: if it cannot be fetched.
+    """
+    found = find_bundle(where, key, local_files_only)
+    check_manifest(found.folder)
+    return found
+
+
+def _refusal(key: str, form: str, text: str, example: str) -> ValueError:
+    return ValueError(
+        f"`{key}` must be written {form}, but it is {text!r} instead. Write it like {example}."
+    )
+
+
+def _example(text: str) -> str:
+    """Write the address of a page of the hub, or any."""
+    page = _WEB_PAGE.fullmatch(text)
+    if page is None:
+        return "hf:my-name/my-model or hf:my-name/my-model@v1.0"
+    return str(HubAddress(page["repository"], page["revision"]))
