@@ -37,7 +37,6 @@ from seqae.model.decoders import DenseDecoder, GRUDecoder
 from seqae.model.encoders import DenseEncoder, GRUEncoder
 from seqae.model.latents import DeterministicLatent
 from seqae.priors import GaussianPrior
-from seqae.tasks.check import check
 
 TEXTS = ["a cat", "", "the cat sat on the mat", "naïve café", "x"]
 METRICS = {"val/exact_match": 0.25, "val/loss": 1.5}
@@ -257,24 +256,6 @@ def test_a_huge_file_is_refused_before_it_is_hashed(bundle):
     os.truncate(bundle / "training.json", 2**33)  # of which the disk holds a few bytes
     message = contracts.refusal(seqae.load, bundle)
     assert "training.json has 8,589,934,592 bytes, and may have 4,194,304" in message
-
-
-@pytest.mark.parametrize("change", ["edited", "gone", "none"])
-def test_the_card_may_be_edited_and_a_check_notes_it(bundle, capsys, change):
-    if change == "edited":
-        (bundle / CARD).write_text("# Mine\n")
-    elif change == "gone":
-        (bundle / CARD).unlink()
-    check(str(bundle))
-    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
-    expected = {
-        "edited": [
-            "note: README.md, the model card, has been edited, or another version has written it"
-        ],
-        "gone": ["note: there is no README.md, the model card"],
-        "none": [],
-    }
-    assert notes == expected[change]
 
 
 def test_a_bundle_whose_manifest_lists_the_card_is_read(bundle):

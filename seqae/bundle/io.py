@@ -21,7 +21,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +30,23 @@ import torch
 from seqae.bundle.card import model_card
 from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.manifest import CARD, MANIFEST, check_manifest, manifest_to_bytes
+from seqae.bundle.reading import (
+    FORMAT,
+    read_autoencoder,
+    read_config,
+    read_details,
+    read_normalization,
+    read_tokenizer,
+)
 from seqae.bundle.stored_priors import read_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.bundle.weights import WithoutInit, read_weights, weights_to_bytes
+from seqae.bundle.weights import weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.extras import installed_version
 from seqae.files import replace_folder
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.untrusted import load_json, read_capped
 from seqae.version import __version__
-
-FORMAT = 1
-CONFIG_KEYS = (
-    "format",
-    "autoencoder",
-    "tokenizer",
-    "tokenizer_sha256",
-    "vocabulary",
-    "max_length",
-    "normalization",
-)
-MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
 
 
 def load(
@@ -144,61 +139,10 @@ def read_bundle(
         ValueError: if the folder is no bundle or is damaged, or its parts do not belong together.
     """
     check_manifest(folder, with_priors)
-    config = _read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        value = config.get("format") if isinstance(config, dict) else config
-        raise ValueError(
-            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {value!r} instead. "
-            f"Use the version of seqae that wrote it."
-        )
-    if wrong := sorted(set(config) ^ set(CONFIG_KEYS)):
-        raise ValueError(
-            f"`{wrong[0][:80]}` in {folder / 'config.json'} is missing or unknown: it must have "
-            f"{', '.join(CONFIG_KEYS)} and no more. Get the bundle again."
-        )
-    tokenizer = Tokenizer.load(folder / "tokenizer.json", config["tokenizer"])
-    if config["tokenizer_sha256"] != tokenizer.fingerprint:
-        raise ValueError(
-            f"`tokenizer_sha256` in {folder / 'config.json'} must be the hash of tokenizer.json, "
-            f"but it is another. The tokenizer and the weights do not belong together."
-        )
-    if asdict(tokenizer.vocabulary) != config["vocabulary"]:
-        raise ValueError(
-            f"`vocabulary` in {folder / 'config.json'} must be that of its tokenizer, "
-            f"{asdict(tokenizer.vocabulary)}, but it is another. The tokenizer and the weights do "
-            f"not belong together."
-        )
-    normalization = _read_normalization(config["normalization"])
-    autoencoder = SequenceAutoencoder.from_config(config["autoencoder"])
-    max_length = config["max_length"]
-    if type(max_length) is not int:
-        raise ValueError(f"`max_length` must be a whole number, but it is {max_length!r} instead.")
-    # Shapes only: a file that asks for huge sizes must get no memory.
-    with torch.device("meta"), WithoutInit():
-        autoencoder.build(tokenizer.vocabulary, max_length)
-    weights = read_weights(folder / "model.safetensors", autoencoder.state_dict())
-    autoencoder.load_state_dict(weights, assign=True)
-    details = {
-        name: _read_json(folder / f"{name}.json") for name in ("metrics", "training", "selftest")
-    }
-    _check_details(folder, details)
-    return autoencoder.eval(), tokenizer, normalization, details
-
-
-def _read_normalization(options: Any) -> Normalization:
-    names = {field.name for field in fields(Normalization)}
-    forms = (None, "NFC", "NFD", "NFKC", "NFKD")
-    if (
-        not isinstance(options, dict)
-        or set(options) != names
-        or options["unicode_form"] not in forms
-        or not {type(options[name]) for name in names - {"unicode_form"}} == {bool}
-    ):
-        raise ValueError(
-            f"`normalization` in config.json must be {asdict(Normalization())} or the like, but it "
-            f"is {str(options)[:200]} instead. Get the bundle again."
-        )
-    return Normalization(**options)
+    config = read_config(folder)
+    tokenizer = read_tokenizer(folder, config)
+    autoencoder = read_autoencoder(folder, config, tokenizer)
+    return autoencoder, tokenizer, read_normalization(config), read_details(folder)
 
 
 def environment() -> dict[str, str]:
@@ -208,37 +152,6 @@ def environment() -> dict[str, str]:
         if (installed := installed_version(package)) is not None:
             versions[package] = installed
     return versions
-
-
-def _check_details(folder: Path, details: dict[str, Any]) -> None:
-    selftest = details["selftest"]
-    is_selftest = (
-        isinstance(selftest, list)
-        and len(selftest) <= MAX_SELFTEST
-        and all(
-            isinstance(row, dict)
-            and set(row) == {"text", "reconstruction"}
-            and all(isinstance(text, str) for text in row.values())
-            for row in selftest
-        )
-    )
-    for name, is_right in (
-        ("selftest", is_selftest),
-        ("training", isinstance(details["training"], dict)),
-        ("metrics", isinstance(details["metrics"], dict)),
-    ):
-        if not is_right:
-            raise ValueError(
-                f"`{name}.json` in {folder} is not of the form that seqae writes. "
-                f"Get the bundle again."
-            )
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return load_json(read_capped(path))
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON, but: {error}. Get the bundle again.") from error
 
 
 def _to_json(value: Any) -> bytes:

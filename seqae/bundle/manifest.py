@@ -20,10 +20,15 @@ FILES = (
     "environment.json",
     "selftest.json",
 )
-CARD = "README.md"  # not in the manifest: who shares a bundle may write more into it
 MANIFEST = "MANIFEST.sha256"
+# Not in the manifest, since they are for people: who shares a bundle may write more into its card,
+# and measure it later.
+CARD = "README.md"
+EVALUATION = "evaluation.json"
 DENSITY = "density.safetensors"  # the gaussian and the mixture prior, in bundles of before 0.2
 PRIOR = re.compile(r"prior_([a-z][a-z0-9_]{0,39})\.safetensors")
+PATTERNS = (*FILES, MANIFEST, CARD, EVALUATION, "prior_*.safetensors", DENSITY)  # all of a bundle
+OF_HOSTS = (".git", ".gitattributes", ".gitignore", ".cache")  # what git and the hub put beside
 
 
 def is_prior_file(name: str) -> bool:
@@ -34,6 +39,13 @@ def is_prior_file(name: str) -> bool:
 def prior_files(folder: Path) -> list[str]:
     """List the files of a folder that hold priors, by name."""
     return sorted(path.name for path in folder.glob("*.safetensors") if is_prior_file(path.name))
+
+
+def unknown_files(folder: Path) -> list[str]:
+    """List what lies in a bundle's folder and is no part of it, by name; it is never read."""
+    known = {*FILES, MANIFEST, CARD, EVALUATION, *OF_HOSTS}
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if name not in known and not is_prior_file(name)]
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
@@ -61,6 +73,22 @@ def check_manifest(folder: Path, with_priors: bool = True) -> dict[str, str]:
     Raises:
         ValueError: if the folder is no bundle or is damaged.
     """
+    return check_hashes(folder, check_names(folder, with_priors))
+
+
+def check_names(folder: Path, with_priors: bool = True) -> dict[str, str]:
+    """Check that a bundle has the files that its manifest lists, none of them too large to read.
+
+    Args:
+        folder: the bundle.
+        with_priors: as `check_manifest`.
+
+    Returns:
+        The hash that the manifest says of each file.
+
+    Raises:
+        ValueError: if the folder is no bundle or is damaged.
+    """
     names = [*FILES, *(prior_files(folder) if with_priors and folder.is_dir() else [])]
     check_is_bundle(folder, [*names, MANIFEST])
     try:
@@ -71,22 +99,35 @@ def check_manifest(folder: Path, with_priors: bool = True) -> dict[str, str]:
         listed = read_manifest(folder)
     except ValueError as error:
         raise ValueError(f"The bundle {folder} is damaged: {error}. Get it again.") from error
-    expected = {name: sha256_of(folder / name) for name in names}
     if not with_priors:
         listed = {name: digest for name, digest in listed.items() if not is_prior_file(name)}
-    wrong = sorted(set(listed) ^ set(expected))
+    wrong = sorted(set(listed) ^ set(names))
     if wrong:
         raise ValueError(
             f"`{MANIFEST}` in {folder} must list the files that the bundle has, but it lists "
             f"others. {_way_out(folder, wrong)}"
         )
-    for name, digest in expected.items():
+    return {name: listed[name] for name in names}
+
+
+def check_hashes(folder: Path, listed: Mapping[str, str]) -> dict[str, str]:
+    """Check the content of files by their hashes, and return these.
+
+    Args:
+        folder: the bundle.
+        listed: what `check_names` returned.
+
+    Raises:
+        ValueError: if a file was changed or damaged.
+    """
+    found = {name: sha256_of(folder / name) for name in listed}
+    for name, digest in found.items():
         if listed[name] != digest:
             raise ValueError(
                 f"`{name}` in {folder} is not what {MANIFEST} says: it was changed or damaged. "
                 f"{_way_out(folder, [name])}"
             )
-    return expected
+    return found
 
 
 def manifest_to_bytes(digests: Mapping[str, str]) -> bytes:

@@ -106,6 +106,17 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     return {name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}
 
 
+def stored_dtypes(path: Path) -> list[str]:
+    """List the types of the tensors in a file, by their names in torch: `float16`, `float32`.
+
+    Raises:
+        ValueError: if the header is damaged.
+    """
+    names = {short: str(dtype).removeprefix("torch.") for dtype, short in DTYPE_NAMES.items()}
+    found = {str(entry.get("dtype")) for entry in _read_header(path).values()}
+    return sorted(names.get(short, short) for short in found)
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """Read the texts in the header of a safetensors file.
 
