@@ -36,6 +36,7 @@ from seqae.objectives import (
     Adversarial,
     Denoising,
     MeanSquaredError,
+    MeanSum,
     MutualInformationMachine,
     Objective,
     Reconstruction,
@@ -78,12 +79,14 @@ OBJECTIVES: dict[type[Objective], Any] = {
     WassersteinMMD: lambda: WassersteinMMD(),
     Adversarial: lambda: Adversarial(adversarial_weight=1.0, hidden_dim=16),
     MeanSquaredError: lambda: MeanSquaredError(),
+    MeanSum: lambda: MeanSum(cycle_weight=1.0),
 }
 # Which latents make sense under an objective; the encoder and the decoder are free.
 SENSIBLE: dict[type[Objective], set[str]] = {
     Reconstruction: {DETERMINISTIC, CODES},
     Denoising: {DETERMINISTIC, CODES},
     MeanSquaredError: {DETERMINISTIC, CODES},
+    MeanSum: {DETERMINISTIC, CODES},
     Variational: {GAUSSIAN, SPHERE},
     MutualInformationMachine: {GAUSSIAN, SPHERE},
     WassersteinMMD: {DETERMINISTIC, GAUSSIAN, SPHERE},

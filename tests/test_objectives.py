@@ -19,6 +19,7 @@ from seqae.objectives import (
     Adversarial,
     Denoising,
     MeanSquaredError,
+    MeanSum,
     MutualInformationMachine,
     Objective,
     Reconstruction,
@@ -28,9 +29,13 @@ from seqae.objectives import (
 from seqae.objectives.likelihood import drop_words
 
 every_objective = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Objective))
-# Neither is a mean over sentences: the one compares a batch's sentences with each other, the other
-# takes its floor of their mean.
-OF_THE_BATCH = {WassersteinMMD: ("loss", "mmd"), Variational: ("loss",)}
+# None is a mean over sentences: two compare a batch's sentences with each other, one takes its
+# floor of their mean.
+OF_THE_BATCH = {
+    WassersteinMMD: ("loss", "mmd"),
+    Variational: ("loss",),
+    MeanSum: ("loss", "cycle"),
+}
 
 
 def make(cls: type[Objective], arguments: dict[str, Any]) -> tuple[Objective, SequenceAutoencoder]:
@@ -187,7 +192,7 @@ def test_the_latent_layers_own_term_joins_the_loss_by_sentence(cls):
 # What each refuses
 
 NEEDS_POSTERIOR = (Variational(), MutualInformationMachine())
-TRAINS_NO_POSTERIOR = (Reconstruction(), Denoising())
+TRAINS_NO_POSTERIOR = (Reconstruction(), Denoising(), MeanSum())
 NORMAL_PRIOR = (WassersteinMMD(), Adversarial())
 
 

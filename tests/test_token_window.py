@@ -39,6 +39,7 @@ OBJECTIVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Variational": ({"kl_warmup_steps": 3}, {"latent": GAUSSIAN}),
     "MutualInformationMachine": ({}, {"latent": GAUSSIAN}),
     "Adversarial": ({"hidden_dim": 16, "logvar_weight": 0.1}, {"latent": GAUSSIAN}),
+    "MeanSum": ({"cycle_weight": 0.0}, {"latent": PLAIN}),
     "WassersteinMMD": ({"mmd_weight": 0.0}, {"latent": PLAIN}),
 }
 

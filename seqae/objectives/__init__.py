@@ -2,6 +2,7 @@
 
 from seqae.objectives.adversarial import Adversarial
 from seqae.objectives.denoising import Denoising
+from seqae.objectives.mean_sum import MeanSum
 from seqae.objectives.mutual_information import MutualInformationMachine
 from seqae.objectives.objective import Objective
 from seqae.objectives.reconstruction import MeanSquaredError, Reconstruction
@@ -12,6 +13,7 @@ __all__ = [
     "Adversarial",
     "Denoising",
     "MeanSquaredError",
+    "MeanSum",
     "MutualInformationMachine",
     "Objective",
     "Reconstruction",

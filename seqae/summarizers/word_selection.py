@@ -78,16 +78,19 @@ class WordSelectionSummarizer(Summarizer):
     ) -> str | None:
         """Shorten a sentence so that it fits behind what is said; None if less than half does.
 
-        Words differ in bytes, so that for a budget of bytes a word less is tried until it fits.
+        Words differ in bytes, so that for a budget of bytes fewer are tried until they fit.
         """
         words = blank_separated(sentence)
         wanted = math.ceil(share * len(words))
         least = 1 if not said else math.ceil(wanted / 2)
-        count = wanted
+        kept = wanted
         if budget.words is not None:
-            count = min(wanted, budget.amount - budget.size(said))
-        for kept in range(count, least - 1, -1):
+            kept = min(wanted, budget.amount - budget.size(said))
+        largest = max(budget.size([word]) for word in words)
+        while kept >= least:
             text = joined([words[i] for i in space.select(words, latent, kept, self.noise)])
             if budget.fits([*said, text]):
                 return text
+            excess = budget.size([*said, text]) - budget.amount
+            kept -= max(1, excess // (largest + 1))  # as many words as must go, with their blanks
         return None if said else budget.cut(sentence)
