@@ -1,7 +1,7 @@
 """Tasks: what a trained model, or data before training, is used for; one function per command.
 
 runner.py         turns a function into a command: signature to options, docstring to help
-encode_decode.py  reconstruct, encode, decode; latent_files.py reads and writes latents
+encode_decode.py  reconstruct, encode, decode; latent_files/ reads and writes latents
 latent_space.py   interpolate, arithmetic, neighbours, transfer
 sampling.py       sample, and prior, which fits what it draws from
 evaluate/         evaluate

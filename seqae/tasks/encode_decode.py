@@ -15,6 +15,7 @@ import seqae
 from seqae.bundle.operations.document_vectors import are_documents
 from seqae.bundle.operations.latent_ops import Latents
 from seqae.bundle.operations.long_texts import LongLatents
+from seqae.bundle.operations.quantised_latents import Precision
 from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.operations.text_operations import LongPolicy, Part, TooLong
 from seqae.bundle.text_autoencoder import TextAutoencoder
@@ -23,7 +24,15 @@ from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, output_file
 from seqae.generation import Decoding
 from seqae.tasks.inputs import READING, check_reading, load_and_gather_long, typed
-from seqae.tasks.latent_files import ENDINGS, latent_rows, read_latents, write_arrays
+from seqae.tasks.latent_files import (
+    ENDINGS,
+    check_precision,
+    latent_rows,
+    metadata_path,
+    read_latents,
+    read_scale,
+    write_arrays,
+)
 from seqae.terminal import visible
 
 
@@ -87,18 +96,27 @@ def encode(
     part: Part | None = None,
     too_long: LongPolicy | None = None,
     document_dim: int | None = None,
+    precision: Precision = "float32",
+    calibration: str | None = None,
     device: str = "auto",
     reading: ReadOptions = READING,
 ) -> None:
     """Encode sentences to latents.
 
+    Example:
+        seqae encode runs/seqae/RUN --input sentences.txt --output latents.npy
+        seqae encode demo --input sentences.txt --output latents.safetensors --precision int8
+        seqae encode demo --input sentences.txt --output vectors.tsv
+
     Args:
         model: a bundle, the folder of a run, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, or anything else that `data.train` accepts.
-        output: a file: .npy for a float32 array (sentences, Z), .npz for `latents` (texts, K, Z)
-            and their `mask`, .parquet for the columns text and latent, .jsonl for JSON lines; by
-            default JSON lines are printed. Texts in stretches have K latents, as `latents`.
+        output: a file: .npy for a float32 array (sentences, Z), .safetensors for the same as
+            `latents`, .npz for `latents` (texts, K, Z) and their `mask`, .parquet for the columns
+            text and latent, .jsonl for JSON lines, vectors.tsv for TensorFlow's embedding
+            projector, with the texts in metadata.tsv beside it; by default JSON lines are printed.
+            Texts in stretches have K latents, as `latents`.
         part: which part of the latents to write, for a model whose latents have parts: `content`,
             what is said, for similarity; `order`, all else. By default they are whole, as `decode`
             reads them.
@@ -108,11 +126,21 @@ def encode(
         document_dim: encode each text, of any length, to one vector of so many numbers, which holds
             as much of its beginning as they can, and which `decode --document` reads; for models
             trained with `nested_dropout`, as the recipe `long` does.
+        precision: of each number in the file: float16 has half of the bytes, int8 a quarter, binary
+            1/32; the last two are for .npz, .safetensors and .parquet, which also hold the scale of
+            each dimension and say how to decode them.
+        calibration: a file of `seqae encode` that gives the scale of int8 or binary, so that
+            several files share it: its own scale, or that of its latents; by default the latents
+            that are written give it.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
     """
-    check_output(output, ENDINGS, [input, typed(texts)])
+    check_output(output, ENDINGS, [input, typed(texts), calibration])
+    if output is not None and output.endswith(".tsv"):
+        check_output(str(metadata_path(output)), (".tsv",), [input, typed(texts)])
     check_reading(reading, [input, typed(texts)])
+    check_precision(precision, output, calibration)
+    scale = None if calibration is None else read_scale(calibration, precision)
     if document_dim is not None:
         _check_alone(part, too_long)
         too_long = "split"
@@ -132,7 +160,7 @@ def encode(
     if output is None or output.endswith(".jsonl"):
         write_json_lines(output, latent_rows(sentences, latents))
     else:
-        write_arrays(output, sentences, latents)
+        write_arrays(output, sentences, latents, precision, scale)
     if output is not None:
         tell_written(count, "latent" if document_dim is None else "vector", output)
 
@@ -164,8 +192,8 @@ def decode(
 
     Args:
         model: a bundle, the folder of a run, or `demo`.
-        latents: a file that `seqae encode` wrote (.npy, .npz, .parquet, .jsonl), or `-` for JSON
-            lines on standard input.
+        latents: a file that `seqae encode` wrote, in any precision (.npy, .npz, .safetensors,
+            .parquet, .jsonl, .tsv), or `-` for JSON lines on standard input.
         output: a .jsonl file for the texts; by default they are printed, one per line. With
             `num_return_sequences` each has its log-probability.
         document: whether each latent is the vector of a document, of `encode --document_dim`.
