@@ -97,8 +97,9 @@ def write_arrays(
     elif output.endswith(".npz"):
         # One stretch each, if they have none: what reads .npz expects the mask.
         always = np.ones((len(flat), 1), dtype=bool) if mask is None else mask
+        named: dict[str, Any] = _arrays(stored, always) | _said(stored)
         with output_file(output) as file:
-            np.savez(file, **_arrays(stored, always), **_said(stored))
+            np.savez(file, **named)
     else:
         data = safetensors.numpy.save(
             {name: np.ascontiguousarray(array) for name, array in _arrays(stored, mask).items()},
