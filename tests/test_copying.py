@@ -15,6 +15,7 @@ from seqae.model.decoders import AttentionGRUDecoder, AttentionTransformerDecode
 from seqae.model.latents import DeterministicLatent, GaussianLatent
 from seqae.model.latents.latent_noise import LatentNoise
 from seqae.model.memory.copying import Copying
+from seqae.model.memory.cross_attention import Memory
 from seqae.model.memory.mixture_cross_entropy import mixture_cross_entropy
 from seqae.objectives import Denoising, MeanSquaredError, Reconstruction, Variational
 
@@ -34,9 +35,17 @@ def pairs() -> Batch:
     return Batch(batch.token_ids, batch.lengths, contracts.random_batch([3, 6, 2, 4]))
 
 
-def copying_model(decoder=None, coverage: float = 0.0) -> SequenceAutoencoder:
+def copying_model(decoder=None, coverage: float = 0.0, follow: int = 0) -> SequenceAutoencoder:
     decoder = decoder or AttentionGRUDecoder(8)
-    return contracts.make_model(decoder=decoder, copying=Copying(8, coverage))
+    return contracts.make_model(decoder=decoder, copying=Copying(8, coverage, follow))
+
+
+def follow_pairs() -> Batch:
+    """Pairs of which one side has a part of the other."""
+    batch = pairs()
+    assert batch.targets is not None
+    batch.targets.token_ids[1, 1:4] = batch.token_ids[1, 2:5] = torch.tensor([5, 6, 7])
+    return batch
 
 
 def nll_of(logits: Tensor, batch: Batch) -> Tensor:
@@ -93,7 +102,7 @@ def test_the_mixture_and_its_gradients_are_those_of_all_logits(monkeypatch):
 
 @every_decoder
 def test_the_loss_is_that_of_the_probabilities(decoder):
-    model, batch = copying_model(decoder()), pairs()
+    model, batch = copying_model(decoder(), follow=2), pairs()
     logits = model(batch)
     torch.testing.assert_close(logits.exp().sum(dim=2), torch.ones(logits.shape[:2]))
     values = Reconstruction()(model, batch, 0, GENERATOR)
@@ -105,12 +114,42 @@ def test_the_loss_is_that_of_the_probabilities(decoder):
     torch.testing.assert_close((nll.sum() / batch.num_targets).float(), values["loss"])
 
 
+def test_a_run_that_was_copied_goes_on_by_hand():
+    """Written is `5 6 7 6 5 6`; before which tokens of the source does a run of these end?"""
+    copying = Copying(8, follow=2)
+    copying.build(8, 8, contracts.VOCABULARY)
+    token_ids = torch.tensor([[2, 5, 6, 7, 5, 6, 8, 3]])
+    written = torch.tensor([[2, 5, 6, 7, 6, 5, 6]])  # bos never matches
+    memory = Memory(torch.randn(1, 8, 8), torch.ones(1, 8, dtype=torch.bool), token_ids)
+    *_, matches = copying.read(memory, written)
+    assert matches[0].tolist() == [
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 1, 0, 0, 0],
+        [0, 0, 2, 0, 0, 2, 0, 0],
+        [0, 0, 0, 2, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 1, 0, 0],
+        [0, 1, 0, 0, 1, 0, 0, 0],
+        [0, 0, 2, 0, 0, 2, 0, 0],
+    ]
+    torch.nn.init.zeros_(copying.query.weight)
+    copying.place_follows.data = torch.tensor([2.0, 3.0])
+    pointed = copying.read(memory, written[:, :3])
+    gate, places = copying.point(torch.zeros(1, 3, 8), *pointed)
+    # After `5 6` the places of 7 and 8 have 2 + 3, all others but bos, pad and unk nothing.
+    scores = torch.tensor([-torch.inf, 0.0, 0.0, 5.0, 0.0, 0.0, 5.0, 0.0])
+    torch.testing.assert_close(places[0, 2], scores.softmax(dim=0))
+    copying.gate_follows.data = torch.tensor([1.0, 0.5])
+    told, _ = copying.point(torch.zeros(1, 3, 8), *pointed)
+    torch.testing.assert_close((told - gate)[0], torch.tensor([0.0, 1.0, 1.5]))
+
+
 # Contracts
 
 
 @every_decoder
-def test_stepping_gives_the_logits_of_teacher_forcing(decoder):
-    model, batch = copying_model(decoder()), pairs()
+@pytest.mark.parametrize("follow", [0, 2])
+def test_stepping_gives_the_logits_of_teacher_forcing(decoder, follow):
+    model, batch = copying_model(decoder(), follow=follow), follow_pairs()
     logits, encoded = model(batch), model.encode(batch)
     state = model.init_state(encoded.latent, memory=encoded.memory)
     rows = torch.arange(4)
@@ -121,9 +160,9 @@ def test_stepping_gives_the_logits_of_teacher_forcing(decoder):
 
 
 @every_decoder
-@pytest.mark.parametrize("coverage", [0.0, 0.5])
-def test_padding_does_not_matter_and_gradients_reach_everything(decoder, coverage):
-    model, batch = copying_model(decoder(), coverage), pairs()
+@pytest.mark.parametrize(("coverage", "follow"), [(0.0, 0), (0.5, 2)])
+def test_padding_does_not_matter_and_gradients_reach_everything(decoder, coverage, follow):
+    model, batch = copying_model(decoder(), coverage, follow), follow_pairs()
     objective = Reconstruction(label_smoothing=0.1)
     loss = objective(model, batch, 0, GENERATOR)["loss"]
     expected = contracts.gradients(loss, model)
@@ -143,7 +182,9 @@ def test_coverage_is_what_two_steps_point_at_twice():
         losses.append(Reconstruction()(model, batch, 0, GENERATOR)["loss"])
     encoded = model.encode(batch)
     features = model.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
-    _, places = model.copying.point(features, *model.copying.read(encoded.memory))
+    _, places = model.copying.point(
+        features, *model.copying.read(encoded.memory, batch.decoder_input)
+    )
     again = sum(
         torch.minimum(places[row, t], places[row, :t].sum(dim=0)).sum()
         for row in range(4)

@@ -176,6 +176,8 @@ def aim(row: dict[str, Any]) -> float:
 def test_summaries_are_scored_beside_baselines(place: Path, capsys: Out) -> None:
     arguments = ["--sentences", 1, "--methods", "lead", "textrank", "centroid/tfidf"]
     arguments += ["--output", "s.json", "--explain", "--recall_bytes", 20]
+    Path("seen.jsonl").write_text('{"document": "The cat sat on", "summary": "a mat 今天"}\n')
+    arguments += ["--seen_file", "seen.jsonl", "--settings", '{"centroid": {"position": 0.5}}']
     assert run_seqae("summarize-eval", "demo", "pairs.jsonl", *arguments) == 0
     said = capsys.readouterr().out
     assert "words: rouge-score+unicode" in said
@@ -188,6 +190,10 @@ def test_summaries_are_scored_beside_baselines(place: Path, capsys: Out) -> None
     lead = found["rows"]["lead"]
     assert lead["rouge1_f1"]["mean"] == pytest.approx(sum(scores) / 2)
     assert "p" not in lead["rouge1_f1"]
+    assert lead["unseen_recall"]["mean"] == pytest.approx((0 + 2 / 5) / 2)  # slept; 气好去公园
+    assert lead["unseen_precision"]["mean"] == 1
+    gain = found["rows"]["textrank"]["rouge1_f1"]
+    assert gain["difference"]["mean"] == pytest.approx(gain["mean"] - lead["rouge1_f1"]["mean"])
     assert found["rows"]["oracle"]["rouge1_f1"]["p"] <= 1
     assert aim(found["rows"]["oracle"]) >= max(map(aim, (lead, found["rows"]["textrank"])))
     assert "rouge1_recall_bytes" in lead

@@ -124,6 +124,22 @@ def test_debian_keeps_a_source_in_one_split(tmp_path: Path) -> None:
         list(summaries.pairs("debian", files))
 
 
+def test_debian_translated_to_chinese(tmp_path: Path) -> None:
+    stanza = "Package: {}\nDescription-md5: 0\nDescription-zh_CN: {}\n {}\n {}\n\n"
+    first = (
+        "FLIM 是一个库，提供处理电子邮件的基本功能，",
+        "包括编码和解码，以及其它许多功能，支持多种语言。",
+    )
+    translation = stanza.format("flim", "关于消息的库", *first)
+    translation += stanza.format("libflim-doc", "关于消息的库（文档）", *first[::-1])
+    translation += stanza.format("short", "太短", "太短了", "。")
+    translation += stanza.format("other", "一个 library", "is a library that is not", "yet 翻译")
+    files = [written(tmp_path / "p", PACKAGES), written(tmp_path / "t", translation)]
+    assert list(summaries.pairs("debian", files, "all")) == [
+        {"document": "".join(first), "summary": "关于消息的库"}
+    ]
+
+
 def test_seqae_reads_the_lines(tmp_path: Path) -> None:
     rows = [{"document": f"the document {i}", "summary": f"number {i}"} for i in range(20)]
     lines = "".join(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from seqae.metrics.summaries.summary_text import summary_figures
+from seqae.metrics.summaries.summary_text import summary_figures, unseen_figures
 
 SOURCE = ["In 2019 the man from Berlin, Otto Weiss, paid 3,000 euros.", "He left."]
 
@@ -37,3 +37,13 @@ def test_repetition_and_what_is_not_defined() -> None:
     assert math.isnan(figures["new_numbers"])
     assert math.isnan(summary_figures([], SOURCE)["compression"])
     assert summary_figures(["今天天气"], ["今天天气很好"])["copied"] == 1
+
+
+def test_words_that_training_never_had() -> None:
+    source = ["CalculiX and Calf read cc65 files.", "A tool."]
+    references = [["CalculiX reads cc65"], ["Calf, a Synth"]]  # `Synth` is not in the document
+    seen = {"and", "read", "reads", "files", "a", "tool"}
+    figures = unseen_figures(["CALF reads Calcul and cc65"], source, references, seen)
+    assert figures == {"unseen_recall": 2 / 3, "unseen_precision": 2 / 3}
+    nothing = unseen_figures(["A tool."], ["A tool."], [["tool"]], seen)
+    assert all(map(math.isnan, nothing.values()))

@@ -369,6 +369,37 @@ def test_hard_texts_come_back(kind: type[Tokenizer]) -> None:
     assert trained(kind).decode(trained(kind).encode(texts)) == texts
 
 
+@pytest.mark.parametrize("kind", [BPETokenizer, UnigramTokenizer])
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(st.text(max_size=20) | st.text(" \na", max_size=9), max_size=6))
+def test_a_blank_in_front_gives_a_word_the_same_tokens_everywhere(
+    kind: type[BPETokenizer | UnigramTokenizer], texts: list[str]
+) -> None:
+    tokenizer = with_blank(kind)
+    for text in texts:
+        if text and not text[0].isspace():
+            ((_, *first, _),) = tokenizer.encode([text])
+            assert first == tokenizer.encode_inside([f" {text}"])[0]
+    rows = tokenizer.encode(texts)
+    assert tokenizer.decode(rows) == texts
+    library = huggingface(tokenizer)
+    assert rows == [encoding.ids for encoding in library.encode_batch(texts)]
+    assert [library.decode(row[1:-1]) for row in rows] == texts
+    assert Tokenizer.from_json(tokenizer.to_json()).encode(texts) == rows
+
+
+@functools.cache
+def with_blank(kind: type[BPETokenizer | UnigramTokenizer]) -> Tokenizer:
+    tokenizer = kind(400, add_prefix_space=True)
+    tokenizer.train(sentences())
+    stored = [
+        json.loads(t.to_json())["post_processor"]["seqae"] for t in (tokenizer, trained(kind))
+    ]
+    # One that is off is not in the file, so that older files keep their hash.
+    assert ["add_prefix_space" in one["init_args"] for one in stored] == [True, False]
+    return tokenizer
+
+
 def test_byte_ids_are_the_bytes() -> None:
     tokenizer = ByteTokenizer()
     assert tokenizer.encode(["aé"]) == [[2, 0x61 + 4, 0xC3 + 4, 0xA9 + 4, 3]]

@@ -8,6 +8,7 @@ branch of a hub, have them.
     python scripts/data/public_summaries.py xsum 0000.parquet > train.jsonl
     python scripts/data/public_summaries.py gigaword train.src.txt train.tgt.txt > train.jsonl
     python scripts/data/public_summaries.py debian Packages Translation-en --split test > test.jsonl
+    python scripts/data/public_summaries.py debian Packages Translation-zh_CN --split all > zh.jsonl
 
 xsum           columns `document`, `summary` (EdinburghNLP/xsum, from its Parquet branch)
 cnn_dailymail  columns `article`, `highlights` (abisee/cnn_dailymail, any version)
@@ -16,8 +17,10 @@ gigaword       two texts of equal lines, or columns `document`, `summary` (Harva
 opinions       a row for each product. Columns rev1 ... and summ1 ... (Amazon, Bražinskas et al.
                2020); Input.original_review_0 ... and Answer.summary (Yelp, Chu and Liu 2019); or
                `reviews` and `summary` (both, Iso et al. 2021)
-debian         Packages and Translation-en of a Debian release: long descriptions of packages, and
-               short ones as their headlines; those of one source package are in one split
+debian         Packages and Translation-en of a Debian release, or the translation of another
+               language, as Translation-zh_CN: long descriptions of packages, and short ones as
+               their headlines; those of one source package are in one split, and `--split all` has
+               one pair of each
 
 Columns are those of Parquet, JSON, JSON lines, CSV or TSV.
 """
@@ -37,6 +40,8 @@ from typing import Any
 Row = dict[str, Any]
 TABLES = (".parquet", ".json", ".jsonl", ".csv", ".tsv")
 FEWEST_WORDS = 15  # of a long description; what is shorter says no more than the short one
+HAN = r"[\u3007\u4e00-\u9fff]"  # a Chinese character, half a word
+WIDE = r"[\u3000-\u9fff\uff00-\uffef]"  # the same, or punctuation beside which no blank belongs
 
 
 def main() -> None:
@@ -47,7 +52,7 @@ def main() -> None:
     )
     parser.add_argument("set", choices=sorted(READERS))
     parser.add_argument("files", nargs="+", type=Path)
-    parser.add_argument("--split", choices=("train", "val", "test"), help="of debian")
+    parser.add_argument("--split", choices=("train", "val", "test", "all"), help="of debian")
     arguments = parser.parse_args()
     count = 0
     for pair in pairs(arguments.set, arguments.files, arguments.split):
@@ -109,7 +114,9 @@ def debian(files: list[Path], split: str) -> Iterator[tuple[str, str]]:
     """Read descriptions of packages: the long one of each, and the short one as its headline.
 
     Libraries of one source describe the same thing. So a source is in one split (by its hash: 5 %
-    test, 3 % val), and gives one pair for the test or the validation.
+    test, 3 % val), and gives one pair for the test, the validation or all of them. A translation
+    may be unfinished: if it is Chinese, both sides must have more of its characters than of other
+    words.
     """
     packages, translation = (file.read_text(encoding="utf-8") for file in files)
     sources = {}
@@ -118,16 +125,19 @@ def debian(files: list[Path], split: str) -> Iterator[tuple[str, str]]:
             source = re.search(r"^Source: (\S+)", stanza, re.MULTILINE)
             sources[name[1]] = (source or name)[1]
     seen: set[str] = set()
-    pattern = re.compile(r"^Description-en: (.*)\n((?: .*\n?)*)", re.MULTILINE)
+    pattern = re.compile(r"^Description-(?!md5)(\w+): (.*)\n((?: .*\n?)*)", re.MULTILINE)
     for stanza in translation.split("\n\n"):
         name = re.search(r"^Package: (\S+)", stanza, re.MULTILINE)
         description = pattern.search(f"{stanza}\n")
         if not name or not description:
             continue
         source = sources.get(name[1], name[1])
-        short, long = tidy(description[1]), tidy(re.sub(r"^ \.$", "", description[2], flags=re.M))
+        language, short, long = description.groups()
+        short, long = unwrapped(short), unwrapped(re.sub(r"^ \.$", "", long, flags=re.M))
+        if language.startswith("zh") and not (is_chinese(short) and is_chinese(long)):
+            continue
         keys = {f"{source}\n{short}", long} | ({source} if split != "train" else set())
-        if split_of(source) == split and len(long.split()) >= FEWEST_WORDS and not keys & seen:
+        if split in (split_of(source), "all") and words(long) >= FEWEST_WORDS and not keys & seen:
             seen |= keys
             yield long, short
 
@@ -159,6 +169,22 @@ def rows(file: Path) -> Iterator[Row]:
 def tidy(text: str) -> str:
     """Join lines with a blank, and take away blanks at the ends."""
     return " ".join(text.split())
+
+
+def unwrapped(text: str) -> str:
+    """Join lines, in Chinese without a blank."""
+    return re.sub(rf"(?<={WIDE}) (?={WIDE})", "", tidy(text))
+
+
+def words(text: str) -> float:
+    """Count words; two Chinese characters are one."""
+    return len(re.sub(HAN, " ", text).split()) + len(re.findall(HAN, text)) / 2
+
+
+def is_chinese(text: str) -> bool:
+    """Tell whether a text has more Chinese characters than other words."""
+    count = len(re.findall(HAN, text))
+    return count > words(text) - count / 2
 
 
 def listed(texts: str | list[str]) -> list[str]:

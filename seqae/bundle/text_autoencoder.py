@@ -223,5 +223,6 @@ class TextAutoencoder(DocumentOperations, SummaryOperations):
     def _tokenize_word(self, word: str) -> list[list[int]]:
         """Tokenize a word at the beginning of a text and after a blank."""
         word = self.normalization(word)
-        rows = self.tokenizer.encode([word, f" {word}"])
-        return [row[1:-1] for row in rows if self.tokenizer.unk_id not in row]
+        ((_, *first, _),) = self.tokenizer.encode([word])
+        rows = [first, *self.tokenizer.encode_inside([word, f" {word}"])]
+        return [row for row in rows if self.tokenizer.unk_id not in row]

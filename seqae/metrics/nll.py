@@ -63,7 +63,7 @@ def _copying_nll(
     sums = []
     rows = max(1, BLOCK_ELEMENTS // (model.vocabulary.size * features.shape[1]))
     for block in torch.split(torch.arange(len(features), device=features.device), rows):
-        logits = model.logits(features[block], memory.select(block))
+        logits = model.logits(features[block], memory.select(block), batch.decoder_input[block])
         token_nll = nn.functional.cross_entropy(
             logits.flatten(0, 1), batch.target[block].flatten(), reduction="none"
         ).reshape(len(block), -1)

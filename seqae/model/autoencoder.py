@@ -29,7 +29,7 @@ from seqae.model.decoders.base import AttentionDecoder, Decoder, DecoderState
 from seqae.model.encoders import Encoder
 from seqae.model.latents import Latent, LatentOutput
 from seqae.model.latents.latent_noise import LatentNoise
-from seqae.model.memory.copying import Copying
+from seqae.model.memory.copying import Copying, Pointed
 from seqae.model.memory.cross_attention import Memory, memory_of
 from seqae.model.transformer import TransformerStack
 
@@ -243,7 +243,7 @@ class SequenceAutoencoder(Component, nn.Module):
         """Compute logits (B, T-1, V) under teacher forcing."""
         encoded = self.encode(batch)
         features = self.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
-        return self.logits(features, encoded.memory)
+        return self.logits(features, encoded.memory, batch.decoder_input)
 
     def init_state(
         self, latent: Tensor, noise: Tensor | None = None, memory: Memory | None = None
@@ -259,7 +259,7 @@ class SequenceAutoencoder(Component, nn.Module):
         if self.copying is None:
             return state
         assert memory is not None
-        return *self.copying.read(memory), *state
+        return *self.copying.start(memory), *state
 
     def step(self, token: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Generate one token.
@@ -274,25 +274,28 @@ class SequenceAutoencoder(Component, nn.Module):
         if self.copying is None:
             features, state = self.decoder.step(self.embed(token), state)
             return self.logits(features), state
-        key, token_ids, *own = state
-        features, state = self.decoder.step(self.embed(token), tuple(own))
-        logits = self._mixed(features[:, None], key, token_ids)[:, 0]
-        return logits, (key, token_ids, *state)
+        size = self.copying.state_size
+        pointed = self.copying.advance(state[:size], token)
+        features, state = self.decoder.step(self.embed(token), state[size:])
+        return self._mixed(features[:, None], pointed)[:, 0], (*pointed, *state)
 
-    def logits(self, features: Tensor, memory: Memory | None = None) -> Tensor:
-        """Map features (..., F) to logits (..., V); to copy, (B, T, F) with the memory."""
+    def logits(
+        self, features: Tensor, memory: Memory | None = None, decoder_input: Tensor | None = None
+    ) -> Tensor:
+        """Map features (..., F) to logits (..., V); to copy, (B, T, F) and what `decode` read."""
         if self.copying is not None:
             assert memory is not None
-            return self._mixed(features, *self.copying.read(memory))
+            assert decoder_input is not None
+            return self._mixed(features, self.copying.read(memory, decoder_input))
         features, weight, bias = self.output_layer(features)
         return nn.functional.linear(features, weight, bias)
 
-    def _mixed(self, features: Tensor, key: Tensor, token_ids: Tensor) -> Tensor:
+    def _mixed(self, features: Tensor, pointed: Pointed) -> Tensor:
         """Mix the vocabulary with the pointer: log-probabilities (B, T, V)."""
         assert self.copying is not None
         inputs, weight, bias = self.output_layer(features)
         written = nn.functional.linear(inputs, weight, bias)
-        return self.copying.log_probabilities(written, features, key, token_ids)
+        return self.copying.log_probabilities(written, features, *pointed)
 
     def output_layer(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the last linear layer and its input, for a loss that never holds all logits.

@@ -66,7 +66,8 @@ def rewrite_pointing(
         targets = collate([[bos_id, *best.token_ids, eos_id]], model.vocabulary).to(device)
         batch = Batch(batch.token_ids, batch.lengths, targets)
         features = model.decode(batch.decoder_input, encoded.latent, memory=encoded.memory)
-        gate, places = model.copying.point(features, *model.copying.read(encoded.memory))
+        pointed = model.copying.read(encoded.memory, batch.decoder_input)
+        gate, places = model.copying.point(features, *pointed)
         # Of the tokens before eos, whose place in the text means nothing.
         copied = (gate.sigmoid()[..., None] * places)[0, :-1, 1:-1]
         np.add.at(points, owners, copied[: kept(best.token_ids)].sum(dim=0).cpu().numpy())

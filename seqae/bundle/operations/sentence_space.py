@@ -92,8 +92,10 @@ class LatentSpace(RewritingSpace):
         tokenizer = self.model.tokenizer
         written = [self.model.normalization(word) for word in words]
         after = [word if ends_in_unspaced(word) else f" {word}" for word in written]
-        rows = [row[1:-1] or [tokenizer.unk_id] for row in tokenizer.encode([*written, *after])]
-        return list(zip(rows[: len(words)], rows[len(words) :], strict=True))
+        first = [row[1:-1] for row in tokenizer.encode(written)]
+        forms = zip(first, tokenizer.encode_inside(after), strict=True)
+        unk = [tokenizer.unk_id]
+        return [(one or unk, other or unk) for one, other in forms]
 
     @override
     def rewrite(

@@ -63,8 +63,6 @@ class Tokenizer(Component):
         """
         return {"class_path": type(self).__name__, "init_args": dict(self._arguments)}
 
-    # Training
-
     def train(self, sentences: Iterable[str]) -> None:
         """Learn the vocabulary; the same sentences always give the same tokenizer.json.
 
@@ -81,8 +79,6 @@ class Tokenizer(Component):
     def is_trained(self) -> bool:
         """Whether it has a vocabulary, from training or from a file."""
         return self._learned is not None
-
-    # Vocabulary
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -130,13 +126,17 @@ class Tokenizer(Component):
         special = set(SPECIAL_TOKENS)
         return [b"" if t in special else self._added(i) for i, t in enumerate(tokens)]
 
-    # Text to ids and back
-
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Encode texts as lists of ids, `bos ... eos` each; raises as `encode_to_arrays`."""
         ids, lengths = self.encode_to_arrays(texts)
         flat, ends = ids.tolist(), lengths.cumsum().tolist()
         return [flat[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
+
+    def encode_inside(self, texts: Sequence[str]) -> list[list[int]]:
+        """Encode n texts as they stand after others: no bos, no eos, no blank put in front."""
+        ids, lengths = self._encode_bodies(texts)
+        ends = zip(lengths.cumsum().tolist(), lengths.tolist(), strict=True)
+        return [ids[end - length : end].tolist() for end, length in ends]
 
     def encode_to_arrays(self, texts: Sequence[str]) -> tuple[Ids, Lengths]:
         """Encode texts into one flat array, with no Python object per token left behind.
@@ -156,7 +156,7 @@ class Tokenizer(Component):
         input_checks.check_not_one_text("texts", "a list", texts)
         for index, text in enumerate(texts):
             input_checks.check_text("texts", index, text)
-        bodies, lengths = self._encode_bodies(texts)
+        bodies, lengths = self._encode_bodies(self._begun(texts))
         lengths += 2
         ends = lengths.cumsum()
         ids = np.empty(int(lengths.sum()), self._id_type())
@@ -184,11 +184,9 @@ class Tokenizer(Component):
         rows = batch.tolist() if isinstance(batch, Tensor) else batch
         return [self._join(self._body(row, index)) for index, row in enumerate(rows)]
 
-    # Files
-
     def to_json(self) -> str:
         """Return the whole tokenizer as the text of a tokenizer.json: canonical JSON, one line."""
-        return json_format.to_canonical_json(self._document(self.config()))
+        return json_format.to_canonical_json(self._document(self._stored_config()))
 
     @property
     def fingerprint(self) -> str:
@@ -219,7 +217,7 @@ class Tokenizer(Component):
         skip = {f"model.{key}" for key in tokenizer.learned_keys} | {"post_processor.seqae"}
         expected = tokenizer._document(tokenizer.config())
         json_format.check_same(document, expected, skip=skip)
-        if config is not None and config != tokenizer.config():
+        if config not in (None, tokenizer.config(), tokenizer._stored_config()):
             raise ValueError(
                 f"`tokenizer` must be the one that tokenizer.json holds, {tokenizer.config()}, but "
                 f"it is {reprlib.repr(config)} instead. Put the file and its configuration back "
@@ -262,6 +260,14 @@ class Tokenizer(Component):
     def _join(self, ids: list[int]) -> str:
         """Turn ids without pad, bos and eos into text."""
 
+    def _stored_config(self) -> dict[str, Any]:
+        """Return `config()` as tokenizer.json has it."""
+        return self.config()
+
+    def _begun(self, texts: Sequence[str]) -> Sequence[str]:
+        """Return texts with what is put in front of each."""
+        return texts
+
     def _added(self, token_id: int) -> bytes:
         """Return the bytes that a token, not a special one, adds to a text."""
         return self._join([token_id]).encode()
@@ -300,8 +306,6 @@ class Tokenizer(Component):
         encoding = self._hf.encode(pieces, is_pretokenized=True, add_special_tokens=False)
         lengths = np.bincount(np.array(encoding.word_ids, np.int64), minlength=len(pieces))
         return np.array(encoding.ids, self._id_type()), lengths
-
-    # Inside
 
     def _adopt(self, learned: dict[str, Any]) -> None:
         self._tokens, self._learned = self._check(learned)

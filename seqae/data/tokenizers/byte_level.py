@@ -35,8 +35,16 @@ class ByteLevelTokenizer(Tokenizer):
     `bytes_to_unicode` of its encoder.py), so that a token is readable text.
     """
 
+    @property
+    def add_prefix_space(self) -> bool:
+        """Whether a blank is put in front of each text, and taken away from what is decoded."""
+        return bool(self._arguments.get("add_prefix_space", False))
+
     def _prepare(self) -> None:
         super()._prepare()
+        assert self._hf is not None
+        # The blank is put in front before pieces are cut; the library would add one to each.
+        self._hf.normalizer = None
         self._pieces = [_token_bytes(token, self.unk_text) for token in self._tokens]
         self._widths = np.array([len(piece) for piece in self._pieces], np.int64)
 
@@ -44,7 +52,18 @@ class ByteLevelTokenizer(Tokenizer):
         return self._pieces[token_id]
 
     def _join(self, ids: list[int]) -> str:
-        return b"".join([self._pieces[i] for i in ids]).decode("utf-8", "replace")
+        text = b"".join([self._pieces[i] for i in ids]).decode("utf-8", "replace")
+        return text.removeprefix(" ") if self.add_prefix_space else text
+
+    def _stored_config(self) -> dict[str, Any]:
+        """Return it without what was added later and is off, so that files keep their hash."""
+        config = self.config()
+        if not self.add_prefix_space:
+            config["init_args"].pop("add_prefix_space", None)
+        return config
+
+    def _begun(self, texts: Sequence[str]) -> Sequence[str]:
+        return [f" {text}" if text else "" for text in texts] if self.add_prefix_space else texts
 
     def _encode_pieces(self, pieces: list[str]) -> tuple[npt.NDArray[Any], Lengths]:
         """Encode pieces as parts of long texts, which halves the time, unless one begins oddly.
@@ -79,9 +98,9 @@ class ByteLevelTokenizer(Tokenizer):
 
     def _layout(self) -> dict[str, Any]:
         return {
-            "normalizer": None,
+            "normalizer": {"type": "Prepend", "prepend": " "} if self.add_prefix_space else None,
             "pre_tokenizer": _byte_level(add_prefix_space=False),
-            "decoder": _byte_level(add_prefix_space=True),
+            "decoder": _without_first_blank() if self.add_prefix_space else _byte_level(True),
         }
 
 
@@ -131,14 +150,25 @@ class BPETokenizer(ByteLevelTokenizer):
     Args:
         vocab_size: ids at most, the 256 bytes and four special ones counted.
         min_frequency: a pair seen less often than this in training is not joined.
+        add_prefix_space: put a blank in front of each text, as GPT-2's tokenizer can, and take it
+            away again, so that a word has the same tokens at the beginning as after a blank. A
+            model that copies words from one text to another needs that.
     """
 
     learned_keys: ClassVar[tuple[str, ...]] = ("vocab", "merges")
 
-    def __init__(self, vocab_size: int = 2000, min_frequency: int = 2) -> None:
+    def __init__(
+        self, vocab_size: int = 2000, min_frequency: int = 2, add_prefix_space: bool = False
+    ) -> None:
         check_range("vocab_size", vocab_size, 260, MAX_VOCAB_SIZE)
         check_range("min_frequency", min_frequency, 1, 10**9)
-        super().__init__({"vocab_size": vocab_size, "min_frequency": min_frequency})
+        super().__init__(
+            {
+                "vocab_size": vocab_size,
+                "min_frequency": min_frequency,
+                "add_prefix_space": add_prefix_space,
+            }
+        )
 
     def _learn(self, sentences: Iterator[str]) -> dict[str, Any]:
         trainer = trainers.BpeTrainer(
@@ -172,11 +202,12 @@ class UnigramTokenizer(ByteLevelTokenizer):
 
     Args:
         vocab_size: ids at most, the 256 bytes and four special ones counted.
+        add_prefix_space: as BPETokenizer.
     """
 
-    def __init__(self, vocab_size: int = 2000) -> None:
+    def __init__(self, vocab_size: int = 2000, add_prefix_space: bool = False) -> None:
         check_range("vocab_size", vocab_size, 260, MAX_VOCAB_SIZE)
-        super().__init__({"vocab_size": vocab_size})
+        super().__init__({"vocab_size": vocab_size, "add_prefix_space": add_prefix_space})
 
     def _learn(self, sentences: Iterator[str]) -> dict[str, Any]:
         trainer = trainers.UnigramTrainer(
@@ -223,6 +254,11 @@ def _byte_level(add_prefix_space: bool, use_regex: bool = True) -> dict[str, Any
         "trim_offsets": True,
         "use_regex": use_regex,
     }
+
+
+def _without_first_blank() -> dict[str, Any]:
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    return {"type": "Sequence", "decoders": [_byte_level(True), strip]}
 
 
 def _cut(sentences: Iterator[str]) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""What can be said of a summary beside its document, without a reference."""
+"""What can be said of a summary beside its document, and of the words that training never had."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from seqae.extras import extra
 from seqae.metrics.segmenter import blank_separated
@@ -58,6 +58,42 @@ def summary_figures(summary: Sequence[str], source: Sequence[str]) -> dict[str, 
         "new_numbers": _missing(set(NUMBER.findall(text)), set(NUMBER.findall(document))),
         "new_names": _missing({n for s in summary for n in NAME.findall(s)}, names),
     }
+
+
+def unseen_figures(
+    summary: Sequence[str],
+    source: Sequence[str],
+    references: Sequence[Sequence[str]],
+    seen: Collection[str],
+) -> dict[str, float]:
+    """Measure how a summary treats words that training never had, mostly names; NaN without any.
+
+    - `unseen_recall`: of the different unseen words that both the document and a reference have,
+      the share that the summary has.
+    - `unseen_precision`: of the different unseen words of the summary, the share that the document
+      has. The others are garbled or made up.
+
+    A model that copies whole words or spells in pieces can write such words; a vocabulary of words
+    alone cannot.
+
+    Args:
+        summary: its sentences.
+        source: the sentences of the document.
+        references: the sentences of each reference.
+        seen: the words, as of `rouge_words`, that training had on either side.
+    """
+    known = _different(source)
+    written = {word for word in _different(summary) if word not in seen}
+    wanted = _different([sentence for one in references for sentence in one]) & known
+    due = {word for word in wanted if word not in seen}
+    return {
+        "unseen_recall": _share(len(due & written), len(due)),
+        "unseen_precision": _share(len(written & known), len(written)),
+    }
+
+
+def _different(sentences: Iterable[str]) -> set[str]:
+    return {word for sentence in sentences for word in rouge_words(sentence)}
 
 
 def _missing(wanted: Iterable[object], known: Iterable[object]) -> float:

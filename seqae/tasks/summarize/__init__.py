@@ -5,4 +5,5 @@ choices.py           from the options to methods, spaces and a length
 write_summaries.py   `seqae summarize`
 score_summaries.py   `seqae summarize-eval`
 summary_table.py     its table, and its examples
+log_summaries.py     both, for Weights & Biases
 """

@@ -55,6 +55,21 @@ def make_summarizer(method: str, settings: dict[str, Any] | None = None) -> Summ
         ) from None
 
 
+def check_settings(settings: dict[str, dict[str, Any]]) -> None:
+    """Refuse settings that are not by method.
+
+    Raises:
+        ValueError: if a method does not exist, or a value is no dictionary.
+    """
+    for method, own in settings.items():
+        check_choice("settings", method, tuple(summarizers()))
+        if not isinstance(own, dict):
+            raise ValueError(
+                f"`settings` must give each method what its class takes, but {method} has {own!r} "
+                f"instead. Write {{{method!r}: {{...}}}}."
+            )
+
+
 def make_space(
     name: SpaceName, model: TextAutoencoder, where: str, train_file: str | None, seed: int
 ) -> SentenceSpace:

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,23 +15,24 @@ import torch
 import seqae
 from seqae.component import check_choice, check_range, check_seed
 from seqae.data.cleaning import check_language
-from seqae.extras import extra
 from seqae.files import check_output, write_output
-from seqae.metrics.summaries.rouge import KINDS, name_of_words, rouge
+from seqae.metrics.summaries.rouge import KINDS, name_of_words, rouge, rouge_words
 from seqae.metrics.summaries.significance import bootstrap, randomization_test
-from seqae.metrics.summaries.summary_text import summary_figures
+from seqae.metrics.summaries.summary_text import summary_figures, unseen_figures
 from seqae.summarizers import Summarizer
 from seqae.summarizers.base import SentenceSpace
 from seqae.summarizers.baselines.oracle import oracle
 from seqae.summarizers.document import Budget, Document, Summary
 from seqae.tasks.summarize.choices import (
     SpaceName,
+    check_settings,
     choose_methods,
     make_budget,
     make_space,
     make_summarizer,
 )
 from seqae.tasks.summarize.documents import Reading, Record, check_documents, read_records
+from seqae.tasks.summarize.log_summaries import log_summaries
 from seqae.tasks.summarize.summary_table import show_summaries, show_table
 from seqae.terminal import progress_bar, visible
 
@@ -76,6 +77,8 @@ def summarize_eval(
     split: bool = False,
     language: str = "en",
     train_file: str | None = None,
+    seen_file: str | None = None,
+    settings: dict[str, dict[str, Any]] | None = None,
     seed: int = 0,
     device: str = "auto",
 ) -> None:
@@ -110,10 +113,14 @@ def summarize_eval(
         language: whose rules cut texts into sentences, as ISO 639-1 code; those of `en` also know
             the full stops of other scripts.
         train_file: sentences to learn word vectors from; by default those of the model's training.
+        seen_file: documents with summaries that the model was trained on; also measures whether
+            words that are in none of them, mostly names, are copied.
+        settings: what the classes of methods take, by method, as in '{"supervised": {"num_beams":
+            1}}'.
         seed: of all random draws.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
     """
-    check_output(output, (".json",), [file, train_file])
+    check_output(output, (".json",), [file, train_file, seen_file])
     seed = check_seed(seed)
     check_language("language", language)
     for key, value in (("limit", limit), ("examples", examples)):
@@ -127,12 +134,18 @@ def summarize_eval(
     if baseline != ORACLE:
         rows.setdefault(baseline, possible[baseline])
     check_documents(file)
+    if settings is not None:
+        check_settings(settings)
+    reading = Reading(column, target_column, split, language)
+    seen = None if seen_file is None else _words_of(read_records(seen_file, reading))
     loaded = seqae.load(model, device)
 
     def space_of(name: SpaceName) -> SentenceSpace:
         return make_space(name, loaded, model, train_file, seed)
 
-    systems, refused = _make_systems(rows, budget, space_of, methods in (None, ["all"]))
+    systems, refused = _make_systems(
+        rows, budget, space_of, settings or {}, methods in (None, ["all"])
+    )
     if not asked & set(systems):
         raise next(iter(refused.values()))
     if baseline in refused:
@@ -141,8 +154,8 @@ def summarize_eval(
             f"{refused[baseline]}"
         )
     notes = [f"without {row}: {error}" for row, error in refused.items()]
-    scores = Scores(budget, stemmer, recall_bytes, seed, examples)
-    records = read_records(file, Reading(column, target_column, split, language))
+    scores = Scores(budget, stemmer, recall_bytes, seed, examples, seen)
+    records = read_records(file, reading)
     with progress_bar("summarizing", None) as advance:  # a file may have less than the limit
         for record in islice(records, limit or None):
             scores.add(record, systems)
@@ -169,13 +182,14 @@ def summarize_eval(
     for note in notes:
         print(f"seqae: {visible(note)}", file=sys.stderr)
     if wandb is not None:
-        _log(wandb, info, results, scores.examples)
+        log_summaries(wandb, info, results, scores.examples)
 
 
 def _make_systems(
     rows: Mapping[str, tuple[str, SpaceName | None]],
     budget: Budget,
     make: Callable[[SpaceName], SentenceSpace],
+    settings: Mapping[str, dict[str, Any]],
     leaves_out: bool,
 ) -> tuple[dict[str, System], dict[str, ValueError]]:
     """Make what summarizes, and try each before documents are read.
@@ -184,6 +198,7 @@ def _make_systems(
         rows: methods with their spaces, by the names of their rows.
         budget: how long summaries are.
         make: makes a space by its name.
+        settings: what the classes of methods take, by method.
         leaves_out: whether methods whose space cannot be made are left out; otherwise it raises.
 
     Returns:
@@ -201,7 +216,7 @@ def _make_systems(
             refused[row] = error
             continue
         try:
-            system = System(make_summarizer(method), spaces[name])
+            system = System(make_summarizer(method, settings.get(method)), spaces[name])
             system.summarize(Document.read("document", TRIAL), budget, 0)
         except ValueError as error:
             refused[row] = error
@@ -225,13 +240,20 @@ class Scores:
         recall_bytes: as of `rouge`; None does not measure it.
         seed: of all random draws.
         examples: how many documents to keep.
+        seen: words that training had, as of `unseen_figures`; None does not measure that.
     """
 
     def __init__(
-        self, budget: Budget, stemmer: bool, recall_bytes: int | None, seed: int, examples: int
+        self,
+        budget: Budget,
+        stemmer: bool,
+        recall_bytes: int | None,
+        seed: int,
+        examples: int,
+        seen: Collection[str] | None = None,
     ) -> None:
         self.budget, self.stemmer, self.recall_bytes = budget, stemmer, recall_bytes
-        self.seed, self.wanted = seed, examples
+        self.seed, self.wanted, self.seen = seed, examples, seen
         self.count, self.words_name = 0, ""
         self.examples: list[dict[str, Any]] = []
         self._values: Values = defaultdict(lambda: defaultdict(list))
@@ -250,12 +272,11 @@ class Scores:
             for row, system in systems.items()
         }
         summaries[ORACLE] = oracle(record.document, record.references, self.budget)
-        source = record.document.sentences
         texts = {row: [one.text for one in made.sentences] for row, made in summaries.items()}
         for row, written in texts.items():
             self._score(row, written, record.references)
-            self._describe(row, written, source)
-        self._describe(REFERENCE, record.references[0], source)
+            self._describe(row, written, record)
+        self._describe(REFERENCE, list(record.references[0]), record)
         name = name_of_words([t for one in record.references for t in one], self.stemmer)
         self.words_name = max(self.words_name, name, key=len)
         if self.count < self.wanted:
@@ -279,6 +300,8 @@ class Scores:
                 if name.endswith("_f1") and row != baseline:
                     compared = self._values[baseline][name]
                     entry["p"] = randomization_test(values, compared, self.seed)
+                    gains = [a - b for a, b in zip(values, compared, strict=True)]
+                    entry["difference"] = bootstrap(gains, self.seed)._asdict()
                     entry["better"] = sum(values) > sum(compared)
                 found[row][name] = entry
         return found
@@ -292,9 +315,23 @@ class Scores:
             for kind in KINDS:
                 self._values[row][f"{kind}_recall_bytes"].append(cut[kind].recall)
 
-    def _describe(self, row: str, written: Iterable[str], source: tuple[str, ...]) -> None:
-        for name, value in summary_figures(list(written), source).items():
+    def _describe(self, row: str, written: list[str], record: Record) -> None:
+        source = record.document.sentences
+        figures = summary_figures(written, source)
+        if self.seen is not None:
+            figures |= unseen_figures(written, source, record.references, self.seen)
+        for name, value in figures.items():
             self._values[row][name].append(value)
+
+
+def _words_of(records: Iterable[Record]) -> set[str]:
+    """Collect the words of documents and of their summaries."""
+    texts = (
+        text
+        for record in records
+        for text in (*record.document.sentences, *(s for r in record.references for s in r))
+    )
+    return {word for text in texts for word in rouge_words(text)}
 
 
 def _without_nan(value: Any) -> Any:
@@ -304,25 +341,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _log(
-    project: str,
-    info: Mapping[str, Any],
-    results: Mapping[str, Mapping[str, Any]],
-    examples: list[dict[str, Any]],
-) -> None:
-    """Log the table and the examples to Weights & Biases."""
-    with extra("wandb"):
-        import wandb
-
-    metrics = list(dict.fromkeys(name for row in results.values() for name in row))
-    table = wandb.Table(columns=["method", *metrics])
-    for row, found in results.items():
-        table.add_data(row, *(found[name]["mean"] if name in found else None for name in metrics))
-    texts = wandb.Table(columns=["document", "references", "method", "summary"])
-    for example in examples:
-        for row, summary in example["summaries"].items():
-            texts.add_data(example["document"], "\n".join(example["references"]), row, summary)
-    with wandb.init(project=project, job_type="summarize-eval", config=dict(info)) as run:
-        run.log({"summaries/scores": table, "summaries/examples": texts})

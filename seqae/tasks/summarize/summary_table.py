@@ -24,6 +24,8 @@ COLUMNS: tuple[Column, ...] = (
     ("novel_2", "new 2", True, "pairs of words that the document does not have"),
     ("new_numbers", "new №", True, "numbers that it does not have, a proxy of untruth"),
     ("new_names", "new names", True, "words with a capital that it does not have, a proxy"),
+    ("unseen_recall", "unseen rec.", True, "words that training never had, of those to copy"),
+    ("unseen_precision", "unseen prec.", True, "words that training never had, not garbled"),
     ("repeated", "again", True, "trigrams that the summary has had before"),
 )
 ALPHA = 0.05
