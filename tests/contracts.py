@@ -45,6 +45,7 @@ MAX_LENGTH = 9
 HEADS = ("tied", "linear", "nearest")
 LENGTHS = (5, 2, 7, 3)  # 2 is the empty sentence, bos and eos
 COUNTS = ("num_layers", "num_latents", "num_groups")  # one, or two
+PARTS = {"stretch_length": (2, 3)}  # small, and moved: the sentences have several of these
 LONG_LIST, FEW = 5, 6
 SLOW = pytest.mark.slow
 NEEDS: dict[str, dict[str, Any]] = {"kl_cycles": {"kl_warmup_steps": 8}}  # refused alone
@@ -143,6 +144,8 @@ def _others(cls: type[Component], usual: dict[str, Any], name: str) -> list[dict
     values: list[Any] = []
     if float in (hint, *get_args(hint)):
         values = [0.25]
+    elif name in PARTS:
+        values = [PARTS[name][1]]
     elif type(value) is int and name not in COUNTS:
         # A size of its own; twice or half as much if it must be a multiple or a divisor of another.
         largest = max(other for other in usual.values() if type(other) is int)
@@ -156,6 +159,8 @@ def _others(cls: type[Component], usual: dict[str, Any], name: str) -> list[dict
 def _small(cls: type[Component], name: str, hint: Any, default: Any) -> Any:
     assert default is not inspect.Parameter.empty, f"{cls.__name__}.{name} has no default"
     is_size = type(default) is int and issubclass(cls, nn.Module)
+    if name in PARTS:
+        return PARTS[name][0]
     return min(default, 8) if is_size else default
 
 

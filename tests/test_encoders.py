@@ -9,6 +9,7 @@ from torch import nn
 
 from seqae.batch import length_mask
 from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder, TransformerEncoder
+from seqae.model.hierarchical import HierarchicalEncoder
 from seqae.model.recurrent import RecurrentStack
 
 every_encoder = pytest.mark.parametrize(("cls", "arguments"), contracts.each(Encoder))
@@ -212,3 +213,27 @@ def test_dropout_works_in_training_only():
 
 def test_an_unknown_pooling_is_refused():
     assert "`pooling` must be one of" in contracts.refusal(GRUEncoder, pooling="first")
+
+
+# Hierarchical
+
+
+def test_a_text_is_read_stretch_by_stretch_and_their_vectors_as_a_sequence():
+    encoder = contracts.build_encoder(HierarchicalEncoder, {"hidden_dim": 3, "stretch_length": 2})
+    embedded, mask = contracts.random_embedded()  # of 5, 2, 7 and 3 tokens
+    hidden, states = encoder.read(embedded, mask)
+    for row, length in enumerate(mask.sum(dim=1).tolist()):
+        vectors, own = [], []
+        for start in range(0, length, 2):
+            stretch = embedded[row : row + 1, start : min(start + 2, length)]
+            real = torch.ones(stretch.shape[:2], dtype=torch.bool)
+            within, _ = encoder.within(stretch, real.sum(dim=1))
+            vectors.append(encoder.pool(stretch, within, real))
+            own.append(within[0])
+        sequence = torch.stack(vectors, dim=1)
+        real = torch.ones(sequence.shape[:2], dtype=torch.bool)
+        across, _ = encoder.across(sequence, real.sum(dim=1))
+        torch.testing.assert_close(hidden[row], encoder.pool(sequence, across, real)[0])
+        beside = across[0].repeat_interleave(2, dim=0)[:length]
+        expected = torch.cat([torch.cat(own), beside], dim=1)
+        torch.testing.assert_close(states[row, :length], expected)

@@ -28,6 +28,7 @@ from seqae.model.decoders import (
     TransformerDecoder,
 )
 from seqae.model.encoders import DenseEncoder, Encoder, GRUEncoder, LSTMEncoder, TransformerEncoder
+from seqae.model.hierarchical import HierarchicalEncoder
 from seqae.model.latents import DeterministicLatent, Latent
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.model.latents.vector_quantised import VectorQuantisedLatent
@@ -53,6 +54,7 @@ ENCODERS: dict[str, Any] = {
     "gru": lambda: GRUEncoder(16, position_dim=32),
     "lstm": lambda: LSTMEncoder(16, position_dim=32),
     "transformer": lambda: TransformerEncoder(16, 1, 2, 32, position_dim=32),
+    "hierarchical": lambda: HierarchicalEncoder(16, 2),
 }
 DECODERS: dict[str, Any] = {
     "dense": lambda: DenseDecoder(normalize=True),

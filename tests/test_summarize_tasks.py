@@ -248,6 +248,14 @@ def test_all_methods_are_in_the_help_and_on_the_page() -> None:
         assert f"`{name}`" in PAGE
 
 
+def test_all_examples_are_on_the_page() -> None:
+    for name in ("descriptions", "opinions"):
+        rows = read_rows(ROOT / "docs" / "examples" / f"{name}.jsonl")
+        assert len(rows) == 10
+        for row in rows:
+            assert all(sentence in PAGE for sentence in row["document"])
+
+
 def test_the_commands_of_the_page_run(place: Path, capsys: Out) -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
