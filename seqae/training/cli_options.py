@@ -8,9 +8,7 @@ from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-import torch
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined] # public, but not in __all__
-from lightning.fabric.accelerators.cuda import num_cuda_devices
 from lightning.pytorch.cli import LightningArgumentParser
 from typing_extensions import override
 
@@ -22,11 +20,10 @@ from seqae.parser import OneLineParser
 from seqae.recipes import find_config
 from seqae.synonyms import with_new_names
 from seqae.training.callbacks.collapse import CollapseMonitor
+from seqae.training.check_trainer import check_trainer
 from seqae.training.distributed.exit_status import prevent_restart
-from seqae.training.distributed.fsdp import check_shards_precision
-from seqae.training.distributed.launchers import check_processes, wait_for_rank_zero
+from seqae.training.distributed.launchers import wait_for_rank_zero
 from seqae.training.module import AutoencoderModule
-from seqae.training.precision import PRECISIONS
 from seqae.untrusted import load_yaml, read_capped
 
 Command = Literal["fit", "validate", "test", "predict"]
@@ -120,6 +117,18 @@ OF_RESUMING = {
 
 # A run's config.yaml holds these, so that the other commands accept them, but ignore them.
 OF_FIT = {
+    "init": Option(
+        str | None,
+        None,
+        "a bundle to start from, instead of weights and a tokenizer of its own: a folder, a run, "
+        "demo, hf:OWNER/NAME or wandb:PROJECT/NAME; its parts, tokenizer and settings hold where "
+        "nothing else is given",
+    ),
+    "init_parts": Option(
+        list[str] | None,
+        None,
+        "take only these parts of that bundle: encoder, embedding, latent, decoder, head",
+    ),
     "name": Option(str, "seqae", "the run's folder is runs/NAME/TIME"),
     "run_dir": Option(str | None, None, "the run's folder, instead of that"),
     "budget_minutes": Option(
@@ -254,39 +263,12 @@ def check_options(command: Command, options: Any) -> None:
     check_range("prior_sentences", options.prior_sentences, 0, 10**7)
     if options.monitor is not None:
         check_choice("monitor", options.monitor, tuple(MONITORED))
+    if options.init_parts and options.init is None:
+        raise ValueError(
+            f"`init_parts` must be given beside `init`, whose parts they are, but they are "
+            f"{', '.join(options.init_parts)} alone. Name a bundle: `--init BUNDLE`."
+        )
     check_resume(options)
-
-
-def check_trainer(options: Any) -> None:
-    """Refuse what Lightning accepts, but what means nothing, or something else, here.
-
-    Args:
-        options: those of the Trainer.
-    """
-    precision, strategy = str(options.precision), options.strategy
-    is_none = num_cuda_devices() == 0 and not torch.backends.mps.is_available()
-    if options.accelerator in ("gpu", "cuda") and is_none:
-        raise ValueError(
-            f"`trainer.accelerator` must be a device of this machine, but it is "
-            f"{options.accelerator} instead, and torch finds no GPU. Leave out `-c overlays/gpu`, "
-            f"or add `--accelerator cpu --precision 32`; `nvidia-smi` shows whether there is one."
-        )
-    check_choice("trainer.precision", precision, PRECISIONS)
-    check_shards_precision(precision, str(getattr(strategy, "class_path", strategy)))
-    check_processes(options.accelerator, options.devices)
-    check_range("trainer.accumulate_grad_batches", options.accumulate_grad_batches, 1, 10**9)
-    for name in ("val_check_interval", "limit_train_batches"):
-        # No number: a time between validations, which Lightning checks.
-        if isinstance(options[name], int | float) and options[name] <= 0:
-            raise ValueError(
-                f"`trainer.{name}` must be above 0, but it is {options[name]} instead. Leave it "
-                f"out, or give batches (10) or a share of an epoch (0.5)."
-            )
-    if options.logger is True:
-        raise ValueError(
-            "`trainer.logger` must be a logger's class or false, but it is true instead. "
-            "metrics.jsonl is always written; `-c overlays/wandb` adds W&B."
-        )
 
 
 def check_resume(options: Any) -> None:

@@ -23,6 +23,8 @@ from seqae.training.distributed.exit_status import prevent_restart, reported_sta
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
 from seqae.training.lightning_cli import TrainingCLI
 from seqae.training.prepare_cli import PrepareCLI
+from seqae.training.starting.bundle_settings import init_arguments
+from seqae.training.starting.given_tokenizer import name_tokenizer_files
 from seqae.training.trust import check_trust
 
 Trained = TypeVar("Trained", bound=TrainingCLI)
@@ -102,7 +104,9 @@ def expand_run(command: str, args: list[str]) -> list[str]:
         args: what follows the command: `--resume RUN` for fit, `RUN` for validate and the like.
     """
     is_trusted = "--trust" in args
-    args = [arg for arg in args if arg != "--trust"]
+    args = name_tokenizer_files([arg for arg in args if arg != "--trust"])
+    if command == "fit":
+        args = init_arguments(args)
     if command == "fit" and has_resume(args):
         run_dir, expanded = resume_arguments(args)
     elif command not in ("fit", "prepare") and args and not args[0].startswith("-"):

@@ -44,6 +44,7 @@ def fit(
     test: Any = None,
     run_dir: str | Path | None = None,
     resume: str | Path | None = None,
+    init: str | Path | None = None,
     **options: Any,
 ) -> TextAutoencoder:
     """Train a model, as the command `seqae fit` does: the same run folder, progress and resume.
@@ -62,6 +63,8 @@ def fit(
         run_dir: the run's folder, new or empty; by default `runs/NAME/TIME`.
         resume: folder of a run to continue, by its own configuration; or `auto`, as for the
             command.
+        init: a bundle to start from, as `seqae.load` takes it, instead of new weights and a new
+            tokenizer; then no recipe is needed.
         options: all other options of the command, under its names: short ones (`max_steps`,
             `lr`, `epochs`, `threads`), sections as dicts (`data={"max_length": 64}`), or full
             keys (`**{"model.learning_rate": 1e-3}`). A part may be given as an object.
@@ -82,6 +85,8 @@ def fit(
                 f"instead. Leave it out."
             )
     recipes = [recipe or "gru"] if recipe is None or isinstance(recipe, (str, Path)) else recipe
+    if init is not None and recipe is None:
+        recipes = []  # the bundle says it all
     configs = [] if is_continued else [find_config(os.fspath(name), "recipe") for name in recipes]
     args = [arg for config in configs for arg in ("-c", config)]
     settings = _flatten(options)
@@ -93,6 +98,7 @@ def fit(
     ]
     settings |= {"resume": resume} if resume is not None else {}
     settings |= {"run_dir": run_dir} if run_dir is not None else {}
+    settings |= {"init": init} if init is not None else {}
     args += [f"--{key}={_to_text(key, value)}" for key, value in settings.items()]
     with _as_the_command(), reporting_in_one_line():
         cli = run_training(expand_run("fit", expand(args)), FunctionCLI)

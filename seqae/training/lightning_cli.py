@@ -9,7 +9,6 @@ import itertools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,6 @@ from lightning.pytorch.callbacks import Checkpoint, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from typing_extensions import override
 
-from seqae.data.datamodule import TextDataModule
-from seqae.data.sources.memory import Sentences
-from seqae.data.tokenizers import Tokenizer
 from seqae.files import check_free_space
 from seqae.parser import show_help
 from seqae.training.callbacks.best_bundle import BundleWriter
@@ -42,6 +38,7 @@ from seqae.training.cli_options import (
     make_parser,
     monitored,
 )
+from seqae.training.configured_data import ConfiguredData
 from seqae.training.distributed.failures import out_of_memory, report_dead_process
 from seqae.training.distributed.fsdp import ShardedStrategy, check_strategy
 from seqae.training.distributed.launchers import find_launcher, follow_launcher
@@ -57,23 +54,9 @@ from seqae.training.precision import (
 )
 from seqae.training.run_callbacks import callbacks_of_every_command, callbacks_of_fit
 from seqae.training.run_folder import RunFolder, pin_revisions, shorten_class_paths
+from seqae.training.starting.given_tokenizer import kept_by_run, use_kept_tokenizer
+from seqae.training.starting.warm_start import WarmStart
 from seqae.training.trust import remember_own
-
-
-@dataclass(eq=False, repr=False)
-class ConfiguredData(TextDataModule):
-    """Serves sentences as batches of like length, filled to a token budget.
-
-    Args:
-        tokenizer: text to token ids.
-    """
-
-    tokenizer: Tokenizer  # without a default: a configuration names it
-
-    @override
-    def hold_sentences(self) -> list[Sentences]:
-        """Take every text for the name of a source: a configuration holds no sentences."""
-        return []
 
 
 class TrainingCLI(LightningCLI):
@@ -161,6 +144,9 @@ class TrainingCLI(LightningCLI):
             self.run_dir, self.is_resumed = choose_run(self.options, self.resolved)
             self.options.trainer.default_root_dir = str(self.run_dir)
             use_run_folder(self.options.trainer.logger, self.run_dir, self.is_resumed)
+        else:
+            self.run_dir = Path(self.options.ckpt_path).absolute().parents[1]
+        use_kept_tokenizer(self.options, self.run_dir)
 
     def resolved_config(self) -> dict[str, Any]:
         """Return all options with their defaults, except those that name this one run."""
@@ -270,7 +256,7 @@ class TrainingCLI(LightningCLI):
     def _pin_revisions(self) -> None:
         """Read the same commits of the hub's data sets as when the run began."""
         if self.command != "fit":
-            pin_revisions(self.datamodule, Path(self.options.ckpt_path).absolute().parents[1])
+            pin_revisions(self.datamodule, self.run_dir)
         elif self.is_resumed or not self.trainer.is_global_zero:
             # Processes that Lightning starts read what the first process has written.
             pin_revisions(self.datamodule, self.run_dir)
@@ -289,6 +275,11 @@ class TrainingCLI(LightningCLI):
 
     def _check_model_and_data(self) -> None:
         """Check that the objective, the monitor and the data fit the model and the trainer."""
+        if self.options.init is not None and self.options.ckpt_path is None:
+            start = WarmStart.read(self.options.init, self.options.init_parts or ())
+            start.check(self.model.autoencoder, self.datamodule)
+            self.model.warm_start = start
+        self.kept_tokenizer = kept_by_run(self.datamodule.tokenizer)
         self.datamodule.allows_another_order = self.options.resume_changed
         self.datamodule.check_trainer(self.trainer)
         self.model.objective.check(self.model.autoencoder, self.datamodule.is_paired)
@@ -307,7 +298,7 @@ class TrainingCLI(LightningCLI):
         existing = len(checkpoints(self.run_dir / "checkpoints")) if self.is_resumed else 0
         more = keep + 1 - min(keep, existing)
         check_free_space(self.run_dir, more * size, f"{more} checkpoint{'s' * (more > 1)}")
-        self.run_folder.make(self.datamodule.report_files)
+        self.run_folder.make(self.datamodule.report_files, self.kept_tokenizer)
         remember_own(self.run_dir)
 
     before_validate = before_test = before_predict = before_fit

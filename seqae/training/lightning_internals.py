@@ -122,3 +122,16 @@ def set_max_steps(trainer: Trainer, max_steps: int) -> None:
 def rewind_stepped_batches(fit_loop: dict[str, Any], batches: int) -> None:
     """Count fewer batches as stepped, in the state of the training loop that a checkpoint holds."""
     fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= batches
+
+
+def validate_now(trainer: Trainer) -> None:
+    """Validate in the middle of `fit`, as the training loop does after some of its steps."""
+    if not trainer.enable_validation:
+        return
+    connector: Any = trainer._logger_connector
+    first_iteration = connector._first_loop_iter
+    loop: Any = trainer.fit_loop.epoch_loop
+    trainer.validating = True
+    loop.val_loop.run()
+    trainer.training = True
+    connector._first_loop_iter = first_iteration

@@ -39,6 +39,7 @@ from seqae.training.schedule import (
     plan_decay,
     warn_of_warmup,
 )
+from seqae.training.starting.warm_start import WarmStart
 from seqae.training.token_window import TokenWindow
 
 
@@ -99,6 +100,8 @@ class AutoencoderModule(EvaluatedModule):
         self._saved_decay: tuple[Decay, int] | None = None  # with the step at which it was saved
         self._is_built = self._is_configured = False
         self._tokenizer_sha256: str | None = None  # of the checkpoint that it was loaded from
+        self.warm_start: WarmStart | None = None
+        self.started_from: dict[str, Any] | None = None  # for the bundle; no path
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override] # Lightning's other parameters mean nothing
@@ -135,6 +138,9 @@ class AutoencoderModule(EvaluatedModule):
             if self.compiled:
                 self.autoencoder.compile_parts()
             if self.trainer.state.fn == "fit" and self.trainer.ckpt_path is None:
+                if self.warm_start is not None:
+                    self.warm_start.load_into(self.autoencoder, self.trainer)
+                    self.started_from = self.warm_start.record
                 prepare_content(self.autoencoder, self.datamodule, self.seed)
             self.trained.configure(self.trainer)
 
@@ -288,6 +294,8 @@ class AutoencoderModule(EvaluatedModule):
         checkpoint[KEY] = describe(self, *sizes)
         checkpoint["tokenizer_sha256"] = self.datamodule.tokenizer.fingerprint
         checkpoint["learning_rate_decay"] = self._decay.state_dict()
+        if self.started_from is not None:
+            checkpoint["init"] = self.started_from
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -295,3 +303,4 @@ class AutoencoderModule(EvaluatedModule):
         forget_train_loader(self.trainer)
         check_weights(checkpoint, self.datamodule.tokenizer.fingerprint)
         self._saved_decay = Decay(**checkpoint["learning_rate_decay"]), checkpoint["global_step"]
+        self.started_from = checkpoint.get("init")

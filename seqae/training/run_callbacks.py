@@ -20,6 +20,7 @@ from seqae.training.callbacks.throughput import Throughput
 from seqae.training.checkpoints.callback import CheckpointWriter
 from seqae.training.cli_options import MONITORED
 from seqae.training.run_folder import RunFolder
+from seqae.training.starting.first_validation import FirstValidation
 
 
 def callbacks_of_every_command(options: Any, given: Sequence[Callback]) -> list[Callback]:
@@ -65,4 +66,6 @@ def callbacks_of_fit(
             options.checkpoint.asynchronous,
         )
         callbacks += [writer, Preemption(writer, seconds)]
+    if options.init is not None:
+        callbacks.append(FirstValidation())
     return callbacks

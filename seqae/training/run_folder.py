@@ -17,10 +17,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from seqae.data.datamodule import TextDataModule
+from seqae.data.tokenizers import Tokenizer
 from seqae.files import atomic_write
 from seqae.training.callbacks.preemption import Preempted
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.loggers import MetricsFile, remember_run
+from seqae.training.starting.given_tokenizer import KEPT
 from seqae.untrusted import load_json, read_capped
 
 UNFINISHED = ".config.yaml.unfinished"
@@ -33,6 +35,7 @@ LOCK_TIMEOUT_SECONDS = 120.0
 # What a run writes, and the kind that each must be: a link could lead out of the folder.
 KINDS = {
     "config.yaml": stat.S_ISREG,
+    KEPT: stat.S_ISREG,
     "metrics.jsonl": stat.S_ISREG,
     "checkpoints": stat.S_ISDIR,
     "bundle": stat.S_ISDIR,
@@ -58,11 +61,12 @@ class RunFolder(Callback):
         self._newest = self._newest_name()
         self._lock: FileLock | None = None
 
-    def make(self, data_reports: Iterable[Path] = ()) -> None:
+    def make(self, data_reports: Iterable[Path] = (), tokenizer: Tokenizer | None = None) -> None:
         """Make the folder and write `config.yaml`, before loggers write their files there.
 
         Args:
             data_reports: files to copy, each as `data_` and its name.
+            tokenizer: that was given and not trained; it is kept.
 
         Raises:
             OSError: if it cannot be made, or another run has just made it.
@@ -82,6 +86,8 @@ class RunFolder(Callback):
         atomic_write(self.folder / "config.yaml", text)
         for report in data_reports:
             atomic_write(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
+        if tokenizer is not None:
+            atomic_write(self.folder / KEPT, tokenizer.to_json())
         print(f"run folder: {self.folder}")
 
     def _acquire_lock(self) -> None:

@@ -161,6 +161,8 @@ class BundleWriter(Callback):
             "data": ", ".join(map(without_path, pl_module.datamodule.source_names["train"])),
             "config": shareable(self.config or {}),
         }
+        if pl_module.started_from is not None:
+            training["init"] = pl_module.started_from
         selftest = [
             {"text": row["text"], "reconstruction": row["reconstruction"]}
             for row in sample_reconstructions(pl_module, self.samples)
@@ -198,4 +200,7 @@ def shareable(config: dict[str, Any]) -> dict[str, Any]:
                 kept["data"][split] = without_path(names)
             elif names:
                 kept["data"][split] = [without_path(name) for name in names]
+        tokenizer = kept["data"].get("tokenizer")
+        if isinstance(tokenizer, dict) and "path" in tokenizer:  # a TokenizerFile
+            kept["data"]["tokenizer"] = tokenizer | {"path": without_path(tokenizer["path"])}
     return kept

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -121,7 +122,8 @@ class TrainingProgress(ProgressBar):
         """Print the validation metrics, and leave validation out of the speed."""
         self._started += time.perf_counter() - self._paused
         # `seqae validate` takes no step; its metrics are shown as a table.
-        if trainer.sanity_checking or not self._is_enabled or not trainer.global_step:
+        is_in_fit = trainer.global_step > 0 or trainer.state.fn == TrainerFn.FITTING
+        if trainer.sanity_checking or not self._is_enabled or not is_in_fit:
             return
         names = {"loss": "val loss"} | {
             name: METRICS[name].label for name in ("token_accuracy", "exact_match", "bleu")
