@@ -71,6 +71,10 @@ TASKS = {
         "seqae.tasks.check",
         "Check that a bundle is intact and works as when it was written",
     ),
+    "export": (
+        "seqae.tasks.export",
+        "Write a bundle in the form of another library",
+    ),
 }
 
 

@@ -119,7 +119,7 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
     Args:
         folder: to write; its parent exists.
-        contents: the files by name.
+        contents: the files by name, or by path below the folder.
 
     Raises:
         OSError: from the operating system; the older folder is intact.
@@ -129,6 +129,7 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         new.mkdir()
         for name, data in contents.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
             write_synced(new / name, data)
         sync_path(new)
         if folder.exists():

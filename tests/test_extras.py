@@ -113,7 +113,7 @@ def extra_of(node: ast.AST) -> str | None:
     """The extra that a `with extra(...)` names."""
     if not isinstance(node, ast.With):
         return None
-    match = re.fullmatch(r"extra\('(\w+)'\)", ast.unparse(node.items[0].context_expr))
+    match = re.fullmatch(r"extra\('([\w-]+)'\)", ast.unparse(node.items[0].context_expr))
     return match[1] if match else None
 
 
