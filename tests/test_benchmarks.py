@@ -25,6 +25,7 @@ MODULES = (
     "text",
     "driver",
     "copies_by_length",
+    "quantised_latents",
     "text_lengths",
 )
 
