@@ -67,6 +67,8 @@ TASKS = {
         "seqae.tasks.summarize.score_summaries",
         "Compare summaries of all methods with those of people",
     ),
+    "pull": ("seqae.tasks.pull", "Fetch a bundle from the Hugging Face hub or from W&B"),
+    "push": ("seqae.tasks.push", "Check a bundle, and send it to the Hugging Face hub"),
     "check": (
         "seqae.tasks.check",
         "Check that a bundle is intact and works as when it was written",

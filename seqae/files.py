@@ -111,7 +111,7 @@ def replacing(path: Path, is_replaceable: Callable[[int], bool] = stat.S_ISREG) 
         raise
 
 
-def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+def replace_folder(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
     """Write a folder of files, replacing an older one only when all of them are on the disk.
 
     Two renames replace a folder, so a kill between them leaves none under the name;
@@ -119,7 +119,7 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 
     Args:
         folder: to write; its parent exists.
-        contents: the files by name, or by path below the folder.
+        contents: the files by name, or by path below the folder; of a path, its file is copied.
 
     Raises:
         OSError: from the operating system; the older folder is intact.
@@ -130,7 +130,11 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
         new.mkdir()
         for name, data in contents.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
-            write_synced(new / name, data)
+            if isinstance(data, Path):
+                shutil.copyfile(data, new / name)
+                sync_path(new / name)
+            else:
+                write_synced(new / name, data)
         sync_path(new)
         if folder.exists():
             folder.rename(old)

@@ -149,8 +149,9 @@ VALUES = {
     ),
     "an unknown class": (
         ["--model.autoencoder.encoder", "GRUEnkoder"],
-        "`model.autoencoder.encoder` must be one of DenseEncoder, GRUEncoder, LSTMEncoder, "
-        "TransformerEncoder, but it is GRUEnkoder instead. Did you mean GRUEncoder?",
+        "`model.autoencoder.encoder` must be one of DenseEncoder, GRUEncoder, "
+        "HierarchicalEncoder, LSTMEncoder, TransformerEncoder, but it is GRUEnkoder instead. "
+        "Did you mean GRUEncoder?",
     ),
     "an unknown precision": (
         ["--trainer.precision", "bf61-mixed"],
@@ -463,7 +464,8 @@ def test_refused_by_a_command(
 
 
 def test_the_demo_is_named_as_a_bundle(refused: Fit) -> None:
-    assert "demo is a bundle. Write `seqae evaluate demo`." in refused("test", "demo", status=1)
+    told = refused("test", "demo", status=1)
+    assert "demo is a bundle instead. Write `seqae evaluate demo`." in told
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -306,7 +306,7 @@ def test_evaluate_a_model_of_standard_input(
 
 def test_check_a_whole_bundle(overfit_run: Path, capsys: Out) -> None:
     assert run_seqae("check", overfit_run) == 0
-    assert "intact; 8 sentences of the self-test" in printed(capsys)[0]
+    assert "intact; 8 sentences of the self-test" in printed(capsys)[-1]
 
 
 def test_check_a_bundle_that_was_changed(overfit_run: Path, tmp_path: Path, capsys: Out) -> None:

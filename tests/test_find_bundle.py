@@ -51,5 +51,8 @@ def test_other_files_and_folders(run: Path) -> None:
     Path("config.yaml").touch()  # of a project, which is no run
     Path("notes.txt").touch()
     assert "notes.txt is a file. Check the path" in contracts.refusal(seqae.load, "notes.txt")
-    assert "there is no folder runs/yours. Check" in contracts.refusal(seqae.load, "runs/yours")
+    message = contracts.refusal(seqae.load, "runs/yours")
+    assert message.endswith(
+        "there is no folder runs/yours. Check the path; of the hub it is hf:runs/yours."
+    )
     assert "runs has no file config.json. Check" in contracts.refusal(seqae.load, "runs")

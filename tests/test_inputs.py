@@ -66,7 +66,7 @@ def test_texts_of_any_length_are_accepted(
     assert capsys.readouterr() == (decoded, "")
     assert decoded.startswith("a dog has the red ball\n")
     assert run_seqae("encode", run, LONG, "--output", tmp_path / "a.npy") == 1
-    assert "`output` must be .npz, .parquet or .jsonl" in capsys.readouterr().err
+    assert "`output` must be .npz, .safetensors, .parquet or .jsonl" in capsys.readouterr().err
     assert run_seqae("neighbours", run, LONG, "--corpus", text) == 0  # by its first stretch
     assert "truncated 1 of 1 sentences" in capsys.readouterr().err
 

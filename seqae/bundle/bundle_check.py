@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from seqae.bundle.card import model_card
-from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.io import environment
 from seqae.bundle.manifest import (
     CARD,
@@ -29,6 +28,7 @@ from seqae.bundle.reading import (
     read_normalization,
     read_tokenizer,
 )
+from seqae.bundle.sharing.address import find_bundle
 from seqae.bundle.stored_priors import read_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import stored_dtypes
@@ -102,7 +102,7 @@ def check_bundle(where: str | Path, strict: bool = False) -> Examination:
     """Check all of a bundle, and reconstruct the sentences of its self-test.
 
     Args:
-        where: a bundle, the folder of a run that has one, or `demo`.
+        where: a bundle, the folder of a run that has one, an address, or `demo`.
         strict: refuse also what is only unusual: an edited or missing card, files that are no part
             of a bundle, other versions of the libraries than those that wrote it.
 
@@ -131,12 +131,13 @@ def examine(where: str | Path) -> Examination:
     """Check a bundle as `check_bundle` does, but put a failure into the result.
 
     Args:
-        where: a bundle, the folder of a run that has one, or `demo`.
+        where: a bundle, the folder of a run that has one, an address, or `demo`.
 
     Raises:
         ValueError: if there is no such folder.
+        OSError: if it cannot be fetched.
     """
-    folder = bundle_folder(where)
+    folder = find_bundle(where).folder
     if not folder.is_dir():
         check_names(folder)  # says which folder may be meant
     examination = Examination(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / DEMO
 
-A_MODEL = "`model` must be the folder of a bundle or of a run that has one, or demo"
+A_MODEL = "`model` must be the folder of a bundle or of a run that has one, an address, or demo"
 
 
 def find_folder(where: str | Path) -> Path:
@@ -45,7 +45,9 @@ def check_is_bundle(folder: Path, names: Sequence[str]) -> None:
         ValueError: if it is none.
     """
     if not folder.exists():
-        raise ValueError(f"{A_MODEL}, but there is no folder {folder}. Check the path.")
+        is_like_a_name = not folder.is_absolute() and len(folder.parts) == 2
+        way_out = f"; of the hub it is hf:{folder}" if is_like_a_name else ""
+        raise ValueError(f"{A_MODEL}, but there is no folder {folder}. Check the path{way_out}.")
     if not folder.is_dir():
         raise ValueError(f"{A_MODEL}, but {folder} is a file. {_way_out(folder)}")
     if (folder / "config.yaml").is_file() and not (folder / "config.json").exists():
@@ -58,20 +60,18 @@ def check_is_bundle(folder: Path, names: Sequence[str]) -> None:
         )
     for name in names:
         path = folder / name
-        if not path.exists() or not (_is_plain(path) or is_cached(path)):
+        if not path.exists() or not is_own_file(path):
             raise ValueError(f"{A_MODEL}, but {folder} has no file {name}. {_way_out(folder)}")
 
 
-def _is_plain(path: Path) -> bool:
-    return stat.S_ISREG(path.lstat().st_mode)
-
-
-def is_cached(path: Path) -> bool:
-    """Whether a file is one in the cache of the Hugging Face hub, which may be a link.
+def is_own_file(path: Path) -> bool:
+    """Whether something that exists is a regular file, or in the hub's cache a link to one.
 
     The cache has `snapshots/COMMIT/config.json`, which leads to `blobs/HASH` in the same
     repository. A link to anywhere else is none of a bundle.
     """
+    if stat.S_ISREG(path.lstat().st_mode):
+        return True
     snapshots = path.absolute().parent.parent
     blobs = snapshots.parent / "blobs"
     target = path.resolve()

@@ -28,7 +28,6 @@ from typing import Any
 import torch
 
 from seqae.bundle.card import model_card
-from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.manifest import CARD, MANIFEST, check_manifest, manifest_to_bytes
 from seqae.bundle.reading import (
     FORMAT,
@@ -38,6 +37,7 @@ from seqae.bundle.reading import (
     read_normalization,
     read_tokenizer,
 )
+from seqae.bundle.sharing.address import find_bundle
 from seqae.bundle.stored_priors import read_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import weights_to_bytes
@@ -50,24 +50,38 @@ from seqae.version import __version__
 
 
 def load(
-    where: str | Path, device: str | torch.device = "cpu", with_priors: bool = True
+    where: str | Path,
+    device: str | torch.device = "cpu",
+    with_priors: bool = True,
+    revision: str | None = None,
+    local_files_only: bool = False,
 ) -> TextAutoencoder:
     """Load a bundle.
 
     Args:
-        where: a bundle's folder; the folder of a run, which has one; or `demo`, a small model that
-            ships with seqae, unless a bundle or a run has that name.
+        where: a bundle's folder; the folder of a run, which has one; `hf:OWNER/NAME[@REVISION]` or
+            `wandb:ENTITY/PROJECT/NAME:ALIAS`; or `demo`, a small model that ships with seqae,
+            unless a bundle or a run has that name.
         device: where the model computes, by its name in torch; `auto` takes a GPU if there is one.
         with_priors: False ignores the bundle's priors, even damaged ones, which `seqae prior` can
             then fit again.
+        revision: of the hub: a branch, a tag or a commit, if the address names none.
+        local_files_only: take what was fetched earlier, and ask no server.
+
+    Returns:
+        The model; its `origin` is the address with the commit that was found.
 
     Raises:
-        ValueError: if the folder is no bundle or is damaged; nothing in it was run.
+        ValueError: if it is no bundle or is damaged; nothing in it was run.
+        OSError: if it cannot be fetched.
     """
-    folder = bundle_folder(where)
+    found = find_bundle(where, revision=revision, local_files_only=local_files_only)
+    folder = found.folder
     autoencoder, tokenizer, normalization, details = read_bundle(folder, with_priors)
     priors = read_priors(folder, autoencoder.latent_dim) if with_priors else {}
-    return TextAutoencoder(autoencoder, tokenizer, details, normalization, priors).to(device)
+    model = TextAutoencoder(autoencoder, tokenizer, details, normalization, priors)
+    model.origin = found.origin
+    return model.to(device)
 
 
 def write_bundle(

@@ -25,6 +25,7 @@ MANIFEST = "MANIFEST.sha256"
 # and measure it later.
 CARD = "README.md"
 EVALUATION = "evaluation.json"
+ORIGIN = "origin.json"  # where a copy was fetched from; it stays on this machine
 DENSITY = "density.safetensors"  # the gaussian and the mixture prior, in bundles of before 0.2
 PRIOR = re.compile(r"prior_([a-z][a-z0-9_]{0,39})\.safetensors")
 PATTERNS = (*FILES, MANIFEST, CARD, EVALUATION, "prior_*.safetensors", DENSITY)  # all of a bundle
@@ -43,7 +44,7 @@ def prior_files(folder: Path) -> list[str]:
 
 def unknown_files(folder: Path) -> list[str]:
     """List what lies in a bundle's folder and is no part of it, by name; it is never read."""
-    known = {*FILES, MANIFEST, CARD, EVALUATION, *OF_HOSTS}
+    known = {*FILES, MANIFEST, CARD, EVALUATION, ORIGIN, *OF_HOSTS}
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if name not in known and not is_prior_file(name)]
 
@@ -136,6 +137,12 @@ def manifest_to_bytes(digests: Mapping[str, str]) -> bytes:
 
 
 def _way_out(folder: Path, names: list[str]) -> str:
+    if folder.parent.name == "snapshots":  # in the cache of the hub
+        name = folder.parents[1].name.removeprefix("models--").replace("--", "/")
+        return (
+            f"Fetch it again: `hf download {name} --revision {folder.name} --force-download`. If "
+            f"that does not help, it was damaged when it was pushed."
+        )
     if not all(map(is_prior_file, names)):
         return "Get the bundle again."
     match = PRIOR.fullmatch(names[0])

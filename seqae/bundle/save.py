@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from seqae.bundle.io import write_bundle
-from seqae.bundle.manifest import CARD, FILES, MANIFEST, is_prior_file
+from seqae.bundle.manifest import CARD, FILES, MANIFEST, ORIGIN, is_prior_file
 from seqae.bundle.stored_priors import add_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import reporting
@@ -20,7 +20,7 @@ def save(model: TextAutoencoder, folder: Path) -> Path:
         model: to write.
         folder: new, empty, or a bundle, which is replaced; folders above it are made.
     """
-    _check_folder(folder)
+    check_replaceable(folder)
     for name, weight in model.autoencoder.named_parameters():
         if weight.dtype != torch.float32:
             raise ValueError(
@@ -43,16 +43,24 @@ def save(model: TextAutoencoder, folder: Path) -> Path:
     return folder
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse to replace what is no bundle."""
+def check_replaceable(folder: Path, key: str = "folder") -> None:
+    """Refuse to replace what is no bundle.
+
+    Args:
+        folder: to write to.
+        key: what it was given as, for the message.
+
+    Raises:
+        ValueError: if it holds anything else.
+    """
     if not folder.exists():
         return
-    known = {*FILES, MANIFEST, CARD}
+    known = {*FILES, MANIFEST, CARD, ORIGIN}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
     others = [name for name in found if name not in known and not is_prior_file(name)]
     if found and (others or MANIFEST not in found):
         other = (others or found)[0]
         raise ValueError(
-            f"`folder` must be new, empty or a bundle, but {folder} has {other} instead. Choose "
+            f"`{key}` must be new, empty or a bundle, but {folder} has {other} instead. Choose "
             f"another one."
         )

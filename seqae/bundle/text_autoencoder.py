@@ -64,19 +64,26 @@ class TextAutoencoder(DocumentOperations, SummaryOperations):
         self.autoencoder, self.tokenizer = autoencoder, tokenizer
         self.details = details or {}
         self.normalization, self.priors = normalization, dict(priors or {})
+        self.origin: str | None = None  # the address and commit that it was loaded from
 
-    # What these three call imports this module, and so is imported here.
+    # What these call imports this module, and so is imported here.
 
     @staticmethod
-    def from_pretrained(where: str | Path, device: str | torch.device = "cpu") -> TextAutoencoder:
-        """Load a bundle, given its folder or that of a run; the same as `seqae.load`.
+    def from_pretrained(
+        where: str | Path,
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> TextAutoencoder:
+        """Load a bundle; the same as `seqae.load`, which describes the arguments.
 
         Raises:
-            ValueError: if the folder is no bundle or is damaged; nothing in it was run.
+            ValueError: if it is no bundle or is damaged; nothing in it was run.
+            OSError: if it cannot be fetched.
         """
         from seqae.bundle.io import load
 
-        return load(where, device)
+        return load(where, device, revision=revision, local_files_only=local_files_only)
 
     @staticmethod
     def from_module(module: AutoencoderModule, data: TextDataModule) -> TextAutoencoder:
@@ -109,6 +116,34 @@ class TextAutoencoder(DocumentOperations, SummaryOperations):
         from seqae.bundle.save import save
 
         return save(self, Path(folder))
+
+    def push_to_hub(
+        self,
+        repository: str,
+        private: bool = False,
+        revision: str | None = None,
+        create_pr: bool = False,
+        message: str | None = None,
+    ) -> str:
+        """Send it to the Hugging Face hub as a bundle, after the check of `seqae check`.
+
+        Args:
+            repository: `OWNER/NAME`, with or without `hf:`; it is made if there is none.
+            private: make a repository that others cannot see.
+            revision: a branch to push to, which is made if there is none; by default the main one.
+            create_pr: propose it as a pull request instead.
+            message: of the commit.
+
+        Returns:
+            The address at the commit, `hf:OWNER/NAME@COMMIT`, as `seqae.load` takes it.
+
+        Raises:
+            ValueError: if its self-test is not reproduced, or a weight is not finite.
+            OSError: if the repository may not be written, or the hub cannot be reached.
+        """
+        from seqae.bundle.sharing.push_model import push_model
+
+        return push_model(self, repository, private, revision, create_pr, message)
 
     @property
     @override

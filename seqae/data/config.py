@@ -7,6 +7,7 @@ the keys of the YAML file and the options of `seqae fit`. The docstrings are the
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -197,19 +198,17 @@ class CorpusConfig:
             ValueError, OSError: as open_source; or if an option is for CSV and TSV alone, and no
                 source is one of these.
         """
-        opened: dict[Split, list[Source]] = {
-            split: [
-                open_source(
-                    name,
-                    f"data.{split}",
-                    self.reading,
-                    "data.reading.",
-                    self.revisions.get(name),
-                )
-                for name in names
-            ]
-            for split, names in self.source_names.items()
-        }
+        found: dict[str, str] = {}  # the commit of each data set of the hub: one for all splits
+        opened: dict[Split, list[Source]] = {split: [] for split in SPLITS}
+        for split, names in self.source_names.items():
+            for name in names:
+                repository = re.split("[:#]", name.removeprefix("hf:"))[0]
+                revision = self.revisions.get(name, found.get(repository))
+                key = f"data.{split}"
+                source = open_source(name, key, self.reading, "data.reading.", revision)
+                if name.startswith("hf:"):
+                    found[repository] = source.record["revision"]
+                opened[split].append(source)
         if not any(source.is_delimited for sources in opened.values() for source in sources):
             for name, value in self.reading.delimited.items():
                 raise ValueError(
@@ -217,6 +216,14 @@ class CorpusConfig:
                     f"but it is {value!r} instead. Set `data.reading.format: csv` if one is."
                 )
         return opened
+
+    def pin_revisions(self, report: Mapping[str, Any]) -> None:
+        """From now on, read the commits of the hub's data sets that a data report names.
+
+        Args:
+            report: of this run, or of the run that is resumed or measured.
+        """
+        self.revisions = revisions_of(report)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options that decide the corpora, and the revisions, as plain data."""
@@ -230,6 +237,15 @@ class CorpusConfig:
         config = CorpusConfig(**{name: getattr(self, name) for name in names})
         config.revisions = self.revisions
         return config
+
+
+def revisions_of(report: Mapping[str, Any]) -> dict[str, str]:
+    """Return the commits of the hub's data sets that a data report names, by the sources' names."""
+    return {
+        source["name"]: source["record"]["revision"]
+        for source in report["sources"]
+        if source["name"].startswith("hf:")
+    }
 
 
 @dataclass(kw_only=True, eq=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from seqae.batch import Batch, Vocabulary
 from seqae.component import check_part
 from seqae.data.batching import batches_of_rank, plan_batches
 from seqae.data.cache import PreparedData, is_intact, open_prepared, prepare
-from seqae.data.config import DataConfig
+from seqae.data.config import DataConfig, revisions_of
 from seqae.data.corpus import TokenizedCorpus
 from seqae.data.epoch_resume import EpochResume, epoch_state
 from seqae.data.prepare import REPORT, REPORT_TEXT
@@ -133,8 +134,12 @@ class TextDataModule(DataConfig, LightningDataModule):
     def _share_folder(self) -> None:
         """Use what the first process has prepared: the others open no source."""
         assert self.trainer is not None
-        own = None if self._folder is None else self._folder.name
-        key = str(self.trainer.strategy.broadcast(own))
+        own = None if self._folder is None else (self._folder.name, self._commits())
+        shared: Any = self.trainer.strategy.broadcast(own)
+        key, commits = shared
+        if self._folder is not None and self._folder.name != key and commits:
+            # A data set of the hub has just changed: all read what the first process has read.
+            self._folder, self.revisions = None, commits
         if self._folder is None and is_intact(self.cache_folder / key):
             self._folder = self.cache_folder / key
         elif self._folder is None:  # this machine has its own cache
@@ -143,21 +148,14 @@ class TextDataModule(DataConfig, LightningDataModule):
         if self._folder.name != key:
             raise ValueError(
                 "`data` must be the same for all processes, but it comes out different on process "
-                f"{self.trainer.global_rank}: files differ between the machines, or a data set of "
-                "the hub has just changed. Start again; `hf:OWNER/NAME@COMMIT` names a commit."
+                f"{self.trainer.global_rank}: files or versions differ between the machines. Make "
+                "them the same."
             )
 
-    def pin_revisions(self, report: Mapping[str, Any]) -> None:
-        """From now on, read the commits of the hub's data sets that a data report names.
-
-        Args:
-            report: of this run, or of the run that is resumed.
-        """
-        self.revisions = {
-            source["name"]: source["record"]["revision"]
-            for source in report["sources"]
-            if source["name"].startswith("hf:")
-        }
+    def _commits(self) -> dict[str, str]:
+        """Return the commits of the hub's data sets that were prepared, by the sources' names."""
+        report = json.loads(self.report_files[0].read_text(encoding="utf-8"))
+        return revisions_of(report)
 
     @override
     def train_dataloader(self) -> DataLoader[Any]:

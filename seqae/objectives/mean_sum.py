@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import normalize
 from typing_extensions import override
 
 from seqae.batch import Batch, length_mask
@@ -127,7 +127,7 @@ class MeanSum(LikelihoodObjective):
         mask = length_mask(torch.minimum(lengths, batch.lengths.max()), token_ids.shape[1])
         logits = model.logits(model.decode(token_ids[:, :-1], *mean))
         soft = (writable(model, logits.float()) / self.temperature).softmax(dim=-1)
-        hard = one_hot(token_ids[:, 1:], model.vocabulary.size).to(soft.dtype)
+        hard = torch.zeros_like(soft).scatter(2, token_ids[:, 1:, None], 1.0)
         weight = model.embedding.weight
         words = (hard + soft - soft.detach()).to(weight.dtype) @ weight
         return torch.cat([model.embed(token_ids[:, :1]), words], dim=1), mask

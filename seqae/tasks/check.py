@@ -23,7 +23,7 @@ def check(model: str, strict: bool = False, json: bool = False) -> None:
     something that a person may want to know: an edited card, unknown files, other versions.
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         strict: fail on a warning too, for pipelines.
         json: print the report as JSON.
 

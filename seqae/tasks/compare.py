@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seqae.bundle.find_bundle import find_folder
+from seqae.bundle.sharing.address import find_checked_bundle, is_address
 from seqae.files import check_output, write_output
 from seqae.metrics.definitions import GROUPS, METRICS, unit_of
 from seqae.tasks.run_files import damaged, read_config, read_json, without_nan
@@ -39,7 +40,9 @@ def compare(runs: list[str], output: str | None = None) -> None:
     columns = []
     with progress_bar("reading", len(runs)) as advance:
         for run in runs:
-            columns.append(_read(find_folder(run)))
+            is_far = is_address(run)
+            folder = find_checked_bundle(run, "runs").folder if is_far else find_folder(run)
+            columns.append(_read(folder))
             advance(1)
     settings = _different([flat for flat, _ in columns])
     known = {key for _, metrics in columns for key in metrics}

@@ -54,7 +54,7 @@ def reconstruct(
         seqae reconstruct runs/seqae/RUN - --num_beams 5 --num_return_sequences 3 < sentences.txt
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a .jsonl file for text and reconstruction; by default the reconstructions are
@@ -109,7 +109,7 @@ def encode(
         seqae encode demo --input sentences.txt --output vectors.tsv
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, or anything else that `data.train` accepts.
         output: a file: .npy for a float32 array (sentences, Z), .safetensors for the same as
@@ -191,7 +191,7 @@ def decode(
         seqae decode runs/seqae/RUN latents.npy --temperature 0.7 --num_return_sequences 3
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         latents: a file that `seqae encode` wrote, in any precision (.npy, .npz, .safetensors,
             .parquet, .jsonl, .tsv), or `-` for JSON lines on standard input.
         output: a .jsonl file for the texts; by default they are printed, one per line. With

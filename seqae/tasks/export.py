@@ -24,7 +24,7 @@ def export(
         seqae export runs/seqae/RUN --output my_encoder
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         format: `sentence-transformers`: a folder that this library reads with our package, for
             every model; `sentence-transformers-native`: one that it reads without, for LSTM
             encoders whose pooling is `last` or `mean_max`.

@@ -20,10 +20,11 @@ from seqae.data.sources.base import Source
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
 from seqae.data.sources.walking import describe_left_out
-from seqae.tasks.run_files import read_config
+from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import progress_bar, visible
 
 READING = ReadOptions()
+DATA_REPORT = "data_report.json"  # in a run
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ def data_config(model: TextAutoencoder, where: Path, instead: Instead = EVALUATE
             f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
             f"`{instead.command}`."
         )
+    report = where / DATA_REPORT
+    if is_run and report.is_file():  # of a data set of the hub, the commit that the run has read
+        try:
+            settings.pin_revisions(read_json(report, "model"))
+        except (TypeError, LookupError, AttributeError) as error:
+            raise damaged(report, "model", "it is no data report") from error
     return settings
 
 
@@ -136,7 +143,7 @@ def load_and_gather(
     """Load a model, and read sentences for it as those of its training were read.
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         device: where to compute.
         texts: sentences of the command line; `-` alone means standard input.
         source: a file, or anything else that `data.train` accepts.

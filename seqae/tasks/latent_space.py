@@ -53,7 +53,7 @@ def interpolate(
         seqae interpolate runs/seqae/RUN --input pairs.txt --steps 9 --output between.jsonl
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         texts: two sentences, or several pairs; `-` reads them from standard input, one per line.
         input: a file of sentences instead, one per line; every two are a pair.
         steps: sentences for each pair, both ends included.
@@ -109,7 +109,7 @@ def arithmetic(
         seqae arithmetic runs/seqae/RUN - --output sums.jsonl < triples.txt
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         texts: three sentences a, b and c, or several triples; `-` reads them from standard input,
             one per line.
         input: a file of sentences instead, one per line; every three are a triple.
@@ -157,7 +157,7 @@ def neighbours(
         seqae neighbours runs/seqae/RUN "the cat sat on the mat" --corpus books.txt --count 10
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         texts: sentences; `-` reads them from standard input, one per line.
         input: a file of sentences instead, one per line.
         corpus: a file of sentences to search; by default the training sentences.
@@ -212,7 +212,7 @@ def transfer(
         seqae transfer runs/seqae/RUN source.txt target.txt - --strength 1.5 < sentences.txt
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         source: a file of sentences without the attribute, one per line.
         target: a file of sentences with it, one per line.
         texts: sentences; `-` reads them from standard input, one per line.

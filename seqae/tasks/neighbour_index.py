@@ -19,6 +19,7 @@ import torch
 
 from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.sharing.address import is_address
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.config import default_cache_dir
 from seqae.files import replacing
@@ -74,10 +75,11 @@ def _encode(model: TextAutoencoder, texts: Sequence[str]) -> Latents:
 
 def _index_folder(where: str) -> Path:
     """Return the run's folder if that was named: what lies beside a bundle may be anyone's."""
-    bundle = bundle_folder(where)
+    bundle = Path(where) if is_address(where) else bundle_folder(where)
     if bundle == Path(where) / "bundle":
         return Path(where)
-    return default_cache_dir() / "neighbours" / _digest(str(bundle.resolve()).encode())[:16]
+    place = str(where if is_address(where) else bundle.resolve())
+    return default_cache_dir() / "neighbours" / _digest(place.encode())[:16]
 
 
 def _read(path: Path, shape: tuple[int, int]) -> Latents | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import seqae
-from seqae.bundle.find_bundle import DEMO_FOLDER, bundle_folder
+from seqae.bundle.find_bundle import DEMO_FOLDER
 from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.prior_draws import (
     PriorKind,
@@ -19,6 +19,7 @@ from seqae.bundle.prior_draws import (
     make_prior,
     usual_priors,
 )
+from seqae.bundle.sharing.address import own_folder
 from seqae.bundle.stored_priors import add_priors, prior_file, remove_prior
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
@@ -56,7 +57,7 @@ def sample(
         seqae sample runs/seqae/RUN --prior neighbourhood --noise 1.5
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         count: how many.
         prior: what latents are drawn from: `prior`, the model's own (for a plain latent the
             standard normal distribution); `gaussian` or `mixture`, fitted to the training latents;
@@ -145,7 +146,7 @@ def prior(
         )
     check_range("limit", limit, MIN_SENTENCES, 10**7)
     check_seed(seed)
-    folder = bundle_folder(model)
+    folder = own_folder(model)
     if folder == DEMO_FOLDER:
         raise ValueError(
             "`model` must be a bundle or a run of yours, but it is demo instead, which ships with "

@@ -14,6 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from seqae.bundle.find_bundle import find_folder
 from seqae.bundle.manifest import MANIFEST
+from seqae.bundle.sharing.address import is_address
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import Preempted, stopping_at_once
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint
@@ -137,11 +138,11 @@ def check_run(command: str, folder: Path) -> None:
         command: which needs a run.
         folder: what it was given.
     """
-    if (find_folder(folder) / MANIFEST).is_file():
+    if is_address(folder) or (find_folder(folder) / MANIFEST).is_file():
         task = "reconstruct MODEL --input FILE" if command == "predict" else "evaluate MODEL"
         raise ValueError(
             f"`RUN` must be the folder of a run, which has checkpoints and data, but {folder} is a "
-            f"bundle. Write `seqae {task.replace('MODEL', str(folder))}`."
+            f"bundle instead. Write `seqae {task.replace('MODEL', str(folder))}`."
         )
     if not (folder / "config.yaml").is_file():
         what = "no config.yaml is in" if folder.is_dir() else "there is no folder"

@@ -16,6 +16,7 @@ from typing import final
 
 from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.manifest import check_manifest
+from seqae.bundle.sharing.origin import read_origin
 
 HUB, WANDB = "hf:", "wandb:"
 
@@ -79,10 +80,7 @@ class HubAddress:
                 f"name of one instead. Write it like main, v1.0 or refs/pr/1."
             )
         if self.revision is not None:
-            raise ValueError(
-                f"`{key}` must be given once, but it is {self.revision} in the address and "
-                f"{revision} beside it instead. Leave one of them out."
-            )
+            raise _given_twice(key, self.revision, revision)
         return replace(self, revision=revision)
 
     def __str__(self) -> str:
@@ -125,6 +123,18 @@ class ArtifactAddress:
         entity, project, name, alias = match.groups()
         return cls(entity, project, name, alias or "latest")
 
+    def at(self, revision: str | None, key: str = "revision") -> ArtifactAddress:
+        """Return the address of another alias; None changes nothing.
+
+        Raises:
+            ValueError: if the address already has another one.
+        """
+        if revision is None or revision == self.alias:
+            return self
+        if self.alias != "latest":
+            raise _given_twice(key, self.alias, revision)
+        return ArtifactAddress.parse(f"{WANDB}{self.path.rpartition(':')[0]}:{revision}", key)
+
     @property
     def path(self) -> str:
         """What W&B itself calls the artifact: ENTITY/PROJECT/NAME:ALIAS."""
@@ -146,7 +156,8 @@ class LocalBundle:
     Attributes:
         folder: of the bundle.
         origin: the address that it was fetched from, at the commit or version that it was found
-            to have, by which exactly it can be fetched again; None for a local folder.
+            to have, by which exactly it can be fetched again; None for a folder of this machine
+            that is no unchanged copy of one.
     """
 
     folder: Path
@@ -174,13 +185,17 @@ def parse_address(where: str | Path, key: str = "model") -> Address:
 
 
 def find_bundle(
-    where: str | Path, key: str = "model", local_files_only: bool = False
+    where: str | Path,
+    key: str = "model",
+    revision: str | None = None,
+    local_files_only: bool = False,
 ) -> LocalBundle:
     """Find a bundle, and fetch it first if `where` is an address; its files are not checked yet.
 
     Args:
         where: an address, a bundle's folder, the folder of a run, or `demo`.
         key: what it was given as, for messages.
+        revision: a branch, a tag or a commit, or an alias of W&B, if the address names none.
         local_files_only: take what was fetched earlier, and ask no server.
 
     Raises:
@@ -188,8 +203,14 @@ def find_bundle(
         OSError: if it cannot be fetched.
     """
     if not is_address(where):
-        return LocalBundle(bundle_folder(where))
-    address = parse_address(where, key)
+        if revision is not None:
+            raise ValueError(
+                f"`revision` must be left out for a folder of this machine, but it is {revision} "
+                f"for {where} instead. Leave it out, or give an address: hf:OWNER/NAME."
+            )
+        folder = bundle_folder(where)
+        return LocalBundle(folder, read_origin(folder))
+    address = parse_address(where, key).at(revision)
     # Imported by name, because each of them imports this file.
     place = "wandb_artifact" if isinstance(address, ArtifactAddress) else "hub_repository"
     fetch = import_module(f"seqae.bundle.sharing.{place}").fetch
@@ -198,7 +219,10 @@ def find_bundle(
 
 
 def find_checked_bundle(
-    where: str | Path, key: str = "model", local_files_only: bool = False
+    where: str | Path,
+    key: str = "model",
+    revision: str | None = None,
+    local_files_only: bool = False,
 ) -> LocalBundle:
     """Do as `find_bundle`, and check each file against the manifest.
 
@@ -206,9 +230,30 @@ def find_checked_bundle(
         ValueError: also if the bundle is damaged.
         OSError: if it cannot be fetched.
     """
-    found = find_bundle(where, key, local_files_only)
+    found = find_bundle(where, key, revision, local_files_only)
     check_manifest(found.folder)
     return found
+
+
+def own_folder(where: str | Path, key: str = "model") -> Path:
+    """Find the folder of a bundle that is written to, and so must lie on this machine.
+
+    Raises:
+        ValueError: if `where` is an address.
+    """
+    if is_address(where):
+        raise ValueError(
+            f"`{key}` must be a folder of yours, which can be changed, but it is {where} instead. "
+            f"Fetch it into one: `seqae pull {where} --output my_bundle`."
+        )
+    return bundle_folder(where)
+
+
+def _given_twice(key: str, one: str, other: str) -> ValueError:
+    return ValueError(
+        f"`{key}` must be given once, but it is {one} in the address and {other} beside it "
+        f"instead. Leave one of them out."
+    )
 
 
 def _refusal(key: str, form: str, text: str, example: str) -> ValueError:

@@ -13,7 +13,7 @@
 | reader.py, lines.py | what readers share; where a line ends |
 | plain_text.py, jsonl.py, csv.py, arrow.py | one reader each; arrow.py also reads Parquet |
 | json_list.py, json_columns.py, csv_rows.py, nested.py | elements, columns, rows: their details |
-| hub.py, hub_readers.py | data sets of the Hugging Face hub |
+| hub.py, hub_readers.py, hub_requests.py | data sets of the Hugging Face hub |
 | nltk.py | corpora of NLTK |
 | memory.py | sentences that were handed over in Python |
 

@@ -25,12 +25,12 @@ from seqae.data.sources.hub_readers import (
     CachedReader,
     HubLocation,
     StreamReader,
-    first_line,
     import_datasets,
     is_text,
     open_builder,
     open_cached,
 )
+from seqae.data.sources.hub_requests import TIMEOUT_SECONDS, first_line, patiently, refusal
 from seqae.data.sources.nested import all_fields, root_of
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
@@ -48,7 +48,6 @@ NAME = re.compile(
     re.ASCII,
 )
 SHA = re.compile(r"[0-9a-f]{40}")
-RESOLVE_TIMEOUT_SECONDS = 30.0  # for the hub to say which commit a revision is
 MAX_LISTED_CHOICES = 20  # in a message
 
 
@@ -187,34 +186,18 @@ class HubSource(Source):
         """Return the full name of the data set, its commit, and a DatasetBuilder of the commit."""
         with extra("data"):
             from huggingface_hub import HfApi
-            from huggingface_hub import errors as hub
 
         asked, key = self.asked, self.keys.source
         try:
-            info = HfApi().dataset_info(
-                asked.dataset, revision=asked.revision, timeout=RESOLVE_TIMEOUT_SECONDS
+            info = patiently(
+                lambda: HfApi().dataset_info(
+                    asked.dataset, revision=asked.revision, timeout=TIMEOUT_SECONDS
+                )
             )
-        except hub.GatedRepoError:
-            raise PermissionError(
-                f"`{key}` must name a data set that you may read, but {asked.dataset} is gated "
-                f"instead. Ask for access on its page, and log in with `hf auth login`."
-            ) from None
-        except hub.RepositoryNotFoundError:
-            raise FileNotFoundError(
-                f"`{key}` must name a data set of the hub, but there is no {asked.dataset} that "
-                f"you may read instead. Check the name; if it is private, `hf auth login`."
-            ) from None
-        except hub.RevisionNotFoundError:
-            raise FileNotFoundError(
-                f"`{key}` must name a revision of {asked.dataset}, but there is no "
-                f"{quote(str(asked.revision))} instead. Give a branch, a tag or a commit."
-            ) from None
-        except hub.HFValidationError as error:
-            raise ValueError(
-                f"`{key}` must name a data set of the hub, but {asked.dataset} cannot be a name "
-                f"instead ({first_line(error)}). Write it like hf:stanfordnlp/imdb."
-            ) from None
-        except Exception as error:  # of httpx and the hub's client
+        except Exception as error:  # of the hub's client and of what it speaks HTTP with
+            told = refusal(error, key, "data set", asked.dataset, asked.revision)
+            if told is not None:
+                raise told from None
             return self._open_from_cache(error)
         script = f"{info.id.split('/')[-1]}.py"
         if any(file.rfilename == script for file in info.siblings or ()):

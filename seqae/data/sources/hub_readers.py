@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 from typing_extensions import override
 
+from seqae.data.sources.hub_requests import first_line
 from seqae.data.sources.nested import column_of, root_of
 from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
@@ -258,9 +259,3 @@ def import_datasets() -> Any:
     datasets.logging.set_verbosity(logging.CRITICAL)
     hub_logging.set_verbosity(logging.CRITICAL)
     return datasets
-
-
-def first_line(error: Exception) -> str:
-    """Put an error of a library into one line of limited length."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__

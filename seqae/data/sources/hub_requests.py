@@ -1,13 +1,16 @@
 """Ask the Hugging Face hub: again if it is busy, and with one line if it refuses.
 
-The client of the hub repeats downloads and uploads by itself, but asks only once which commit a
-revision is. What it raises goes on for several lines, and names no way out.
+The client of the hub repeats most of what it sends, but asks only once which commit a revision is.
+What it raises goes on for several lines, and names no way out.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -33,24 +36,56 @@ def patiently(call: Callable[[], Result]) -> Result:
     Raises:
         Exception: what the last call raised.
     """
-    with extra("hub"):
-        from huggingface_hub.errors import HfHubHTTPError
-
     for wait in WAITS:
         try:
             return call()
-        except HfHubHTTPError as error:
-            status = error.response.status_code
-            asked = error.response.headers.get("Retry-After", "")
-            wait = float(asked) if asked.isdecimal() else wait
-            if (status != 429 and status < 500) or wait > MAX_WAIT:
+        except Exception as error:
+            asked = _wait_asked_for(error)
+            if asked is None or asked > MAX_WAIT:
                 raise
-        time.sleep(wait)
+        time.sleep(asked or wait)
     return call()
 
 
+def _wait_asked_for(error: BaseException) -> float | None:
+    """Return the seconds after which the hub may be asked again, 0 if it does not say; or None."""
+    with extra("hub"):
+        from huggingface_hub.errors import HfHubHTTPError
+
+    # Where the client looks into its cache first, the answer of the hub is the cause.
+    answers = (error, error.__cause__)
+    answer = next((answer for answer in answers if isinstance(answer, HfHubHTTPError)), None)
+    if answer is None or (answer.response.status_code != 429 and answer.response.status_code < 500):
+        return None
+    asked = answer.response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else 0.0
+
+
+@contextmanager
+def quiet_client() -> Iterator[None]:
+    """Let the client print nothing within this block, but its bars if a person looks on."""
+    with extra("hub"):
+        from huggingface_hub.utils import logging as hub_logging
+        from huggingface_hub.utils.tqdm import (
+            are_progress_bars_disabled,
+            disable_progress_bars,
+            enable_progress_bars,
+        )
+
+    level, had_bars = hub_logging.get_verbosity(), not are_progress_bars_disabled()
+    hub_logging.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        hub_logging.set_verbosity(level)
+        if had_bars:
+            enable_progress_bars()
+
+
 def refusal(
-    error: Exception, key: str, kind: Kind, name: str, revision: str | None = None
+    error: BaseException, key: str, kind: Kind, name: str, revision: str | None = None
 ) -> Exception | None:
     """Turn what the hub refuses into one line; None for what is no refusal, such as no network.
 
@@ -99,13 +134,14 @@ def refusal(
     return None
 
 
-def local_failure(error: Exception, cache: str | Path) -> OSError | None:
+def local_failure(error: BaseException, cache: str | Path) -> OSError | None:
     """Turn an error of this machine's disk into one line; None for what is none."""
-    is_local = type(error).__module__ == "builtins" and isinstance(error, OSError) and error.errno
-    return cannot_write(Path(cache), error) if is_local and isinstance(error, OSError) else None
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.errno:
+        return cannot_write(Path(error.filename or cache), error)
+    return None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Put an error of a library into one line of limited length."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}"[:200] if lines else type(error).__name__

@@ -59,7 +59,7 @@ def evaluate(
     """Measure a model on unseen sentences, beside trivial baselines.
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         file: sentences that the model has not seen: a file, or anything else that `data.train`
             accepts; by default the held-out split of the data that it was trained on.
         metrics: groups of metrics: reconstruction, likelihood, latent, robustness, generation,

@@ -89,7 +89,7 @@ def summarize_eval(
         seqae summarize-eval demo pairs.jsonl --words 25 --methods lead textrank centroid
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         file: JSON lines with `document`, as `seqae summarize` reads it, and `summary`, a text or a
             list of several; or a table with these columns.
         methods: names of methods, `all` by default.

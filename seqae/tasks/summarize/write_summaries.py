@@ -44,7 +44,7 @@ def summarize(
         seqae summarize runs/seqae/RUN news.jsonl --words 50 --output summaries.jsonl
 
     Args:
-        model: a bundle, the folder of a run, or `demo`.
+        model: a bundle, the folder of a run, an address, or `demo`.
         file: JSON lines with `document`, a text or a list of sentences or reviews; a table (.csv,
             .tsv, .parquet, .arrow) with that column; or a text, which is one document. `-` is
             standard input, JSON lines if it begins with an object.
