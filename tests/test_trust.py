@@ -113,6 +113,17 @@ FOREIGN: dict[str, Config] = {
     "somebody's server": {
         "trainer": {"logger": init("WandbLogger", settings={"base_url": "http://a"})}
     },
+    "a bundle that replaces a folder": {
+        "trainer": {"callbacks": [init("BundleWriter", monitor="val/loss")]}
+    },
+    "the same by its name alone": {"trainer": {"callbacks": ["BundleWriter"]}},
+    "rows that replace a file": {
+        "trainer": {"logger": [init("seqae.training.loggers.MetricsFile")]}
+    },
+    "a callback that no list has": {"trainer": {"callbacks": "RunFolder"}},
+    "a plugin that unpickles": {"trainer": {"plugins": "XLACheckpointIO"}},
+    "a strategy of another kind": {"trainer": {"strategy": "FSDPStrategy"}},
+    "events in a folder here": {"trainer": {"logger": init("TensorBoardLogger", log_dir="x")}},
     "a host": {"trainer": {"logger": init("CSVLogger", name="http://10")}},
 }
 

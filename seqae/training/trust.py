@@ -12,12 +12,20 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as lightning
+from lightning.fabric.accelerators.accelerator import Accelerator
+from lightning.fabric.loggers.logger import Logger
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment, Precision
+from lightning.fabric.strategies.strategy import Strategy as FabricStrategy
+from lightning.pytorch.callbacks import Callback, Checkpoint
+from lightning.pytorch.plugins import LayerSync
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
 
+from seqae.component import Component
 from seqae.untrusted import load_yaml, read_capped
 
 # Lightning's own classes that take no code and send nothing but metrics, by W&B's and the other
@@ -33,7 +41,13 @@ KNOWN_CLASSES = (
     *("CPUAccelerator", "CUDAAccelerator", "MPSAccelerator"),
     *("DoublePrecision", "HalfPrecision", "MixedPrecision", "TorchSyncBatchNorm"),
 )
-MODULES = ("accelerators", "callbacks", "loggers", "plugins", "profilers", "strategies")
+OURS = ("AutoencoderModule", "ConfiguredData", "ShardedStrategy")  # beside the parts, Components
+
+# The parser finds a class below these by its bare name.
+BASES: tuple[type[Any], ...] = (
+    *(Accelerator, Callback, Checkpoint, CheckpointIO, ClusterEnvironment, LayerSync, Logger),
+    *(Precision, Profiler, Strategy, FabricStrategy),
+)
 
 # Text of the data, which is only read; no class can stand there, nor a file of settings.
 DATA = re.compile(r"init|data\.(train|val|test|(reading|cleaning)\.\w+|tokenizer\.path)")
@@ -43,7 +57,10 @@ DATA = re.compile(r"init|data\.(train|val|test|(reading|cleaning)\.\w+|tokenizer
 WORD = re.compile(r"(?![/~])(?!.*(//|\\))([\w\-+/:,={}%# ]|\.(?=\d))*")
 
 # Keys of files and folders that are written.
-PATHS = ("cache_dir", "default_root_dir", "dir", "dirpath", "output", "run_dir", "save_dir")
+PATHS = (
+    *("cache_dir", "default_root_dir", "dir", "dirpath", "folder", "log_dir", "output"),
+    *("run_dir", "save_dir"),
+)
 
 # Keys that lead elsewhere: to whom W&B sends, to a model from Lightning's hub, to any function.
 ELSEWHERE = ("entity", "settings", "experiment", "model_registry", "dict_kwargs", "config")
@@ -122,9 +139,7 @@ def _is_word(text: str, run_dir: Path) -> bool:
     configuration.
     """
     is_file = any(os.path.isfile(os.path.join(place, text)) for place in ("", run_dir))
-    is_class = text not in KNOWN_CLASSES and any(
-        text in getattr(lightning, module).__all__ for module in MODULES
-    )
+    is_class = text not in (*KNOWN_CLASSES, *OURS) and text in set(_names_below(BASES))
     return WORD.fullmatch(text) is not None and not (is_file or is_class or _is_nested(text))
 
 
@@ -142,14 +157,22 @@ def _is_known_class(path: str) -> bool:
         return name in KNOWN_CLASSES
     if not module and name in KNOWN_CLASSES:
         return True
-    # Where one of ours is defined: our modules also hold classes and modules that they import.
+    # Where one of ours is defined: our modules also hold classes and modules that they import. Of
+    # ours, too, callbacks and loggers write where their arguments say.
     return any(
         isinstance(found := vars(each).get(name), type)
         and found.__module__.startswith("seqae.")
+        and (issubclass(found, Component) or name in OURS)
         and module in ("", each.__name__)
         for each in list(sys.modules.values())
         if each.__name__.startswith("seqae.")
     )
+
+
+def _names_below(classes: Iterable[type[Any]]) -> Iterator[str]:
+    for each in classes:
+        yield each.__name__
+        yield from _names_below(type.__subclasses__(each))
 
 
 def _is_within(path: str, run_dir: Path) -> bool:
