@@ -146,7 +146,12 @@ def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
     from seqae.bundle.manifest import CARD, FILES, MANIFEST
     from seqae.bundle.stored_priors import prior_file
 
-    (artifact,) = [a for a in of_kind(records, "artifact") if a["type"] == "bundle"]
+    (artifact,) = [a for a in of_kind(records, "artifact") if a["type"] == "model"]
+    training = json.loads((run / "bundle" / "training.json").read_text())
+    steps = training["optimizer_steps"]
+    assert sorted(artifact["aliases"]) == ["best", "latest", f"step-{steps}"]
+    metadata = json.loads(artifact["metadata"])
+    assert metadata["metrics"] == json.loads((run / "bundle" / "metrics.json").read_text())
     contents = artifact["manifest"]["contents"]
     priors = map(prior_file, ("gaussian", "mixture"))
     assert {entry["path"] for entry in contents} == {*FILES, CARD, *priors, MANIFEST}

@@ -24,7 +24,8 @@ from typing_extensions import override
 
 from seqae.extras import extra
 from seqae.files import atomic_write, cannot_write
-from seqae.untrusted import read_capped
+from seqae.untrusted import load_json, read_capped
+from seqae.version import __version__
 
 MAX_FAILURES = 3  # in a row, before a logger is given up: each may take a minute
 RUN_ID = "wandb_run_id"  # file in the run's folder
@@ -92,7 +93,7 @@ class GuardedLogger(Logger):
         self.attempt(lambda: self.logger.log_table(name, [*columns], [[*row] for row in rows]))
 
     def log_bundle(self, folder: Path) -> None:
-        """Log a bundle to Weights & Biases as an artifact, which is uploaded, or kept offline."""
+        """Log a bundle to Weights & Biases as a model, which is uploaded, or kept offline."""
         self.attempt(lambda: _log_artifact(self.logger, folder))
 
 
@@ -148,9 +149,21 @@ def _log_artifact(logger: WandbLogger, folder: Path) -> None:
     with extra("wandb"):
         import wandb
 
-    artifact = wandb.Artifact(f"bundle-{logger.experiment.id}", type="bundle")
+    names = ("config", "metrics", "training")
+    config, metrics, training = (load_json(read_capped(folder / f"{n}.json")) for n in names)
+    metadata = {
+        "metrics": metrics,
+        "tokenizer_sha256": config["tokenizer_sha256"],
+        "max_length": config["max_length"],
+        "optimizer_steps": training["optimizer_steps"],
+        "data": training["data"],
+        "seqae": __version__,
+    }
+    name = f"bundle-{logger.experiment.id}"
+    artifact = wandb.Artifact(name, type="model", metadata=metadata)
     artifact.add_dir(str(folder))
-    logger.experiment.log_artifact(artifact)
+    aliases = ["latest", "best", f"step-{training['optimizer_steps']}"]
+    logger.experiment.log_artifact(artifact, aliases=aliases)
 
 
 class MetricsFile(Logger):
