@@ -7,6 +7,7 @@ parser's stack.
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import yaml
 MAX_BYTES = 2**22  # what is parsed takes some 30 times as much memory
 MAX_DEPTH = 64  # of brackets and indentation; a configuration has 8
 MAX_NODES = 2**18  # of YAML once its aliases are put in; a configuration has about 200
+
+# What is left of JSON without these is its brackets.
+_NO_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[^][{}"]+', re.DOTALL)
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built so
 
@@ -62,12 +66,33 @@ def load_json(data: bytes) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: if it is no JSON, or nests deeper than the parser can.
+        ValueError: if it is no JSON, no UTF-8, or nests deeper than `MAX_DEPTH`: whoever reads or
+            shows it takes a step of the stack for each level.
     """
     try:
-        return json.loads(data)
+        value = json.loads(data.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("its brackets nest too deep") from error
+    if depth_of_json(data) > MAX_DEPTH:
+        raise ValueError("its brackets nest too deep")
+    return value
+
+
+def shown(value: object, width: int = 80) -> str:
+    """Show a value of a stranger's file in a message: in one line, and not all of a long one."""
+    text = repr(value)
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def depth_of_json(data: bytes) -> int:
+    """Say how deep brackets nest in a text that was parsed; 0 if not deeper than `MAX_DEPTH`."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return 0
+    depth = deepest = 0
+    for bracket in _NO_BRACKETS.sub(b"", data):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _count_nodes(text: str) -> None:

@@ -16,7 +16,7 @@ from seqae.bundle.weights import WithoutInit, read_weights
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.untrusted import load_json, read_capped
+from seqae.untrusted import load_json, read_capped, shown
 
 FORMAT = 1
 CONFIG_KEYS = (
@@ -44,13 +44,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         value = config.get("format") if isinstance(config, dict) else config
         raise ValueError(
-            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {value!r} instead. "
-            f"Use the version of seqae that wrote it."
+            f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {shown(value)} "
+            f"instead. Use the version of seqae that wrote it."
         )
     if wrong := sorted(set(config) ^ set(CONFIG_KEYS)):
         raise ValueError(
-            f"`{wrong[0][:80]}` in {folder / 'config.json'} is missing or unknown: it must have "
-            f"{', '.join(CONFIG_KEYS)} and no more. Get the bundle again."
+            f"`{shown(wrong[0])[1:-1]}` in {folder / 'config.json'} is missing or unknown: it must "
+            f"have {', '.join(CONFIG_KEYS)} and no more. Get the bundle again."
         )
     return config
 
@@ -96,7 +96,9 @@ def read_autoencoder(
     autoencoder = SequenceAutoencoder.from_config(config["autoencoder"])
     max_length = config["max_length"]
     if type(max_length) is not int:
-        raise ValueError(f"`max_length` must be a whole number, but it is {max_length!r} instead.")
+        raise ValueError(
+            f"`max_length` must be a whole number, but it is {shown(max_length)} instead."
+        )
     # Shapes only: a file that asks for huge sizes must get no memory.
     with torch.device("meta"), WithoutInit():
         autoencoder.build(tokenizer.vocabulary, max_length)
@@ -125,7 +127,7 @@ def read_normalization(config: Mapping[str, Any]) -> Normalization:
     ):
         raise ValueError(
             f"`normalization` in config.json must be {asdict(Normalization())} or the like, but it "
-            f"is {str(options)[:200]} instead. Get the bundle again."
+            f"is {shown(options, 200)} instead. Get the bundle again."
         )
     return Normalization(**options)
 

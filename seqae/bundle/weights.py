@@ -6,7 +6,6 @@ the tensors that the configuration leads to; only then is memory allocated for t
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Mapping
@@ -17,6 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from seqae.untrusted import load_json, shown
 
 MAX_HEADER_BYTES = 2**24
 DTYPE_NAMES = {
@@ -81,7 +82,9 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     names = sorted(set(header) ^ set(expected))
     if names:
         where = "missing from" if names[0] in expected else "unknown to the model but in"
-        raise ValueError(f"`{names[0]}` is {where} {path}. The file belongs to another model.")
+        raise ValueError(
+            f"`{shown(names[0])[1:-1]}` is {where} {path}. The file belongs to another model."
+        )
     for name, tensor in expected.items():
         shape, dtype = list(tensor.shape), DTYPE_NAMES[tensor.dtype]
         entry = header[name]
@@ -90,13 +93,13 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
         if entry.get("shape") != shape or not is_right_type:
             raise ValueError(
                 f"`{name}` in {path} must be {wanted} of shape {shape}, but it is "
-                f"{entry.get('dtype')} of shape {entry.get('shape')} instead. The file belongs to "
-                f"another model."
+                f"{_short(entry.get('dtype'))} of shape {_short(entry.get('shape'))} instead. The "
+                f"file belongs to another model."
             )
     try:
         weights = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged: {error}. Get the file again.") from error
+        raise ValueError(f"{path} is damaged: {_short(str(error))}. Get the file again.") from error
     for name, tensor in weights.items():
         if not _is_finite(tensor):
             raise ValueError(
@@ -150,14 +153,19 @@ def _read_header(path: Path, with_metadata: bool = False) -> dict[str, dict[str,
         if length > min(size - 8, MAX_HEADER_BYTES):
             raise ValueError(f"{path} is damaged: its header does not fit. Get the file again.")
         try:
-            header = json.loads(file.read(int(length)))
-        except (ValueError, RecursionError) as error:
+            header = load_json(file.read(int(length)))
+        except ValueError as error:
             raise ValueError(f"{path} is damaged: its header is no JSON. Get it again.") from error
     if not isinstance(header, dict) or not all(isinstance(e, dict) for e in header.values()):
         raise ValueError(f"{path} is damaged: its header is no list of tensors. Get it again.")
     if not with_metadata:
         header.pop("__metadata__", None)
     return header
+
+
+def _short(value: object) -> str:
+    """Show a part of a header without quotes."""
+    return shown(value, 200).strip("'\"")
 
 
 def _is_finite(tensor: Tensor) -> bool:

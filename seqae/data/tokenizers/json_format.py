@@ -24,6 +24,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from seqae.untrusted import MAX_DEPTH, depth_of_json
+
 SPECIAL_TOKENS = ("< pad >", "< unk >", "< bos >", "< eos >")
 
 # A vocabulary of 500,000 words is 10 to 30 MB. Values are counted (by commas and brackets) before
@@ -160,6 +162,8 @@ def parse_document(text: str) -> dict[str, Any]:
         refuse("numbers", "short", str(error))
     if not isinstance(document, dict):
         refuse("text", "a JSON object", document)
+    if depth_of_json(text.encode("utf-8", "surrogatepass")) > MAX_DEPTH:
+        refuse("nesting", "shallow", f"deeper than {MAX_DEPTH}")
     return document
 
 
