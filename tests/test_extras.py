@@ -129,6 +129,8 @@ def test_every_import_of_an_extra_is_guarded() -> None:
     wrong, seen = [], set()
     for path in sorted((ROOT / "seqae").rglob("*.py")):
         room = "train" if path.is_relative_to(ROOT / "seqae" / "training") else None
+        if path.name == "onnx_runner.py":  # a script that leaves the package
+            room = "onnx"
         for module, within in imports(ast.parse(path.read_text(encoding="utf-8")), room):
             if module in ("seqae", *STANDARD):
                 continue

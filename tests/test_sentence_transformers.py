@@ -218,6 +218,7 @@ def test_what_no_module_computes_is_refused(library, key: str, model, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_keybert_and_bertopic_take_it(library, demo) -> None:
     from seqae.interchange import sentence_transformer
 

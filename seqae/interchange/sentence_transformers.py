@@ -38,7 +38,8 @@ def sentence_transformer(
     """Make a SentenceTransformer of a model, for whatever takes one: mteb, BERTopic, KeyBERT.
 
     It computes where the model does, with the model's own weights, and cuts texts that are too long
-    for it. `save_pretrained` writes the folder that `export_sentence_transformer` writes.
+    for it. `save_pretrained` writes a folder, too; that of `export_sentence_transformer` also has a
+    card that says how it is loaded, and what must be installed.
 
     Args:
         model: a model, or a bundle as `seqae.load` takes it.

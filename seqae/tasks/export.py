@@ -7,10 +7,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+import seqae
 from seqae.component import check_literal
-from seqae.interchange import export_native, export_sentence_transformer
+from seqae.interchange import export_native, export_onnx, export_sentence_transformer
 
-Format = Literal["sentence-transformers", "sentence-transformers-native"]
+Format = Literal["onnx", "sentence-transformers", "sentence-transformers-native"]
 
 
 def export(
@@ -22,12 +23,15 @@ def export(
 
     Example:
         seqae export runs/seqae/RUN --output my_encoder
+        seqae export runs/seqae/RUN --format onnx --output my_onnx
+        python my_onnx/run.py "the cat sat on the mat"
 
     Args:
         model: a bundle, the folder of a run, an address, or `demo`.
         format: `sentence-transformers`: a folder that this library reads with our package, for
             every model; `sentence-transformers-native`: one that it reads without, for LSTM
-            encoders whose pooling is `last` or `mean_max`.
+            encoders whose pooling is `last` or `mean_max`; `onnx`: graphs of encoder and decoder,
+            the tokenizer, and a script that runs them with onnxruntime, tokenizers and numpy.
         output: the folder to write: new, empty, or an earlier export of that format, which is
             replaced.
     """
@@ -50,6 +54,19 @@ def _native(model: str, folder: Path) -> None:
     print(f"{folder}: SentenceTransformer({str(folder)!r}) reads it, and gives the same numbers.")
 
 
+def _onnx(model: str, folder: Path) -> None:
+    about = export_onnx(seqae.load(model), folder)
+    differences = [f"{name} {value:.1e}" for name, value in about["largest_difference"].items()]
+    print(
+        f"{folder}: agrees with torch; largest difference, as a share of the largest value: "
+        f"{', '.join(differences)}"
+    )
+
+
 EXPORTS: Mapping[str, Callable[[str, Path], None]] = MappingProxyType(
-    {"sentence-transformers": _sentence_transformer, "sentence-transformers-native": _native}
+    {
+        "onnx": _onnx,
+        "sentence-transformers": _sentence_transformer,
+        "sentence-transformers-native": _native,
+    }
 )

@@ -1,0 +1,36 @@
+"""Refuse an output folder before any work is done for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+
+def check_output_folder(folder: Path, mark: str, known: Collection[str]) -> None:
+    """Refuse to replace what is no earlier export of the same format.
+
+    Args:
+        folder: to write; folders above it need not exist.
+        mark: name of a file that every export of this format has.
+        known: names of the files that it may have.
+
+    Raises:
+        ValueError: if it is a file, holds something else, or cannot be written.
+    """
+    if folder.exists():
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+        others = [name for name in found if name not in {mark, *known}]
+        if found and (others or mark not in found):
+            raise ValueError(
+                f"`output` must be a new folder, an empty one or an earlier export of this format, "
+                f"but {folder} has {(others or found)[0]} instead. Choose another one."
+            )
+    above = folder.absolute().parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ValueError(
+            f"`output` must lie in a folder that can be written, but {above} cannot be. Choose "
+            f"another one."
+        )
