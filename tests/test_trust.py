@@ -13,7 +13,7 @@ from small import run_seqae, write_recipe, write_text
 
 import seqae.training.commands  # noqa: F401 - whose classes may go by their short names
 from seqae.recipes import find_config
-from seqae.training.trust import foreign_settings
+from seqae.training.trust import foreign_links, foreign_settings
 
 Config = dict[str, Any]
 
@@ -167,6 +167,28 @@ def test_what_is_not_asked_for(tmp_path: Path, what: str) -> None:
 def test_no_overlay_is_asked_for(tmp_path: Path, overlay: str) -> None:
     text = Path(find_config(f"overlays/{overlay}")).read_text(encoding="utf-8")
     assert not list(foreign_settings(yaml.safe_load(text), tmp_path))
+
+
+@pytest.mark.parametrize("name", ["lightning_logs", "wandb", "checkpoints/a", ".lock"])
+def test_a_link_out_of_the_folder_is_asked_about(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(tmp_path / "elsewhere")
+    for arguments in (("test", run), ("fit", "--resume", run)):
+        capsys.readouterr()
+        assert run_seqae(*arguments) == 1
+        said = capsys.readouterr().err
+        assert f"names the link `{name}`, which leads out of the folder" in said
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_links_within_the_folder_are_its_own(run: Path, tmp_path: Path) -> None:
+    """Such as `checkpoints/last.ckpt`; those of W&B lead to its logs."""
+    (run / "wandb" / "run-1").mkdir(parents=True)
+    (run / "wandb" / "run-1" / "debug.log").symlink_to(tmp_path / "cache" / "debug.log")
+    assert not list(foreign_links(run))
+    assert run_seqae("test", run) == 0
 
 
 def test_an_answer_is_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

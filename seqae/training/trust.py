@@ -82,7 +82,7 @@ def check_trust(run_dir: Path, is_trusted: bool) -> None:
         config = load_yaml(data)
     except ValueError as error:
         raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
-    foreign = list(foreign_settings(config, run_dir))
+    foreign = [*foreign_settings(config, run_dir), *foreign_links(run_dir)]
     if not foreign or _mark_of(data).exists():
         return
     if not is_trusted:
@@ -129,6 +129,24 @@ def foreign_settings(config: Any, run_dir: Path, key: str = "") -> Iterator[str]
             is_known = DATA.fullmatch(key) is not None or _is_word(config, run_dir)
         if not is_known:
             yield f"`{key}: {config[:200]}`"
+
+
+def foreign_links(run_dir: Path) -> Iterator[str]:
+    """Yield the links in a run's folder that lead out of it: what is written there goes elsewhere.
+
+    W&B's own folder has some, to its logs, and makes a new folder for each run.
+
+    Args:
+        run_dir: the run's folder.
+    """
+    whole = run_dir.resolve()
+    for folder, folders, files in os.walk(run_dir):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(whole):
+                yield f"the link `{path.relative_to(run_dir)}`, which leads out of the folder,"
+        if Path(folder) == run_dir and "wandb" in folders:
+            folders.remove("wandb")
 
 
 def _is_word(text: str, run_dir: Path) -> bool:
