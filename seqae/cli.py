@@ -69,6 +69,11 @@ TASKS = {
     ),
     "pull": ("seqae.tasks.pull", "Fetch a bundle from the Hugging Face hub or from W&B"),
     "push": ("seqae.tasks.push", "Check a bundle, and send it to the Hugging Face hub"),
+    "card": (
+        "seqae.tasks.show_card",
+        "Show a bundle's model card, or write it: licence, language, metrics",
+    ),
+    "upgrade": ("seqae.tasks.upgrade", "Write an old bundle in today's form"),
     "check": (
         "seqae.tasks.check",
         "Check that a bundle is intact and works as when it was written",

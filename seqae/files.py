@@ -111,7 +111,11 @@ def replacing(path: Path, is_replaceable: Callable[[int], bool] = stat.S_ISREG) 
         raise
 
 
-def replace_folder(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
+def replace_folder(
+    folder: Path,
+    contents: Mapping[str, bytes | Path],
+    check: Callable[[Path], None] | None = None,
+) -> None:
     """Write a folder of files, replacing an older one only when all of them are on the disk.
 
     Two renames replace a folder, so a kill between them leaves none under the name;
@@ -120,6 +124,8 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
     Args:
         folder: to write; its parent exists.
         contents: the files by name, or by path below the folder; of a path, its file is copied.
+        check: is given the new folder before it takes the older one's place, and raises if it must
+            not.
 
     Raises:
         OSError: from the operating system; the older folder is intact.
@@ -136,6 +142,8 @@ def replace_folder(folder: Path, contents: Mapping[str, bytes | Path]) -> None:
             else:
                 write_synced(new / name, data)
         sync_path(new)
+        if check is not None:
+            check(new)
         if folder.exists():
             folder.rename(old)
         try:

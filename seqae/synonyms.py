@@ -37,7 +37,14 @@ OPTIONS = {
     "devices": "trainer.devices",
     "precision": "trainer.precision",
     "output_dir": "run_dir",
+    "licence": "card.licence",
+    "license": "card.licence",
+    "language": "card.language",
+    "no_examples": "card.examples",
 }
+
+# Of these, flags whose key says the opposite.
+OPPOSITES = ("no_examples",)
 
 # What is given without an option: names that it has elsewhere, by that of the argument.
 POSITIONALS = {"files": ("train", "input", "data.train"), "file": ("input", "test")}
@@ -69,6 +76,10 @@ def expand(args: Sequence[str]) -> list[str]:
     expanded = []
     for name, arg in zip(names, args, strict=True):
         is_other = arg.startswith("--") and name in other_names
+        if is_other and name in OPPOSITES:
+            value = arg.partition("=")[2] or "true"
+            expanded.append(f"--{other_names[name]}={str(value != 'true').lower()}")
+            continue
         if is_other and name == "max_steps" and not has_epochs:
             expanded.append("--trainer.max_epochs=-1")
         expanded.append(arg.replace(name, other_names[name], 1) if is_other else arg)

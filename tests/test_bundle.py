@@ -23,7 +23,6 @@ import torch
 
 import seqae
 from seqae.batch import Vocabulary
-from seqae.bundle.card import model_card
 from seqae.bundle.io import environment, read_bundle, write_bundle
 from seqae.bundle.manifest import CARD, FILES, MANIFEST
 from seqae.bundle.text_autoencoder import TextAutoencoder
@@ -552,28 +551,6 @@ def test_a_weight_that_16_bits_cannot_hold_is_refused():
 
 
 # The other files
-
-
-def test_the_card_says_what_was_measured_and_stays_a_table():
-    config = {
-        "autoencoder": make().autoencoder.config(),
-        "tokenizer": ByteTokenizer().config(),
-        "vocabulary": {"size": 12345},
-        "max_length": 26,
-    }
-    rows = [{"text": "a | b\n<script>", "reconstruction": "a \\| c"}]
-    card = model_card(config, METRICS, TRAINING, rows)
-    assert "# A sentence autoencoder: GRUEncoder · DeterministicLatent · GRUDecoder" in card
-    assert "| val/exact_match | % | 25.0 |" in card
-    assert "Vocabulary of 12,345 (ByteTokenizer), sentences of at most 26 tokens." in card
-    (row,) = (line for line in card.splitlines() if line.startswith("| a "))
-    assert row == "| a \\| b &lt;script> | a \\\\\\| c |"
-    assert "- steps: 10" in card
-    rows = [{"text": "[a](http://b) `c`\x1b[31m", "reconstruction": "![*d*](e)"}]
-    hostile = model_card(config, METRICS, {"name": "[f](g)\n# h"}, rows)
-    assert "| \\[a\\](http://b) \\`c\\`\\\\x1b\\[31m | !\\[\\*d\\*\\](e) |" in hostile
-    assert "- name: \\[f\\](g) # h" in hostile
-    assert "seed" not in card  # nested settings are in training.json
 
 
 def test_read_bundle_gives_the_parts(saved):

@@ -33,6 +33,7 @@ STEPS = [
     "records",
     "priors",
     "card",
+    "evaluation",
     "other files",
     "versions",
     "sentences",
@@ -92,7 +93,7 @@ def test_json_is_the_whole_report(written: Path, bundle: Path, capsys: Out) -> N
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert not report["passed"]
-    assert [row["status"] for row in report["checks"]] == ["ok", "failed"] + ["not checked"] * 9
+    assert [row["status"] for row in report["checks"]] == ["ok", "failed"] + ["not checked"] * 10
     assert f"seqae: error: {report['error']}\n" == err
 
 

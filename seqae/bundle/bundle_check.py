@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from seqae.bundle.card import model_card
+from seqae.bundle.card.evaluation import read_evaluation
+from seqae.bundle.card.model_card import card_state
 from seqae.bundle.io import environment
 from seqae.bundle.manifest import (
     CARD,
+    EVALUATION,
     MANIFEST,
     check_hashes,
     check_names,
@@ -179,6 +181,7 @@ class _Steps:
             "records": self.records,
             "priors": self.priors,
             "card": self.card,
+            "evaluation": self.evaluation,
             "other files": self.other_files,
             "versions": self.versions,
             "sentences": self.sentences,
@@ -231,19 +234,27 @@ class _Steps:
 
     def card(self) -> Found:
         try:
-            text = read_capped(self.folder / CARD).decode()
-            parts = (self.details[name] for name in ("metrics", "training", "selftest"))
-            is_as_written = text == model_card(self.settings, *parts)
+            state = card_state(read_capped(self.folder / CARD).decode())
         except FileNotFoundError:
             return "warning", f"there is no {CARD}, the model card"
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
-            is_as_written = False
-        if is_as_written:
+        except (OSError, ValueError) as error:
+            return "warning", f"{CARD} cannot be read: {error}"
+        if state == "as written":
             return "ok", f"{CARD} is as it was written"
-        return (
-            "warning",
-            f"{CARD}, the model card, has been edited, or another version has written it",
+        return "warning", (
+            f"{CARD}, the model card, has been edited"
+            f"{', or another version has written it' if state == 'without seal' else ''}"
         )
+
+    def evaluation(self) -> Found:
+        path = self.folder / EVALUATION
+        if not path.exists():
+            return "ok", "none"
+        try:
+            read_evaluation(path, self.folder)
+        except (OSError, ValueError) as error:
+            return "warning", f"{EVALUATION} is left out of the card: {error}"
+        return "ok", f"{EVALUATION} is of these weights"
 
     def other_files(self) -> Found:
         unknown = unknown_files(self.folder)

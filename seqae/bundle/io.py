@@ -9,7 +9,8 @@
     selftest.json        sentences and their reconstructions, which `seqae check` repeats
     prior_*.safetensors  what latents are drawn from, by kind; optional (stored_priors.py)
     MANIFEST.sha256      a hash of each file above
-    README.md            the model card, which may be edited
+    README.md            the model card, which may be edited (card/)
+    evaluation.json      what was measured beside baselines; optional (card/evaluation.py)
 
 A new folder is written beside the old one and renamed when it is complete (seqae/files.py). A prior
 that is fitted later replaces only its own file and the manifest.
@@ -27,7 +28,9 @@ from typing import Any
 
 import torch
 
-from seqae.bundle.card import model_card
+from seqae.bundle.card.facts import CardFacts
+from seqae.bundle.card.given import Given, given_in_folder, given_in_training
+from seqae.bundle.card.model_card import model_card
 from seqae.bundle.manifest import CARD, MANIFEST, check_manifest, manifest_to_bytes
 from seqae.bundle.reading import (
     FORMAT,
@@ -44,7 +47,7 @@ from seqae.bundle.weights import weights_to_bytes
 from seqae.data.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.extras import installed_version
-from seqae.files import replace_folder
+from seqae.files import replace_folder, sha256_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.version import __version__
 
@@ -78,6 +81,7 @@ def load(
     found = find_bundle(where, revision=revision, local_files_only=local_files_only)
     folder = found.folder
     autoencoder, tokenizer, normalization, details = read_bundle(folder, with_priors)
+    details["card"] = given_in_folder(folder / CARD).to_plain()
     priors = read_priors(folder, autoencoder.latent_dim) if with_priors else {}
     model = TextAutoencoder(autoencoder, tokenizer, details, normalization, priors)
     model.origin = found.origin
@@ -93,6 +97,7 @@ def write_bundle(
     selftest: list[dict[str, str]],
     normalization: Normalization = Normalization(),  # noqa: B008 - it is frozen
     float_dtype: torch.dtype = torch.float32,
+    given: Given | None = None,
 ) -> None:
     """Write a bundle, and replace the one that may be there.
 
@@ -106,12 +111,35 @@ def write_bundle(
         normalization: what was done to the training text.
         float_dtype: in which weights are stored; in float16 or bfloat16 the folder has half the
             size, and the model computes in float32 with rounded weights.
+        given: what a person says of it; else what `training` keeps of that.
 
     Raises:
         ValueError: if a weight is not finite.
     """
+    config = bundle_config(autoencoder, tokenizer, normalization)
+    versions = environment()
+    contents: dict[str, bytes | Path] = {
+        "config.json": to_json(config),
+        "model.safetensors": weights_to_bytes(autoencoder.state_dict(), float_dtype),
+        "tokenizer.json": tokenizer.to_json().encode(),
+        "metrics.json": to_json(dict(metrics)),
+        "training.json": to_json(dict(training)),
+        "environment.json": to_json(versions),
+        "selftest.json": to_json(selftest),
+    }
+    details = {"metrics": metrics, "training": training, "selftest": selftest}
+    facts = facts_of(autoencoder, config, details, versions)
+    said = given_in_training(training)
+    card = model_card(facts, said if given is None else given.over(said))
+    replace_folder(folder, seal_bundle(contents, card.encode()))
+
+
+def bundle_config(
+    autoencoder: SequenceAutoencoder, tokenizer: Tokenizer, normalization: Normalization
+) -> dict[str, Any]:
+    """Return what `config.json` holds."""
     assert autoencoder.vocabulary is not None
-    config = {
+    return {
         "format": FORMAT,
         "autoencoder": autoencoder.config(),
         "tokenizer": tokenizer.config(),
@@ -120,18 +148,43 @@ def write_bundle(
         "max_length": autoencoder.max_length,
         "normalization": asdict(normalization),
     }
-    contents = {
-        "config.json": _to_json(config),
-        "model.safetensors": weights_to_bytes(autoencoder.state_dict(), float_dtype),
-        "tokenizer.json": tokenizer.to_json().encode(),
-        "metrics.json": _to_json(dict(metrics)),
-        "training.json": _to_json(dict(training)),
-        "environment.json": _to_json(environment()),
-        "selftest.json": _to_json(selftest),
+
+
+def facts_of(
+    autoencoder: SequenceAutoencoder,
+    config: Mapping[str, Any],
+    details: Mapping[str, Any],
+    versions: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None = None,
+) -> CardFacts:
+    """Collect what a card is made of.
+
+    Args:
+        autoencoder: a built model.
+        config: what `config.json` holds.
+        details: `metrics`, `training` and `selftest`.
+        versions: what `environment.json` holds.
+        evaluation: what was measured on it beside baselines.
+    """
+    return CardFacts(
+        config,
+        details["metrics"],
+        details["training"],
+        versions,
+        details["selftest"],
+        evaluation,
+        autoencoder.latent_dim,
+        sum(weight.numel() for weight in autoencoder.parameters()),
+    )
+
+
+def seal_bundle(contents: Mapping[str, bytes | Path], card: bytes) -> dict[str, bytes | Path]:
+    """Add to the files of a bundle the manifest, and the card, which the manifest does not list."""
+    digests = {
+        name: sha256_of(data) if isinstance(data, Path) else hashlib.sha256(data).hexdigest()
+        for name, data in contents.items()
     }
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    card = model_card(config, metrics, training, selftest).encode()
-    replace_folder(folder, {**contents, MANIFEST: manifest_to_bytes(digests), CARD: card})
+    return {**contents, MANIFEST: manifest_to_bytes(digests), CARD: card}
 
 
 def read_bundle(
@@ -168,5 +221,6 @@ def environment() -> dict[str, str]:
     return versions
 
 
-def _to_json(value: Any) -> bytes:
+def to_json(value: Any) -> bytes:
+    """Serialise a JSON file of a bundle."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

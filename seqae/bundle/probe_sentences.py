@@ -8,7 +8,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 
 PROBES = (
     "The cat sat on the mat.",
-    "we were at last able to buy a car",
+    "The bread is still warm",
     "She reads a letter by the window, and smiles.",
     "It rained all day; nobody minded.",
     "How long is the road to the sea?",

@@ -47,11 +47,34 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"`format` in {folder / 'config.json'} must be {FORMAT}, but it is {shown(value)} "
             f"instead. Use the version of seqae that wrote it."
         )
+    config = in_todays_form(config)
     if wrong := sorted(set(config) ^ set(CONFIG_KEYS)):
         raise ValueError(
             f"`{shown(wrong[0])[1:-1]}` in {folder / 'config.json'} is missing or unknown: it must "
             f"have {', '.join(CONFIG_KEYS)} and no more. Get the bundle again."
         )
+    return config
+
+
+def in_todays_form(config: dict[str, Any]) -> dict[str, Any]:
+    """Complete the configuration of an early bundle; the fixtures of the tests have each form.
+
+    The first ones had no `normalization`, since nothing was done to text, nor the hash of the
+    tokenizer, which the manifest has too. And `normalize` of a latent was true or false, before
+    there was more than one way.
+
+    Args:
+        config: of any form, checked by nobody yet.
+    """
+    if "normalization" not in config:
+        earlier = {"normalization": asdict(Normalization()), "tokenizer_sha256": None}
+        config = {**earlier, **config}
+    try:
+        arguments = config["autoencoder"]["init_args"]["latent"]["init_args"]
+        if type(arguments.get("normalize")) is bool:
+            arguments["normalize"] = "layer" if arguments["normalize"] else "none"
+    except (LookupError, TypeError, AttributeError):
+        pass  # no part's form is checked here
     return config
 
 
@@ -66,7 +89,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
         ValueError: if it is damaged, or not the one that the model was built for.
     """
     tokenizer = Tokenizer.load(folder / "tokenizer.json", config["tokenizer"])
-    if config["tokenizer_sha256"] != tokenizer.fingerprint:
+    if config["tokenizer_sha256"] not in (None, tokenizer.fingerprint):
         raise ValueError(
             f"`tokenizer_sha256` in {folder / 'config.json'} must be the hash of tokenizer.json, "
             f"but it is another. The tokenizer and the weights do not belong together."

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from seqae.bundle.card.given import given_in_training
 from seqae.bundle.io import write_bundle
-from seqae.bundle.manifest import CARD, FILES, MANIFEST, ORIGIN, is_prior_file
+from seqae.bundle.manifest import CARD, EVALUATION, FILES, MANIFEST, ORIGIN, is_prior_file
 from seqae.bundle.stored_priors import add_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import reporting
@@ -27,7 +28,7 @@ def save(model: TextAutoencoder, folder: Path) -> Path:
                 f"`{name}` of the model must be float32 to be saved, but it is {weight.dtype} "
                 f"instead. Call `model.autoencoder.float()`."
             )
-    details = {"metrics": {}, "training": {}, "selftest": [], **model.details}
+    details = {"metrics": {}, "training": {}, "selftest": [], "card": {}, **model.details}
     with reporting(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_bundle(
@@ -38,6 +39,7 @@ def save(model: TextAutoencoder, folder: Path) -> Path:
             details["training"],
             details["selftest"],
             model.normalization,
+            given=given_in_training({"card": details["card"]}),
         )
         add_priors(folder, model.priors)
     return folder
@@ -55,7 +57,7 @@ def check_replaceable(folder: Path, key: str = "folder") -> None:
     """
     if not folder.exists():
         return
-    known = {*FILES, MANIFEST, CARD, ORIGIN}
+    known = {*FILES, MANIFEST, CARD, EVALUATION, ORIGIN}
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
     others = [name for name in found if name not in known and not is_prior_file(name)]
     if found and (others or MANIFEST not in found):

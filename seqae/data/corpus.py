@@ -151,12 +151,17 @@ class TokenizedCorpus:
 
     @cached_property
     def key(self) -> str:
-        """Eight hex digits that tell it from other corpora, by up to a million sentences."""
+        """Eight hex digits that tell it from other corpora: the beginning of its fingerprint."""
+        return self.fingerprint[:8]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex digits, over up to a million of its sentences, spread evenly."""
         chosen = slice(None, None, max(1, len(self) // 1_000_000))
         digest = hashlib.sha256(str(len(self)).encode())
         digest.update(self.hashes[chosen].tobytes())
         digest.update(self.lengths[chosen].tobytes())
-        return digest.hexdigest()[:8]
+        return digest.hexdigest()
 
     @property
     def batch_lengths(self) -> NDArray[np.int32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seqae.bundle.bundle_check import check_bundle
+from seqae.bundle.rewriting import ready_to_send
 from seqae.bundle.sharing.address import HubAddress, find_bundle
 from seqae.bundle.sharing.hub_upload import upload
 
@@ -14,6 +15,7 @@ def push(
     revision: str | None = None,
     create_pr: bool = False,
     message: str | None = None,
+    no_examples: bool = False,
 ) -> None:
     """Check a bundle as `seqae check` does, and send it to the Hugging Face hub.
 
@@ -30,10 +32,13 @@ def push(
         revision: a branch to push to, which is made if there is none; by default the main one.
         create_pr: propose the change as a pull request instead.
         message: of the commit.
+        no_examples: send it without the sentences of its data, and without the prior that holds
+            latents of training sentences; the bundle here stays as it is.
     """
     address = HubAddress.parse(to, "to").at(revision)
     folder = find_bundle(where, "where").folder
     check_bundle(folder)
-    sent = upload(folder, address, private, create_pr, message)
+    with ready_to_send(folder, str(HubAddress(address.repository)), not no_examples) as ready:
+        sent = upload(ready, address, private, create_pr, message)
     what = "proposed as a pull request" if create_pr else "pushed"
     print(f"{where}: checked and {what}, {sent.address}\n{sent.page}")

@@ -19,6 +19,7 @@ from seqae.model.latents import StochasticLatent
 from seqae.parser import OneLineParser
 from seqae.recipes import find_config
 from seqae.synonyms import with_new_names
+from seqae.training.bundle_record import CardOptions
 from seqae.training.callbacks.collapse import CollapseMonitor
 from seqae.training.check_trainer import check_trainer
 from seqae.training.distributed.exit_status import prevent_restart
@@ -138,6 +139,7 @@ OF_FIT = {
         "shortened so that they end in time; trainer.max_time would cut the schedule off",
     ),
     "checkpoint": Option(Checkpoints),
+    "card": Option(CardOptions),
     "samples": Option(int, 4, "sentences shown after each validation"),
     "prior_sentences": Option(
         int,

@@ -319,6 +319,8 @@ class TrainingCLI(LightningCLI):
             self.run_folder.forget_validation(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
+            if self.run_folder.has_trained:
+                bundle.record_run(self.trainer)
             bundle.attach_priors(self.datamodule, self.options.prior_sentences)
         bundle.log_artifact(self.trainer)
         if (read := self.datamodule.stream_summary()) is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ProgressBar
 
+from seqae.training.bundle_record import CardOptions
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.callbacks.collapse import CollapseMonitor
 from seqae.training.callbacks.latent_tables import LatentSpaceTables
@@ -55,7 +56,13 @@ def callbacks_of_fit(
         CollapseMonitor(options.collapse_sentences),
         SampleReconstructions(options.samples),
         LatentSpaceTables(options.samples),
-        BundleWriter(folder / "bundle", run_folder.config, monitor, MONITORED[monitor]),
+        BundleWriter(
+            folder / "bundle",
+            run_folder.config,
+            monitor,
+            MONITORED[monitor],
+            card=CardOptions(**options.card),
+        ),
         RandomState(),
     ]
     if options.trainer.enable_checkpointing is not False:

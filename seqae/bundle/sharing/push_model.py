@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from seqae.bundle.bundle_check import check_bundle
+from seqae.bundle.rewriting import readdress
 from seqae.bundle.save import save
 from seqae.bundle.sharing.address import HUB, HubAddress
 from seqae.bundle.sharing.hub_upload import upload
@@ -25,6 +26,7 @@ def push_model(
     address = HubAddress.parse(text, "repository").at(revision)
     with TemporaryDirectory(prefix="seqae-") as scratch:
         folder = save(model, Path(scratch) / "bundle")
+        readdress(folder, str(HubAddress(address.repository)))
         check_bundle(folder)
         sent = upload(folder, address, private, create_pr, message, "repository")
     return str(sent.address)

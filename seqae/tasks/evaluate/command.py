@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from seqae.bundle.card.evaluation import WEIGHTS, weights_hash
 from seqae.bundle.io import load
 from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.operations.text_operations import LongPolicy
 from seqae.bundle.prior_draws import PriorName
+from seqae.bundle.sharing.address import find_bundle
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, write_output
@@ -272,6 +274,7 @@ def _write_json(
 ) -> None:
     result: dict[str, Any] = {
         "model": model,
+        WEIGHTS: weights_hash(find_bundle(model).folder),
         "sentences": len(evaluation.inputs),
         "from": origin,
         "seed": evaluation.seed,

@@ -15,12 +15,17 @@ from typing_extensions import override
 
 from seqae.bundle.io import load, write_bundle
 from seqae.bundle.prior_draws import fit_priors, usual_priors
+from seqae.bundle.probe_sentences import probe_rows
+from seqae.bundle.rewriting import replace_training
 from seqae.bundle.stored_priors import add_priors
+from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_choice
 from seqae.data.datamodule import TextDataModule
 from seqae.data.sources.discovery import without_path
 from seqae.files import reporting, restore_folder
+from seqae.priors import NeighbourhoodPrior
 from seqae.priors.base import can_fit
+from seqae.training.bundle_record import CardOptions, describe_corpus, describe_hardware
 from seqae.training.callbacks.latent_tables import spread
 from seqae.training.callbacks.sample_reconstructions import sample_reconstructions
 from seqae.training.callbacks.throughput import Throughput
@@ -37,6 +42,7 @@ class BundleWriter(Callback):
         monitor: the metric that chooses the best model; without validation the last model is kept.
         mode: whether `max` or `min` of the metric is best.
         samples: number of sentences for the self-test and the model card.
+        card: licence and language as given, and whether the sentences are those of the data.
     """
 
     def __init__(
@@ -46,10 +52,13 @@ class BundleWriter(Callback):
         monitor: str = "val/token_accuracy",
         mode: str = "max",
         samples: int = 8,
+        card: CardOptions | None = None,
     ) -> None:
         check_choice("mode", mode, ("max", "min"))
         self.folder, self.config, self.monitor, self.mode = Path(folder), config, monitor, mode
-        self.samples = samples
+        self.samples, self.card = samples, card or CardOptions()
+        self._said = self.card.to_plain()
+        self._is_resumed = False
         self.best: float | None = None
         self.is_schedule_finished = False  # when the best model was chosen
         self.validated_step: int | None = None
@@ -67,6 +76,7 @@ class BundleWriter(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.validated_step = state_dict["best"], state_dict["validated_step"]
         self.is_schedule_finished = state_dict["is_schedule_finished"]
+        self._is_resumed = True
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -119,9 +129,23 @@ class BundleWriter(Callback):
             return  # a latent of its own cannot be decoded
         latents = model.encode(spread(datamodule, "train", limit), "truncate")
         if can_fit(latents):
-            priors = fit_priors(usual_priors(model.autoencoder), latents)
+            usual = usual_priors(model.autoencoder)
+            if not self.card.examples:
+                usual = [prior for prior in usual if not isinstance(prior, NeighbourhoodPrior)]
+            priors = fit_priors(usual, latents)
             with reporting(self.folder):
                 add_priors(self.folder, priors)
+
+    def record_run(self, trainer: Trainer) -> None:
+        """Write into the bundle what the whole run took: its best model may be an early one."""
+        if not self.folder.exists():
+            return
+        whole = {
+            "optimizer_steps": trainer.global_step,
+            "seconds": round(time.perf_counter() - self._started, 1),
+        }
+        with reporting(self.folder):
+            replace_training(self.folder, {"whole_run": whole})
 
     def log_artifact(self, trainer: Trainer) -> None:
         """Log the bundle as a W&B artifact, if the run has a W&B logger."""
@@ -158,15 +182,16 @@ class BundleWriter(Callback):
             "processes": trainer.world_size,
             "device": pl_module.device.type,
             "threads": torch.get_num_threads(),
+            "hardware": describe_hardware(pl_module.device),
             "data": ", ".join(map(without_path, pl_module.datamodule.source_names["train"])),
+            "corpus": describe_corpus(pl_module.datamodule),
+            **({"resumed": True} if self._is_resumed else {}),
+            **({"card": self._said} if self._said else {}),
             "config": shareable(self.config or {}),
         }
         if pl_module.started_from is not None:
             training["init"] = pl_module.started_from
-        selftest = [
-            {"text": row["text"], "reconstruction": row["reconstruction"]}
-            for row in sample_reconstructions(pl_module, self.samples)
-        ]
+        selftest = self._sentences(pl_module)
         with reporting(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             write_bundle(
@@ -178,6 +203,15 @@ class BundleWriter(Callback):
                 selftest,
                 pl_module.datamodule.cleaning.normalization,
             )
+
+    def _sentences(self, pl_module: AutoencoderModule) -> list[dict[str, str]]:
+        """Reconstruct sentences of the data for the self-test, or of our own."""
+        if self.card.examples:
+            rows = sample_reconstructions(pl_module, self.samples)
+            return [{key: row[key] for key in ("text", "reconstruction")} for row in rows]
+        data, model = pl_module.datamodule, pl_module.unsharded.autoencoder
+        normalization = data.cleaning.normalization
+        return probe_rows(TextAutoencoder(model, data.tokenizer, None, normalization))
 
 
 def shareable(config: dict[str, Any]) -> dict[str, Any]:
