@@ -11,7 +11,7 @@ from small import RECIPE, run_seqae, write_recipe, write_text
 
 import seqae
 from seqae.bundle.bundle_check import check_bundle
-from seqae.bundle.card.evaluation import weights_hash
+from seqae.bundle.card.bundle_evaluation import weights_hash
 from seqae.bundle.card.given import Given, given_in_card
 from seqae.bundle.find_bundle import DEMO_FOLDER
 from seqae.bundle.manifest import CARD, EVALUATION

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from seqae.bundle.card.evaluation import read_evaluation
+from seqae.bundle.card.bundle_evaluation import read_evaluation
 from seqae.bundle.card.model_card import card_state
 from seqae.bundle.io import environment
 from seqae.bundle.manifest import (

@@ -10,7 +10,7 @@
     prior_*.safetensors  what latents are drawn from, by kind; optional (stored_priors.py)
     MANIFEST.sha256      a hash of each file above
     README.md            the model card, which may be edited (card/)
-    evaluation.json      what was measured beside baselines; optional (card/evaluation.py)
+    evaluation.json      what was measured beside baselines; optional (card/bundle_evaluation.py)
 
 A new folder is written beside the old one and renamed when it is complete (seqae/files.py). A prior
 that is fitted later replaces only its own file and the manifest.

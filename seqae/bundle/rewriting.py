@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from seqae.bundle.card.evaluation import evaluation_to_bytes, own_evaluation
+from seqae.bundle.card.bundle_evaluation import evaluation_to_bytes, own_evaluation
 from seqae.bundle.card.facts import CardFacts
 from seqae.bundle.card.given import Given, given_in_folder, given_in_training
 from seqae.bundle.card.model_card import card_state, model_card, with_address

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.syntax import Syntax
 
-from seqae.bundle.card.evaluation import evaluation_to_bytes, read_evaluation
+from seqae.bundle.card.bundle_evaluation import evaluation_to_bytes, read_evaluation
 from seqae.bundle.card.given import make_given
 from seqae.bundle.card.model_card import model_card
 from seqae.bundle.find_bundle import DEMO_FOLDER

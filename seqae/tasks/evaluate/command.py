@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from seqae.bundle.card.evaluation import WEIGHTS, weights_hash
+from seqae.bundle.card.bundle_evaluation import WEIGHTS, weights_hash
 from seqae.bundle.io import load
 from seqae.bundle.operations.text_decoding import GREEDY
 from seqae.bundle.operations.text_operations import LongPolicy
