@@ -27,7 +27,9 @@ import torch
 from small import run_seqae
 
 import seqae
+from seqae.bundle.find_bundle import DEMO_FOLDER
 from seqae.bundle.manifest import CARD, FILES, MANIFEST
+from seqae.data.tokenizers.imported.tokenizer_file import TokenizerFile
 from seqae.tasks.latent_files import ENDINGS
 
 # What others load, or would load, from a folder of a model.
@@ -161,3 +163,23 @@ def test_a_pickle_in_place_of_latents_is_refused(
         path.write_bytes(kind(ran))
         assert run_seqae("decode", overfit_run, path) == 1
         assert not ran.exists()
+
+
+def test_a_card_that_leads_to_a_secret_is_not_passed_on(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    from seqae.bundle.sharing.origin import copy_bundle
+    from seqae.interchange.sentence_transformers import bundle_contents
+
+    (tmp_path / "secret").write_text("secret")
+    bundle = Path(shutil.copytree(DEMO_FOLDER, tmp_path / "bundle"))
+    (bundle / CARD).unlink(missing_ok=True)
+    (bundle / CARD).symlink_to(tmp_path / "secret")
+    assert bundle_contents(bundle)[CARD] == b""
+    copy_bundle(bundle, tmp_path / "copy", "hf:a/b")
+    assert not (tmp_path / "copy" / CARD).exists()
+
+
+def test_a_vocabulary_that_would_fill_the_memory_is_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.json"
+    path.write_text("[" + "[]," * 5_000_000 + "0]")
+    assert "4,000,000 values" in contracts.refusal(TokenizerFile(str(path)).read)

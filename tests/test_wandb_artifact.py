@@ -24,6 +24,7 @@ class Artifact:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.fetched = folder, []
+        self.refs: dict[str, str] = {}
         entries = dict.fromkeys(path.name for path in folder.iterdir())
         self.manifest = SimpleNamespace(entries=entries)
 
@@ -32,7 +33,7 @@ class Artifact:
             self.fetched.append(name)
             shutil.copy(self.folder / name, Path(root) / name)
 
-        return SimpleNamespace(download=download)
+        return SimpleNamespace(download=download, ref=self.refs.get(name))
 
 
 @pytest.fixture
@@ -51,6 +52,16 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
     monkeypatch.setenv("SEQAE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("WANDB_MODE", raising=False)
     return found
+
+
+@pytest.mark.parametrize("ref", ["file:///etc/passwd", "http://10.0.0.1/x", "s3://bucket/x"])
+def test_nothing_is_fetched_from_where_an_artifact_refers_to(artifact: Artifact, ref: str) -> None:
+    artifact.refs["config.json"] = ref
+    message = contracts.refusal(seqae.load, "wandb:team/project/gru:best")
+    assert "must be an artifact whose files W&B keeps" in message
+    assert not artifact.fetched
+    artifact.refs["config.json"] = "wandb-artifact://abc/config.json"
+    assert seqae.load("wandb:team/project/gru:best").origin == "wandb:team/project/gru:v3"
 
 
 def test_a_bundle_is_fetched_alone_and_at_its_version(artifact: Artifact) -> None:

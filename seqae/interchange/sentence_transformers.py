@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seqae.bundle.find_bundle import is_own_file
 from seqae.bundle.io import load
 from seqae.bundle.manifest import CARD, FILES, MANIFEST, prior_files
 from seqae.bundle.sharing.address import find_bundle
@@ -20,6 +21,7 @@ from seqae.extras import extra
 from seqae.files import replace_folder, reporting
 from seqae.interchange.embedded_part import EmbeddedPart, embedded_part
 from seqae.interchange.transformer_card import transformer_card
+from seqae.untrusted import read_capped
 from seqae.version import __version__
 
 if TYPE_CHECKING:
@@ -131,8 +133,9 @@ def bundle_contents(model: TextAutoencoder | str | Path) -> dict[str, bytes]:
     folder = find_bundle(model).folder
     names = [*FILES, *prior_files(folder), MANIFEST]
     contents = {name: (folder / name).read_bytes() for name in names}
-    card = folder / CARD
-    return {**contents, CARD: card.read_bytes() if card.is_file() else b""}
+    card = folder / CARD  # which no manifest holds to anything: a link may lead to a secret
+    is_there = card.is_file() and is_own_file(card)
+    return {**contents, CARD: read_capped(card) if is_there else b""}
 
 
 def _to_json(value: Any) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from seqae.bundle.find_bundle import is_own_file
 from seqae.bundle.manifest import CARD, EVALUATION, MANIFEST, ORIGIN, check_manifest
 from seqae.files import replace_folder, reporting, sha256_of
 from seqae.untrusted import load_json, read_capped
@@ -31,13 +32,17 @@ def copy_bundle(source: Path, folder: Path, origin: str | None) -> None:
     contents: dict[str, bytes | Path] = {
         name: source / name for name in [*check_manifest(source), MANIFEST]
     }
-    contents |= {name: source / name for name in (CARD, EVALUATION) if (source / name).is_file()}
+    contents |= {name: source / name for name in (CARD, EVALUATION) if _is_file(source / name)}
     if origin is not None:
         record = {"origin": origin, "manifest": sha256_of(source / MANIFEST)}
         contents[ORIGIN] = (json.dumps(record, indent=2) + "\n").encode()
     with reporting(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         replace_folder(folder, contents)
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and is_own_file(path)
 
 
 def read_origin(folder: Path) -> str | None:

@@ -19,6 +19,7 @@ from seqae.data.sources.hub_requests import first_line
 from seqae.extras import extra
 
 FOLDER = "wandb"  # in the cache; a folder of it for each content, by W&B's digest
+OWN_SCHEME = "wandb-artifact:"  # of a file that is kept with another artifact
 _DIGEST = re.compile(r"[0-9a-zA-Z_-]{8,128}")
 
 
@@ -55,9 +56,15 @@ def fetch(
                 f"`{key}` must be an artifact that holds a bundle of seqae, but {address} has no "
                 f"{MANIFEST} instead. Check the name and the alias."
             )
+        entries = [artifact.get_entry(name) for name in names]
+        if any(not str(entry.ref or OWN_SCHEME).startswith(OWN_SCHEME) for entry in entries):
+            raise ValueError(
+                f"`{key}` must be an artifact whose files W&B keeps, but {address} refers to other "
+                f"servers, or to files of this machine, instead. Ask for one with the files in it."
+            )
         folder = _folder(artifact)
-        for name in names:
-            artifact.get_entry(name).download(root=str(folder))
+        for entry in entries:
+            entry.download(root=str(folder))
     except ValueError as error:
         if str(error).startswith(f"`{key}`"):
             raise

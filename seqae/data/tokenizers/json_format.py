@@ -95,7 +95,7 @@ def to_canonical_json(document: object) -> str:
         ValueError: if the text is larger than a reader of ours accepts.
     """
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    _check_size(text)
+    check_size(text)
     return text
 
 
@@ -150,7 +150,7 @@ def parse_document(text: str) -> dict[str, Any]:
     Raises:
         ValueError: if it is too large, too deep, no JSON or no JSON object.
     """
-    _check_size(text)
+    check_size(text)
     try:
         document = json.loads(text)
     except RecursionError:
@@ -313,7 +313,12 @@ def _check_length(vocab: Collection[object]) -> None:
         refuse("model.vocab", f"of at most {MAX_VOCAB_SIZE:,} tokens", f"{len(vocab):,} tokens")
 
 
-def _check_size(text: str) -> None:
+def check_size(text: str) -> None:
+    """Refuse a text that would take too much memory once it is parsed.
+
+    Raises:
+        ValueError: if it has too many bytes or values.
+    """
     num_values = sum(text.count(sign) for sign in ",[{")
     num_bytes = len(text.encode("utf-8", "surrogatepass"))
     if num_bytes > MAX_FILE_BYTES or num_values > MAX_VALUES:

@@ -46,6 +46,7 @@ class TokenizerFile(Component):
         text = json_format.read_text(path)
         if not text.lstrip().startswith(("{", "[")):
             return self._of_words(self._lines(text))
+        json_format.check_size(text)
         try:
             content = json.loads(text)
         except (ValueError, RecursionError):
