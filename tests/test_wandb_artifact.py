@@ -48,7 +48,7 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
             raise wandb.errors.CommError(f"artifact {path!r} not found")
         return found
 
-    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(artifact=ask))
+    monkeypatch.setattr(wandb, "Api", lambda timeout: SimpleNamespace(artifact=ask))
     monkeypatch.setenv("SEQAE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("WANDB_MODE", raising=False)
     return found
@@ -75,6 +75,8 @@ def test_what_was_changed_is_refused(artifact: Artifact) -> None:
     (artifact.folder / "metrics.json").write_text("{}")
     message = contracts.refusal(seqae.load, "wandb:team/project/gru:best")
     assert "is not what MANIFEST.sha256 says" in message
+    assert not list((artifact.folder.parent / "cache" / "wandb").iterdir())
+
 
 
 def test_no_bundle(artifact: Artifact) -> None:

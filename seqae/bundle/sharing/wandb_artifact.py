@@ -7,20 +7,21 @@ files of a bundle are fetched, whatever else an artifact has: no code, no pickle
 from __future__ import annotations
 
 import os
-import re
+from contextlib import suppress
 from fnmatch import fnmatch
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from seqae.bundle.manifest import MANIFEST, PATTERNS
+from seqae.bundle.manifest import MANIFEST, PATTERNS, check_manifest
 from seqae.bundle.sharing.address import WANDB, ArtifactAddress, LocalBundle
 from seqae.data.config import default_cache_dir
-from seqae.data.sources.hub_requests import first_line
+from seqae.data.sources.hub_requests import TIMEOUT_SECONDS, first_line
 from seqae.extras import extra
 
-FOLDER = "wandb"  # in the cache; a folder of it for each content, by W&B's digest
+FOLDER = "wandb"  # in the cache; it has a folder for each content
 OWN_SCHEME = "wandb-artifact:"  # of a file that is kept with another artifact
-_DIGEST = re.compile(r"[0-9a-zA-Z_-]{8,128}")
 
 
 def fetch(
@@ -34,8 +35,8 @@ def fetch(
         local_files_only: refused, since only W&B knows which version an alias is.
 
     Returns:
-        The folder, which is not checked yet; and the address with the version that the alias was
-        resolved to once, before any file was fetched.
+        The folder, which was checked when it was fetched; and the address with the version that
+        the alias was resolved to once, before any file was fetched.
 
     Raises:
         ValueError: if the artifact holds no bundle.
@@ -49,28 +50,36 @@ def fetch(
     with extra("wandb"):
         import wandb
     try:
-        artifact = wandb.Api().artifact(address.path)
-        names = [name for name in artifact.manifest.entries if _is_of_bundle(name)]
-        if MANIFEST not in names:
-            raise ValueError(
-                f"`{key}` must be an artifact that holds a bundle of seqae, but {address} has no "
-                f"{MANIFEST} instead. Check the name and the alias."
-            )
-        entries = [artifact.get_entry(name) for name in names]
-        if any(not str(entry.ref or OWN_SCHEME).startswith(OWN_SCHEME) for entry in entries):
-            raise ValueError(
-                f"`{key}` must be an artifact whose files W&B keeps, but {address} refers to other "
-                f"servers, or to files of this machine, instead. Ask for one with the files in it."
-            )
-        folder = _folder(artifact)
-        for entry in entries:
-            entry.download(root=str(folder))
-    except ValueError as error:
-        if str(error).startswith(f"`{key}`"):
-            raise
-        raise _not_fetched(error, address, key) from error
+        artifact = wandb.Api(timeout=TIMEOUT_SECONDS).artifact(address.path)
+        listed = [*artifact.manifest.entries]
     except Exception as error:  # of the client and of the libraries that it speaks HTTP with
         raise _not_fetched(error, address, key) from error
+    names = [name for name in listed if _is_of_bundle(name)]
+    if MANIFEST not in names:
+        raise ValueError(
+            f"`{key}` must be an artifact that holds a bundle of seqae, but {address} has no "
+            f"{MANIFEST} instead. Check the name and the alias."
+        )
+    entries = [artifact.get_entry(name) for name in names]
+    if any(not str(entry.ref or OWN_SCHEME).startswith(OWN_SCHEME) for entry in entries):
+        raise ValueError(
+            f"`{key}` must be an artifact whose files W&B keeps, but {address} refers to other "
+            f"servers, or to files of this machine, instead. Ask for one with the files in it."
+        )
+    folder = _folder(artifact)
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as scratch:
+            new = Path(scratch) / "bundle"
+            new.mkdir()
+            try:
+                for entry in entries:
+                    entry.download(root=str(new))
+            except Exception as error:  # as above, and of the disk
+                raise _not_fetched(error, address, key) from error
+            check_manifest(new)
+            with suppress(OSError):  # another process has been faster
+                new.rename(folder)
     place = address.path.rpartition(":")[0]
     return LocalBundle(folder, f"{WANDB}{place}:{artifact.version}")
 
@@ -80,12 +89,10 @@ def _is_of_bundle(name: str) -> bool:
 
 
 def _folder(artifact: Any) -> Path:
-    digest = str(artifact.digest)
-    if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"the artifact's digest is {digest[:40]!r}")
-    folder = default_cache_dir() / FOLDER / digest
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """Name the folder of the cache for a content, as this server names it."""
+    server = os.environ.get("WANDB_BASE_URL", "")
+    content = sha256(f"{server} {artifact.digest}".encode()).hexdigest()
+    return default_cache_dir() / FOLDER / content
 
 
 def _not_fetched(error: Exception, address: ArtifactAddress, key: str) -> OSError:
