@@ -78,7 +78,6 @@ def test_what_was_changed_is_refused(artifact: Artifact) -> None:
     assert not list((artifact.folder.parent / "cache" / "wandb").iterdir())
 
 
-
 def test_no_bundle(artifact: Artifact) -> None:
     artifact.manifest.entries.pop("MANIFEST.sha256")
     message = contracts.refusal(seqae.load, "wandb:team/project/gru:best")
