@@ -102,7 +102,7 @@ def test_a_metric_too_large_for_a_float_is_no_traceback(bases: list[Path], tmp_p
     metrics = b'{"val/exact_match": 1' + b"0" * 400 + b"}"
     materialise(Input(files={"metrics.json": metrics}), bases, tmp_path / "bundle")
     rows = {row.check: row.status for row in examine(tmp_path / "bundle").rows}
-    assert rows["card"] == "warning"
+    assert rows["card"] == "ok"  # it has a hash of its own, and no such number
 
 
 def test_a_self_test_that_would_take_minutes_is_not_repeated(
