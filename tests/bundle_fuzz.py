@@ -29,8 +29,10 @@ import torch
 
 import seqae
 from seqae.batch import Vocabulary
-from seqae.bundle.manifest import CARD, FILES, MANIFEST, prior_files
+from seqae.bundle.card.model_card import model_card
+from seqae.bundle.manifest import CARD, FILES, MANIFEST
 from seqae.bundle.prior_draws import fit_priors
+from seqae.bundle.rewriting import given_of, read_facts
 from seqae.bundle.stored_priors import add_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.tokenizers import (
@@ -295,10 +297,10 @@ def attempt(folder: Path, watch: Watch) -> str:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             check(str(folder))
-            if prior_files(folder):
-                model = seqae.load(folder)
-                for kind in model.priors:
-                    model.sample(2, kind, seed=0)
+            model = seqae.load(folder)
+            model_card(read_facts(folder, model), given_of(folder, model))
+            for kind in model.priors:
+                model.sample(2, kind, seed=0)
         result = "success"
     except (ValueError, OSError) as error:
         text = str(error)

@@ -167,6 +167,7 @@ def test_a_pickle_in_place_of_latents_is_refused(
 
 def test_a_card_that_leads_to_a_secret_is_not_passed_on(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers")
+    from seqae.bundle.rewriting import ready_to_send
     from seqae.bundle.sharing.origin import copy_bundle
     from seqae.interchange.sentence_transformers import bundle_contents
 
@@ -177,6 +178,8 @@ def test_a_card_that_leads_to_a_secret_is_not_passed_on(tmp_path: Path) -> None:
     assert bundle_contents(bundle)[CARD] == b""
     copy_bundle(bundle, tmp_path / "copy", "hf:a/b")
     assert not (tmp_path / "copy" / CARD).exists()
+    with ready_to_send(bundle, "hf:a/b", examples=False) as ready:
+        assert "secret" not in (ready / CARD).read_text().split("\n")
 
 
 def test_a_vocabulary_that_would_fill_the_memory_is_not_parsed(tmp_path: Path) -> None:

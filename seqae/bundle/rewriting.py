@@ -19,6 +19,7 @@ from seqae.bundle.card.bundle_evaluation import evaluation_to_bytes, own_evaluat
 from seqae.bundle.card.facts import CardFacts
 from seqae.bundle.card.given import Given, given_in_folder, given_in_training
 from seqae.bundle.card.model_card import card_state, model_card, with_address
+from seqae.bundle.find_bundle import is_own_file
 from seqae.bundle.io import bundle_config, facts_of, load, seal_bundle, to_json
 from seqae.bundle.manifest import (
     CARD,
@@ -130,7 +131,7 @@ def rewrite_bundle(
     facts = facts_of(model.autoencoder, config, details, versions, measured)
     said_before = given_of(folder, model)
     card = model_card(facts, given.over(said_before) if given else said_before).encode()
-    if not new_card and (folder / CARD).exists():
+    if not new_card and (folder / CARD).exists() and is_own_file(folder / CARD):
         card = (folder / CARD).read_bytes()
     with reporting(target):
         target.parent.mkdir(parents=True, exist_ok=True)
