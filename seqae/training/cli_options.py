@@ -130,6 +130,13 @@ OF_FIT = {
         None,
         "take only these parts of that bundle: encoder, embedding, latent, decoder, head",
     ),
+    "word_vectors": Option(
+        str | None,
+        None,
+        "file of word2vec (text or .bin), GloVe or fastText (.vec), also .gz: the embedding begins "
+        "with its vectors where a token is one of its words; `model.autoencoder.train_embedding: "
+        "false` keeps them",
+    ),
     "name": Option(str, "seqae", "the run's folder is runs/NAME/TIME"),
     "run_dir": Option(str | None, None, "the run's folder, instead of that"),
     "budget_minutes": Option(
@@ -269,6 +276,13 @@ def check_options(command: Command, options: Any) -> None:
         raise ValueError(
             f"`init_parts` must be given beside `init`, whose parts they are, but they are "
             f"{', '.join(options.init_parts)} alone. Name a bundle: `--init BUNDLE`."
+        )
+    parts = options.init_parts or ["embedding"]
+    if options.word_vectors is not None and options.init is not None and "embedding" in parts:
+        raise ValueError(
+            f"`word_vectors` must not be given beside `init`, whose embedding is taken, but they "
+            f"are {options.word_vectors} and {options.init} instead. Leave out one, or name other "
+            f"`init_parts`."
         )
     check_resume(options)
 

@@ -54,6 +54,7 @@ from seqae.training.precision import (
 )
 from seqae.training.run_callbacks import callbacks_of_every_command, callbacks_of_fit
 from seqae.training.run_folder import RunFolder, pin_revisions, shorten_class_paths
+from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.given_tokenizer import kept_by_run, use_kept_tokenizer
 from seqae.training.starting.warm_start import WarmStart
 from seqae.training.trust import remember_own
@@ -279,6 +280,9 @@ class TrainingCLI(LightningCLI):
             start = WarmStart.read(self.options.init, self.options.init_parts or ())
             start.check(self.model.autoencoder, self.datamodule)
             self.model.warm_start = start
+        if self.options.word_vectors is not None and self.options.ckpt_path is None:
+            self.model.embedding_start = EmbeddingStart(self.options.word_vectors)
+            self.model.embedding_start.check(self.model.autoencoder)
         self.kept_tokenizer = kept_by_run(self.datamodule.tokenizer)
         self.datamodule.allows_another_order = self.options.resume_changed
         self.datamodule.check_trainer(self.trainer)

@@ -39,6 +39,7 @@ from seqae.training.schedule import (
     plan_decay,
     warn_of_warmup,
 )
+from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.warm_start import WarmStart
 from seqae.training.token_window import TokenWindow
 
@@ -101,6 +102,7 @@ class AutoencoderModule(EvaluatedModule):
         self._is_built = self._is_configured = False
         self._tokenizer_sha256: str | None = None  # of the checkpoint that it was loaded from
         self.warm_start: WarmStart | None = None
+        self.embedding_start: EmbeddingStart | None = None
         self.started_from: dict[str, Any] | None = None  # for the bundle; no path
 
     @classmethod
@@ -141,6 +143,10 @@ class AutoencoderModule(EvaluatedModule):
                 if self.warm_start is not None:
                     self.warm_start.load_into(self.autoencoder, self.trainer)
                     self.started_from = self.warm_start.record
+                if self.embedding_start is not None:
+                    words = self.datamodule.tokenizer
+                    taken = self.embedding_start.load_into(self.autoencoder, words, self.trainer)
+                    self.started_from = (self.started_from or {}) | taken
                 prepare_content(self.autoencoder, self.datamodule, self.seed)
             self.trained.configure(self.trainer)
 

@@ -50,7 +50,9 @@ BASES: tuple[type[Any], ...] = (
 )
 
 # Text of the data, which is only read; no class can stand there, nor a file of settings.
-DATA = re.compile(r"init|data\.(train|val|test|(reading|cleaning)\.\w+|tokenizer\.path)")
+DATA = re.compile(
+    r"init|word_vectors|data\.(train|val|test|(reading|cleaning)\.\w+|tokenizer\.path)"
+)
 
 # What a word of a setting looks like: `auto`, `val/loss`, `00:12:00:00`, `{epoch}-{step}`, `.3f`.
 # A dot stands before a digit, and so in no name of a module and in no `..`.
