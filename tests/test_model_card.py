@@ -126,6 +126,8 @@ def test_it_says_what_was_recorded(facts: CardFacts) -> None:
     ):
         assert line in text.splitlines(), line
     assert "stand alone" not in text
+    resumed = replace(facts, training={**TRAINING, "resumed": True})
+    assert "| time until then since the last resume | 61 minutes |" in model_card(resumed, Given())
 
 
 def test_the_lines_of_the_card_run(facts: CardFacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,15 +75,16 @@ def training(facts: CardFacts) -> Iterator[str]:
     rows += [(name, told.get(name)) for name in ("precision", "processes", "threads")]
     rows.append(("steps of this model", _count(told.get("optimizer_steps"))))
     rows.append(("tokens it has seen", _count(told.get("tokens"))))
-    rows.append(("time until then", duration(told.get("seconds"))))
+    since = " since the last resume" if told.get("resumed") is True else ""
+    rows.append((f"time until then{since}", duration(told.get("seconds"))))
     whole = mapping(told.get("whole_run"))
     rows.append(("steps of the whole run", _count(whole.get("optimizer_steps"))))
-    rows.append(("time of the whole run", duration(whole.get("seconds"))))
+    rows.append((f"time of the whole run{since}", duration(whole.get("seconds"))))
     rows.append(("hardware", _hardware(told)))
     shown = [(name, plain(str(value))) for name, value in rows if value not in UNSET]
     # What an earlier version wrote, and what a person has added.
     known = {"optimizer_steps", "tokens", "seconds", "precision", "processes", "threads"}
-    known |= {"data", "epochs", "device"}
+    known |= {"data", "epochs", "device", "resumed"}
     extra = {k: v for k, v in told.items() if k not in known and isinstance(v, (str, int, float))}
     shown += [(plain(str(name)), plain(str(value))) for name, value in extra.items()]
     if shown:
@@ -113,7 +114,7 @@ def duration(seconds: Any) -> str | None:
     if told is None:
         return None
     if told < 120:
-        return f"{told:.0f} seconds"
+        return "1 second" if round(told) == 1 else f"{told:.0f} seconds"
     return f"{told / 60:.0f} minutes" if told < 7200 else f"{told / 3600:,.1f} hours"
 
 
