@@ -67,19 +67,19 @@ TASKS = {
         "seqae.tasks.summarize.score_summaries",
         "Compare summaries of all methods with those of people",
     ),
-    "pull": ("seqae.tasks.pull", "Fetch a bundle from the Hugging Face hub or from W&B"),
-    "push": ("seqae.tasks.push", "Check a bundle, and send it to the Hugging Face hub"),
+    "pull": ("seqae.tasks.sharing.pull", "Fetch a bundle from the Hugging Face hub or from W&B"),
+    "push": ("seqae.tasks.sharing.push", "Check a bundle, and send it to the Hugging Face hub"),
     "card": (
-        "seqae.tasks.show_card",
+        "seqae.tasks.sharing.show_card",
         "Show a bundle's model card, or write it: licence, language, metrics",
     ),
-    "upgrade": ("seqae.tasks.upgrade", "Write an old bundle in today's form"),
+    "upgrade": ("seqae.tasks.sharing.upgrade", "Write an old bundle in today's form"),
     "check": (
-        "seqae.tasks.check",
+        "seqae.tasks.sharing.check",
         "Check that a bundle is intact and works as when it was written",
     ),
     "export": (
-        "seqae.tasks.export",
+        "seqae.tasks.sharing.export",
         "Write a bundle in the form of another library",
     ),
 }

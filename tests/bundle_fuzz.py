@@ -67,7 +67,7 @@ from seqae.priors import (
     MixturePrior,
     NeighbourhoodPrior,
 )
-from seqae.tasks.check import check
+from seqae.tasks.sharing.check import check
 
 TEXTS = ("a cat", "the cat sat", "née 😀 <eos>")
 PRIORS = ("gaussian", "mixture", "neighbourhood", "flow", "codes")

@@ -142,6 +142,10 @@ def test_a_folder_of_something_else_stays(library, tmp_path: Path) -> None:
     message = contracts.refusal(export_sentence_transformer, "demo", tmp_path)
     assert message.startswith("`folder` must be new, empty or one for sentence-transformers")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "config_sentence_transformers.json").write_text("{}")  # also in such a folder
+    assert "has thesis.tex instead" in contracts.refusal(
+        export_sentence_transformer, "demo", tmp_path
+    )
 
 
 LATENTS = (
@@ -192,6 +196,7 @@ def test_a_native_folder_needs_neither_us_nor_the_flag(library, tmp_path: Path) 
         f"model = SentenceTransformer({str(folder)!r}, device='cpu')\n"
         "import numpy as np; np.save(sys.argv[1], model.encode(sys.argv[2:]))\n"
     )
+    assert "seqae.load" not in (folder / "README.md").read_text()
     texts = [text for text in ODD_SENTENCES if "\x1b" not in text]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     output = str(tmp_path / "embeddings.npy")
@@ -240,6 +245,6 @@ def with_parts(encoder, latent) -> TextAutoencoder:
 
 
 def test_an_output_must_be_named() -> None:
-    from seqae.tasks.export import export
+    from seqae.tasks.sharing.export import export
 
     assert contracts.refusal(export, "demo").startswith("`output` must be the folder to write")

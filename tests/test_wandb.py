@@ -152,6 +152,7 @@ def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
     assert sorted(artifact["aliases"]) == ["best", "latest", f"step-{steps}"]
     metadata = json.loads(artifact["metadata"])
     assert metadata["metrics"] == json.loads((run / "bundle" / "metrics.json").read_text())
+    assert metadata["splits"] == training["corpus"]["splits"]
     contents = artifact["manifest"]["contents"]
     priors = map(prior_file, ("gaussian", "mixture"))
     assert {entry["path"] for entry in contents} == {*FILES, CARD, *priors, MANIFEST}

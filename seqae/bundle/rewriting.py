@@ -37,6 +37,7 @@ from seqae.bundle.stored_priors import prior_file, prior_to_bytes
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import atomic_write, replace_folder, reporting, sha256_of
 from seqae.priors import NeighbourhoodPrior
+from seqae.untrusted import read_capped
 
 DRAWS = 4  # from each prior, to compare
 
@@ -64,7 +65,7 @@ def given_of(folder: Path, model: TextAutoencoder) -> Given:
 def is_ours(folder: Path) -> bool:
     """Whether a bundle's card can be written over without losing anybody's words."""
     try:
-        return card_state((folder / CARD).read_text(encoding="utf-8")) == "as written"
+        return card_state(read_capped(folder / CARD).decode()) == "as written"
     except FileNotFoundError:
         return True
     except ValueError:
@@ -170,7 +171,8 @@ def ready_to_send(folder: Path, address: str, examples: bool = True) -> Iterator
 def readdress(folder: Path, address: str) -> None:
     """Let the card of a bundle load it from an address, unless somebody has edited the card."""
     if is_ours(folder) and (folder / CARD).exists():
-        atomic_write(folder / CARD, with_address((folder / CARD).read_text("utf-8"), address))
+        text = read_capped(folder / CARD).decode()
+        atomic_write(folder / CARD, with_address(text, address))
 
 
 def replace_training(folder: Path, more: Mapping[str, Any]) -> None:

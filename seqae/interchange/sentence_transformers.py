@@ -8,18 +8,28 @@ and a card that says how to load it. So `seqae.load` and `seqae check` read it, 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seqae.bundle.find_bundle import is_own_file
 from seqae.bundle.io import load
-from seqae.bundle.manifest import CARD, FILES, MANIFEST, prior_files
+from seqae.bundle.manifest import (
+    CARD,
+    EVALUATION,
+    FILES,
+    MANIFEST,
+    ORIGIN,
+    is_prior_file,
+    prior_files,
+)
 from seqae.bundle.sharing.address import find_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.extras import extra
 from seqae.files import replace_folder, reporting
 from seqae.interchange.embedded_part import EmbeddedPart, embedded_part
+from seqae.interchange.output_folder import check_output_folder
 from seqae.interchange.transformer_card import transformer_card
 from seqae.untrusted import read_capped
 from seqae.version import __version__
@@ -32,6 +42,12 @@ MODULES = "modules.json"
 CONFIG = "config_sentence_transformers.json"
 ENCODER = "seqae.interchange.sentence_encoder.SentenceEncoder"
 OPTIONS = "sentence_encoder.json"  # as `SentenceEncoder.config_file_name`
+# Of both kinds of folder: ours, which is a bundle as well, and that of the library's own modules.
+NAMES = (
+    *(*FILES, MANIFEST, CARD, EVALUATION, ORIGIN, MODULES, CONFIG, OPTIONS),
+    *("wordembedding_config.json", "tokenizer_config.json", "special_tokens_map.json"),
+)
+MODULE_FOLDER = re.compile(r"\d+_\w+")
 
 
 def sentence_transformer(
@@ -111,18 +127,17 @@ def model_config() -> dict[str, Any]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to replace what is no folder for sentence-transformers.
+    """Refuse to replace what is no folder for sentence-transformers, or has files of others.
 
     Raises:
         ValueError: if it holds something else.
     """
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / CONFIG).is_file()):
-        return
-    if folder.exists():
-        raise ValueError(
-            f"`folder` must be new, empty or one for sentence-transformers, but {folder} is not. "
-            f"Choose another one."
-        )
+    wanted = "new, empty or one for sentence-transformers"
+    check_output_folder(folder, CONFIG, _is_known, "folder", wanted)
+
+
+def _is_known(name: str) -> bool:
+    return name in NAMES or is_prior_file(name) or MODULE_FOLDER.fullmatch(name) is not None
 
 
 def bundle_contents(model: TextAutoencoder | str | Path) -> dict[str, bytes]:

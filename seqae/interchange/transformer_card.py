@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
 
+from seqae.bundle.card.given import split_front_matter
 from seqae.untrusted import load_yaml
 
 TAGS = ("sentence-transformers", "sentence-similarity", "feature-extraction")
@@ -58,6 +60,8 @@ def transformer_card(card: str, needs_us: bool) -> str:
     header["library_name"] = "sentence-transformers"
     header["pipeline_tag"] = "sentence-similarity"
     said = (OURS if needs_us else NATIVE).format(title=TITLE)
+    if not needs_us:  # the folder is no bundle, which the card's own example loads
+        body = re.sub(r"^## Use\n.*?(?=^## |\Z)", "", body, flags=re.DOTALL | re.MULTILINE)
     if TITLE not in body:
         place = body.find("\n## ")
         place = len(body) if place < 0 else place + 1
@@ -68,12 +72,9 @@ def transformer_card(card: str, needs_us: bool) -> str:
 
 def split_card(card: str) -> tuple[dict[str, Any], str]:
     """Split a card into its header, empty if it has none that can be read, and its text."""
-    if card.startswith("---\n"):
-        header, closed, body = card[4:].partition("\n---\n")
-        try:
-            values = load_yaml(header.encode()) if closed else None
-        except ValueError:
-            values = None
-        if isinstance(values, dict):
-            return values, body
-    return {}, card
+    header, body = split_front_matter(card)
+    try:
+        values = load_yaml(header.encode())
+    except ValueError:
+        values = None
+    return (values, body) if isinstance(values, dict) else ({}, card)

@@ -159,6 +159,9 @@ def mean_latents(model: SequenceAutoencoder, latent: Tensor, group: Tensor) -> M
 def write(model: SequenceAutoencoder, mean: Means, width: int) -> Tensor:
     """Write the likeliest word after each, as many for every row: (B, width) int64 from bos on.
 
+    It is not `generate`, which asks after each word which rows have ended: a training step may not
+    wait for a GPU.
+
     Args:
         model: whose decoder reads the words before.
         mean: what to decode.

@@ -8,5 +8,6 @@ evaluate/         evaluate
 charts.py         line charts, as .svg files
 compare.py        compare; run_files.py reads the runs
 data_report.py    data report
-check.py          check
+summarize/        summarize, summarize-eval
+sharing/          check, card, push, pull, export, upgrade
 """

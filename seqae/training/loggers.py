@@ -157,6 +157,7 @@ def _log_artifact(logger: WandbLogger, folder: Path) -> None:
         "max_length": config["max_length"],
         "optimizer_steps": training["optimizer_steps"],
         "data": training["data"],
+        "splits": training.get("corpus", {}).get("splits", {}),  # sentences, tokens and hashes
         "seqae": __version__,
     }
     name = f"bundle-{logger.experiment.id}"

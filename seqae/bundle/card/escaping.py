@@ -8,7 +8,7 @@ from seqae.terminal import visible
 
 MAX_WIDTH = 400  # characters of a sentence in a table
 
-_MARKUP = re.compile(r"[\\|\[\]`*_~#$!]")
+_MARKUP = re.compile(r"(?<!&)#|[\\|\[\]`*_~$!]")  # but not the # of an entity
 _LINKS = re.compile(r"(?<=:)//|(?<=[wW])\.|@")  # of which readers of Markdown make links
 _ENTITIES = {"//": "&#47;/", ".": "&#46;", "@": "&#64;"}
 
@@ -27,4 +27,4 @@ def plain(text: str, width: int | None = MAX_WIDTH) -> str:
     shown = shown.replace("&", "&amp;")
     shown = _LINKS.sub(lambda match: _ENTITIES[match[0]], shown)
     shown = shown.replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"(?<!&)#|[\\|\[\]`*_~$!]", r"\\\g<0>", shown)
+    return _MARKUP.sub(r"\\\g<0>", shown)

@@ -83,11 +83,17 @@ def given_in_training(training: Mapping[str, Any]) -> Given:
     return _from_plain(told, "licence") if isinstance(told, Mapping) else Given()
 
 
+def split_front_matter(text: str) -> tuple[str, str]:
+    """Split a card into the YAML between its fences, which may be none, and the rest."""
+    text = text.replace("\r\n", "\n")
+    match = _FRONT_MATTER.match(text)
+    return (match[1], text[match.end() :]) if match else ("", text)
+
+
 def given_in_card(text: str) -> Given:
     """Return what the front matter and the example of a card say; nothing if they are damaged."""
-    match = _FRONT_MATTER.match(text.replace("\r\n", "\n"))
     try:
-        told = load_yaml(match[1].encode()) if match else {}
+        told = load_yaml(split_front_matter(text)[0].encode())
     except ValueError:
         told = {}
     address = ADDRESS.search(text)

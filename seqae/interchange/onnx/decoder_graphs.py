@@ -16,7 +16,7 @@ from typing import Any, final
 import torch
 from typing_extensions import override
 
-from seqae.interchange.onnx.graph import Value
+from seqae.interchange.onnx.graph import Value, writer_of
 from seqae.interchange.onnx.layer_graphs import apply, linear, position_vectors
 from seqae.interchange.onnx.recurrent_graphs import step
 from seqae.interchange.onnx.transformer_graphs import causal_bias, run_stack
@@ -77,14 +77,7 @@ def graphs_of(model: SequenceAutoencoder) -> DecoderGraphs:
     Raises:
         ValueError: if it is of a class that is not in `DECODERS`.
     """
-    kind = type(model.decoder)
-    if kind not in DECODERS:
-        known = ", ".join(cls.__name__ for cls in DECODERS)
-        raise ValueError(
-            f"`decoder` must be one of {known} to be written as ONNX, but it is {kind.__name__} "
-            f"instead. Share the bundle itself: `seqae push`."
-        )
-    return DECODERS[kind](model)
+    return writer_of(DECODERS, model.decoder, "decoder")(model)
 
 
 @final

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from seqae.interchange.onnx.graph import Graph, Value
+from seqae.interchange.onnx.graph import Graph, Value, writer_of
 from seqae.interchange.onnx.layer_graphs import (
     apply,
     bind,
@@ -69,13 +69,7 @@ def encode(encoder: Encoder, rows: Rows) -> Value:
     Raises:
         ValueError: if it is of a class that is not in `ENCODERS`.
     """
-    if type(encoder) not in ENCODERS:
-        known = ", ".join(cls.__name__ for cls in ENCODERS)
-        raise ValueError(
-            f"`encoder` must be one of {known} to be written as ONNX, but it is "
-            f"{type(encoder).__name__} instead. Share the bundle itself: `seqae push`."
-        )
-    return ENCODERS[type(encoder)](encoder, rows)
+    return writer_of(ENCODERS, encoder, "encoder")(encoder, rows)
 
 
 def _dense(encoder: Any, rows: Rows) -> Value:
@@ -100,7 +94,7 @@ def _recurrent(encoder: RecurrentEncoder, rows: Rows) -> Value:
 def _transformer(encoder: TransformerEncoder, rows: Rows) -> Value:
     inputs = apply(encoder.input, rows.embedded)
     states, _ = run_stack(encoder.stack, inputs, bias=mask_bias(rows.mask))
-    return POOLINGS[type(encoder.pool)](encoder.pool, rows, states)
+    return writer_of(POOLINGS, encoder.pool, "pooling")(encoder.pool, rows, states)
 
 
 def _mean(pooling: Any, rows: Rows, states: Value) -> Value:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,6 +242,28 @@ class Graph:
 
 
 MAX_BYTES = 2**31 - 2**24  # of a message of protobuf, less what is not weights
+
+Writer = TypeVar("Writer")
+
+
+def writer_of(writers: Mapping[Any, Writer], part: object, key: str) -> Writer:
+    """Choose what writes a part of a model.
+
+    Args:
+        writers: by the class of the part, of which a subclass may compute something else.
+        part: to write.
+        key: what kind of part it is, for the message.
+
+    Raises:
+        ValueError: if nothing writes it.
+    """
+    if type(part) not in writers:
+        known = ", ".join(cls.__name__ for cls in writers)
+        raise ValueError(
+            f"`{key}` must be one of {known} to be written as ONNX, but it is "
+            f"{type(part).__name__} instead. Share the bundle itself: `seqae push`."
+        )
+    return writers[type(part)]
 
 
 def _as_list(graph: Graph, bound: int | Value) -> Any:

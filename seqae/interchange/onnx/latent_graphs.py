@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqae.interchange.onnx.graph import Value
+from seqae.interchange.onnx.graph import Value, writer_of
 from seqae.interchange.onnx.layer_graphs import apply, layer_norm, unit_length
 from seqae.model.latents import (
     DeterministicLatent,
@@ -26,13 +26,7 @@ def make_latent(latent: Latent, hidden: Value, num_latents: int) -> Value:
     Raises:
         ValueError: if it is of a class that is not in `LATENTS`.
     """
-    if type(latent) not in LATENTS:
-        known = ", ".join(cls.__name__ for cls in LATENTS)
-        raise ValueError(
-            f"`latent` must be one of {known} to be written as ONNX, but it is "
-            f"{type(latent).__name__} instead. Share the bundle itself: `seqae push`."
-        )
-    return LATENTS[type(latent)](latent, hidden, num_latents)
+    return writer_of(LATENTS, latent, "latent")(latent, hidden, num_latents)
 
 
 def _deterministic(latent: DeterministicLatent, hidden: Value, num_latents: int) -> Value:

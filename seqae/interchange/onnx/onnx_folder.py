@@ -53,7 +53,7 @@ def export_onnx(model: TextAutoencoder, folder: str | Path) -> dict[str, Any]:
         OSError: if the folder cannot be written; an export that was there is unchanged.
     """
     folder = Path(folder)
-    check_output_folder(folder, ABOUT, NAMES)
+    check_output_folder(folder, ABOUT, NAMES.__contains__)
     about = describe(model)
     metadata = {key: _to_text(value) for key, value in about.items()}
     graphs = write_graphs(model.autoencoder, metadata)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, final
@@ -12,8 +11,6 @@ from seqae.component import Component, check_choice
 from seqae.data.tokenizers import json_format
 from seqae.data.tokenizers.base import Tokenizer
 from seqae.data.tokenizers.word_level import WordTokenizer
-
-log = logging.getLogger(__name__)
 
 
 @final

@@ -42,8 +42,13 @@ def check(model: str, strict: bool = False, json: bool = False) -> None:
     if error is not None:
         raise error
     if not json:
-        count = len(examination.probes)
-        print(f"{model}: intact; {count} sentences of the self-test are reconstructed as before.")
+        print(f"{model}: intact; {_tried(examination.probes)}.")
+
+
+def _tried(probes: list[Probe]) -> str:
+    if all(probe.stored is None for probe in probes):
+        return f"it stores no sentences, and {len(probes)} of ours were encoded and decoded"
+    return f"{len(probes)} sentences of the self-test are reconstructed as before"
 
 
 def _to_plain(model: str, examination: Examination, error: ValueError | None) -> dict[str, Any]:

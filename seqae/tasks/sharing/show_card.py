@@ -10,7 +10,7 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 
 from seqae.bundle.card.bundle_evaluation import evaluation_to_bytes, read_evaluation
-from seqae.bundle.card.given import make_given
+from seqae.bundle.card.given import make_given, split_front_matter
 from seqae.bundle.card.model_card import model_card
 from seqae.bundle.find_bundle import DEMO_FOLDER
 from seqae.bundle.io import load
@@ -21,7 +21,6 @@ from seqae.files import atomic_write
 from seqae.terminal import table_console, visible
 from seqae.untrusted import read_capped
 
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 
 
@@ -92,12 +91,11 @@ def show(text: str) -> None:
     """
     console: Console = table_console()
     lines = [visible(line.replace("\t", "    ")) for line in text.splitlines()]
-    shown = "\n".join(lines) + "\n"
-    if match := _FRONT_MATTER.match(shown):
-        console.print(Syntax(match[1], "yaml", background_color="default", word_wrap=True))
+    header, body = split_front_matter("\n".join(lines) + "\n")
+    if header:
+        console.print(Syntax(header, "yaml", background_color="default", word_wrap=True))
         console.print()
-        shown = shown[match.end() :]
-    console.print(Markdown(_COMMENT.sub("", shown), hyperlinks=False))
+    console.print(Markdown(_COMMENT.sub("", body), hyperlinks=False))
 
 
 def _check_writable(model: str, folder: Path, replace: bool) -> None:
