@@ -26,6 +26,8 @@ MODULES = (
     "driver",
     "copies_by_length",
     "quantised_latents",
+    "encode_throughput",
+    "onnx_speed",
     "text_lengths",
 )
 
