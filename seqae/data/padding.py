@@ -71,8 +71,9 @@ def gather_rows(
 
 def collate(rows: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Batch:
     """Pad sentences, as token ids with bos and eos, to one batch."""
-    lengths = torch.tensor([len(row) for row in rows])
-    token_ids = torch.full((len(rows), int(lengths.max())), vocabulary.pad_id)
-    for padded, ids in zip(token_ids, rows, strict=True):
-        padded[: len(ids)] = torch.as_tensor(ids)
-    return Batch(token_ids, lengths)
+    lengths = np.asarray([len(row) for row in rows], np.int64)
+    token_ids = np.full((len(rows), lengths.max()), vocabulary.pad_id, np.int64)
+    # All rows at once: one after the other they cost a twentieth of encoding a sentence.
+    is_token = np.arange(token_ids.shape[1]) < lengths[:, None]
+    token_ids[is_token] = np.concatenate([np.asarray(row, np.int64) for row in rows])
+    return Batch(torch.from_numpy(token_ids), torch.from_numpy(lengths))
