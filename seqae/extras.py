@@ -22,6 +22,9 @@ Extra = Literal[
     "onnx",
     "sentence-transformers",
     "sentencepiece",
+    "web",
+    "map",
+    "plot",
 ]
 
 # What cannot be done without an extra, as the subject of a sentence.
@@ -36,6 +39,9 @@ PURPOSES = MappingProxyType(
         "onnx": "ONNX",
         "sentence-transformers": "An encoder for sentence-transformers",
         "sentencepiece": "Reading a SentencePiece model",
+        "web": "The page with a model behind it",
+        "map": "A map by t-SNE",
+        "plot": "Drawing figures",
     }
 )
 
