@@ -144,7 +144,7 @@ def test_every_import_of_an_extra_is_guarded() -> None:
 
 
 def test_every_extra_has_its_words() -> None:
-    assert set(PURPOSES) == set(get_args(Extra)) == set(EXTRAS) - {"all", "dev"}
+    assert set(PURPOSES) == set(get_args(Extra)) == set(EXTRAS) - {"all", "dev", "docs"}
     assert packages("dev") >= packages("all")
 
 
