@@ -41,6 +41,10 @@ TASKS = {
     ),
     "data report": ("seqae.tasks.data_report", "Report on a corpus before training on it"),
     "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
+    "plot": (
+        "seqae.tasks.plot.plot_command",
+        "Draw a figure for a paper: curves, robustness, lengths or rate",
+    ),
     "sample": (
         "seqae.tasks.sampling",
         "Generate new sentences from random latents",

@@ -8,6 +8,7 @@ evaluate/         evaluate
 charts.py         line charts, as .svg files
 compare.py        compare; run_files.py reads the runs
 data_report.py    data report
+plot/             plot
 summarize/        summarize, summarize-eval
 sharing/          check, card, push, pull, export, upgrade
 """

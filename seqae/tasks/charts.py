@@ -1,4 +1,7 @@
-"""Draw line charts as SVG by hand: two panels are not worth installing a plotting library."""
+"""Draw line charts as SVG by hand, so that `evaluate --plot` and the benchmarks need no library.
+
+Figures for papers are drawn by matplotlib, for whoever has installed it: seqae.tasks.plot.
+"""
 
 from __future__ import annotations
 

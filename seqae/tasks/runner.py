@@ -36,6 +36,19 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "default": [],
         "help": "sentences; - reads them from standard input, one per line",
     },
+    "--names": {
+        "nargs": "+",
+        "type": str,
+        "metavar": "NAME",
+        "help": "of the runs, for the legend; by default the parts of their paths that differ",
+    },
+    "--keys": {
+        "nargs": "+",
+        "type": str,
+        "metavar": "KEY",
+        "help": "for `curves`, the log keys to draw, such as train/loss val/bleu; by default loss "
+        "and exact match",
+    },
     "--metrics": {
         "nargs": "+",
         "type": Group,
