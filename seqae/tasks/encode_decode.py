@@ -26,7 +26,10 @@ from seqae.generation import Decoding
 from seqae.tasks.inputs import READING, check_reading, load_and_gather_long, typed
 from seqae.tasks.latent_files import (
     ENDINGS,
+    AtlasProjection,
     check_precision,
+    check_projection,
+    columns_for_atlas,
     latent_rows,
     metadata_path,
     read_latents,
@@ -98,6 +101,7 @@ def encode(
     document_dim: int | None = None,
     precision: Precision = "float32",
     calibration: str | None = None,
+    projection: AtlasProjection | None = None,
     device: str = "auto",
     reading: ReadOptions = READING,
 ) -> None:
@@ -107,6 +111,7 @@ def encode(
         seqae encode runs/seqae/RUN --input sentences.txt --output latents.npy
         seqae encode demo --input sentences.txt --output latents.safetensors --precision int8
         seqae encode demo --input sentences.txt --output vectors.tsv
+        seqae encode demo --input sentences.txt --output atlas.parquet --projection pca
 
     Args:
         model: a bundle, the folder of a run, an address, or `demo`.
@@ -132,6 +137,9 @@ def encode(
         calibration: a file of `seqae encode` that gives the scale of int8 or binary, so that
             several files share it: its own scale, or that of its latents; by default the latents
             that are written give it.
+        projection: for .parquet, also the columns that Embedding Atlas draws: projection_x and
+            projection_y, by principal components (`pca`), and neighbors, of up to 50,000 texts, by
+            cosine, of the content where latents have parts.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
     """
@@ -140,6 +148,7 @@ def encode(
         check_output(str(metadata_path(output)), (".tsv",), [input, typed(texts)])
     check_reading(reading, [input, typed(texts)])
     check_precision(precision, output, calibration)
+    check_projection(projection, output)
     scale = None if calibration is None else read_scale(calibration, precision)
     if document_dim is not None:
         _check_alone(part, too_long)
@@ -160,9 +169,27 @@ def encode(
     if output is None or output.endswith(".jsonl"):
         write_json_lines(output, latent_rows(sentences, latents))
     else:
-        write_arrays(output, sentences, latents, precision, scale)
+        more = None
+        if projection is not None:
+            compared = part is None and document_dim is None
+            more = _projected(latents, loaded.columns(loaded.compared_part if compared else None))
+        write_arrays(output, sentences, latents, precision, scale, more)
     if output is not None:
         tell_written(count, "latent" if document_dim is None else "vector", output)
+
+
+def _projected(latents: Latents | LongLatents, columns: slice) -> dict[str, Any]:
+    """Make the columns for Embedding Atlas, which needs one latent for each text.
+
+    Raises:
+        ValueError: if texts have one for each stretch.
+    """
+    if isinstance(latents, LongLatents):
+        raise ValueError(
+            "`projection` must be left out for texts in stretches, each of which has a latent. "
+            "Leave it out, set `too_long: truncate`, or name a `document_dim`."
+        )
+    return columns_for_atlas(latents[:, columns])
 
 
 def _check_alone(part: Part | None, too_long: LongPolicy | None) -> None:

@@ -15,8 +15,14 @@ Those of int8 and binary also have their `scale`, (2, Z), and say how they are d
 write_latents.py  to each of them
 read_latents.py   from each of them
 projector_tsv.py  the format of the projector
+atlas_columns.py  more columns of .parquet, for Embedding Atlas
 """
 
+from seqae.tasks.latent_files.atlas_columns import (
+    AtlasProjection,
+    check_projection,
+    columns_for_atlas,
+)
 from seqae.tasks.latent_files.projector_tsv import metadata_path
 from seqae.tasks.latent_files.read_latents import read_latents, read_scale
 from seqae.tasks.latent_files.write_latents import (
@@ -28,7 +34,10 @@ from seqae.tasks.latent_files.write_latents import (
 
 __all__ = [
     "ENDINGS",
+    "AtlasProjection",
     "check_precision",
+    "check_projection",
+    "columns_for_atlas",
     "latent_rows",
     "metadata_path",
     "read_latents",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,7 @@ def write_arrays(
     latents: Latents | LongLatents,
     precision: Precision = "float32",
     scale: NDArray[np.float32] | None = None,
+    columns: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a file of any ending but .jsonl.
 
@@ -78,6 +79,7 @@ def write_arrays(
         latents: (n, Z), or of long texts.
         precision: of the latents.
         scale: (2, Z) of int8 and binary; by default that of these latents.
+        columns: more of them for .parquet, n values each.
 
     Raises:
         ValueError: for .npy and .tsv if a text has several stretches.
@@ -93,7 +95,7 @@ def write_arrays(
     if output.endswith(".npy"):
         _write_npy(output, stored.values)
     elif output.endswith(".parquet"):
-        _write_parquet(output, texts, stored, mask)
+        _write_parquet(output, texts, stored, mask, columns or {})
     elif output.endswith(".npz"):
         # One stretch each, if they have none: what reads .npz expects the mask.
         always = np.ones((len(flat), 1), dtype=bool) if mask is None else mask
@@ -149,7 +151,11 @@ def _write_npy(output: str, values: NDArray[Any]) -> None:
 
 
 def _write_parquet(
-    output: str, texts: Sequence[str], stored: QuantisedLatents, mask: NDArray[np.bool_] | None
+    output: str,
+    texts: Sequence[str],
+    stored: QuantisedLatents,
+    mask: NDArray[np.bool_] | None,
+    columns: Mapping[str, Any],
 ) -> None:
     with extra("data"):
         import pyarrow as pa
@@ -160,7 +166,8 @@ def _write_parquet(
     if mask is not None:
         ends = mask.sum(axis=1).cumsum()
         column = pa.ListArray.from_arrays(pa.array([0, *ends.tolist()], pa.int32()), column)
-    table = pa.table({"text": texts, "latent" if mask is None else "latents": column})
+    name = "latent" if mask is None else "latents"
+    table = pa.table({"text": texts, name: column, **columns})
     if stored.scale is not None:
         said = {
             "precision": stored.precision,
