@@ -9,6 +9,7 @@ What is drawn is the plain data of the page of `seqae report` (seqae.web.payload
 plot_command.py    the command
 figure_inputs.py   from folders and files to plain data
 line_figures.py    curves of trainings, and of a measure over noise, length or size
+map_figure.py      the map of latents
 figure_style.py    type, lines, colours; the same bytes for the same figure
 """
 
@@ -25,10 +26,12 @@ from seqae.tasks.plot.line_figures import (
     panels_figure,
     rate_figure,
 )
+from seqae.tasks.plot.map_figure import map_figure
 
 __all__ = [
     "curves_figure",
     "lengths_figure",
+    "map_figure",
     "panels_figure",
     "rate_figure",
     "read_curves",
