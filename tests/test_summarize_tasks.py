@@ -72,6 +72,9 @@ def test_records_are_read_one_by_one(place: Path) -> None:
     """What comes later is not looked at, so memory does not grow with their number."""
     with (place / "pairs.jsonl").open("a") as file:
         file.write("no JSON\n")
+    (place / "lone.jsonl").write_text('\n{"document": "a \\ud800"}\n')
+    with pytest.raises(ValueError, match=r"lone surrogate .* It is in line 2 of lone\.jsonl\."):
+        list(read_records("lone.jsonl", Reading()))
     records = read_records("pairs.jsonl", Reading(target_column="summary"))
     first, second = next(records), next(records)
     assert first.references == [("A cat slept on a mat.",)]
@@ -80,11 +83,47 @@ def test_records_are_read_one_by_one(place: Path) -> None:
         next(records)
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_blank_records_are_left_out_of_every_format(place: Path, capsys: Out, name: str) -> None:
+    pairs = [("A cat. A dog.", "Pets."), ("", "x"), (" ", ""), ("One. Two.", "")]
+    rows = [json.dumps({"document": a, "summary": b}) for a, b in pairs]
+    if name == "t.csv":
+        rows = ["document,summary", *(f'"{a}","{b}"' for a, b in pairs)]
+    Path(name).write_text("\n".join(rows) + "\n")
+    assert run_seqae("summarize", "demo", name, "--method", "lead", "--sentences", 1) == 0
+    assert capsys.readouterr() == (
+        "A cat.\nOne.\n",
+        "seqae: left out of 4 records: 2 blank\n",
+    )
+    arguments = [name, "--methods", "lead", "--output", "s.json"]
+    assert run_seqae("summarize-eval", "demo", *arguments) == 0
+    assert "seqae: left out of 4 records: 3 blank\n" in capsys.readouterr().err
+    found = json.loads(Path("s.json").read_text(encoding="utf-8"))
+    assert (found["documents"], found["notes"]) == (1, ["left out of 4 records: 3 blank"])
+
+
+def test_a_file_without_documents_is_refused(place: Path, capsys: Out) -> None:
+    Path("blank.txt").write_text(" \n")
+    said = refused(capsys, "summarize", "demo", "blank.txt", "--output", "s.jsonl")
+    assert "there is none in blank.txt: 0 of 1 kept (1 blank)" in said
+    assert not Path("s.jsonl").exists()
+
+
+def test_rows_that_are_too_long_are_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqae.tasks.summarize.documents.MAX_BYTES", 1 << 20)
+    for name, begin in (("t.csv", "document\n"), ("t.jsonl", '{"document": "')):
+        Path(name).write_text(begin + "a" * (1 << 21) + ("\n" if name == "t.csv" else '"}\n'))
+        with pytest.raises(ValueError, match=r"`file` must have documents of at most 1 MiB, but"):
+            list(read_records(name, Reading()))
+
+
 def test_a_table_has_columns(place: Path) -> None:
     (place / "t.csv").write_text('article,short\n"A cat. A dog.",Pets.\n')
     (record,) = read_records("t.csv", Reading("article", "short"))
     assert record.document.sentences == ("A cat.", "A dog.")
     assert record.references == [("Pets.",)]
+    (record,) = read_records("t.csv#short", Reading())
+    assert record.document.sentences == ("Pets.",)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +139,8 @@ def test_a_table_has_columns(place: Path) -> None:
         ),
         (["--with_document"], "`with_document` must be given with an output"),
         (["--method", "mean", "--space", "tfidf"], "`space` must be latent for the method mean"),
+        (["--method", "lead", "--space", "tfidf"], "`space` must be left out for the method lead"),
+        (["--train_file", "book.txt"], "`train_file` must be left out where no method reads"),
     ],
 )
 def test_refusals(place: Path, capsys: Out, options: list[object], message: str) -> None:
@@ -138,18 +179,33 @@ def test_long_lines_are_read_whole(place: Path) -> None:
 
 
 def test_methods_are_chosen_before_documents_are_read(place: Path, capsys: Out) -> None:
-    blank = [{"document": " ", "summary": "A cat."}, *PAIRS]
-    Path("blank.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in blank))
-    arguments = ["summarize-eval", "demo", "blank.jsonl", "--output", "s.json", "--sentences", 1]
+    arguments = ["summarize-eval", "demo", "pairs.jsonl", "--output", "s.json", "--sentences", 1]
     assert run_seqae(*arguments, "--methods", "codes", "random") == 0
     assert "without codes/latent: `method` must be another" in capsys.readouterr().err
     found = json.loads(Path("s.json").read_text(encoding="utf-8"))
-    assert found["documents"] == 3
+    assert found["documents"] == 2
     assert set(found["rows"]) == {"lead", "random", "oracle", "reference"}
-    said = refused(capsys, *arguments, "--methods", "lead", "codes", "--baseline", "codes/latent")
+    said = refused(capsys, *arguments, "--methods", "lead", "codes", "--baseline", "codes")
     assert "`baseline` must be a method that this model can run, but it is codes/latent" in said
     said = refused(capsys, *arguments, "--methods", "codes")
     assert "`method` must be another for a model without a codebook" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--settings", '{"mmr": {}}'], "`settings` must be of methods that are compared, lead,"),
+        (["--settings", '{"lead": {"x": 1}}'], "`settings` of lead must be among"),
+        (["--settings", '{"best": {}}'], "`settings` must be one of centroid"),
+        (["--baseline", "centroid"], "`baseline` must be one of centroid/latent"),
+        (["--train_file", "book.txt"], "`train_file` must be left out where no method reads"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    place: Path, capsys: Out, options: list[object], message: str
+) -> None:
+    arguments = ["summarize-eval", "demo", "pairs.jsonl", "--methods", "lead"]
+    assert message in refused(capsys, *arguments, *options)
 
 
 def test_names_of_methods_may_have_spaces() -> None:
@@ -233,12 +289,13 @@ def test_the_table_is_logged(place: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "wandb", fake)
     arguments = ["--methods", "lead", "random", "--examples", 1, "--wandb", "mine"]
     assert run_seqae("summarize-eval", "demo", "pairs.jsonl", *arguments) == 0
-    assert [row[0] for row in logged["summaries/scores"].rows] == [
-        "lead",
-        "random",
-        "oracle",
-        "reference",
-    ]
+    scores = logged["summaries/scores"]
+    rows = {row[0]: dict(zip(scores.columns, row, strict=True)) for row in scores.rows}
+    assert list(rows) == ["lead", "random", "oracle", "reference"]
+    random = rows["random"]
+    assert random["rouge1_f1_low"] <= random["rouge1_f1"] <= random["rouge1_f1_high"]
+    assert rows["lead"]["rouge1_f1_p"] is None
+    assert 0 < random["rouge1_f1_p"] <= 1
     assert len(logged["summaries/examples"].rows) == 3
 
 

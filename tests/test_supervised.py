@@ -130,6 +130,10 @@ def test_the_commands_of_a_model_that_looks_back(tmp_path, capsys):
     assert run_seqae("reconstruct", folder, "--input", texts, "--output", told) == 0
     expected = model.reconstruct(SENTENCES)
     assert [row["reconstruction"] for row in read_rows(told)] == expected
+    several = "--num_beams", 2, "--num_return_sequences", 2
+    assert run_seqae("reconstruct", folder, "--input", texts, *several) == 1
+    said = capsys.readouterr().err
+    assert "`num_return_sequences` must be 1 for a model whose decoder looks back" in said
     assert run_seqae("prior", folder, "--input", texts) == 1
     assert "must decode latents alone to have a prior" in capsys.readouterr().err
     evaluation = Evaluation(model, SENTENCES, SENTENCES, SENTENCES, seed=0)
@@ -145,6 +149,12 @@ def test_without_a_pointer_all_sentences_are_evidence():
     assert text == model.reconstruct([TEXT])[0].strip()
     for sentence in model.summarize(TEXT, "supervised", sentences=1).sentences:
         assert sentence.evidence == (0, 1, 2)
+
+
+@pytest.mark.parametrize("method", ["mean", "coop", "reconstruct", "shorten"])
+def test_a_method_that_decodes_latents_alone_is_refused(method):
+    message = contracts.refusal(make_model().summarize, TEXT, method)
+    assert message.startswith("`method` must be another for a model whose decoder looks back")
 
 
 def test_a_model_that_does_not_look_back_is_refused():

@@ -58,6 +58,7 @@ class LatentSpace(RewritingSpace):
         decoding: Decoding = GREEDY,
         seed: int = 0,
     ) -> list[str]:
+        self._check_decodes()
         default = None if self.model.autoencoder.latent_noise is None else noise
         rows = self.model.decode_ids(latents, decoding, seed, default_noise=default)
         return self.model.tokenizer.decode(rows)
@@ -70,12 +71,14 @@ class LatentSpace(RewritingSpace):
         decoding: Decoding = GREEDY,
         seed: int = 0,
     ) -> list[str]:
+        self._check_decodes()
         return self.model.decode_near(latents, sources, decoding, seed)
 
     @override
     def select(
         self, words: Sequence[str], latent: Latents, count: int, noise: float = 0.0
     ) -> list[int]:
+        self._check_decodes()
         model = self.model.autoencoder
         tokens = self._tokenize_words(words)
         ends = np.cumsum([max(map(len, forms)) for forms in tokens])
@@ -140,6 +143,14 @@ class LatentSpace(RewritingSpace):
             self._codebook.lookup(torch.from_numpy(codes).to(self._device)).cpu().numpy()
         )
         return latents
+
+    def _check_decodes(self) -> None:
+        """Refuse a model that cannot decode a latent without its text."""
+        if self.model.autoencoder.reads_memory:
+            raise ValueError(
+                "`method` must be another for a model whose decoder looks back at the text, but it "
+                "is one that decodes latents instead. Choose supervised or centroid."
+            )
 
     @property
     def _device(self) -> torch.device:

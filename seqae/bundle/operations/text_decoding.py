@@ -163,8 +163,16 @@ class TextDecoding(ABC):
     def _rewrite(
         self, rows: Sequence[Sequence[int]], options: Decoding, seed: SupportsIndex, **how: Any
     ) -> list[list[int]]:
-        """Encode and decode rows with a model whose decoder looks back at them."""
-        _check_single(options)
+        """Encode and decode rows with a model whose decoder looks back at them.
+
+        Raises:
+            ValueError: if `options` ask for several texts each.
+        """
+        if options.num_return_sequences > 1:
+            raise ValueError(
+                f"`num_return_sequences` must be 1 for a model whose decoder looks back at its "
+                f"text, but it is {options.num_return_sequences} instead. Leave it out."
+            )
         tokenize_word = self._tokenize_word
         found = rewrite(self.autoencoder, rows, options, seed, tokenize_word=tokenize_word, **how)
         return [best.token_ids for best, *_ in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,6 +22,7 @@ from seqae.summarizers import (
 )
 from seqae.tasks.evaluate.texts import read_split, read_texts
 from seqae.tasks.inputs import Instead
+from seqae.terminal import visible
 
 SpaceName = Literal["latent", "tfidf", "word_vectors"]
 SPACES: tuple[SpaceName, ...] = get_args(SpaceName)
@@ -55,11 +57,15 @@ def make_summarizer(method: str, settings: dict[str, Any] | None = None) -> Summ
         ) from None
 
 
-def check_settings(settings: dict[str, dict[str, Any]]) -> None:
-    """Refuse settings that are not by method.
+def check_settings(settings: dict[str, dict[str, Any]], compared: Collection[str]) -> None:
+    """Refuse settings that no method takes.
+
+    Args:
+        settings: what the classes of methods take, by method.
+        compared: the methods of the table.
 
     Raises:
-        ValueError: if a method does not exist, or a value is no dictionary.
+        ValueError: if a method is not among them, or does not take its settings.
     """
     for method, own in settings.items():
         check_choice("settings", method, tuple(summarizers()))
@@ -68,6 +74,46 @@ def check_settings(settings: dict[str, dict[str, Any]]) -> None:
                 f"`settings` must give each method what its class takes, but {method} has {own!r} "
                 f"instead. Write {{{method!r}: {{...}}}}."
             )
+        if method not in compared:
+            raise ValueError(
+                f"`settings` must be of methods that are compared, {', '.join(sorted(compared))}, "
+                f"but there are some of {method} instead. Remove them, or add {method} to "
+                f"`--methods`."
+            )
+        make_summarizer(method, own)
+
+
+def check_space(method: str, space: SpaceName, train_file: str | None) -> None:
+    """Refuse a space that a method cannot read, and sentences that none is made of.
+
+    Raises:
+        ValueError: if so.
+    """
+    possible = spaces_of(method)
+    if not possible and space != "latent":
+        raise ValueError(
+            f"`space` must be left out for the method {method}, which reads the text itself, but "
+            f"it is {space} instead. Leave it out, or choose another method."
+        )
+    if possible and space not in possible:
+        raise ValueError(
+            f"`space` must be latent for the method {method}, but it is {space} instead. Leave it "
+            f"out."
+        )
+    check_train_file(train_file, [space])
+
+
+def check_train_file(train_file: str | None, spaces: Collection[SpaceName | None]) -> None:
+    """Refuse sentences to learn word vectors from if there are none to be learnt.
+
+    Raises:
+        ValueError: if so.
+    """
+    if train_file is not None and "word_vectors" not in spaces:
+        raise ValueError(
+            "`train_file` must be left out where no method reads word vectors, but it is "
+            f"{visible(train_file)} instead. Leave it out, or choose the space word_vectors."
+        )
 
 
 def make_space(
@@ -126,3 +172,25 @@ def choose_methods(methods: list[str]) -> list[tuple[str, SpaceName | None]]:
             spaces = spaces_of(one) or (None,)
             chosen += [(one, space) for space in spaces if wanted in ("", space)]
     return list(dict.fromkeys(chosen))
+
+
+def name_row(method: str, space: SpaceName | None) -> str:
+    """Name the row of a table that a method has with a space."""
+    return method if space is None else f"{method}/{space}"
+
+
+def choose_baseline(name: str, rows: Collection[str]) -> str:
+    """Find the row that a name means; a method that can read one space alone needs no space.
+
+    Args:
+        name: of a row, or of such a method.
+        rows: that are possible.
+
+    Raises:
+        ValueError: if there is no such row.
+    """
+    own = [row for row in rows if row.partition("/")[0] == name]
+    if len(own) == 1:
+        return own[0]
+    check_choice("baseline", name, tuple(rows))
+    return name

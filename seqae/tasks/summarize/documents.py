@@ -1,21 +1,27 @@
-"""Documents of a file, one after the other, so that memory does not grow with their number."""
+"""Documents of a file, one after the other, so that memory does not grow with their number.
+
+A record without a document, or without a summary where one is read, is left out and counted, in
+every format alike: it has nothing to summarize, or nothing to be compared with.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from seqae.component import type_in_words
 from seqae.data.sources.compression import open_file
 from seqae.data.sources.content import check_content
 from seqae.data.sources.discovery import SourceFile, find_files
+from seqae.data.sources.file_source import split_column
 from seqae.data.sources.json_columns import look_up, names_of
 from seqae.data.sources.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
 from seqae.data.sources.open import open_source
 from seqae.data.sources.reader import HeadFirst
-from seqae.data.sources.records import ReadOptions
+from seqae.data.sources.records import BLANK, TOO_LONG, Counts, ReadOptions
 from seqae.summarizers import Document
 from seqae.terminal import visible
 
@@ -57,49 +63,81 @@ class Record(NamedTuple):
     references: list[tuple[str, ...]]
 
 
-def check_documents(file: str) -> None:
-    """Refuse a file that does not exist, before a model is loaded.
+def check_documents(file: str, reading: Reading) -> None:
+    """Refuse a file that does not exist or has no columns for summaries, before a model is loaded.
 
     Raises:
         ValueError, OSError: as `read_records`.
     """
-    find_files(file, "file")
+    for one in find_files(split_column(file)[0], "file").files:
+        if one.format == "text" and one.kind != "stdin":
+            _check_plain(one, reading)
 
 
-def read_records(file: str, reading: Reading) -> Iterator[Record]:
+def read_records(file: str, reading: Reading, counts: Counts | None = None) -> Iterator[Record]:
     """Read documents.
 
     Args:
         file: JSON lines (a document is a text, or a list of sentences or reviews), CSV, TSV,
             Parquet or Arrow with the columns; of any other file, and of every file of a folder, the
             whole text is one document. Standard input, `-`, is JSON lines if it begins with `{`.
+            `FILE#COLUMN` names the column of the document.
         reading: how.
+        counts: where records are counted, also those that are left out.
 
     Raises:
         ValueError: if a record is not of that form, or text is not UTF-8.
         OSError: if a file cannot be read.
     """
-    for one in find_files(file, "file").files:
-        with ExitStack() as stack:
-            if one.format in WITH_COLUMNS:
-                yield from _rows(one, reading)
-                continue
-            read = open_file(one, "file", ReadOptions().max_expansion, stack)
-            opened = HeadFirst(read, CHUNK_BYTES)
-            check_content(opened.head, one, "file")
-            begin = opened.head.removeprefix(BYTE_ORDER_MARK).lstrip()
-            if one.format == "jsonl" or (one.kind == "stdin" and begin.startswith(b"{")):
-                yield from _json_lines(one, opened, reading)
-                continue
-            if reading.target_column is not None:
-                raise ValueError(
-                    f"`file` must have summaries beside its documents, but {visible(one.shown)} is "
-                    f"plain text instead. Write JSON lines with {reading.column!r} and "
-                    f"{reading.target_column!r}."
-                )
-            text = _whole(one, opened)
-            document = Document.read("file", [text], True, reading.language)
-            yield Record(one.shown, 1, document, [])
+    path, column = split_column(file)
+    reading = reading if column is None else replace(reading, column=column)
+    counts = Counts() if counts is None else counts
+    for one in find_files(path, "file").files:
+        if one.format in WITH_COLUMNS:
+            yield from _rows(one, reading, counts)
+            continue
+        for record in _other_records(one, reading):
+            counts.read += 1
+            if record.document.sentences and (record.references or not reading.target_column):
+                yield record
+            else:
+                counts.dropped[BLANK] += 1
+    if not counts.kept:
+        raise ValueError(
+            f"`file` must have a document or more, but there is none in {visible(file)}: {counts}. "
+            f"Name another file."
+        )
+
+
+def describe_left_out(counts: Counts) -> str | None:
+    """Say how many records were left out and why, for people; None if none was."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.dropped.items()))
+    return f"left out of {counts.read:,} records: {reasons}" if reasons else None
+
+
+def _other_records(file: SourceFile, reading: Reading) -> Iterator[Record]:
+    """Read JSON lines, or plain text."""
+    with ExitStack() as stack:
+        read = open_file(file, "file", ReadOptions().max_expansion, stack)
+        opened = HeadFirst(read, CHUNK_BYTES)
+        check_content(opened.head, file, "file")
+        begin = opened.head.removeprefix(BYTE_ORDER_MARK).lstrip()
+        if file.format == "jsonl" or (file.kind == "stdin" and begin.startswith(b"{")):
+            yield from _json_lines(file, opened, reading)
+            return
+        _check_plain(file, reading)
+        document = Document.read("file", [_whole(file, opened)], True, reading.language)
+        yield Record(file.shown, 1, document, [])
+
+
+def _check_plain(file: SourceFile, reading: Reading) -> None:
+    """Refuse a plain text if summaries are to be read beside documents."""
+    if reading.target_column is not None:
+        raise ValueError(
+            f"`file` must have summaries beside its documents, but {visible(file.shown)} is "
+            f"plain text instead. Write JSON lines with {reading.column!r} and "
+            f"{reading.target_column!r}."
+        )
 
 
 def _whole(file: SourceFile, opened: HeadFirst) -> str:
@@ -107,7 +145,7 @@ def _whole(file: SourceFile, opened: HeadFirst) -> str:
     while chunk := opened(CHUNK_BYTES):
         data += chunk
         if len(data) > MAX_BYTES:
-            raise _too_long(file, 1)
+            raise _too_long(file, "that of line 1")
     try:
         return data.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -119,10 +157,10 @@ def _whole(file: SourceFile, opened: HeadFirst) -> str:
         ) from None
 
 
-def _too_long(file: SourceFile, number: int) -> ValueError:
+def _too_long(file: SourceFile, which: str) -> ValueError:
     return ValueError(
-        f"`file` must have documents of at most {MAX_BYTES >> 20} MiB, but that of line {number:,} "
-        f"of {visible(file.shown)} is longer. Cut it."
+        f"`file` must have documents of at most {MAX_BYTES >> 20} MiB, but {which} of "
+        f"{visible(file.shown)} is longer. Cut it."
     )
 
 
@@ -130,7 +168,7 @@ def _json_lines(file: SourceFile, opened: HeadFirst, reading: Reading) -> Iterat
     number = 0
     for data, _, _ in read_chunks(opened, CHUNK_BYTES, MAX_BYTES):
         if data is None:
-            raise _too_long(file, number + 1)
+            raise _too_long(file, f"that of line {number + 1:,}")
         for line in newlines_only(data).split(b"\n")[:-1]:
             number += 1
             if line.strip():
@@ -147,7 +185,7 @@ def _parse(line: bytes, file: SourceFile, number: int, reading: Reading) -> Reco
         ) from None
     if not isinstance(record, dict):
         raise ValueError(
-            f"`file` must have one JSON object a line, but {where} is {type(record).__name__} "
+            f"`file` must have one JSON object a line, but {where} is {type_in_words(record)} "
             f"instead. Write `{{{json.dumps(reading.column)}: ...}}`."
         )
     document = _texts(record, reading.column, where)
@@ -155,7 +193,10 @@ def _parse(line: bytes, file: SourceFile, number: int, reading: Reading) -> Reco
     if reading.target_column is not None:
         written = _texts(record, reading.target_column, where)
         references = [written] if isinstance(written, str) else written
-    return _record(file, number, document, references, reading)
+    try:
+        return _record(file, number, document, references, reading)
+    except ValueError as error:  # of text that cannot be written as UTF-8
+        raise ValueError(f"{error} It is in {where}.") from None
 
 
 def _texts(record: dict[str, Any], column: str, where: str) -> Any:
@@ -171,11 +212,15 @@ def _texts(record: dict[str, Any], column: str, where: str) -> Any:
     return value
 
 
-def _rows(file: SourceFile, reading: Reading) -> Iterator[Record]:
+def _rows(file: SourceFile, reading: Reading, counts: Counts) -> Iterator[Record]:
     options = ReadOptions(
         column=reading.column, target_column=reading.target_column, max_line_bytes=MAX_BYTES
     )
-    for block in open_source(file.name, "file", options).blocks():
+    (part,) = open_source(file.name, "file", options).parts()
+    for block in part.blocks():
+        if block.counts.dropped[TOO_LONG]:
+            raise _too_long(file, "a row")
+        counts.add(block.counts)
         targets = [None] * len(block.texts) if block.targets is None else block.targets
         for number, text, target in zip(block.numbers, block.texts, targets, strict=True):
             yield _record(file, number, text, [] if target is None else [target], reading)
@@ -184,6 +229,7 @@ def _rows(file: SourceFile, reading: Reading) -> Iterator[Record]:
 def _record(
     file: SourceFile, number: int, document: Any, references: list[str], reading: Reading
 ) -> Record:
+    """Cut a document, and its summaries without blank ones, into sentences."""
     read = Document.read(
         reading.column, document, reading.split or isinstance(document, str), reading.language
     )
@@ -191,4 +237,4 @@ def _record(
         Document.read("summary", reference, language=reading.language).sentences
         for reference in references
     ]
-    return Record(file.shown, number, read, cut)
+    return Record(file.shown, number, read, [sentences for sentences in cut if sentences])

@@ -7,6 +7,15 @@ from typing import Any
 
 from seqae.extras import extra
 
+# Of the metrics that are tested: what is logged beside the mean.
+TESTED = ("low", "high", "p")
+
+
+def check_wandb() -> None:
+    """Refuse to compute what could not be logged in the end, because wandb is not installed."""
+    with extra("wandb"):
+        import wandb  # noqa: F401 - what is checked
+
 
 def log_summaries(
     project: str,
@@ -14,17 +23,37 @@ def log_summaries(
     results: Mapping[str, Mapping[str, Any]],
     examples: list[dict[str, Any]],
 ) -> None:
-    """Log the table and the examples to Weights & Biases."""
+    """Log the table and the examples to Weights & Biases.
+
+    Of F1 the table also has the interval, and p against the baseline.
+
+    Args:
+        project: their name there.
+        info: the configuration of the run.
+        results: of each row and metric `mean`, `low`, `high`, and `p` if it is tested.
+        examples: `document`, `references` and `summaries` by row.
+    """
     with extra("wandb"):
         import wandb
 
-    metrics = list(dict.fromkeys(name for row in results.values() for name in row))
-    table = wandb.Table(columns=["method", *metrics])
-    for row, found in results.items():
-        table.add_data(row, *(found[name]["mean"] if name in found else None for name in metrics))
+    columns = list(dict.fromkeys(column for row in results.values() for column in _cells(row)))
+    table = wandb.Table(columns=["method", *columns])
+    for name, row in results.items():
+        cells = _cells(row)
+        table.add_data(name, *(cells.get(column) for column in columns))
     texts = wandb.Table(columns=["document", "references", "method", "summary"])
     for example in examples:
-        for row, summary in example["summaries"].items():
-            texts.add_data(example["document"], "\n".join(example["references"]), row, summary)
+        for name, summary in example["summaries"].items():
+            texts.add_data(example["document"], "\n".join(example["references"]), name, summary)
     with wandb.init(project=project, job_type="summarize-eval", config=dict(info)) as run:
         run.log({"summaries/scores": table, "summaries/examples": texts})
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, float]:
+    """List the numbers of a row by column."""
+    cells: dict[str, float] = {}
+    for metric, entry in row.items():
+        cells[metric] = entry["mean"]
+        if metric.endswith("_f1"):
+            cells |= {f"{metric}_{key}": entry[key] for key in TESTED if key in entry}
+    return cells

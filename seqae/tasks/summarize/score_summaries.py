@@ -5,55 +5,40 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any, NamedTuple
-
-import torch
+from typing import Any
 
 import seqae
-from seqae.component import check_choice, check_range, check_seed
+from seqae.component import check_range, check_seed
 from seqae.data.cleaning import check_language
+from seqae.data.sources.records import Counts
 from seqae.files import check_output, write_output
-from seqae.metrics.summaries.rouge import KINDS, name_of_words, rouge, rouge_words
-from seqae.metrics.summaries.significance import bootstrap, randomization_test
-from seqae.metrics.summaries.summary_text import summary_figures, unseen_figures
-from seqae.summarizers import Summarizer
 from seqae.summarizers.base import SentenceSpace
-from seqae.summarizers.baselines.oracle import oracle
-from seqae.summarizers.document import Budget, Document, Summary
+from seqae.summarizers.document import Budget, Document
 from seqae.tasks.summarize.choices import (
     SpaceName,
     check_settings,
+    check_train_file,
+    choose_baseline,
     choose_methods,
     make_budget,
     make_space,
     make_summarizer,
+    name_row,
 )
-from seqae.tasks.summarize.documents import Reading, Record, check_documents, read_records
-from seqae.tasks.summarize.log_summaries import log_summaries
+from seqae.tasks.summarize.collect_scores import ORACLE, Scores, System, words_of
+from seqae.tasks.summarize.documents import (
+    Reading,
+    check_documents,
+    describe_left_out,
+    read_records,
+)
+from seqae.tasks.summarize.log_summaries import check_wandb, log_summaries
 from seqae.tasks.summarize.summary_table import show_summaries, show_table
 from seqae.terminal import progress_bar, visible
 
-ORACLE, REFERENCE = "oracle", "reference"  # rows that know the references
 TRIAL = "The cat sat on the mat. It was a warm day. A dog ran past the house."
-
-
-class System(NamedTuple):
-    """A summarizer with the space that it reads; None if it reads the text itself."""
-
-    summarizer: Summarizer
-    space: SentenceSpace | None
-
-    def summarize(self, document: Document, budget: Budget, seed: int) -> Summary:
-        """Summarize a document."""
-        generator = torch.Generator().manual_seed(seed)
-        return self.summarizer.summarize(document, self.space, budget, generator)
-
-
-# Of each row: the values of all documents, by metric.
-Values = dict[str, dict[str, list[float]]]
 
 
 def summarize_eval(
@@ -91,7 +76,7 @@ def summarize_eval(
     Args:
         model: a bundle, the folder of a run, an address, or `demo`.
         file: JSON lines with `document`, as `seqae summarize` reads it, and `summary`, a text or a
-            list of several; or a table with these columns.
+            list of several; or a table with these columns. What lacks one of them is left out.
         methods: names of methods, `all` by default.
         sentences: most sentences of a summary; 3 if no length is given.
         words: most words of a summary, instead.
@@ -129,15 +114,17 @@ def summarize_eval(
         check_range("recall_bytes", recall_bytes, 1, 10**9)
     budget = make_budget(sentences, words, bytes, ratio)
     rows, possible = _by_row(methods or ["all"]), _by_row(["all"])
-    check_choice("baseline", baseline, (*possible, ORACLE))
+    baseline = choose_baseline(baseline, (*possible, ORACLE))
     asked = set(rows)
     if baseline != ORACLE:
         rows.setdefault(baseline, possible[baseline])
-    check_documents(file)
-    if settings is not None:
-        check_settings(settings)
+    check_settings(settings or {}, {method for method, _ in rows.values()})
+    check_train_file(train_file, [space for _, space in rows.values()])
     reading = Reading(column, target_column, split, language)
-    seen = None if seen_file is None else _words_of(read_records(seen_file, reading))
+    check_documents(file, reading)
+    if wandb is not None:
+        check_wandb()
+    seen = None if seen_file is None else words_of(read_records(seen_file, reading))
     loaded = seqae.load(model, device)
 
     def space_of(name: SpaceName) -> SentenceSpace:
@@ -155,13 +142,13 @@ def summarize_eval(
         )
     notes = [f"without {row}: {error}" for row, error in refused.items()]
     scores = Scores(budget, stemmer, recall_bytes, seed, examples, seen)
-    records = read_records(file, reading)
+    counts = Counts()
     with progress_bar("summarizing", None) as advance:  # a file may have less than the limit
-        for record in islice(records, limit or None):
+        for record in islice(read_records(file, reading, counts), limit or None):
             scores.add(record, systems)
             advance(1)
-    if not scores.count:
-        raise ValueError("`file` must have a document or more, but it has none. Name another file.")
+    if left_out := describe_left_out(counts):
+        notes.append(left_out)
     results = scores.results(baseline)
     info = {
         "model": model,
@@ -227,111 +214,7 @@ def _make_systems(
 
 def _by_row(methods: list[str]) -> dict[str, tuple[str, SpaceName | None]]:
     """List methods with their spaces by the names of their rows."""
-    chosen = choose_methods(methods)
-    return {one if space is None else f"{one}/{space}": (one, space) for one, space in chosen}
-
-
-class Scores:
-    """Collects the scores of all rows; texts are kept of the examples alone.
-
-    Args:
-        budget: how long summaries are.
-        stemmer: as of `rouge`.
-        recall_bytes: as of `rouge`; None does not measure it.
-        seed: of all random draws.
-        examples: how many documents to keep.
-        seen: words that training had, as of `unseen_figures`; None does not measure that.
-    """
-
-    def __init__(
-        self,
-        budget: Budget,
-        stemmer: bool,
-        recall_bytes: int | None,
-        seed: int,
-        examples: int,
-        seen: Collection[str] | None = None,
-    ) -> None:
-        self.budget, self.stemmer, self.recall_bytes = budget, stemmer, recall_bytes
-        self.seed, self.wanted, self.seen = seed, examples, seen
-        self.count, self.words_name = 0, ""
-        self.examples: list[dict[str, Any]] = []
-        self._values: Values = defaultdict(lambda: defaultdict(list))
-
-    def add(self, record: Record, systems: Mapping[str, System]) -> None:
-        """Summarize a document by all systems, and score that.
-
-        Args:
-            record: the document with a reference or more.
-            systems: by row.
-        """
-        # Each has draws of its own: another choice of rows does not change them.
-        seed = self.seed * 1_000_003 + self.count
-        summaries = {
-            row: system.summarize(record.document, self.budget, seed)
-            for row, system in systems.items()
-        }
-        summaries[ORACLE] = oracle(record.document, record.references, self.budget)
-        texts = {row: [one.text for one in made.sentences] for row, made in summaries.items()}
-        for row, written in texts.items():
-            self._score(row, written, record.references)
-            self._describe(row, written, record)
-        self._describe(REFERENCE, list(record.references[0]), record)
-        name = name_of_words([t for one in record.references for t in one], self.stemmer)
-        self.words_name = max(self.words_name, name, key=len)
-        if self.count < self.wanted:
-            shown = {row: made.text for row, made in summaries.items()}
-            due = [" ".join(reference) for reference in record.references]
-            self.examples.append(
-                {"document": record.document.text, "references": due, "summaries": shown}
-            )
-        self.count += 1
-
-    def results(self, baseline: str) -> dict[str, dict[str, Any]]:
-        """Compute the mean of each metric with its interval, and of F1 the test, by row."""
-        found: dict[str, dict[str, Any]] = {}
-        for row, metrics in self._values.items():
-            found[row] = {}
-            for name, values in metrics.items():
-                defined = [value for value in values if not math.isnan(value)]
-                if not defined:
-                    continue
-                entry: dict[str, Any] = bootstrap(defined, self.seed)._asdict()
-                if name.endswith("_f1") and row != baseline:
-                    compared = self._values[baseline][name]
-                    entry["p"] = randomization_test(values, compared, self.seed)
-                    gains = [a - b for a, b in zip(values, compared, strict=True)]
-                    entry["difference"] = bootstrap(gains, self.seed)._asdict()
-                    entry["better"] = sum(values) > sum(compared)
-                found[row][name] = entry
-        return found
-
-    def _score(self, row: str, written: list[str], references: list[tuple[str, ...]]) -> None:
-        for kind, score in rouge(written, references, self.stemmer).items():
-            for part, value in score._asdict().items():
-                self._values[row][f"{kind}_{part}"].append(value)
-        if self.recall_bytes is not None:
-            cut = rouge(written, references, self.stemmer, self.recall_bytes)
-            for kind in KINDS:
-                self._values[row][f"{kind}_recall_bytes"].append(cut[kind].recall)
-
-    def _describe(self, row: str, written: list[str], record: Record) -> None:
-        source = record.document.sentences
-        figures = summary_figures(written, source)
-        if self.seen is not None:
-            figures |= unseen_figures(written, source, record.references, self.seen)
-        for name, value in figures.items():
-            self._values[row][name].append(value)
-
-
-def _words_of(records: Iterable[Record]) -> set[str]:
-    """Collect the words of documents and of their summaries."""
-    texts = (
-        text
-        for record in records
-        for text in (*record.document.sentences, *(s for r in record.references for s in r))
-    )
-    return {word for text in texts for word in rouge_words(text)}
+    return {name_row(method, space): (method, space) for method, space in choose_methods(methods)}
 
 
 def _without_nan(value: Any) -> Any:

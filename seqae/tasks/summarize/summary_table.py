@@ -44,7 +44,8 @@ def show_table(
     """
     console = table_console()
     length = ", ".join(f"{name} {value}" for name, value in info["budget"].items())
-    title = f"{info['documents']:,} documents: {info['file']}; {length}"
+    documents = f"{info['documents']:,} document{'s' * (info['documents'] != 1)}"
+    title = f"{documents}: {info['file']}; {length}"
     console.print(Text(visible(title)))
     columns = [column for column in COLUMNS if any(column[0] in row for row in results.values())]
     table, shown = _table(results, columns), len(columns)

@@ -12,9 +12,21 @@ import torch
 import seqae
 from seqae.component import check_seed
 from seqae.data.cleaning import check_language
+from seqae.data.sources.records import Counts
 from seqae.files import check_output, output_file
-from seqae.tasks.summarize.choices import SpaceName, make_budget, make_space, make_summarizer
-from seqae.tasks.summarize.documents import Reading, check_documents, read_records
+from seqae.tasks.summarize.choices import (
+    SpaceName,
+    check_space,
+    make_budget,
+    make_space,
+    make_summarizer,
+)
+from seqae.tasks.summarize.documents import (
+    Reading,
+    check_documents,
+    describe_left_out,
+    read_records,
+)
 from seqae.terminal import progress_bar, visible
 
 
@@ -47,10 +59,11 @@ def summarize(
         model: a bundle, the folder of a run, an address, or `demo`.
         file: JSON lines with `document`, a text or a list of sentences or reviews; a table (.csv,
             .tsv, .parquet, .arrow) with that column; or a text, which is one document. `-` is
-            standard input, JSON lines if it begins with an object.
+            standard input, JSON lines if it begins with an object. Blank documents are left out.
         method: sentences as they are by `centroid`, `mmr`, `clusters` or `medoid`; sentences that
-            the model writes by `mean`, `coop`, `codes`, `reconstruct` or `shorten`; or one of the
-            baselines `lead`, `prefix`, `random`, `textrank`, `lexrank`, `luhn`, `sumbasic`, `lsa`.
+            the model writes by `mean`, `coop`, `codes`, `reconstruct`, `shorten` or, if it was
+            trained on pairs, `supervised`; or one of the baselines `lead`, `prefix`, `random`,
+            `textrank`, `lexrank`, `luhn`, `sumbasic`, `lsa`.
         sentences: most sentences of a summary; 3 if no length is given.
         words: most words of a summary, instead.
         bytes: most bytes of a summary, instead.
@@ -81,19 +94,18 @@ def summarize(
     check_language("language", language)
     budget = make_budget(sentences, words, bytes, ratio)
     summarizer = make_summarizer(method, settings)
-    check_documents(file)
+    check_space(method, space, train_file)
+    reading = Reading(column, None, split, language)
+    check_documents(file, reading)
     loaded = seqae.load(model, device)
     read_in = make_space(space, loaded, model, train_file, seed) if summarizer.needs else None
     generator = torch.Generator().manual_seed(seed)
-    reading = Reading(column, None, split, language)
-    count = 0
+    counts = Counts()
 
     def rows() -> Iterator[dict[str, Any]]:
-        nonlocal count
         with progress_bar("summarizing", None) as advance:
-            for record in read_records(file, reading):
+            for record in read_records(file, reading, counts):
                 summary = summarizer.summarize(record.document, read_in, budget, generator)
-                count += 1
                 advance(1)
                 row: dict[str, Any] = {"file": record.file, "line": record.number}
                 row["summary"] = summary.text
@@ -112,4 +124,7 @@ def summarize(
         with output_file(output) as written:
             for row in rows():
                 written.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
-        print(f"seqae: summaries of {count:,} documents: {visible(output)}", file=sys.stderr)
+        documents = f"{counts.kept:,} document{'s' * (counts.kept != 1)}"
+        print(f"seqae: summaries of {documents}: {visible(output)}", file=sys.stderr)
+    if left_out := describe_left_out(counts):
+        print(f"seqae: {left_out}", file=sys.stderr)
