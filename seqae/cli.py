@@ -43,7 +43,7 @@ TASKS = {
     "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
     "plot": (
         "seqae.tasks.plot.plot_command",
-        "Draw a figure for a paper: curves, robustness, lengths or rate",
+        "Draw a figure for a paper: map, curves, robustness, lengths, rate",
     ),
     "sample": (
         "seqae.tasks.sampling",

@@ -9,19 +9,6 @@ import pytest
 from small import ODD_SENTENCES, run_seqae, write_text
 
 from seqae.tasks.latent_files import columns_for_atlas, read_latents
-from seqae.tasks.latent_files.atlas_columns import principal_plane
-
-
-def test_the_plane_is_that_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sklearn.decomposition import PCA
-
-    monkeypatch.setattr("seqae.tasks.latent_files.atlas_columns.BLOCK", 7)
-    latents = np.random.default_rng(0).normal(3, size=(50, 6)).astype(np.float32)
-    latents *= np.arange(1, 7, dtype=np.float32)
-    found = principal_plane(latents)
-    expected = PCA(2, svd_solver="full").fit_transform(latents.astype(np.float64))
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-4)
-    np.testing.assert_array_equal(found, principal_plane(latents))
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (1, 4), (3, 1)])

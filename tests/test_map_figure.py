@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
-from typing import Any
 
 import contracts
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from small import run_seqae
 
 from seqae.tasks.plot import map_figure, save_figure
 from seqae.tasks.plot.figure_style import COLORS
-from seqae.tasks.plot.map_figure import MOST_VECTORS, OTHERS, describe, numbers
-from seqae.web.payload import Column, LatentMap
-
-
-def column(values: Any, dtype: str) -> Column:
-    data = np.asarray(values, dtype=f"<{np.dtype(dtype).str[1:]}").tobytes()
-    kind: Any = dtype
-    return {"dtype": kind, "data": base64.b64encode(data).decode(), "low": None, "high": None}
+from seqae.tasks.plot.map_figure import MOST_VECTORS, OTHERS, describe
+from seqae.web.columns import column
+from seqae.web.payload import LatentMap
 
 
 def make_map(labels: list[int], names: list[str]) -> LatentMap:
@@ -30,13 +24,13 @@ def make_map(labels: list[int], names: list[str]) -> LatentMap:
             **{"method": "pca", "part": None, "seed": 0, "invertible": True, "neighbours": 5},
             **{"trustworthiness": 0.914, "explained": 0.25, "shown": count, "total": 5000},
         },
-        "x": column(range(count), "float32"),
-        "y": column([i * i for i in range(count)], "float32"),
+        "x": column(np.arange(count, dtype=np.float32)),
+        "y": column(np.arange(count, dtype=np.float32) ** 2),
         "texts": ["a text"] * count,
         "predictions": None,
         "colours": {
-            "label": column(labels, "uint16"),
-            "length": column(range(count), "float32"),
+            "label": column(np.asarray(labels, np.int64)),
+            "length": column(np.arange(count, dtype=np.float32)),
         },
         "categories": {"label": names},
         "clusters": [
@@ -73,7 +67,7 @@ def test_many_labels_are_grey() -> None:
 def test_numbers_have_a_bar_and_one_colour_has_none() -> None:
     found = make_map([0, 0, 0], ["one"])
     figure = map_figure(found, "length")
-    assert [axes.get_ylabel() for axes in figure.axes] == ["PC 2", "length (tokens)"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["PC 2", "length (words)"]
     assert len(map_figure(found, "none").axes) == 1
     said = contracts.refusal(map_figure, found, "error")
     assert said.startswith("`color` must be one of label, length, none, but it is error instead.")
@@ -88,12 +82,6 @@ def test_the_plane_is_described() -> None:
     assert describe(projection).startswith("t-SNE of the content, seed 3, trustworthiness")
 
 
-def test_columns_are_decoded_as_the_page_does() -> None:
-    steps = column([0, 65535, 13107], "uint16")
-    assert numbers({**steps, "low": -1.0, "high": 4.0}).tolist() == [-1.0, 4.0, 0.0]
-    assert numbers(steps).tolist() == [0, 65535, 13107]
-
-
 @pytest.mark.parametrize(("count", "most"), [(MOST_VECTORS + 1, 250_000), (0, 60_000)])
 def test_many_points_are_an_image_in_the_file(tmp_path: Path, count: int, most: int) -> None:
     found = make_map([0] * count, ["one"])
@@ -103,3 +91,30 @@ def test_many_points_are_an_image_in_the_file(tmp_path: Path, count: int, most: 
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert (b"<image" in paths[0].read_bytes()) == (count > MOST_VECTORS)
     assert paths[0].stat().st_size < most
+
+
+def test_the_command_maps_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"the {what} is {how}\t{what}\n" for what in ("cat", "dog") for how in COLOURS]
+    Path("labels.tsv").write_text("".join(rows))
+    for color in ("label", "error"):
+        arguments = ["--labels", "labels.tsv", "--color", color, "--output", f"{color}.svg"]
+        assert run_seqae("plot", "map", "demo", *arguments) == 0
+    capsys.readouterr()
+    for arguments, said in REFUSED.items():
+        assert run_seqae("plot", *arguments.split(), "--output", "a.svg") == 1
+        assert capsys.readouterr().err.startswith(f"seqae: error: {said}"), arguments
+    assert not Path("a.svg").exists()
+
+
+COLOURS = ("red", "black", "white", "brown", "grey", "old", "young")
+REFUSED = {
+    "map demo demo": "`runs` must be one model for `map`",
+    "map demo --names a": "`names` must be left out for `map`",
+    "map demo --labels labels.tsv --input labels.tsv": "`labels` must be left out beside `input`",
+    "map demo --input none.txt": "`input` must be a file",
+    "curves demo --color error": "`color` must be left out for `curves`, but it is error instead.",
+    "curves demo --reading.column a": "`reading` must be left out for `curves`, but it is given.",
+}

@@ -26,7 +26,6 @@ from seqae.generation import Decoding
 from seqae.tasks.inputs import READING, check_reading, load_and_gather_long, typed
 from seqae.tasks.latent_files import (
     ENDINGS,
-    AtlasProjection,
     check_precision,
     check_projection,
     columns_for_atlas,
@@ -37,6 +36,7 @@ from seqae.tasks.latent_files import (
     write_arrays,
 )
 from seqae.terminal import visible
+from seqae.web.projection import Method
 
 
 def reconstruct(
@@ -101,7 +101,7 @@ def encode(
     document_dim: int | None = None,
     precision: Precision = "float32",
     calibration: str | None = None,
-    projection: AtlasProjection | None = None,
+    projection: Method | None = None,
     device: str = "auto",
     reading: ReadOptions = READING,
 ) -> None:
@@ -138,8 +138,8 @@ def encode(
             several files share it: its own scale, or that of its latents; by default the latents
             that are written give it.
         projection: for .parquet, also the columns that Embedding Atlas draws: projection_x and
-            projection_y, by principal components (`pca`), and neighbors, of up to 50,000 texts, by
-            cosine, of the content where latents have parts.
+            projection_y, by `pca`, `tsne` (the extra `map`) or `umap` (if umap-learn is installed),
+            and neighbors, of up to 50,000 texts, by cosine; of the content if latents have parts.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
         reading: how the files are read; by default as those of the training.
     """
@@ -172,13 +172,14 @@ def encode(
         more = None
         if projection is not None:
             compared = part is None and document_dim is None
-            more = _projected(latents, loaded.columns(loaded.compared_part if compared else None))
+            columns = loaded.columns(loaded.compared_part) if compared else slice(None)
+            more = _projected(latents, columns, projection)
         write_arrays(output, sentences, latents, precision, scale, more)
     if output is not None:
         tell_written(count, "latent" if document_dim is None else "vector", output)
 
 
-def _projected(latents: Latents | LongLatents, columns: slice) -> dict[str, Any]:
+def _projected(latents: Latents | LongLatents, columns: slice, method: Method) -> dict[str, Any]:
     """Make the columns for Embedding Atlas, which needs one latent for each text.
 
     Raises:
@@ -189,7 +190,7 @@ def _projected(latents: Latents | LongLatents, columns: slice) -> dict[str, Any]
             "`projection` must be left out for texts in stretches, each of which has a latent. "
             "Leave it out, set `too_long: truncate`, or name a `document_dim`."
         )
-    return columns_for_atlas(latents[:, columns])
+    return columns_for_atlas(latents[:, columns], method)
 
 
 def _check_alone(part: Part | None, too_long: LongPolicy | None) -> None:

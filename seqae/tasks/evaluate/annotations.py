@@ -82,17 +82,26 @@ def read_paraphrases(path: str) -> list[tuple[str, str]]:
     return [(first, second) for first, second in rows]
 
 
-def read_labelled(path: str) -> list[tuple[str, str]]:
-    """Read sentences with a label.
+def read_labels(path: str) -> list[tuple[str, str]]:
+    """Read sentences with a label, of whatever number.
 
     Args:
         path: a .tsv file of `text TAB label`, or a .jsonl file with these keys.
 
     Raises:
-        ValueError: if the file holds anything else, or too few sentences of a label.
+        ValueError: if the file holds anything else.
     """
     rows = _read_rows(path, "labels", ("text", "label"), texts=1)
-    labelled = [(text, str(label)) for text, label in rows]
+    return [(text, str(label)) for text, label in rows]
+
+
+def read_labelled(path: str) -> list[tuple[str, str]]:
+    """Read sentences with a label, enough of each for a classifier.
+
+    Raises:
+        ValueError: as `read_labels`, or if there are too few sentences of a label.
+    """
+    labelled = read_labels(path)
     counts = Counter(label for _, label in labelled)
     rarest = min(counts, key=lambda label: counts[label], default="")
     if len(counts) < 2 or counts[rarest] < FOLDS:

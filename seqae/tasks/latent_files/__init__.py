@@ -19,7 +19,6 @@ atlas_columns.py  more columns of .parquet, for Embedding Atlas
 """
 
 from seqae.tasks.latent_files.atlas_columns import (
-    AtlasProjection,
     check_projection,
     columns_for_atlas,
 )
@@ -34,7 +33,6 @@ from seqae.tasks.latent_files.write_latents import (
 
 __all__ = [
     "ENDINGS",
-    "AtlasProjection",
     "check_precision",
     "check_projection",
     "columns_for_atlas",

@@ -9,6 +9,7 @@ What is drawn is the plain data of the page of `seqae report` (seqae.web.payload
 plot_command.py    the command
 figure_inputs.py   from folders and files to plain data
 line_figures.py    curves of trainings, and of a measure over noise, length or size
+map_inputs.py      from a model and sentences to a map
 map_figure.py      the map of latents
 figure_style.py    type, lines, colours; the same bytes for the same figure
 """
@@ -27,6 +28,7 @@ from seqae.tasks.plot.line_figures import (
     rate_figure,
 )
 from seqae.tasks.plot.map_figure import map_figure
+from seqae.tasks.plot.map_inputs import read_map
 
 __all__ = [
     "curves_figure",
@@ -36,6 +38,7 @@ __all__ = [
     "rate_figure",
     "read_curves",
     "read_lengths",
+    "read_map",
     "read_rates",
     "read_robustness",
     "save_figure",

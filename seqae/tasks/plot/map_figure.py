@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,8 @@ from numpy.typing import NDArray
 
 from seqae.extras import extra
 from seqae.tasks.plot.figure_style import COLORS, COLUMN, FAINT, INCH, styled
-from seqae.web.payload import Column, LatentMap, Projection
+from seqae.web.columns import numbers
+from seqae.web.payload import LatentMap, Projection
 
 if TYPE_CHECKING:
     with extra("plot"):
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 MOST_VECTORS = 2000  # points; of more, the points of an SVG or PDF are an image at 300 dots an inch
 MOST_LABELS = len(COLORS)  # with a colour of their own; the rest are grey
+LEGEND = 21  # letters of a label: two columns are as wide as one of a paper
 OTHERS = "#c3c8cf"
-UNITS = {"length": "length (tokens)", "error": "error (edits per token)"}
+UNITS = {"length": "length (words)", "error": "error (edits per word)"}
 AXES = {"pca": "PC", "tsne": "t-SNE", "umap": "UMAP"}
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
@@ -76,7 +77,7 @@ def map_figure(found: LatentMap, color: str | None = None, width: float = COLUMN
             bar.outline.set_visible(False)
             bar.set_label(UNITS.get(name, name))
         if color is None or name == "cluster":
-            _write_clusters(axes, found, width)
+            _write_clusters(axes, found)
         _name_axes(axes, found["projection"])
         said = fill(describe(found["projection"]), int(width / 1.25))
         figure.supxlabel(said, fontsize=6.5, color=FAINT, x=0.02, ha="left")
@@ -120,17 +121,6 @@ def describe(projection: Projection) -> str:
     return f"{said}; {shown:,}{of_all} texts"
 
 
-def numbers(column: Column) -> NDArray[Any]:
-    """Decode a column of the page: its bytes, as steps from `low` to `high` if it has these."""
-    kind = np.dtype(column["dtype"]).newbyteorder("<")
-    values: NDArray[Any] = np.frombuffer(base64.b64decode(column["data"]), dtype=kind)
-    low, high = column["low"], column["high"]
-    if low is None or high is None:
-        return values
-    steps: NDArray[Any] = low + (high - low) * (values / np.iinfo(kind).max)
-    return steps
-
-
 def _draw_labels(
     figure: Figure,
     axes: Axes,
@@ -159,15 +149,19 @@ def _draw_labels(
 
     named = [(labels[label], colors[label]) for label in chosen]
     named += [("others", OTHERS)] if rest.any() else []
-    handles = [Line2D([], [], color=color, label=_cut(name, 28), **how) for name, color in named]
+    handles = [
+        Line2D([], [], color=color, label=_cut(name, LEGEND), **how) for name, color in named
+    ]
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(width // (longest * 1.5 + 7))))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + 4 * rows / INCH)
     figure.legend(
         handles=handles, loc="outside upper left", ncols=columns, handletextpad=0.2, columnspacing=1
     )
 
 
-def _write_clusters(axes: Axes, found: LatentMap, width: float) -> None:
+def _write_clusters(axes: Axes, found: LatentMap) -> None:
     """Write the words of clusters at their places, the largest first, where there is room."""
     with extra("plot"):
         from matplotlib.patheffects import withStroke
@@ -176,8 +170,9 @@ def _write_clusters(axes: Axes, found: LatentMap, width: float) -> None:
     if not len(x):
         return
     extent = max(np.ptp(x), np.ptp(y)) or 1.0
-    # In the units of the axes, of a plane that is about 0.75 of the figure's width across.
-    letter, line = (extent / (0.75 * width) * size for size in (1.35, 3.6))
+    # In the units of the axes: two thirds of the figure's height are as much as the points take.
+    height = axes.figure.get_figheight() * INCH  # type: ignore[union-attr] # of no subfigure
+    letter, line = (extent / (0.66 * height) * size for size in (1.3, 3.4))
     taken: list[tuple[float, float, float]] = []
     for cluster in sorted(found["clusters"], key=lambda own: -own["count"]):
         text = _cut(", ".join(cluster["words"][:3]), 30)
@@ -203,4 +198,4 @@ def _name_axes(axes: Axes, projection: Projection) -> None:
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return text if len(text) <= width else text[: width - 1].rstrip(" ·,") + "…"
