@@ -1,0 +1,84 @@
+// Sentences: what came back, how it depends on length, paths between two, samples.
+
+const PAGE_LENGTH = 12;
+
+function reconstructions(model, index) {
+  const orders = {
+    worst: (a, b) => b.error - a.error,
+    best: (a, b) => a.error - b.error,
+    given: null,
+  };
+  let rows = [...model.reconstructions].sort(orders.worst);
+  let shown = PAGE_LENGTH;
+  const list = element("ul", { class: "pairs" });
+  const more = element("button", { type: "button", onclick: () => { shown += 4 * PAGE_LENGTH; fill(); } });
+  function fill() {
+    list.replaceChildren(...rows.slice(0, shown).map(difference));
+    more.hidden = shown >= rows.length;
+    more.textContent = `Show ${Math.min(4 * PAGE_LENGTH, rows.length - shown)} more`;
+  }
+  const choose = chooser("Order", [["worst", "most wrong first"], ["best", "most right first"], ["given", "as given"]], (order) => {
+    rows = [...model.reconstructions];
+    if (orders[order]) rows.sort(orders[order]);
+    shown = PAGE_LENGTH;
+    fill();
+  });
+  const exact = model.reconstructions.filter((row) => row.error === 0).length;
+  fill();
+  return part(`reconstructions-${index}`, named("What comes back", model),
+    element("p", { class: "lead" }, `${exact.toLocaleString("en-US")} of ${countOf(model.reconstructions.length, "sentence")} come back as they were. `,
+      element("del", {}, "Struck out"), " is what was lost, ", element("ins", {}, "underlined"), " what was written instead."),
+    element("div", { class: "row" }, choose), list, more);
+}
+
+function difference(row) {
+  const pieces = row.pieces.length ? row.pieces : [{ kind: "same", text: row.prediction }];
+  return element("li", {}, fate(pieces),
+    element("div", { class: "small" }, row.error === 0 ? "exact" : `${round(100 * row.error)} % of the tokens are wrong`));
+}
+
+function fate(pieces) {
+  const names = { same: "span", missing: "del", added: "ins" };
+  return element("div", { class: "texts", dir: "auto" }, ...pieces.flatMap(({ kind, text }) => [element(names[kind], {}, text), ""]));
+}
+
+function lengths(model, index) {
+  const rows = model.lengths.map(({ low, high, count, exact_match: exact, token_accuracy: accuracy }) => element("tr", {},
+    element("td", {}, low === high ? `${low}` : `${low} to ${high}`), element("td", {}, count.toLocaleString("en-US")),
+    element("td", {}, `${exact.toFixed(1)} %`), element("td", {}, `${accuracy.toFixed(1)} %`)));
+  const steps = model.lengths.map(({ low, high }) => (low + high) / 2);
+  const line = (key) => ({ steps, values: model.lengths.map((group) => group[key]) });
+  return part(`lengths-${index}`, named("By length", model),
+    element("div", { class: "beside" },
+      lineChart({ title: "Share that comes back", xLabel: "tokens", lines: { "exact sentences (%)": line("exact_match"), "tokens (%)": line("token_accuracy") } }),
+      element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Accuracy by length, as a table" }, element("table", {}, element("thead", {}, element("tr", {},
+        ...["tokens", "sentences", "exact", "tokens right"].map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...rows)))));
+}
+
+function strip(path) {
+  const last = path.texts.length - 1;
+  return element("div", { class: "strip" }, ...path.texts.flatMap((text, i) => [
+    element("span", {}, path.positions[i].toFixed(2)),
+    written(text, "span", i === 0 || i === last ? "texts end" : "texts"),
+  ]));
+}
+
+function paths(model, index) {
+  return part(`paths-${index}`, named("Between two sentences", model),
+    element("p", { class: "lead" }, "Each line is decoded from a point on the path between the two ends."),
+    ...model.paths.map(strip));
+}
+
+function samples(model, index) {
+  return part(`samples-${index}`, named("Samples", model),
+    element("p", { class: "lead" }, "Texts that the decoder writes from draws of the prior, each with the training sentence that is nearest to it."),
+    sampleList(model.samples));
+}
+
+function sampleList(samples) {
+  return element("ul", { class: "pairs" }, ...samples.map(({ text, nearest, similarity, copied }) => element("li", {},
+    written(text, "div"),
+    nearest === null ? null : element("div", { class: "small" }, copied ? "a copy" : element("span", {}, "nearest: ", written(nearest)),
+      similarity === null || copied ? "" : ` (similarity ${round(similarity, 2)})`))));
+}
