@@ -27,13 +27,14 @@ from seqae.data.tokenizers import (
     BPETokenizer,
     ByteTokenizer,
     CharacterTokenizer,
+    ImportedTokenizer,
     Tokenizer,
     UnigramTokenizer,
     WordTokenizer,
 )
 from seqae.data.tokenizers.byte_level import BYTE_CHARACTERS, ByteLevelTokenizer
 
-KINDS = concrete_subclasses(Tokenizer)
+KINDS = [kind for kind in concrete_subclasses(Tokenizer) if kind is not ImportedTokenizer]
 LOSSLESS = concrete_subclasses(ByteLevelTokenizer)
 TRAINED = [kind for kind in KINDS if kind is not ByteTokenizer]
 

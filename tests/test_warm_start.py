@@ -146,11 +146,14 @@ def test_parts_are_words_or_a_list() -> None:
 @pytest.mark.parametrize(
     "content", ["the\n<unk>\ncat\n<pad>\n", '["the", "<unk>", "cat", "<pad>"]']
 )
-def test_a_vocabulary_as_the_tokenizer(content: str, tmp_path: Path) -> None:
+def test_a_vocabulary_as_the_tokenizer(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "vocab.txt").write_text(content)
     text, run = write_text(tmp_path / "x.txt", ["the cat", "a cat"] * 20), tmp_path / "run"
     options = ["--data.tokenizer", tmp_path / "vocab.txt", "--train", text, "--run_dir", run]
     assert run_seqae("fit", "-c", "gru", *options, "--max_steps", 1, *QUICK) == 0
+    assert "4 tokens; pad is <pad>, unk is <unk>; added bos (4), eos (5)" in capsys.readouterr().out
     (tmp_path / "vocab.txt").unlink()
     assert run_seqae("fit", "--resume", run, "--max_steps", 2, *QUICK[:2]) == 0
     tokenizer = load(run).tokenizer

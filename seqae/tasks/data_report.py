@@ -17,6 +17,7 @@ from seqae.data.config import CorpusConfig, default_cache_dir
 from seqae.data.report.render import to_text
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
+from seqae.data.tokenizers.imported.tokenizer_file import TokenizerFile
 from seqae.files import check_output, write_output
 
 READING, CLEANING = ReadOptions(), CleanOptions()
@@ -122,6 +123,6 @@ def find_tokenizer(name: str, vocab_size: int | None) -> Tokenizer:
             f"{vocab_size:,} instead. Leave it out, or choose BPETokenizer."
         )
     if name not in kinds and trained is not None:
-        return Tokenizer.load(trained)
+        return TokenizerFile(str(trained)).read()
     arguments = {} if vocab_size is None else {"vocab_size": vocab_size}
     return Tokenizer.from_config({"class_path": name, "init_args": arguments})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from typing_extensions import override
 
@@ -18,15 +18,21 @@ class ConfiguredData(TextDataModule):
 
     Args:
         tokenizer: text to token ids: one to train, or the name of a file that has one.
+
+    Attributes:
+        tokenizer_note: of a file of another program: what of it was taken for what, in a line.
     """
 
     # Without a default: a configuration names it. A file is read at once, so it stays a tokenizer.
     tokenizer: Tokenizer | TokenizerFile  # type: ignore[assignment]
+    tokenizer_note: str | None = field(default=None, init=False)
 
     @override
     def __post_init__(self) -> None:
         if isinstance(self.tokenizer, TokenizerFile):
-            self.tokenizer = self.tokenizer.read()
+            file = self.tokenizer
+            self.tokenizer = file.read()
+            self.tokenizer_note = file.note
         super().__post_init__()
 
     @override

@@ -303,6 +303,8 @@ class TrainingCLI(LightningCLI):
         more = keep + 1 - min(keep, existing)
         check_free_space(self.run_dir, more * size, f"{more} checkpoint{'s' * (more > 1)}")
         self.run_folder.make(self.datamodule.report_files, self.kept_tokenizer)
+        if self.datamodule.tokenizer_note is not None:
+            print(self.datamodule.tokenizer_note)
         remember_own(self.run_dir)
 
     before_validate = before_test = before_predict = before_fit

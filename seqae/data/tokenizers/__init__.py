@@ -1,4 +1,4 @@
-"""Tokenizers: text to token ids and back, in five kinds.
+"""Tokenizers: text to token ids and back, in five kinds, and those of other programs.
 
 | kind | a token is | unknown text | decode(encode(x)) == x |
 |---|---|---|---|
@@ -7,6 +7,7 @@
 | WordTokenizer | a word seen in training | unk | except for unk, blanks and the normalisation |
 | BPETokenizer | a frequent string of bytes | none | always |
 | UnigramTokenizer | a likely string of bytes | none | always |
+| ImportedTokenizer | what a file of another program says | what it says | what it says |
 
 The file format, and what BPE, Unigram and words do, are those of the Hugging Face `tokenizers`
 library; the tokenizer.json of any kind opens in it and gives the same ids. The trade-off: text
@@ -20,12 +21,14 @@ five characters like any others.
 
 from seqae.data.tokenizers.base import Tokenizer
 from seqae.data.tokenizers.byte_level import BPETokenizer, ByteTokenizer, UnigramTokenizer
+from seqae.data.tokenizers.imported.imported_tokenizer import ImportedTokenizer
 from seqae.data.tokenizers.word_level import CharacterTokenizer, WordTokenizer
 
 __all__ = [
     "BPETokenizer",
     "ByteTokenizer",
     "CharacterTokenizer",
+    "ImportedTokenizer",
     "Tokenizer",
     "UnigramTokenizer",
     "WordTokenizer",

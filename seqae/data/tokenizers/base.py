@@ -43,8 +43,8 @@ class Tokenizer(Component):
 
     # Stands in decoded text for a token that the tokenizer did not know.
     unk_text: ClassVar[str] = "\ufffd"
-    # The keys of `model` in tokenizer.json that hold what was learnt.
-    learned_keys: ClassVar[tuple[str, ...]] = ("vocab",)
+    # The parts of tokenizer.json that hold what was learnt.
+    learned_keys: ClassVar[tuple[str, ...]] = ("model.vocab",)
     # Matches the blanks at which a word begins, whatever comes before and after them.
     _cut_at: ClassVar[re.Pattern[str]] = CUT
 
@@ -211,12 +211,11 @@ class Tokenizer(Component):
         """
         document = json_format.parse_document(text)
         tokenizer = cls.from_config(json_format.pick(document, "post_processor", "seqae"))
-        tokenizer._adopt(
-            {key: json_format.pick(document, "model", key) for key in tokenizer.learned_keys}
-        )
-        skip = {f"model.{key}" for key in tokenizer.learned_keys} | {"post_processor.seqae"}
+        keys = tokenizer.learned_keys
+        picked = [json_format.pick(document, *key.split(".")) for key in keys]
+        tokenizer._adopt({key.split(".")[-1]: part for key, part in zip(keys, picked, strict=True)})
         expected = tokenizer._document(tokenizer.config())
-        json_format.check_same(document, expected, skip=skip)
+        json_format.check_same(document, expected, skip={*keys, "post_processor.seqae"})
         if config not in (None, tokenizer.config(), tokenizer._stored_config()):
             raise ValueError(
                 f"`tokenizer` must be the one that tokenizer.json holds, {tokenizer.config()}, but "

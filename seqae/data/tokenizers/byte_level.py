@@ -155,7 +155,7 @@ class BPETokenizer(ByteLevelTokenizer):
             model that copies words from one text to another needs that.
     """
 
-    learned_keys: ClassVar[tuple[str, ...]] = ("vocab", "merges")
+    learned_keys: ClassVar[tuple[str, ...]] = ("model.vocab", "model.merges")
 
     def __init__(
         self, vocab_size: int = 2000, min_frequency: int = 2, add_prefix_space: bool = False
@@ -238,13 +238,13 @@ def _byte_characters() -> list[str]:
 
 
 BYTE_CHARACTERS = _byte_characters()
-_BYTE_OF = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
+BYTE_OF = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
 
 
 def _token_bytes(token: str, unk_text: str) -> bytes:
     if token in SPECIAL_TOKENS:
         return unk_text.encode()
-    return bytes(_BYTE_OF[character] for character in token)
+    return bytes(BYTE_OF[character] for character in token)
 
 
 def _byte_level(add_prefix_space: bool, use_regex: bool = True) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import reprlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ MAX_VALUES = 4_000_000
 MAX_VOCAB_SIZE = 500_000
 MAX_TOKEN_LENGTH = 512
 MIN_SCORE = -1e4
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def refuse(key: str, expected: str, actual: object) -> NoReturn:
@@ -119,11 +121,11 @@ def bpe_model() -> dict[str, Any]:
     }
 
 
-def read_text(path: str | Path) -> str:
-    """Read a file of at most MAX_FILE_BYTES as UTF-8.
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file of at most MAX_FILE_BYTES.
 
     Raises:
-        ValueError: if it is no regular file, is too large or is not UTF-8.
+        ValueError: if it is no regular file, or is too large.
     """
     path = Path(path)
     if not path.is_file():
@@ -135,8 +137,17 @@ def read_text(path: str | Path) -> str:
             f"`path` must have at most {MAX_FILE_BYTES:,} bytes, but {str(path)!r} has more. "
             f"Use a smaller vocabulary."
         )
+    return data
+
+
+def read_text(path: str | Path) -> str:
+    """Read a file of at most MAX_FILE_BYTES as UTF-8.
+
+    Raises:
+        ValueError: if it is no regular file, is too large or is not UTF-8.
+    """
     try:
-        return data.decode("utf-8")
+        return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"`path` must be UTF-8 text, but {str(path)!r} has an invalid byte at offset "
@@ -294,7 +305,7 @@ def check_special_first(tokens: list[str]) -> None:
 
 def _check_tokens(tokens: list[Any]) -> list[str]:
     for index, token in enumerate(tokens):
-        if not isinstance(token, str) or len(token) > MAX_TOKEN_LENGTH or not _is_unicode(token):
+        if not isinstance(token, str) or len(token) > MAX_TOKEN_LENGTH or SURROGATE.search(token):
             refuse(
                 f"model.vocab (id {index})",
                 f"Unicode text of at most {MAX_TOKEN_LENGTH} characters",
@@ -327,14 +338,6 @@ def check_size(text: str) -> None:
             f"at most {MAX_FILE_BYTES:,} bytes and {MAX_VALUES:,} values",
             f"{num_bytes:,} bytes and {num_values:,} values",
         )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _special(token: str, token_id: int) -> dict[str, Any]:
