@@ -162,7 +162,8 @@ class ImportedTokenizer(Tokenizer):
         tokens = [text for i in ids if (text := self._texts[i]) is not None]
         if self._hf.decoder is None:
             return " ".join(tokens)
-        return guarded(partial(self._hf.decoder.decode, tokens))
+        text: str = guarded(partial(self._hf.decoder.decode, tokens))
+        return text
 
     def _added(self, token_id: int) -> bytes:
         token = self._tokens[token_id]

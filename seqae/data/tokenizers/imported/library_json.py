@@ -68,7 +68,7 @@ def _added_tokens(added: Any) -> dict[int, dict[str, Any]]:
         return {}
     if not isinstance(added, list) or len(added) > MAX_VOCAB_SIZE:
         refuse_part("added_tokens", "a list", added)
-    found = {}
+    found: dict[int, dict[str, Any]] = {}
     for index, token in enumerate(added):
         settings = dict(token) if isinstance(token, dict) else {}
         token_id, content = settings.pop("id", None), settings.get("content")

@@ -11,7 +11,7 @@ import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from seqae.data.tokenizers import json_format
 from seqae.data.tokenizers.imported.charsmap import charsmap_fault
@@ -165,10 +165,9 @@ class SentencePieceModel:
         return made
 
     def _named(self) -> list[str]:
-        is_of: dict[Literal["unk", "pad", "bos", "eos"], int] = {"unk": self.kinds.index(UNKNOWN)}
         control = [i for i, kind in enumerate(self.kinds) if kind == CONTROL]
         given = {self.pieces[i]: i for i in control}
-        roles: dict[str, int] = {**is_of}
+        roles = {"unk": self.kinds.index(UNKNOWN)}
         roles |= {role: given[piece] for role, piece in self.special.items() if piece in given}
         hidden = [i for i, kind in enumerate(self.kinds) if kind == UNUSED]
         return name_special_tokens(self.pieces, roles, [*control, *hidden], control)
