@@ -162,8 +162,7 @@ class ImportedTokenizer(Tokenizer):
         tokens = [text for i in ids if (text := self._texts[i]) is not None]
         if self._hf.decoder is None:
             return " ".join(tokens)
-        text: str = guarded(partial(self._hf.decoder.decode, tokens))
-        return text
+        return str(guarded(partial(self._hf.decoder.decode, tokens)))
 
     def _added(self, token_id: int) -> bytes:
         token = self._tokens[token_id]
@@ -176,7 +175,7 @@ class ImportedTokenizer(Tokenizer):
         # What comes after another token, which takes away what only begins a text.
         assert self._hf is not None
         join = self._hf.decoder.decode if self._hf.decoder is not None else " ".join
-        return join(["a", token]).removeprefix("a").encode()
+        return str(join(["a", token])).removeprefix("a").encode()
 
 
 def guarded(call: Callable[[], T]) -> T:
