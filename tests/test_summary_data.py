@@ -173,7 +173,10 @@ def test_odd_lines_and_cells(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text(f"document,summary\n{'word ' * 40_000},short\n")
     assert [pair["summary"] for pair in summaries.pairs("gigaword", [table])] == ["short"]
-    for name, file in (("gigaword", tmp_path / "a.txt"), ("samsum", lines)):
-        file.touch()
+    other = tmp_path / "a.txt"
+    other.touch()
+    for name, file in (("gigaword", other), ("samsum", lines), ("opinions", lines)):
         with pytest.raises(SystemExit, match="must"):
             [*summaries.pairs(name, [file])]
+    with pytest.raises(SystemExit, match="must be two files"):
+        [*summaries.pairs("debian", [other], "test")]

@@ -54,6 +54,9 @@ def main() -> None:
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--split", choices=("train", "val", "test", "all"), help="of debian")
     arguments = parser.parse_args()
+    for file in arguments.files:
+        if not file.exists():
+            raise SystemExit(f"{file} must be a file, but there is none of that name.")
     count = 0
     for pair in pairs(arguments.set, arguments.files, arguments.split):
         print(json.dumps(pair, ensure_ascii=False))
@@ -104,10 +107,15 @@ def opinions(files: list[Path]) -> Iterator[tuple[list[str], list[str]]]:
     review, summary = r"rev\d+|Input\.original_review_\d+", r"summ\d+|Answer\.summary.*"
     for file in files:
         for row in rows(file):
-            if "reviews" in row:
+            if {"reviews", "summary"} <= row.keys():
                 yield listed(row["reviews"]), listed(row["summary"])
-            else:
-                yield matching(row, review), matching(row, summary)
+                continue
+            if not any(re.fullmatch(review, name) for name in row):
+                raise SystemExit(
+                    f"{file} must have the columns reviews and summary, or those of the authors, "
+                    f"but it has {', '.join(row)} instead."
+                )
+            yield matching(row, review), matching(row, summary)
 
 
 def debian(files: list[Path], split: str) -> Iterator[tuple[str, str]]:
@@ -118,6 +126,8 @@ def debian(files: list[Path], split: str) -> Iterator[tuple[str, str]]:
     may be unfinished: if it is Chinese, both sides must have more of its characters than of other
     words.
     """
+    if len(files) != 2:
+        raise SystemExit("debian must be two files, Packages and Translation-LANGUAGE.")
     packages, translation = (file.read_text(encoding="utf-8") for file in files)
     sources = {}
     for stanza in packages.split("\n\n"):

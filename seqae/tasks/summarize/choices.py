@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,16 +46,15 @@ def make_summarizer(method: str, settings: dict[str, Any] | None = None) -> Summ
     Raises:
         ValueError: if there is none of that name, or it has no such setting.
     """
-    known = summarizers()
+    known, settings = summarizers(), settings or {}
     check_choice("method", method, tuple(known))
-    name = known[method].__name__
-    try:
-        return known[method].from_config({"class_path": name, "init_args": settings or {}})
-    except ValueError as error:
-        said = str(error).replace(f"`init_args` of {name}", f"`settings` of {method}")
+    names = inspect.signature(known[method]).parameters
+    if unknown := sorted(settings.keys() - names.keys()):
         raise ValueError(
-            said.replace(", or use the version of seqae that wrote this file", "")
-        ) from None
+            f"`settings` of {method} must be among {', '.join(names) or 'nothing'}, but there is "
+            f"{', '.join(unknown)} instead. Remove it."
+        )
+    return known[method].from_config({"class_path": known[method].__name__, "init_args": settings})
 
 
 def check_settings(settings: dict[str, dict[str, Any]], compared: Collection[str]) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 from seqae.extras import extra
 
-# Of the metrics that are tested: what is logged beside the mean.
-TESTED = ("low", "high", "p")
+BESIDE_MEAN = ("low", "high", "p")  # of F1
 
 
 def check_wandb() -> None:
@@ -55,5 +54,5 @@ def _cells(row: Mapping[str, Any]) -> dict[str, float]:
     for metric, entry in row.items():
         cells[metric] = entry["mean"]
         if metric.endswith("_f1"):
-            cells |= {f"{metric}_{key}": entry[key] for key in TESTED if key in entry}
+            cells |= {f"{metric}_{key}": entry[key] for key in BESIDE_MEAN if key in entry}
     return cells
