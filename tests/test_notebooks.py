@@ -49,6 +49,10 @@ def test_the_first_look_runs(tmp_path: Path) -> None:
     outputs = execute("first_look", tmp_path)
     assert all(own for own in outputs[1:]), "a cell that shows nothing"
     assert "-> the cat sat on the mat" in text_of(outputs[1])
+    (shown,) = outputs[3]
+    assert shown["data"]["text/html"].startswith('<iframe sandbox="allow-scripts" ')
+    assert "image/png" in outputs[4][0]["data"]
+    assert (tmp_path / "atlas.html").stat().st_size < 500_000
 
 
 @pytest.mark.slow

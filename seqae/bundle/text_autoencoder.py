@@ -14,6 +14,7 @@ from typing_extensions import override
 from seqae.bundle.codec import check_lengths, cut_rows, encode_rows
 from seqae.bundle.operations.document_vectors import DocumentOperations
 from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.pictures import PictureOperations
 from seqae.bundle.operations.summaries import SummaryOperations
 from seqae.bundle.operations.text_operations import Part, TooLong
 from seqae.component import check_choice
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # which import lightning
 
 
 @final
-class TextAutoencoder(DocumentOperations, SummaryOperations):
+class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
     """A trained model with its tokenizer.
 
     Texts may be a list, a tuple, a Series, an array, a column of a data set or an iterator; one
