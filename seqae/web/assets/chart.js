@@ -1,6 +1,6 @@
 // A line chart: several named lines over one axis, with the values under the pointer.
 
-const SIZE = { width: 420, height: 220, left: 46, right: 10, top: 10, bottom: 26 };
+const SIZE = { width: 420, height: 220, left: 46, right: 10, top: 10, bottom: 38 };
 
 function ticks(low, high, count = 4) {
   const span = high - low || 1;
@@ -36,14 +36,15 @@ function bounds(lists) {
 }
 
 // lines: {name: {steps, values}}; returns a figure. `colours` keeps a name's colour over charts.
-function lineChart({ title, lines, xLabel, yLabel = "", meaning = "", colours = null }) {
+function lineChart({ title, lines: given, xLabel, yLabel = "", meaning = "", colours = null }) {
+  const lines = Object.fromEntries(Object.entries(given).map(([name, line]) => [name, finite(line)]));
   const names = Object.keys(lines).filter((name) => lines[name].values.length > 0);
   const allValues = names.map((name) => lines[name].values);
   const canLog = bounds(allValues)[0] > 0;
   let isLog = false;
   const colour = (name, i) => (colours && colours.get(name)) || hueOf(i);
   const readout = element("div", { class: "readout", "aria-live": "off" });
-  const picture = svg("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, role: "img", "aria-label": `${title}: ${summary()}` });
+  const picture = svg("svg", { viewBox: `0 0 ${SIZE.width} ${SIZE.height}`, tabindex: 0, role: "slider", "aria-label": `${title} by ${xLabel}`, "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": 100, "aria-valuetext": summary() });
   const toggle = canLog && element("button", { class: "small", type: "button", "aria-pressed": "false", onclick: () => {
     isLog = !isLog;
     toggle.setAttribute("aria-pressed", String(isLog));
@@ -71,8 +72,9 @@ function lineChart({ title, lines, xLabel, yLabel = "", meaning = "", colours = 
       picture.append(svg("text", { x: SIZE.left - 6, y: y(value) + 4, "text-anchor": "end" }, short(isLog ? 10 ** value : value)));
     }
     for (const value of ticks(x0, x1)) {
-      picture.append(svg("text", { x: x(value), y: SIZE.height - 8, "text-anchor": "middle" }, short(value)));
+      picture.append(svg("text", { x: x(value), y: SIZE.height - 22, "text-anchor": "middle" }, short(value)));
     }
+    picture.append(svg("text", { class: "label", x: SIZE.width - SIZE.right, y: SIZE.height - 5, "text-anchor": "end" }, xLabel));
     names.forEach((name, i) => {
       const { steps, values } = lines[name];
       const at = values.map((value, k) => `${x(steps[k]).toFixed(1)},${y(of(value)).toFixed(1)}`);
@@ -84,28 +86,48 @@ function lineChart({ title, lines, xLabel, yLabel = "", meaning = "", colours = 
     picture.append(svg("line", { class: "cursor", x1: 0, x2: 0, y1: SIZE.top, y2: SIZE.height - SIZE.bottom, visibility: "hidden" }));
   }
 
-  picture.addEventListener("pointermove", (event) => {
-    const box = picture.getBoundingClientRect();
-    const at = ((event.clientX - box.left) / box.width) * SIZE.width;
-    const share = clamp((at - SIZE.left) / (SIZE.width - SIZE.left - SIZE.right), 0, 1);
-    const step = scale.x0 + share * (scale.x1 - scale.x0);
+  const inner = SIZE.width - SIZE.left - SIZE.right;
+  let read = 1; // of the axis, from 0 to 1
+  function tell(share) {
+    read = clamp(share, 0, 1);
+    const at = SIZE.left + read * inner;
+    const step = scale.x0 + read * (scale.x1 - scale.x0);
     const cursor = picture.querySelector(".cursor");
     cursor.setAttribute("visibility", "visible");
-    for (const key of ["x1", "x2"]) cursor.setAttribute(key, clamp(at, SIZE.left, SIZE.width - SIZE.right));
+    for (const key of ["x1", "x2"]) cursor.setAttribute(key, at);
     const said = names.map((name) => `${name} ${round(nearestValue(lines[name], step))}`);
     readout.textContent = `${xLabel} ${round(step)}: ${said.join(" · ")}`;
-  });
-  picture.addEventListener("pointerleave", () => {
+    picture.setAttribute("aria-valuenow", Math.round(100 * read));
+    picture.setAttribute("aria-valuetext", readout.textContent);
+  }
+  function hush() {
     picture.querySelector(".cursor").setAttribute("visibility", "hidden");
     readout.textContent = "";
+  }
+  picture.addEventListener("pointermove", (event) => {
+    const box = picture.getBoundingClientRect();
+    tell((((event.clientX - box.left) / box.width) * SIZE.width - SIZE.left) / inner);
   });
+  picture.addEventListener("keydown", (event) => {
+    const moves = { ArrowLeft: -0.02, ArrowDown: -0.02, ArrowRight: 0.02, ArrowUp: 0.02, Home: -1, End: 1 };
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    tell(read + moves[event.key]);
+  });
+  picture.addEventListener("pointerleave", hush);
+  picture.addEventListener("blur", hush);
   draw();
   const legend = names.length > 1 && !colours ? legendOf(names.map((name, i) => [name, colour(name, i)])) : null;
-  const label = [yLabel, xLabel].filter(Boolean).join(" by ");
   return element("figure", { class: "chart" },
     element("div", { class: "name" }, title, toggle || ""),
     picture, readout, legend,
-    element("figcaption", {}, meaning || label));
+    meaning || yLabel ? element("figcaption", {}, [yLabel && `Upwards: ${yLabel}.`, meaning].filter(Boolean).join(" ")) : null);
+}
+
+// A line without the values that are no numbers, as of a training that went astray.
+function finite({ steps, values }) {
+  const kept = values.map((value, i) => i).filter((i) => Number.isFinite(values[i]) && Number.isFinite(steps[i]));
+  return { steps: kept.map((i) => steps[i]), values: kept.map((i) => values[i]) };
 }
 
 function nearestValue({ steps, values }, step) {

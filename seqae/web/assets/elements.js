@@ -54,7 +54,7 @@ function colourOf(variable) {
 // Ten hues that colour-blind people can tell apart in this order, on light and dark.
 const HUES = ["#3b76c4", "#d9812c", "#3a9a5f", "#c2504f", "#8a63b8", "#8d6e63", "#d16ba5", "#7d8794", "#a5a02c", "#2fa3b5"];
 // Dark to light, even in lightness, as viridis is.
-const RAMP = [[70, 30, 110], [60, 82, 139], [44, 114, 142], [33, 145, 140], [53, 174, 115], [131, 200, 70], [238, 205, 40]];
+const RAMP = [[104, 72, 158], [60, 92, 154], [44, 114, 142], [33, 145, 140], [53, 174, 115], [138, 190, 62], [222, 178, 32]];
 
 function ramp(share) {
   const place = clamp(share, 0, 1) * (RAMP.length - 1);

@@ -67,19 +67,27 @@ function playing(atlas) {
   }, failed);
   const model = atlas.index;
   atlas.mode = () => mode;
-  atlas.onplane = (x, y) => {
+  const path = (a, b) => {
+    atlas.mark([], [{ ...a, kind: "chosen", label: "from" }, { ...b, kind: "chosen", label: "to" }]);
+    walk({ a, b, steps: 7, model });
+    first = null;
+  };
+  atlas.onplane = (x, y, from = null) => {
     if (mode === "decode") { decode({ x, y, model }); return; }
     if (mode === "walk") {
+      if (from) {
+        path({ x: from[0], y: from[1] }, { x, y });
+        says.textContent = "The path of your drag is below the map’s tools.";
+        return;
+      }
       if (!first) {
         first = { x, y };
         atlas.mark([], [{ x, y, kind: "chosen", label: "from" }]);
         says.textContent = "Now click where the path ends.";
         return;
       }
-      atlas.mark([], [{ ...first, kind: "chosen", label: "from" }, { x, y, kind: "chosen", label: "to" }]);
-      walk({ a: first, b: { x, y }, steps: 7, model });
-      says.textContent = "The path is below. Click for another beginning.";
-      first = null;
+      path(first, { x, y });
+      says.textContent = "The path is below. Click for another beginning, or drag.";
     }
   };
   const modes = { decode: "decode", walk: "walk between two", move: "move the map" };
@@ -87,7 +95,7 @@ function playing(atlas) {
     mode = key;
     first = null;
     tabs.forEach((tab, i) => tab.setAttribute("aria-pressed", String(Object.keys(modes)[i] === mode)));
-    if (mode === "walk") says.textContent = "Click where a path begins.";
+    if (mode === "walk") says.textContent = "Drag from one place to another, or click where a path begins.";
   } }, label));
   return [
     element("div", { class: "tabs", role: "group", "aria-label": "What a click or a drag on the map does" }, ...tabs),
@@ -97,7 +105,7 @@ function playing(atlas) {
 function workshop() {
   const [fromBox, from] = input("From", "", { required: true });
   const [toBox, to] = input("To", "", { required: true });
-  const [plusBox, plus] = input("Add (one a line, or ;)", "", { required: true });
+  const [plusBox, plus] = input("Add (several: put ; between)", "", { required: true });
   const [minusBox, minus] = input("Take away", "");
   const [countBox, count] = number("Texts", 8, { min: 1, max: 50 });
   const [heatBox, heat] = number("Temperature", "", { min: 0, max: 5, step: 0.1, placeholder: "greedy" });
@@ -109,18 +117,21 @@ function workshop() {
   const list = (text) => text.split(";").map((piece) => piece.trim()).filter(Boolean);
   const optional = (control) => (control.value === "" ? {} : { [control.dataset.key]: Number(control.value) });
   for (const [control, key] of [[heat, "temperature"], [noise, "noise"], [longest, "max_length"]]) control.dataset.key = key;
-  return part("workshop", "Workshop",
+  let model = 0;
+  const which = PAYLOAD.models.length > 1
+    ? element("div", { class: "row" }, chooser("Model", PAYLOAD.models.map(({ name }, i) => [String(i), name]), (chosen) => { model = Number(chosen); })) : null;
+  return part("workshop", "Workshop", which,
     element("h3", {}, "Between two sentences"),
-    asking("interpolate", [fromBox, toBox], () => ({ a: from.value, b: to.value, steps: 7 }), (answer) => [strip(answer)], "Walk"),
+    asking("interpolate", [fromBox, toBox], () => ({ a: from.value, b: to.value, steps: 7, model }), (answer) => [strip(answer)], "Walk"),
     element("h3", {}, "Arithmetic"),
-    asking("arithmetic", [plusBox, minusBox], () => ({ plus: list(plus.value), minus: list(minus.value) }), (answer) => [element("div", { class: "decoded" }, written(answer.text, "div", "says texts"))], "Add"),
+    asking("arithmetic", [plusBox, minusBox], () => ({ plus: list(plus.value), minus: list(minus.value), model }), (answer) => [element("div", { class: "decoded" }, written(answer.text, "div", "says texts"))], "Add"),
     element("h3", {}, "Samples"),
     asking("sample", [countBox, heatBox, noiseBox, lengthBox, seedBox],
-      () => ({ count: Number(count.value), seed: Number(seed.value), ...optional(heat), ...optional(noise), ...optional(longest) }),
+      () => ({ count: Number(count.value), seed: Number(seed.value), model, ...optional(heat), ...optional(noise), ...optional(longest) }),
       (answer) => [sampleList(answer)], "Draw"),
     element("h3", {}, "Summary"),
     document_,
-    asking("summarize", [sentencesBox], () => ({ text: document_.value, sentences: Number(sentences.value) }), summary, "Summarize"));
+    asking("summarize", [sentencesBox], () => ({ text: document_.value, sentences: Number(sentences.value), model }), summary, "Summarize"));
 }
 
 // The summary, and under it the text with the sentences that each of its sentences stands for.

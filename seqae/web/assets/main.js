@@ -17,6 +17,8 @@ function themeButton() {
 }
 
 const atlases = [];
+matchMedia("print").addEventListener("change", () => atlases.forEach((atlas) => atlas.plane.paint()));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => atlases.forEach((atlas) => atlas.plane.draw()));
 
 function build() {
   const main = document.getElementById("content");

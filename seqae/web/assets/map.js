@@ -62,14 +62,14 @@ class Atlas {
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
       const [left, top] = at(event);
-      held = { left, top, moved: 0, draws: this.onplane !== null && !event.shiftKey && this.mode?.() === "decode" };
+      held = { left, top, moved: 0, from: plane.toPlane(left, top), draws: this.onplane !== null && !event.shiftKey && this.mode?.() !== "move" };
     });
     canvas.addEventListener("pointermove", (event) => {
       const [left, top] = at(event);
       if (!held) { this.hover(left, top); return; }
       const [dx, dy] = [left - held.left, top - held.top];
       held.moved += Math.hypot(dx, dy);
-      if (held.draws) { if (held.moved > CLICK_PIXELS) this.onplane(...plane.toPlane(left, top)); } else if (held.moved > CLICK_PIXELS) plane.panBy(dx, dy);
+      if (held.draws) { if (held.moved > CLICK_PIXELS) this.onplane(...plane.toPlane(left, top), held.from); } else if (held.moved > CLICK_PIXELS) plane.panBy(dx, dy);
       [held.left, held.top] = [left, top];
     });
     canvas.addEventListener("pointerup", (event) => {
@@ -80,7 +80,7 @@ class Atlas {
         const row = this.rowAt(left, top);
         if (row >= 0) this.choose(row);
       }
-      if (this.onplane && (clicked || held.draws)) this.onplane(...plane.toPlane(left, top));
+      if (this.onplane && (clicked || held.draws)) this.onplane(...plane.toPlane(left, top), clicked ? null : held.from);
       held = null;
     });
     canvas.addEventListener("pointercancel", () => { held = null; });

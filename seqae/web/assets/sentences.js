@@ -39,7 +39,10 @@ function difference(row) {
 
 function fate(pieces) {
   const names = { same: "span", missing: "del", added: "ins" };
-  return element("div", { class: "texts", dir: "auto" }, ...pieces.flatMap(({ kind, text }) => [element(names[kind], {}, text), ""]));
+  return element("div", { class: "texts", dir: "auto" }, ...pieces.flatMap(({ kind, text }) => {
+    const words = text.trimStart(); // the blank before a word is not struck out with it
+    return [text.slice(0, text.length - words.length), element(names[kind], {}, words)];
+  }));
 }
 
 function lengths(model, index) {

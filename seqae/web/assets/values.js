@@ -26,6 +26,7 @@ function round(value, digits = 3) {
 }
 
 function withUnit(value, unit) {
+  if (!Number.isFinite(value)) return "–";
   if (unit === "%") return `${value.toFixed(1)} %`;
   return unit ? `${round(value)} ${unit}` : round(value);
 }
