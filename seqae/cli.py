@@ -40,6 +40,10 @@ TASKS = {
         "Measure a bundle on unseen sentences, beside baselines",
     ),
     "data report": ("seqae.tasks.data_report", "Report on a corpus before training on it"),
+    "serve": (
+        "seqae.tasks.serve.serve_command",
+        "Open a page with a model behind it; a JSON API, too",
+    ),
     "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
     "plot": (
         "seqae.tasks.plot.plot_command",

@@ -36,6 +36,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "default": [],
         "help": "sentences; - reads them from standard input, one per line",
     },
+    "models": {
+        "nargs": "+",
+        "type": str,
+        "help": "one or two bundles, folders of runs, addresses, or `demo`",
+    },
     "--names": {
         "nargs": "+",
         "type": str,
@@ -145,7 +150,8 @@ def make_parser(task: Callable[..., None], name: str, options: Sequence[str]) ->
         formatter_class=KeepLines,
         allow_abbrev=False,
     )
-    skip: set[str | int] = {"decoding", *(flag.removeprefix("--") for flag in ARGUMENTS)}
+    arguments = own_arguments(task, options)
+    skip: set[str | int] = {"decoding", *(flag.removeprefix("--") for flag in arguments)}
     parser.add_function_arguments(task, as_group=False, as_positional=True, skip=skip)
     if options:
         others = {field.name for field in fields(Decoding)}.difference(options)
@@ -156,10 +162,26 @@ def make_parser(task: Callable[..., None], name: str, options: Sequence[str]) ->
             action.nargs = "?"
         elif words := choices(hint):  # argparse names no choices of an optional value
             action.metavar = f"{{{','.join(words)}}}"
-    for flag, settings in ARGUMENTS.items():
-        if flag.removeprefix("--") in {*inspect.signature(task).parameters, *options}:
-            parser.add_argument(flag, **settings)
+    for flag, settings in arguments.items():
+        parser.add_argument(flag, **settings)
     return parser
+
+
+def own_arguments(task: Callable[..., None], options: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return those of ARGUMENTS that a task has; `texts` as an option is a file, not sentences.
+
+    Args:
+        task: the function.
+        options: the options of decoding that it takes.
+    """
+    parameters = inspect.signature(task).parameters
+    found = {}
+    for flag, settings in ARGUMENTS.items():
+        name = flag.removeprefix("--")
+        is_option = name == "texts" and name in parameters and parameters[name].default is None
+        if (name in parameters or name in options) and not is_option:
+            found[flag] = settings
+    return found
 
 
 def decoding_options(task: Callable[..., None]) -> list[str]:

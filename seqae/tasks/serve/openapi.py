@@ -27,6 +27,7 @@ STATUSES = {
     403: "The request comes from another site",
     404: "There is no such call",
     405: "The call has another method",
+    408: "The body did not come in time",
     413: "The body is larger than 64 kB",
     415: "The body is not declared as application/json",
     429: "This client asks too often; `Retry-After` says when it may again",
