@@ -4,8 +4,9 @@
 
 A server is started on one thread, and each client asks for one reconstruction after the other,
 without a pause, over a connection that it keeps. Reported for each number of clients: requests,
-errors, the median and the 95th percentile of the time until the answer, and how much the server's
-memory (RSS) has grown since the first quarter of the time.
+errors, the median and the 95th percentile of the time until the answer, the server's CPU time for
+each, which other programs on the machine do not change, and how much its memory (RSS) has grown
+since the first quarter of the time.
 """
 
 from __future__ import annotations
@@ -78,11 +79,17 @@ def memory(process: int) -> int:
     return 0
 
 
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time that a process has used, by /proc."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(
     place: str, token: str, process: int, clients: int, seconds: float
 ) -> dict[str, object]:
     """Let clients ask for some time."""
-    until = time.monotonic() + seconds
+    until, spent = time.monotonic() + seconds, cpu_seconds(process)
     asking = [Client(place, token, until, number) for number in range(clients)]
     for client in asking:
         client.start()
@@ -90,7 +97,7 @@ def measure(
     early = memory(process)
     for client in asking:
         client.join()
-    late = memory(process)
+    late, spent = memory(process), cpu_seconds(process) - spent
     times = sorted(second for client in asking for second in client.seconds)
     errors = [error for client in asking for error in client.errors]
     return {
@@ -103,6 +110,7 @@ def measure(
         "median_ms": round(1000 * statistics.median(times), 1),
         "p95_ms": round(1000 * times[int(0.95 * (len(times) - 1))], 1),
         "max_ms": round(1000 * times[-1], 1),
+        "cpu_ms": round(1000 * spent / len(times), 1),
         "memory_mb": round(late / 2**20, 1),
         "growth_mb": round((late - early) / 2**20, 1),
     }
