@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from generators.command_reference import write_command_reference  # noqa: E402
 from generators.docstrings import as_restructured_text  # noqa: E402
+from generators.notebook_pages import write_notebook_pages  # noqa: E402
 from generators.picture_gallery import write_pictures  # noqa: E402
 from generators.python_reference import write_python_reference  # noqa: E402
 from generators.repository_pages import (  # noqa: E402
@@ -42,6 +43,7 @@ suppress_warnings = ["myst.xref_ambiguous"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block"]
 myst_heading_anchors = 4
+smartquotes = False  # `--train` is not a dash
 
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -83,6 +85,7 @@ def generate(app: Sphinx) -> None:
     write_command_reference(folder)
     write_python_reference(folder)
     write_repository_pages(folder)
+    write_notebook_pages(folder)
     write_pictures(folder)
 
 

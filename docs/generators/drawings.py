@@ -67,25 +67,25 @@ def latent() -> str:
     """Draw a sentence that becomes a row of numbers and a sentence again."""
     random.seed(4)
     sentence = "the cat sat on the mat"
-    parts = [box(10, 50, 190, 50), text(105, 80, sentence), text(105, 125, "22 characters", 12)]
-    parts += [arrow(205, 75, 265, 75), text(235, 62, "encode", 12, kind="quiet")]
+    parts = [box(10, 20, 190, 50), text(105, 50, sentence), text(105, 95, "22 characters", 12)]
+    parts += [arrow(205, 45, 265, 45), text(235, 32, "encode", 12, kind="quiet")]
     for i in range(16):
         value = random.gauss(0, 1)
         fill = BLUE if value > 0 else ORANGE
         opacity = min(0.15 + abs(value) / 2, 1)
         parts.append(
-            f'<rect x="{275 + 11 * i}" y="50" width="10" height="50" fill="{fill}" '
+            f'<rect x="{275 + 11 * i}" y="20" width="10" height="50" fill="{fill}" '
             f'opacity="{opacity:.2f}"/>'
         )
-    parts += [text(363, 125, "the latent: 256 numbers", 12)]
-    parts += [arrow(458, 75, 518, 75), text(488, 62, "decode", 12, kind="quiet")]
+    parts += [text(363, 95, "the latent: 256 numbers", 12)]
+    parts += [arrow(458, 45, 518, 45), text(488, 32, "decode", 12, kind="quiet")]
     parts += [
-        box(525, 50, 190, 50),
-        text(620, 80, sentence),
-        text(620, 125, "read from them alone", 12),
+        box(525, 20, 190, 50),
+        text(620, 50, sentence),
+        text(620, 95, "read from them alone", 12),
     ]
     label = "A sentence is encoded to a row of numbers, from which alone it is decoded again."
-    return picture(725, 145, label, parts)
+    return picture(725, 112, label, parts)
 
 
 def noise() -> str:
@@ -123,7 +123,8 @@ def position_binding() -> str:
         parts += [arrow(start + 110 * i + 17, 185, start + 110 * i + 92, 185) for i in (0, 1)]
     parts += [arrow(317, 185, 422, 185)]
     parts += [text(370, 175, "latent", 12, kind="quiet")]
-    parts += [text(370, 262, "recurrence: five steps from “cat” to “cat”", 13, kind="quiet")]
+    said = "recurrence: three steps from “cat” to “cat”, more in a longer sentence"
+    parts += [text(370, 262, said, 13, kind="quiet")]
     parts += [dot(370, 60, 22, BLUE, 0.9), text(370, 65, "+", 20, fill="#fff")]
     for i in range(3):
         stroke = BLUE if i == 1 else ""
