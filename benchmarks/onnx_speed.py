@@ -65,19 +65,20 @@ def measure(
         if autoencoder.latent_noise is not None:
             start["noise"] = np.zeros(len(texts), np.float32)
         state = sessions["decoder_init"].run(None, start)
-        token, ended = np.full(len(texts), vocabulary.bos_id), np.zeros(len(texts), bool)
-        written: list[Any] = []
-        while len(written) < autoencoder.max_length - 1 and not ended.all():
+        token, open_rows = np.full(len(texts), vocabulary.bos_id), np.arange(len(texts))
+        written: list[list[int]] = [[] for _ in texts]
+        for _ in range(autoencoder.max_length - 1):
             own = dict(zip(names, state, strict=True))
             logits, *state = sessions["decoder_step"].run(None, {"token": token, **own})
             logits[:, [vocabulary.pad_id, vocabulary.bos_id]] = -np.inf
             token = logits.argmax(axis=1)
-            written.append(token)
-            ended |= token == vocabulary.eos_id
-        rows = np.transpose(written).tolist()
-        return [
-            row[: row.index(vocabulary.eos_id)] if vocabulary.eos_id in row else row for row in rows
-        ]
+            if (ends := token == vocabulary.eos_id).any():
+                open_rows, token, *state = (part[~ends] for part in (open_rows, token, *state))
+            for row, one in zip(open_rows, token, strict=True):
+                written[row].append(int(one))
+            if not len(open_rows):
+                break
+        return written
 
     same = [a == b for a, b in zip(greedy(autoencoder, latents), decode_by_onnx(), strict=True)]
     programs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {

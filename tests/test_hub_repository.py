@@ -312,6 +312,21 @@ def test_a_failed_pull_leaves_what_was_there(run: Any, hub: HubServer, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.slow  # it imports lightning
+def test_a_training_starts_from_a_repository(run: Any, hub: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("the cat sees the mat\na dog likes the mat\n" * 8)
+    words = ["--data.train", "text.txt", "--data.val", "text.txt", "--run_dir", "run"]
+    words += ["--max_steps", "1", "--samples", "0", "--prior_sentences", "0", "--threads", "1"]
+    done = run("fit", "--init", "hf:lab/gru@v1", *words)
+    assert done.status == 0, done.error
+    commit = hub.models["lab/gru"].refs["v1"]
+    kept = json.loads((tmp_path / "run" / "bundle" / "training.json").read_text())["init"]
+    assert kept["bundle"] == f"hf:lab/gru@{commit}"
+    line = failure(run("fit", "--init", "hf:lab/none", *words, "--run_dir", "other"))
+    assert line.startswith("seqae: error: `init` must name a model of the hub, but there is no lab")
+    assert not (tmp_path / "other").exists()
+
+
 def test_the_command_hf(run: Any, hub: HubServer, tmp_path: Path) -> None:
     """It uploads and downloads the folder as it is; its snapshot in the cache is a bundle, too."""
     hf = str(Path(sys.executable).with_name("hf"))

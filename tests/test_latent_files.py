@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tracemalloc
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +197,64 @@ def test_the_command_writes_and_reads_each_precision(
     ):
         assert run_seqae("encode", "demo", *texts, *options) == 1
         assert expected in capsys.readouterr().err
+
+
+def zipped(path: Path) -> None:
+    """8 MB of zeros in 8 kB."""
+    header = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**4, 1, 200)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("latents.npy", header.getvalue() + bytes(8 * 10**6))
+
+
+def in_a_dictionary(path: Path) -> None:
+    """8 MB of one number."""
+    pa = pytest.importorskip("pyarrow")
+    zeros = pa.array(np.zeros(2 * 10**6, np.float32))
+    table = pa.table({"latent": pa.FixedSizeListArray.from_arrays(zeros, 100)})
+    pytest.importorskip("pyarrow.parquet").write_table(table, path)
+
+
+def in_one_row(path: Path) -> None:
+    """45 MB of padding: one text of 3,000 stretches among as many of one."""
+    rows = [[[0]]] * 3000 + [[[0]] * 3000]
+    path.write_text("".join(f'{{"latents": {row}}}\n' for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "write_bomb"),
+    [("a.npz", zipped), ("a.parquet", in_a_dictionary), ("a.jsonl", in_one_row)],
+)
+def test_what_would_fill_the_memory_is_refused_before(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    write_bomb: Callable[[Path], None],
+) -> None:
+    monkeypatch.setattr("seqae.tasks.latent_files.unpacked_size.ALWAYS", 4 * 10**6)
+    write_bomb(tmp_path / name)
+    tracemalloc.start()  # NumPy's memory, too
+    message = contracts.refusal(read_latents, str(tmp_path / name))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert f"{name} would take " in message
+    assert peak < 4e6
+
+
+@pytest.mark.parametrize("kind", ["list_", "large_list"])
+def test_parquet_of_other_programs(tmp_path: Path, kind: str) -> None:
+    """Pandas writes lists, Polars large ones; in several row groups, a column sliced, or halves."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    own = getattr(pa, kind)
+    table = pa.table({"latent": pa.array(FLAT.tolist(), own(pa.float64()))})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    np.testing.assert_array_equal(read_latents(str(tmp_path / "a.parquet")), FLAT)
+    rows = [FLAT.tolist(), FLAT[1:].tolist()]
+    table = pa.table({"latents": pa.array([[], *rows], own(own(pa.float32()))).slice(1)})
+    pq.write_table(table, tmp_path / "b.parquet", row_group_size=1)
+    found = read_latents(str(tmp_path / "b.parquet"))
+    np.testing.assert_array_equal(found.latents[found.mask], np.concatenate([FLAT, FLAT[1:]]))
+    for column in ([[1.0, None]], [[1.0], None], [[1.0], [1.0, 2.0]], [["a"]], [None]):
+        pq.write_table(pa.table({"latent": column}), tmp_path / "c.parquet")
+        assert "`latents` must be" in contracts.refusal(read_latents, str(tmp_path / "c.parquet"))

@@ -25,6 +25,7 @@ from seqae.interchange.onnx.onnx_folder import NAMES
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import AttentionGRUDecoder
 from seqae.model.encoders import Encoder, GRUEncoder
+from seqae.model.hierarchical import HierarchicalEncoder
 from seqae.model.latents import DeterministicLatent
 
 TEXTS = ["the cat sat on the mat", "A small dog ran home.", "Caf\u00e9!", "", "We sat by the sea."]
@@ -167,10 +168,11 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
             return embedded[:, 0]
 
     model = small()
-    model.autoencoder.encoder = OwnEncoder()
-    message = contracts.refusal(export_onnx, model, tmp_path / "out")
-    assert message.startswith("`encoder` must be one of DenseEncoder, GRUEncoder, ")
-    assert "but it is OwnEncoder instead" in message
+    for encoder in (OwnEncoder(), HierarchicalEncoder(8)):
+        model.autoencoder.encoder = encoder
+        message = contracts.refusal(export_onnx, model, tmp_path / "out")
+        assert message.startswith("`encoder` must be one of DenseEncoder, GRUEncoder, ")
+        assert f"but it is {type(encoder).__name__} instead" in message
     looking = SequenceAutoencoder(
         GRUEncoder(8), DeterministicLatent(8), AttentionGRUDecoder(8), embedding_dim=8
     ).build(model.tokenizer.vocabulary, 20)

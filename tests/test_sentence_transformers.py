@@ -184,24 +184,32 @@ def test_native_modules_give_the_same_numbers(library, number: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_native_folder_needs_neither_us_nor_the_flag(library, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "first", "flag"),
+    [
+        ("sentence-transformers", "import sys", "trust_remote_code=True"),
+        ("sentence-transformers-native", "import sys; sys.modules['seqae'] = None", "device='cpu'"),
+    ],
+)
+def test_a_folder_is_read_by_another_process(
+    library, tmp_path: Path, kind: str, first: str, flag: str
+) -> None:
+    """The native one by a process without seqae."""
     model = lstm_model()
     model.save(tmp_path / "bundle")
-    kind = "sentence-transformers-native"
-    folder = tmp_path / "native"
+    folder = tmp_path / "folder"
     assert main(["export", str(tmp_path / "bundle"), "--format", kind, f"--output={folder}"]) == 0
     program = (
-        "import sys; sys.modules['seqae'] = None\n"
+        f"{first}\nimport numpy as np\n"
         "from sentence_transformers import SentenceTransformer\n"
-        f"model = SentenceTransformer({str(folder)!r}, device='cpu')\n"
-        "import numpy as np; np.save(sys.argv[1], model.encode(sys.argv[2:]))\n"
+        f"model = SentenceTransformer({str(folder)!r}, {flag})\n"
+        "np.save(sys.argv[1], model.encode(sys.argv[2:]))\n"
     )
-    assert "seqae.load" not in (folder / "README.md").read_text()
+    assert ("seqae" in (folder / "README.md").read_text()) == (kind == "sentence-transformers")
     texts = [text for text in ODD_SENTENCES if "\x1b" not in text]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     output = str(tmp_path / "embeddings.npy")
     arguments = [sys.executable, "-c", program, output, *texts]
-    subprocess.run(arguments, check=True, env=environment)
+    subprocess.run(arguments, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
     np.testing.assert_allclose(np.load(output), model.encode(texts), atol=1e-6)
 
 
@@ -235,6 +243,45 @@ def test_keybert_and_bertopic_take_it(library, demo) -> None:
     assert len(found) == 2
     embedded = backend.select_backend(model).embed(TEXTS)
     np.testing.assert_array_equal(embedded, demo.encode(TEXTS, "truncate"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_mteb_evaluates_it(library, demo) -> None:
+    """A task of our own, of which nothing is fetched, by mteb's own evaluation."""
+    from seqae.interchange import sentence_transformer
+
+    mteb = pytest.importorskip("mteb", exc_type=ImportError)
+    datasets = pytest.importorskip("datasets")
+    from mteb.abstasks.sts import AbsTaskSTS
+    from mteb.abstasks.task_metadata import TaskMetadata
+
+    first = [f"the {animal} sat on the mat" for animal in ("cat", "dog", "bird", "child")]
+    second = [first[0], "the dog sat on a mat", "a child sees the bird", "it rained all day"]
+
+    class OurTask(AbsTaskSTS):
+        metadata = TaskMetadata(
+            name="OurTask",
+            dataset={"path": "none/none", "revision": "0"},
+            description="Pairs of sentences.",
+            type="STS",
+            eval_langs=["eng-Latn"],
+            main_score="cosine_spearman",
+        )
+
+        def load_data(self, *arguments: Any, **options: Any) -> None:
+            rows = {"sentence1": first, "sentence2": second, "score": [5.0, 4.0, 2.0, 0.0]}
+            self.dataset = {"test": datasets.Dataset.from_dict(rows)}
+            self.data_loaded = True
+
+    found = mteb.evaluate(
+        sentence_transformer(demo), OurTask(), cache=None, show_progress_bar=False
+    )
+    pairs = [demo.encode(texts, normalize=True) for texts in (first, second)]
+    cosines = (pairs[0] * pairs[1]).sum(axis=1)
+    expected = np.corrcoef(cosines, [1.0, 0.8, 0.4, 0.0])[0, 1]
+    (scores,) = found.task_results[0].scores["test"]
+    assert scores["cosine_pearson"] == pytest.approx(expected, abs=1e-5)
 
 
 def with_parts(encoder, latent) -> TextAutoencoder:

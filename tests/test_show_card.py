@@ -108,6 +108,12 @@ def test_examples_can_be_taken_out_and_check_still_tries_sentences(bundle: Path)
         assert "\n| The cat sat on the mat" in (ready / CARD).read_text()
         assert said(ready).address == "hf:lab/model"
     assert private[0] in (bundle / CARD).read_text()  # the one that stays here
+    saved = seqae.load(bundle).save(bundle.with_name("saved"), examples=False)
+    for path in saved.iterdir():
+        assert not [text for text in private if text.encode() in path.read_bytes()], path.name
+    assert [probe.text for probe in check_bundle(saved).probes] == list(PROBES)
+    again = seqae.load(saved).save(bundle.with_name("again"))
+    assert "carries" not in (again / CARD).read_text()
     assert run_seqae("card", bundle, "--no_examples", "--write") == 0
     for path in bundle.iterdir():
         data = path.read_bytes()

@@ -15,6 +15,7 @@ from small import SENTENCES, read_rows, run_seqae, write_text
 import seqae
 from seqae.bundle.io import load
 from seqae.data.datamodule import TextDataModule
+from seqae.files import sha256_of
 from seqae.training.starting.bundle_settings import bundle_settings, init_arguments
 from seqae.training.starting.warm_start import WarmStart
 
@@ -104,6 +105,17 @@ def test_contradictions_are_one_line(
     assert len(lines) == 1
     assert re.search(told, lines[0])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_fetched_bundle_is_read_where_it_is(overfit_run: Path, tmp_path: Path) -> None:
+    """What it says of its origin is recorded, and nothing is fetched from there."""
+    bundle = Path(shutil.copytree(overfit_run / "bundle", tmp_path / "bundle"))
+    for origin in ("hf:nobody/none@v1", str(tmp_path / "none")):
+        record = {"origin": origin, "manifest": sha256_of(bundle / "MANIFEST.sha256")}
+        (bundle / "origin.json").write_text(json.dumps(record))
+        start = WarmStart.read(str(bundle))
+        assert start.name == origin
+        assert start.bundle.tokenizer.fingerprint == load(bundle).tokenizer.fingerprint
 
 
 def test_fit_in_python_needs_no_recipe(tmp_path: Path) -> None:

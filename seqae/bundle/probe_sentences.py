@@ -1,10 +1,11 @@
-"""Sentences of our own on which any bundle can be tried, where it carries none of its data."""
+"""A model without sentences of its data, and sentences of our own on which any can be tried."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.priors import NeighbourhoodPrior
 
 PROBES = (
     "The cat sat on the mat.",
@@ -30,3 +31,26 @@ def probe_rows(model: TextAutoencoder, texts: Sequence[str] = PROBES) -> list[di
         {"text": text, "reconstruction": reconstruction}
         for text, reconstruction in zip(texts, written, strict=True)
     ]
+
+
+def without_examples(model: TextAutoencoder) -> TextAutoencoder:
+    """Take the sentences of its data out of a model, and the prior that holds their latents.
+
+    Args:
+        model: stays as it is.
+
+    Returns:
+        One of the same weights, whose self-test has our own sentences.
+    """
+    training = model.details.get("training", {})
+    said = training.get("card")
+    card = {**(said if isinstance(said, dict) else {}), "examples": False}
+    details = {
+        **model.details,
+        "training": {**training, "card": card},
+        "selftest": probe_rows(model),
+    }
+    priors = {
+        kind: prior for kind, prior in model.priors.items() if kind != NeighbourhoodPrior.kind
+    }
+    return TextAutoencoder(model.autoencoder, model.tokenizer, details, model.normalization, priors)

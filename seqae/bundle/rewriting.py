@@ -29,14 +29,13 @@ from seqae.bundle.manifest import (
     read_manifest,
     unknown_files,
 )
-from seqae.bundle.probe_sentences import PROBES, probe_rows
+from seqae.bundle.probe_sentences import PROBES, without_examples
 from seqae.bundle.reading import read_json
 from seqae.bundle.save import check_replaceable
 from seqae.bundle.sharing.origin import copy_bundle
 from seqae.bundle.stored_priors import prior_file, prior_to_bytes
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import atomic_write, replace_folder, reporting, sha256_of
-from seqae.priors import NeighbourhoodPrior
 from seqae.untrusted import read_capped
 
 DRAWS = 4  # from each prior, to compare
@@ -110,16 +109,10 @@ def rewrite_bundle(
             f"has {unknown[0]}, too. Move that away, or name another folder with `--output`."
         )
     model = load(folder)
-    details = dict(model.details)
+    new = model if examples else without_examples(model)
+    details, priors = dict(new.details), new.priors
     if training is not None:
         details["training"] = dict(training)
-    priors = dict(model.priors)
-    if not examples:
-        priors.pop(NeighbourhoodPrior.kind, None)
-        details["selftest"] = probe_rows(model)
-        said = details["training"].get("card")
-        said = said if isinstance(said, dict) else {}
-        details["training"] = {**details["training"], "card": {**said, "examples": False}}
     measured = own_evaluation(folder) if evaluation is None else evaluation
     config = bundle_config(model.autoencoder, model.tokenizer, model.normalization)
     contents: dict[str, bytes | Path] = {name: folder / name for name in FILES}

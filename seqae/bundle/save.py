@@ -9,17 +9,19 @@ import torch
 from seqae.bundle.card.given import given_in_training
 from seqae.bundle.io import write_bundle
 from seqae.bundle.manifest import CARD, EVALUATION, FILES, MANIFEST, ORIGIN, is_prior_file
+from seqae.bundle.probe_sentences import without_examples
 from seqae.bundle.stored_priors import add_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.files import reporting
 
 
-def save(model: TextAutoencoder, folder: Path) -> Path:
+def save(model: TextAutoencoder, folder: Path, examples: bool = True) -> Path:
     """Write a model as a bundle; see `TextAutoencoder.save`.
 
     Args:
         model: to write.
         folder: new, empty, or a bundle, which is replaced; folders above it are made.
+        examples: False leaves out the sentences of its data.
     """
     check_replaceable(folder)
     for name, weight in model.autoencoder.named_parameters():
@@ -28,6 +30,8 @@ def save(model: TextAutoencoder, folder: Path) -> Path:
                 f"`{name}` of the model must be float32 to be saved, but it is {weight.dtype} "
                 f"instead. Call `model.autoencoder.float()`."
             )
+    if not examples:
+        model = without_examples(model)
     details = {"metrics": {}, "training": {}, "selftest": [], "card": {}, **model.details}
     with reporting(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)

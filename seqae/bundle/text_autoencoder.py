@@ -101,11 +101,13 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
 
         return from_training(module, data)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, examples: bool = True) -> Path:
         """Write a bundle: a folder to share, which `seqae.load` and the command read.
 
         Args:
             folder: new, empty, or a bundle, which is replaced.
+            examples: False leaves out the sentences of its data, and the prior that holds their
+                latents; sentences of seqae's own take their place.
 
         Returns:
             The folder.
@@ -116,7 +118,7 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
         """
         from seqae.bundle.save import save
 
-        return save(self, Path(folder))
+        return save(self, Path(folder), examples)
 
     def push_to_hub(
         self,
@@ -125,6 +127,7 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
         revision: str | None = None,
         create_pr: bool = False,
         message: str | None = None,
+        examples: bool = True,
     ) -> str:
         """Send it to the Hugging Face hub as a bundle, after the check of `seqae check`.
 
@@ -134,6 +137,7 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
             revision: a branch to push to, which is made if there is none; by default the main one.
             create_pr: propose it as a pull request instead.
             message: of the commit.
+            examples: as in `save`.
 
         Returns:
             The address at the commit, `hf:OWNER/NAME@COMMIT`, as `seqae.load` takes it.
@@ -144,7 +148,7 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
         """
         from seqae.bundle.sharing.push_model import push_model
 
-        return push_model(self, repository, private, revision, create_pr, message)
+        return push_model(self, repository, private, revision, create_pr, message, examples)
 
     @property
     @override

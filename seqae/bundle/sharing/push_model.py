@@ -20,12 +20,13 @@ def push_model(
     revision: str | None = None,
     create_pr: bool = False,
     message: str | None = None,
+    examples: bool = True,
 ) -> str:
     """Send a model to the hub; see `TextAutoencoder.push_to_hub`."""
     text = repository if repository.startswith(HUB) else f"{HUB}{repository}"
     address = HubAddress.parse(text, "repository").at(revision)
     with TemporaryDirectory(prefix="seqae-") as scratch:
-        folder = save(model, Path(scratch) / "bundle")
+        folder = save(model, Path(scratch) / "bundle", examples)
         readdress(folder, str(HubAddress(address.repository)))
         check_bundle(folder)
         sent = upload(folder, address, private, create_pr, message, "repository")

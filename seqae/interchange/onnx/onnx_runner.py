@@ -38,17 +38,20 @@ def decode(latents: NDArray[np.float32]) -> list[str]:
     feed = {"latents": latents}
     if ABOUT["reads_noise"]:  # how noisy latents are; those of sentences are not
         feed["noise"] = np.zeros(len(latents), np.float32)
-    state = INIT.run(None, feed)
-    token, ended = np.full(len(latents), BOS), np.zeros(len(latents), bool)
-    written: list[NDArray[np.int64]] = []
-    while len(written) < ABOUT["max_length"] - 1 and not ended.all():
+    state, token, rows = INIT.run(None, feed), np.full(len(latents), BOS), np.arange(len(latents))
+    written: list[list[int]] = [[] for _ in latents]
+    for _ in range(ABOUT["max_length"] - 1):
         own = dict(zip(ABOUT["state"], state, strict=True))
         logits, *state = STEP.run(None, {"token": token, **own})
         logits[:, [PAD, BOS]] = -np.inf
         token = logits.argmax(axis=1)
-        written.append(token)
-        ended |= token == EOS
-    return [joined(row) for row in np.transpose(written).tolist()]
+        if (ends := token == EOS).any():  # rows that end are computed no longer
+            rows, token, *state = (part[~ends] for part in (rows, token, *state))
+        for row, one in zip(rows, token, strict=True):
+            written[row].append(int(one))
+        if not len(rows):
+            break
+    return [joined(row) for row in written]
 
 
 def normalized(text: str) -> str:
@@ -61,8 +64,7 @@ def normalized(text: str) -> str:
 
 
 def joined(ids: list[int]) -> str:
-    """Turn token ids, up to the end of the sentence, into text."""
-    ids = ids[: ids.index(EOS)] if EOS in ids else ids
+    """Turn token ids into text."""
     tokens = [ABOUT["unk_text"] if i == UNK else str(TOKENIZER.id_to_token(i)) for i in ids]
     return str(TOKENIZER.decoder.decode(tokens)) if TOKENIZER.decoder else " ".join(tokens)
 

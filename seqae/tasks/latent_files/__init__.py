@@ -12,10 +12,12 @@
 Those of int8 and binary also have their `scale`, (2, Z), and say how they are decoded: .npz and
 .safetensors as arrays and texts beside `latents`, .parquet in the metadata of its schema.
 
-write_latents.py  to each of them
-read_latents.py   from each of them
-projector_tsv.py  the format of the projector
-atlas_columns.py  more columns of .parquet, for Embedding Atlas
+write_latents.py    to each of them
+read_latents.py     from each of them
+parquet_latents.py  from .parquet
+unpacked_size.py    how much memory a file may take
+projector_tsv.py    the format of the projector
+atlas_columns.py    more columns of .parquet, for Embedding Atlas
 """
 
 from seqae.tasks.latent_files.atlas_columns import (

@@ -23,9 +23,9 @@ from seqae.bundle.operations.quantised_latents import (
     dequantise,
 )
 from seqae.data.containers import check_real
-from seqae.extras import extra
+from seqae.tasks.latent_files.parquet_latents import read_parquet
 from seqae.tasks.latent_files.projector_tsv import read_vectors
-from seqae.untrusted import load_json
+from seqae.tasks.latent_files.unpacked_size import TooLarge, check_unpacked
 
 # What a damaged file of latents may raise, also by its impossible sizes or endless nesting.
 UNREADABLE = (
@@ -124,6 +124,12 @@ def _read(source: str, key: str) -> tuple[Stored, Latents | LongLatents]:
             values = dequantise(
                 QuantisedLatents(values, stored.precision, check_real("scale", stored.scale))
             )
+    except TooLarge as error:
+        raise ValueError(
+            f"`{key}` must take about as much memory as the file has bytes, but {source} would "
+            f"take {error} instead. If it is your own, write it as .safetensors, which is read as "
+            f"it is stored."
+        ) from error
     except UNREADABLE as error:
         raise ValueError(
             f"`{key}` must be .npy, .npz, .safetensors, .parquet, .tsv or JSON lines with "
@@ -151,6 +157,8 @@ def _read_stored(source: str) -> Stored:
             return Stored(np.lib.format.read_array(file, allow_pickle=False))
     if path.suffix == ".npz":
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            members = arrays.zip.infolist()  # none gives more bytes than it says here
+            check_unpacked(path.stat().st_size, sum(member.file_size for member in members))
             scale = arrays.get("scale")
             precision = "float32" if scale is None else str(arrays["precision"])
             return Stored(arrays["latents"], arrays["mask"], scale, _scaled(precision, scale))
@@ -163,19 +171,33 @@ def _read_stored(source: str) -> Stored:
             return Stored(arrays.get_tensor("latents"), mask, scale, _scaled(precision, scale))
     if path.suffix == ".tsv":
         return Stored(read_vectors(path))
-    scale, precision = None, "float32"
     if path.suffix == ".parquet":
-        key, rows, scale, precision = _read_parquet(path)
+        rows, in_stretches, scale, precision = read_parquet(path)
+        stored = path.stat().st_size
     else:
-        key, rows = _read_lines(source)
-    if key == "latents":
+        (rows, in_stretches, stored), scale, precision = _read_lines(source), None, "float32"
+    if in_stretches:
+        arrays = [check_real("latents", np.asarray(row)) for row in rows]
+        _check_padded(arrays, stored)
         kept = np.float32 if scale is None else np.int8
-        latents, mask = pad([check_real("latents", np.asarray(row)) for row in rows])
-        return Stored(latents.astype(kept), mask, scale, _scaled(precision, scale))
+        latents, mask = pad(arrays)
+        return Stored(latents.astype(kept, copy=False), mask, scale, _scaled(precision, scale))
     latents = np.asarray(rows) if scale is None else np.asarray(rows, dtype=np.int8)
     if latents.dtype == object and path.suffix != ".parquet":
         latents = np.asarray(rows, dtype=np.float32)  # beyond 64 bits, or no numbers
     return Stored(latents, None, scale, _scaled(precision, scale))
+
+
+def _check_padded(rows: list[NDArray[Any]], stored: int) -> None:
+    """Refuse rows (K, Z) that one row of many stretches would make far larger.
+
+    Args:
+        rows: of each text.
+        stored: bytes of their file.
+    """
+    longest = max((len(row) for row in rows if row.ndim), default=0)
+    widest = max((row.shape[-1] for row in rows if row.ndim), default=0)
+    check_unpacked(stored, len(rows) * longest * (4 * widest + 1))
 
 
 def _scaled(precision: str, scale: NDArray[Any] | None) -> Precision:
@@ -188,34 +210,10 @@ def _scaled(precision: str, scale: NDArray[Any] | None) -> Precision:
     raise ValueError(f"a scale of {precision}")
 
 
-def _read_lines(source: str) -> tuple[str, list[Any]]:
-    """Read the latents of JSON lines, and under which key they have them."""
+def _read_lines(source: str) -> tuple[list[Any], bool, int]:
+    """Read JSON lines: the latents, whether they are of texts in stretches, and the bytes."""
     # Not `splitlines`: a text may contain U+2028, which does not end a line of JSON.
-    lines = sys.stdin if source == "-" else Path(source).read_text(encoding="utf-8").split("\n")
+    lines = list(sys.stdin) if source == "-" else Path(source).read_text("utf-8").split("\n")
     rows = [json.loads(line) for line in lines if line.strip()]
     key = "latents" if rows and "latents" in rows[0] else "latent"
-    return key, [row[key] for row in rows]
-
-
-def _read_parquet(path: Path) -> tuple[str, list[Any], NDArray[Any] | None, str]:
-    """Read the latents of a Parquet file, the name of their column, and their scale.
-
-    Raises:
-        ValueError: if it is damaged.
-    """
-    with extra("data"):
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(path)
-        key = "latents" if "latents" in schema.names else "latent"
-        rows: list[Any] = pq.read_table(path, columns=[key])[key].to_pylist()
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
-    said = (schema.metadata or {}).get(b"seqae")
-    if said is None:
-        return key, rows, None, "float32"
-    described = load_json(said)
-    scale = np.asarray(described["scale"], dtype=np.float32)
-    return key, rows, scale, str(described["precision"])
+    return [row[key] for row in rows], key == "latents", sum(map(len, lines))

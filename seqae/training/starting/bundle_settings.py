@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any, Literal, get_args, get_type_hints
 
 from seqae.bundle.io import load
+from seqae.bundle.sharing.address import find_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import Component
 from seqae.objectives.objective import Objective
@@ -59,7 +60,7 @@ def init_arguments(args: list[str]) -> list[str]:
             f"but it is {given['init']} instead. Leave it out, or start a new run."
         )
     parts = _parse_parts(given.get("init_parts", "[]"))
-    bundle = load(given["init"], with_priors=False)
+    bundle = load(find_bundle(given["init"], "init").folder, with_priors=False)
     check_parts(bundle, parts)
     settings = bundle_settings(bundle, parts)
     recipes = [i + 2 for i, arg in enumerate(args) if arg in ("-c", "--config")]

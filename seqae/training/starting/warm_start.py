@@ -62,8 +62,8 @@ class WarmStart:
             OSError: if it cannot be fetched.
         """
         found = find_bundle(where, "init")
-        # By the address of that very commit, so that all that is read is of one.
-        bundle = load(found.origin or found.folder, with_priors=False)
+        # Its origin is only what its folder says of itself, and may be anywhere.
+        bundle = load(found.folder, with_priors=False)
         check_parts(bundle, parts)
         digest = hashlib.sha256((found.folder / MANIFEST).read_bytes()).hexdigest()
         return cls(found.origin or without_path(where), digest, tuple(parts), bundle)
