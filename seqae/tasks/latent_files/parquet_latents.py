@@ -61,9 +61,11 @@ def read_parquet(path: Path) -> ParquetLatents:
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
     said = (schema.metadata or {}).get(b"seqae")
-    described = load_json(said) if said is not None else None
-    scale = None if said is None else np.asarray(described["scale"], dtype=np.float32)
-    precision = "float32" if said is None else str(described["precision"])
+    scale, precision = None, "float32"
+    if said is not None:
+        described = load_json(said)
+        scale = np.asarray(described["scale"], dtype=np.float32)
+        precision = str(described["precision"])
     if counts is None:
         return ParquetLatents(values, False, scale, precision)
     rows = np.split(values, counts.cumsum()[:-1]) if len(counts) else []
