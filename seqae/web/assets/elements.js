@@ -41,8 +41,16 @@ function chooser(label, names, onchange) {
   return field(label, select);
 }
 
-// Colours as the theme has them now, for what is drawn on a canvas.
+// Colours as the theme has them now, for what is drawn on a canvas. They are kept until it changes:
+// to ask for one makes the browser lay out the page, which a moving map cannot wait for.
+const themeColours = new Map();
+
 function colourOf(variable) {
+  if (!themeColours.has(variable)) themeColours.set(variable, colourNow(variable));
+  return themeColours.get(variable);
+}
+
+function colourNow(variable) {
   const probe = element("span", { hidden: true });
   probe.style.color = `var(${variable})`;
   document.body.append(probe);

@@ -9,7 +9,7 @@ function themeButton() {
     root.style.colorScheme = isDark() ? "light" : "dark";
     try { localStorage.setItem("seqae-theme", root.style.colorScheme); } catch { /* a sandbox keeps nothing */ }
     label();
-    atlases.forEach((atlas) => atlas.plane.draw());
+    repaint("draw")();
   } });
   const label = () => { button.textContent = isDark() ? "Light" : "Dark"; };
   label();
@@ -17,8 +17,12 @@ function themeButton() {
 }
 
 const atlases = [];
-matchMedia("print").addEventListener("change", () => atlases.forEach((atlas) => atlas.plane.paint()));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => atlases.forEach((atlas) => atlas.plane.draw()));
+const repaint = (how) => () => {
+  themeColours.clear();
+  atlases.forEach((atlas) => atlas.plane[how]());
+};
+matchMedia("print").addEventListener("change", repaint("paint")); // at once: a printer does not wait
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint("draw"));
 
 function build() {
   const main = document.getElementById("content");

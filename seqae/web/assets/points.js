@@ -1,6 +1,6 @@
 // Points: a plane of them on a canvas, drawn fast while it moves and finely when it rests.
 
-const FINE_LIMIT = 8000; // above this many points, a moving plane is drawn by pixels
+const FINE_LIMIT = 3000; // above this many points, a moving plane is drawn by pixels
 const REST_MS = 140;
 const BINS = 24; // of a column of numbers, for its colours
 
