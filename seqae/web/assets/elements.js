@@ -59,8 +59,8 @@ function colourNow(variable) {
   return colour;
 }
 
-// Ten hues that colour-blind people can tell apart in this order, on light and dark.
-const HUES = ["#3b76c4", "#d9812c", "#3a9a5f", "#c2504f", "#8a63b8", "#8d6e63", "#d16ba5", "#7d8794", "#a5a02c", "#2fa3b5"];
+// Twelve hues, as many as clusters, that colour-blind people can tell apart in this order, on light and dark.
+const HUES = ["#3b76c4", "#d9812c", "#3a9a5f", "#c2504f", "#8a63b8", "#8d6e63", "#d16ba5", "#7d8794", "#a5a02c", "#2fa3b5", "#5560b8", "#d98c98"];
 // Dark to light, even in lightness, as viridis is.
 const RAMP = [[104, 72, 158], [60, 92, 154], [44, 114, 142], [33, 145, 140], [53, 174, 115], [138, 190, 62], [222, 178, 32]];
 

@@ -77,7 +77,7 @@ function playing(atlas) {
     if (mode === "walk") {
       if (from) {
         path({ x: from[0], y: from[1] }, { x, y });
-        says.textContent = "The path of your drag is below the map’s tools.";
+        says.textContent = "Your path is below. Drag again for another.";
         return;
       }
       if (!first) {

@@ -1,7 +1,8 @@
 // The map: every text as a point; hover, search, neighbours, colours, cluster words.
 
 const METHODS = { pca: "PCA", tsne: "t-SNE", umap: "UMAP" };
-const SEARCH_LIMIT = 60;
+const SEARCH_LIMIT = 60; // of what is listed
+const FOUND_LIMIT = 5000; // of what is shown on the map
 const CLICK_PIXELS = 4; // a pointer that moved less has clicked
 
 function describe({ method, part: of, seed, trustworthiness, neighbours, explained, shown, total }) {
@@ -150,6 +151,7 @@ class Atlas {
   }
 
   mark(rows, extra = []) {
+    this.plane.found = [];
     this.plane.marks = [...rows.map((row, i) => ({ x: this.x[row], y: this.y[row], kind: i ? "near" : "chosen" })).reverse(), ...extra];
     this.plane.draw();
   }
@@ -183,7 +185,8 @@ class Atlas {
     const found = [];
     this.lower.forEach((text, row) => { if (wanted.every((word) => text.includes(word))) found.push(row); });
     this.side.replaceChildren(element("p", { class: "note", role: "status" }, `${countOf(found.length, "text")} found${found.length > SEARCH_LIMIT ? `, the first ${SEARCH_LIMIT} here` : ""}.`), this.list(found.slice(0, SEARCH_LIMIT)));
-    this.plane.marks = found.slice(0, 2000).map((row) => ({ x: this.x[row], y: this.y[row], kind: "near" }));
+    this.plane.marks = [];
+    this.plane.found = found.slice(0, FOUND_LIMIT);
     this.plane.draw();
   }
 }

@@ -8,6 +8,7 @@ class Plane {
   constructor(canvas, x, y) {
     Object.assign(this, { canvas, x, y, count: x.length, zoom: 1, focus: [0, 0], frames: [] });
     this.marks = [];
+    this.found = []; // rows that stand out; the others step back
     this.under = () => {};
     const [left, right] = bounds([x]);
     const [bottom, top] = bounds([y]);
@@ -99,6 +100,7 @@ class Plane {
     if (this.isMoving && this.count > FINE_LIMIT) this.paintPixels(context);
     else this.paintDiscs(context);
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    this.paintFound(context);
     this.under(context);
     this.paintMarks(context);
   }
@@ -112,7 +114,7 @@ class Plane {
     const { radius, scale } = this;
     const left = this.width / 2 - this.focus[0] * scale;
     const top = this.height / 2 + this.focus[1] * scale;
-    context.globalAlpha = this.count > FINE_LIMIT ? 0.55 : 0.75;
+    context.globalAlpha = this.found.length ? 0.18 : this.count > FINE_LIMIT ? 0.55 : 0.75;
     for (const { colour, rows } of this.groups) {
       context.fillStyle = rgb(colour);
       context.beginPath();
@@ -142,7 +144,7 @@ class Plane {
     const top = height / 2 + this.focus[1] * scale;
     const size = Math.max(2, Math.round(this.radius * this.ratio * 1.6));
     for (const { colour: [red, green, blue], rows } of this.groups) {
-      const colour = ((190 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+      const colour = (((this.found.length ? 45 : 190) << 24) | (blue << 16) | (green << 8) | red) >>> 0;
       const length = rows ? rows.length : this.count;
       for (let i = 0; i < length; i += 1) {
         const row = rows ? rows[i] : i;
@@ -153,6 +155,18 @@ class Plane {
       }
     }
     context.putImageData(this.image, 0, 0);
+  }
+
+  paintFound(context) {
+    const radius = this.radius + 1;
+    context.fillStyle = colourOf("--accent");
+    context.beginPath();
+    for (const row of this.found) {
+      const [x, y] = this.toScreen(this.x[row], this.y[row]);
+      context.moveTo(x + radius, y);
+      context.arc(x, y, radius, 0, 7);
+    }
+    context.fill();
   }
 
   paintMarks(context) {
