@@ -195,7 +195,7 @@ def test_methods_are_chosen_before_documents_are_read(place: Path, capsys: Out) 
     ("options", "message"),
     [
         (["--settings", '{"mmr": {}}'], "`settings` must be of methods that are compared, lead,"),
-        (["--settings", '{"lead": {"x": 1}}'], "`settings` of lead must be among"),
+        (["--settings", '{"lead": {"x": 1}}'], "`settings` of lead must be left out"),
         (["--settings", '{"best": {}}'], "`settings` must be one of centroid"),
         (["--baseline", "centroid"], "`baseline` must be one of centroid/latent"),
         (["--train_file", "book.txt"], "`train_file` must be left out where no method reads"),

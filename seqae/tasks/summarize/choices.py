@@ -50,9 +50,10 @@ def make_summarizer(method: str, settings: dict[str, Any] | None = None) -> Summ
     check_choice("method", method, tuple(known))
     names = inspect.signature(known[method]).parameters
     if unknown := sorted(settings.keys() - names.keys()):
+        wanted = f"among {', '.join(names)}" if names else "left out"
         raise ValueError(
-            f"`settings` of {method} must be among {', '.join(names) or 'nothing'}, but there is "
-            f"{', '.join(unknown)} instead. Remove it."
+            f"`settings` of {method} must be {wanted}, but there is {', '.join(unknown)} instead. "
+            f"Remove it."
         )
     return known[method].from_config({"class_path": known[method].__name__, "init_args": settings})
 
