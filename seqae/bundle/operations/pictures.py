@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from seqae.web.projection import Method
 
 SHOWN = 5  # sentences that are drawn, and points of a path
-HEIGHT = 720  # pixels of the frame in a notebook
+HEIGHT = 820  # pixels of the frame in a notebook
 LABEL = "label"
 
 
@@ -126,7 +126,7 @@ class PictureOperations(LongTextOperations):
         named = None if labels is None else [str(own) for own in list_items("labels", labels)]
         model: Model = {
             "name": self._name,
-            "facts": self._facts(),
+            "facts": [],  # the map is what a frame of this height is to show
             "map": self._latent_map(texts, named, None, method, check_seed(seed)),
         }
         return _picture(f"Map of {_count(texts)}", model)
