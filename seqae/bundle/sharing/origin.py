@@ -53,5 +53,8 @@ def read_origin(folder: Path) -> str | None:
         origin = record["origin"]
     except (OSError, ValueError, TypeError, LookupError):
         return None
-    is_line = isinstance(origin, str) and origin.isprintable()
-    return origin if is_unchanged and is_line else None
+    # An address, and no path of some machine.
+    is_address = (
+        isinstance(origin, str) and origin.isprintable() and origin.startswith(("hf:", "wandb:"))
+    )
+    return origin if is_unchanged and is_address else None
