@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from small import COMMAND, CONFIGS, SENTENCES, figures, with_callback, write_recipe, write_text
 
+from seqae import load
 from seqae.training.distributed.exit_status import REQUEUE
 from seqae.training.loggers import RUN_ID
 
@@ -28,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = write_text(folder / "text.txt")
     arguments = ["-c", write_recipe(folder), "-c", CONFIGS / "overlays" / "wandb.yaml"]
     arguments += ["--data.train", text, "--data.val", text, "--run_dir", folder / "run"]
-    arguments += ["--samples", 4]
+    arguments += ["--samples", 4, "--wandb.latents", 5]
     (folder / "stderr.txt").write_text(fit(folder, *arguments))
     return folder / "run"
 
@@ -153,12 +154,24 @@ def test_bundle_artifact(records: list[dict[str, Any]], run: Path) -> None:
     metadata = json.loads(artifact["metadata"])
     assert metadata["metrics"] == json.loads((run / "bundle" / "metrics.json").read_text())
     assert metadata["splits"] == training["corpus"]["splits"]
+    assert metadata["latent_dim"] == load(run).autoencoder.latent_dim
     contents = artifact["manifest"]["contents"]
     priors = map(prior_file, ("gaussian", "mixture"))
     assert {entry["path"] for entry in contents} == {*FILES, CARD, *priors, MANIFEST}
     assert {entry["path"]: int(entry["size"]) for entry in contents} == {
         path.name: path.stat().st_size for path in (run / "bundle").iterdir()
     }
+
+
+def test_latents_are_columns_of_numbers(records: list[dict[str, Any]], run: Path) -> None:
+    """Those of the bundle, once, after the training: what W&B's projector draws."""
+    (file,) = run.glob("wandb/offline-run-*/files/media/table/latents*.table.json")
+    table = json.loads(file.read_text())
+    model = load(run)
+    texts, latents = [row[0] for row in table["data"]], [row[1:] for row in table["data"]]
+    assert table["columns"] == ["text", *(f"latent_{i}" for i in range(model.latent_dim))]
+    assert len(set(texts)) == 5
+    assert latents == model.encode(texts).tolist()
 
 
 def test_everything_lies_in_the_run(run: Path) -> None:

@@ -25,6 +25,7 @@ from seqae.training.check_trainer import check_trainer
 from seqae.training.distributed.exit_status import prevent_restart
 from seqae.training.distributed.launchers import wait_for_rank_zero
 from seqae.training.module import AutoencoderModule
+from seqae.training.wandb_options import WandbOptions, check_wandb_options
 from seqae.untrusted import load_yaml, read_capped
 
 Command = Literal["fit", "validate", "test", "predict"]
@@ -147,6 +148,7 @@ OF_FIT = {
     ),
     "checkpoint": Option(Checkpoints),
     "card": Option(CardOptions),
+    "wandb": Option(WandbOptions),
     "samples": Option(int, 4, "sentences shown after each validation"),
     "prior_sentences": Option(
         int,
@@ -269,6 +271,7 @@ def check_options(command: Command, options: Any) -> None:
     if command != "fit":
         return
     check_range("samples", options.samples, 0, 1000)
+    check_wandb_options(options)
     check_range("prior_sentences", options.prior_sentences, 0, 10**7)
     if options.monitor is not None:
         check_choice("monitor", options.monitor, tuple(MONITORED))

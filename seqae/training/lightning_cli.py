@@ -58,6 +58,7 @@ from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.given_tokenizer import kept_by_run, use_kept_tokenizer
 from seqae.training.starting.warm_start import WarmStart
 from seqae.training.trust import remember_own
+from seqae.training.wandb_options import WandbOptions
 
 
 class TrainingCLI(LightningCLI):
@@ -328,7 +329,7 @@ class TrainingCLI(LightningCLI):
             if self.run_folder.has_trained:
                 bundle.record_run(self.trainer)
             bundle.attach_priors(self.datamodule, self.options.prior_sentences)
-        bundle.log_artifact(self.trainer)
+        bundle.log_artifact(self.trainer, self.datamodule, WandbOptions(**self.options.wandb))
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)
         if self.time_budget is not None:

@@ -22,10 +22,11 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from seqae.bundle.sharing.address import ArtifactAddress
+from seqae.bundle.sharing.wandb_upload import artifact_of, link
 from seqae.extras import extra
 from seqae.files import atomic_write, cannot_write
-from seqae.untrusted import load_json, read_capped
-from seqae.version import __version__
+from seqae.untrusted import read_capped
 
 MAX_FAILURES = 3  # in a row, before a logger is given up: each may take a minute
 RUN_ID = "wandb_run_id"  # file in the run's folder
@@ -92,9 +93,17 @@ class GuardedLogger(Logger):
         """Log a table to Weights & Biases."""
         self.attempt(lambda: self.logger.log_table(name, [*columns], [[*row] for row in rows]))
 
-    def log_bundle(self, folder: Path) -> None:
-        """Log a bundle to Weights & Biases as a model, which is uploaded, or kept offline."""
-        self.attempt(lambda: _log_artifact(self.logger, folder))
+    def log_bundle(
+        self, folder: Path, steps: int, collection: ArtifactAddress | None = None
+    ) -> None:
+        """Log a bundle to Weights & Biases as a model, which is uploaded, or kept offline.
+
+        Args:
+            folder: the bundle.
+            steps: the optimizer steps after which it was written.
+            collection: of a registry, to which it is linked.
+        """
+        self.attempt(lambda: _log_artifact(self.logger, folder, steps, collection))
 
 
 def table_loggers(trainer: Trainer) -> list[GuardedLogger]:
@@ -145,26 +154,15 @@ def use_run_folder(options: Any, folder: Path, is_resumed: bool) -> None:
             arguments["id"] = given or remembered_run(folder)
 
 
-def _log_artifact(logger: WandbLogger, folder: Path) -> None:
-    with extra("wandb"):
-        import wandb
-
-    names = ("config", "metrics", "training")
-    config, metrics, training = (load_json(read_capped(folder / f"{n}.json")) for n in names)
-    metadata = {
-        "metrics": metrics,
-        "tokenizer_sha256": config["tokenizer_sha256"],
-        "max_length": config["max_length"],
-        "optimizer_steps": training["optimizer_steps"],
-        "data": training["data"],
-        "splits": training.get("corpus", {}).get("splits", {}),  # sentences, tokens and hashes
-        "seqae": __version__,
-    }
-    name = f"bundle-{logger.experiment.id}"
-    artifact = wandb.Artifact(name, type="model", metadata=metadata)
-    artifact.add_dir(str(folder))
-    aliases = ["latest", "best", f"step-{training['optimizer_steps']}"]
-    logger.experiment.log_artifact(artifact, aliases=aliases)
+def _log_artifact(
+    logger: WandbLogger, folder: Path, steps: int, collection: ArtifactAddress | None
+) -> None:
+    run = logger.experiment
+    artifact = artifact_of(folder, f"bundle-{run.id}")
+    logged = run.log_artifact(artifact, aliases=["latest", "best", f"step-{steps}"])
+    if collection is not None:
+        logged.wait()
+        link(run, logged, collection)
 
 
 class MetricsFile(Logger):

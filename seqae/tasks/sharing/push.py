@@ -1,11 +1,14 @@
-"""`seqae push`: send a bundle to the Hugging Face hub."""
+"""`seqae push`: send a bundle to the Hugging Face hub, or to Weights & Biases."""
 
 from __future__ import annotations
 
+import shlex
+
 from seqae.bundle.bundle_check import check_bundle
 from seqae.bundle.rewriting import ready_to_send
-from seqae.bundle.sharing.address import HubAddress, find_bundle
+from seqae.bundle.sharing.address import WANDB, ArtifactAddress, HubAddress, find_bundle
 from seqae.bundle.sharing.hub_upload import upload
+from seqae.bundle.sharing.wandb_upload import check_sendable, send
 
 
 def push(
@@ -17,24 +20,47 @@ def push(
     message: str | None = None,
     no_examples: bool = False,
 ) -> None:
-    """Check a bundle as `seqae check` does, and send it to the Hugging Face hub.
+    """Check a bundle as `seqae check` does, and send it to the Hugging Face hub, or to W&B.
 
-    It is one commit. What an earlier bundle left there, such as a prior, is deleted in it; other
-    files of the repository stay as they are.
+    On the hub it is one commit. What an earlier bundle left there, such as a prior, is deleted in
+    it; other files of the repository stay as they are. On Weights & Biases it is a new version of
+    an artifact of type `model`; where its client is offline, it is kept for `wandb sync`.
 
     Example:
         seqae push runs/gru/RUN hf:my-name/my-model --private
 
     Args:
         where: a bundle, the folder of a run, an address, or `demo`.
-        to: the repository, `hf:OWNER/NAME`; it is made if there is none.
-        private: make a repository that others cannot see.
-        revision: a branch to push to, which is made if there is none; by default the main one.
-        create_pr: propose the change as a pull request instead.
-        message: of the commit.
+        to: the repository, `hf:OWNER/NAME`; it is made if there is none. Or the artifact,
+            `wandb:[ENTITY/]PROJECT/NAME[:ALIAS]`, or a collection of a registry, to which it is
+            linked, `wandb:wandb-registry-NAME/COLLECTION[:ALIAS]`.
+        private: make a repository that others cannot see; of the hub only.
+        revision: a branch to push to, which is made if there is none; by default the main one. Of
+            W&B the alias.
+        create_pr: propose the change as a pull request instead; of the hub only.
+        message: of the commit; of W&B the description.
         no_examples: send it without the sentences of its data, and without the prior that holds
             latents of training sentences; the bundle here stays as it is.
     """
+    if to.startswith(WANDB):
+        for option, value in {"private": private, "create_pr": create_pr}.items():
+            if value:
+                raise ValueError(
+                    f"`{option}` must be left out for W&B, where it means nothing, but it is given "
+                    f"for {to} instead. Leave it out."
+                )
+        artifact = ArtifactAddress.parse(to, "to").at(revision)
+        check_sendable(artifact, "to")
+        folder = find_bundle(where, "where").folder
+        check_bundle(folder)
+        with ready_to_send(folder, str(artifact), not no_examples) as ready:
+            logged = send(ready, artifact, message)
+        if logged.kept_in is None:
+            print(f"{where}: checked and pushed, {logged.address}")
+        else:
+            print(f"{where}: checked and kept, since W&B is offline; send it by")
+            print(f"wandb sync {shlex.quote(logged.kept_in)}")
+        return
     address = HubAddress.parse(to, "to").at(revision)
     folder = find_bundle(where, "where").folder
     check_bundle(folder)

@@ -31,6 +31,7 @@ from seqae.training.callbacks.sample_reconstructions import sample_reconstructio
 from seqae.training.callbacks.throughput import Throughput
 from seqae.training.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
+from seqae.training.wandb_options import WandbOptions
 
 
 class BundleWriter(Callback):
@@ -147,12 +148,29 @@ class BundleWriter(Callback):
         with reporting(self.folder):
             replace_training(self.folder, {"whole_run": whole})
 
-    def log_artifact(self, trainer: Trainer) -> None:
-        """Log the bundle as a W&B artifact, if the run has a W&B logger."""
-        if not trainer.is_global_zero or not self.folder.exists():
+    def log_artifact(
+        self, trainer: Trainer, datamodule: TextDataModule, options: WandbOptions
+    ) -> None:
+        """Log the bundle as a W&B artifact, and latents, if the run has a W&B logger.
+
+        Args:
+            trainer: has the loggers.
+            datamodule: provides the validation sentences.
+            options: what beside the bundle is logged.
+        """
+        loggers = table_loggers(trainer)
+        if not trainer.is_global_zero or not self.folder.exists() or not loggers:
             return
-        for logger in table_loggers(trainer):
-            logger.log_bundle(self.folder)
+        model = load(self.folder, with_priors=False)
+        steps = model.details["training"]["optimizer_steps"]
+        texts = spread(datamodule, "val", options.latents) if options.latents else []
+        latents = model.encode(texts, "truncate") if texts else None
+        for logger in loggers:
+            logger.log_bundle(self.folder, steps, options.collection)
+            if latents is not None:
+                columns = ["text", *(f"latent_{i}" for i in range(latents.shape[1]))]
+                rows = zip(texts, latents.tolist(), strict=True)
+                logger.log_table("latents", columns, [[text, *row] for text, row in rows])
 
     def _is_better(self, value: float, is_schedule_finished: bool) -> bool:
         if math.isnan(value):
