@@ -7,7 +7,7 @@ import os
 import time
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -163,7 +163,8 @@ class BundleWriter(Callback):
             return
         model = load(self.folder, with_priors=False)
         steps = model.details["training"]["optimizer_steps"]
-        texts = spread(datamodule, "val", options.latents) if options.latents else []
+        split: Literal["val", "train"] = "val" if len(datamodule.corpora["val"]) else "train"
+        texts = spread(datamodule, split, options.latents) if options.latents else []
         latents = model.encode(texts, "truncate") if texts else None
         for logger in loggers:
             logger.log_bundle(self.folder, steps, options.collection)
