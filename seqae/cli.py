@@ -45,6 +45,10 @@ TASKS = {
         "Open a page with a model behind it; a JSON API, too",
     ),
     "compare": ("seqae.tasks.compare", "Compare the settings and metrics of several runs"),
+    "report": (
+        "seqae.tasks.report.report_command",
+        "Make a page of a model: measures, curves, examples and its map",
+    ),
     "plot": (
         "seqae.tasks.plot.plot_command",
         "Draw a figure for a paper: map, curves, robustness, lengths, rate",

@@ -19,7 +19,16 @@ from seqae.terminal import progress_bar, table_console, visible
 from seqae.units import format_value
 
 # Settings of how a run was watched and stored, not of what was trained.
-IGNORED = ("samples", "monitor", "name", "checkpoint", "card", "threads", "data.cache_dir")
+IGNORED = (
+    "samples",
+    "report",
+    "monitor",
+    "name",
+    "checkpoint",
+    "card",
+    "threads",
+    "data.cache_dir",
+)
 
 EVALUATION = "evaluation.json"  # in a run or a bundle, if `seqae evaluate` wrote it there
 

@@ -150,6 +150,7 @@ OF_FIT = {
     "card": Option(CardOptions),
     "wandb": Option(WandbOptions),
     "samples": Option(int, 4, "sentences shown after each validation"),
+    "report": Option(bool, True, "write report.html at the end; never where SEQAE_REPORT is 0"),
     "prior_sentences": Option(
         int,
         10_000,

@@ -54,6 +54,7 @@ from seqae.training.precision import (
 )
 from seqae.training.run_callbacks import callbacks_of_every_command, callbacks_of_fit
 from seqae.training.run_folder import RunFolder, pin_revisions, shorten_class_paths
+from seqae.training.run_report import report_at_end
 from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.given_tokenizer import kept_by_run, use_kept_tokenizer
 from seqae.training.starting.warm_start import WarmStart
@@ -334,6 +335,8 @@ class TrainingCLI(LightningCLI):
             self.run_folder.write_stream(read)
         if self.time_budget is not None:
             print_once(self.time_budget.summary(self.run_dir))
+        if self.options.report and self.trainer.is_global_zero and bundle.folder.exists():
+            report_at_end(self.run_dir)
         print_once(
             f"bundle: {bundle.folder}\n"
             f'try it: seqae reconstruct {bundle.folder} "a sentence of your own"'

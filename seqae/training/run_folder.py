@@ -39,6 +39,7 @@ KINDS = {
     "metrics.jsonl": stat.S_ISREG,
     "checkpoints": stat.S_ISDIR,
     "bundle": stat.S_ISDIR,
+    "report.html": stat.S_ISREG,
     LOCK: stat.S_ISREG,
 }
 

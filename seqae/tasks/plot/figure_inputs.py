@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 from seqae.bundle.find_bundle import bundle_folder, find_folder
 from seqae.metrics.definitions import LENGTHS
 from seqae.tasks.compare import EVALUATION
-from seqae.tasks.evaluate.robustness import TOLD
+from seqae.tasks.evaluate.noise_levels import TOLD
 from seqae.tasks.plot.line_figures import Rate
 from seqae.tasks.run_files import damaged, read_json
 from seqae.untrusted import check_size

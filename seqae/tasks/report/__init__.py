@@ -1,0 +1,1 @@
+"""`seqae report`: what a model is, how well it works, its curves and its map, in one HTML file."""

@@ -1,0 +1,34 @@
+"""The report that `fit` makes by itself at its end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from seqae.tasks.report.model_report import Choices
+from seqae.tasks.report.report_command import REPORT, default_output, payload_of, write_report
+from seqae.terminal import visible
+
+
+def report_of(run: Path) -> Path | None:
+    """Write report.html into the folder of a run; whatever fails, the training has not.
+
+    Args:
+        run: whose bundle is complete.
+
+    Returns:
+        The file, or None: then one line on standard error says why.
+    """
+    target = run / REPORT
+    try:
+        target = default_output(str(run))
+        write_report(payload_of([str(run)], Choices()), str(target))
+    except Exception as error:  # a training that has ended must not fail by its report
+        reason = visible(" ".join(str(error).split()), 300) or type(error).__name__
+        print(
+            f"seqae: no {REPORT} was made ({reason}); the training is complete. To see more: "
+            f"seqae report {run} --debug",
+            file=sys.stderr,
+        )
+        return None
+    return target
