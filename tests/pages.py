@@ -142,8 +142,8 @@ def model(count: int, name: str = "demo", hostile: bool = False, seed: int = 0) 
                 "low": 4 * i + 1,
                 "high": 4 * i + 4,
                 "count": 100 - 11 * i,
-                "exact_match": 100 - 8.0 * i,
-                "token_accuracy": 100 - 1.7 * i,
+                "exact_match": 1 - 0.08 * i,
+                "token_accuracy": 1 - 0.017 * i,
             }
             for i in range(8)
         ],

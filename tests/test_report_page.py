@@ -92,7 +92,10 @@ def test_the_page_of_the_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert {row["name"]: row["verdict"] for row in model["measures"]}["exact match"] == "good"
     assert len(model["paths"]) == 4
     assert all(row["nearest"] for row in model["samples"])
-    assert [curve["title"] for curve in model["curves"]] == ["Robustness"] * 2
+    assert [curve["title"] for curve in model["curves"]] == [
+        "Sentences unchanged (%)",
+        "Words right (%)",
+    ]
     assert any("evaluate demo" in note for note in model["notes"])
 
 

@@ -83,7 +83,10 @@ class Reconstruction(TypedDict):
 
 
 class LengthGroup(TypedDict):
-    """How well sentences of `low` to `high` tokens come back."""
+    """How well sentences of `low` to `high` words come back, as shares from 0 to 1.
+
+    A `high` of 10⁹ has no end; `token_accuracy` is NaN, null in the file, if it was not measured.
+    """
 
     low: int
     high: int

@@ -139,14 +139,14 @@ def noise_curves(model: TextAutoencoder, texts: Sequence[str], seed: int) -> lis
         kept[name] = _series(1 - errors.mean(axis=1))
     return [
         {
-            "title": "Robustness",
+            "title": label,
             "x_label": "noise of the latent (standard deviations)",
-            "y_label": label,
+            "y_label": "",
             "lines": lines,
             "meaning": f"What comes back of {len(own)} sentences when noise is added to their "
             f"latents. A curve that falls slowly means that near latents mean near texts.",
         }
-        for label, lines in (("sentences unchanged (%)", unchanged), ("words right (%)", kept))
+        for label, lines in (("Sentences unchanged (%)", unchanged), ("Words right (%)", kept))
     ]
 
 

@@ -242,7 +242,7 @@ def _measure(
         "group": HEADINGS[metric.group],
         "name": metric.label,
         "value": value * factor,
-        "unit": metric.unit,
+        "unit": "" if metric.unit == "0 to 100" else metric.unit,  # the meaning says it
         "baseline": None if baseline is None else baseline * factor,
         "baseline_name": baseline_name,
         "higher_is_better": limits.higher_is_better,

@@ -22,6 +22,9 @@ function svg(name, attributes = {}, ...children) {
 const written = (text, name = "span", kind = "texts") =>
   element(name, { class: kind, dir: "auto" }, text === "" ? "(empty)" : text);
 
+// A line of ours: what stands between backticks is a command.
+const withCode = (line) => line.split("`").map((piece, i) => (i % 2 ? element("code", {}, piece) : piece));
+
 const sections = [];
 
 // A section of the page, with its place in the list of contents.

@@ -8,7 +8,7 @@ function glance(model, index) {
   return part(`glance-${index}`, title,
     element("dl", { class: "facts" }, ...facts),
     element("ul", { class: "cards" }, ...(model.measures ?? []).map(measureCard)),
-    ...(model.notes ?? []).map((note) => element("p", { class: "note" }, note)));
+    ...(model.notes ?? []).map((note) => element("p", { class: "note" }, ...withCode(note))));
 }
 
 function measureCard(measure) {

@@ -46,16 +46,19 @@ function fate(pieces) {
 }
 
 function lengths(model, index) {
-  const rows = model.lengths.map(({ low, high, count, exact_match: exact, token_accuracy: accuracy }) => element("tr", {},
-    element("td", {}, low === high ? `${low}` : `${low} to ${high}`), element("td", {}, count.toLocaleString("en-US")),
-    element("td", {}, `${exact.toFixed(1)} %`), element("td", {}, `${accuracy.toFixed(1)} %`)));
-  const steps = model.lengths.map(({ low, high }) => (low + high) / 2);
-  const line = (key) => ({ steps, values: model.lengths.map((group) => group[key]) });
+  const isOpen = ({ high }) => high >= 1e9;
+  const range = (group) => (isOpen(group) ? `${group.low} and more` : `${group.low} to ${group.high}`);
+  const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);
+  const rows = model.lengths.map((group) => element("tr", {},
+    element("td", {}, range(group)), element("td", {}, group.count ? group.count.toLocaleString("en-US") : "–"),
+    element("td", {}, share(group.exact_match)), element("td", {}, share(group.token_accuracy))));
+  const steps = model.lengths.map((group) => (isOpen(group) ? group.low : (group.low + group.high) / 2));
+  const line = (key) => ({ steps, values: model.lengths.map((group) => (group[key] === null ? null : 100 * group[key])) });
   return part(`lengths-${index}`, named("By length", model),
     element("div", { class: "beside" },
-      lineChart({ title: "Share that comes back", xLabel: "tokens", lines: { "exact sentences (%)": line("exact_match"), "tokens (%)": line("token_accuracy") } }),
+      lineChart({ title: "Share that comes back", xLabel: "words", lines: { "exact sentences (%)": line("exact_match"), "tokens (%)": line("token_accuracy") } }),
       element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Accuracy by length, as a table" }, element("table", {}, element("thead", {}, element("tr", {},
-        ...["tokens", "sentences", "exact", "tokens right"].map((name) => element("th", { scope: "col" }, name)))),
+        ...["words", "sentences", "exact", "tokens right"].map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, ...rows)))));
 }
 
