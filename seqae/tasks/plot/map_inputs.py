@@ -9,7 +9,6 @@ from pathlib import Path
 from seqae.bundle.io import load
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
-from seqae.tasks.evaluate.annotations import read_labels
 from seqae.tasks.evaluate.texts import read_split
 from seqae.tasks.inputs import READING, Instead, check_source, gather, policies_of
 from seqae.web.differences import difference
@@ -57,7 +56,11 @@ def read_map(
             f"but it is {labels} instead. Leave out one of them."
         )
     check_source(source, "input", reading)
-    rows = None if labels is None else read_labels(labels)
+    rows = None
+    if labels is not None:
+        from seqae.tasks.evaluate.annotations import read_labels  # brings scikit-learn, 2 seconds
+
+        rows = read_labels(labels)
     loaded = load(model, device)
     if rows is not None:
         texts = [text for text, _ in rows]
