@@ -109,6 +109,19 @@ def test_sections_without_data_are_left_out(browser: Any, tmp_path: Path) -> Non
 
 
 @needs_browser
+def test_lengths_are_shares_of_words_and_may_be_unknown(browser: Any, tmp_path: Path) -> None:
+    groups = [(0, 5, 58, 1.0, 1.0), (21, 10**9, 0, 0.25, float("nan"))]
+    keys = ("low", "high", "count", "exact_match", "token_accuracy")
+    model: Any = {"name": "m", "lengths": [dict(zip(keys, own, strict=True)) for own in groups]}
+    path = tmp_path / "lengths.html"
+    path.write_text(page({"title": "lengths", "models": [model]}), encoding="utf-8")
+    with Visit(browser) as visit:
+        rows = visit.open(path.as_uri()).locator("tbody tr").all_inner_texts()
+        assert rows == ["1 to 5\t58\t100.0 %\t100.0 %", "21 or more\t–\t25.0 %\t–"]
+        assert visit.complaints == []
+
+
+@needs_browser
 def test_a_chart_leaves_out_what_is_no_number_and_is_read_by_keys(
     browser: Any, tmp_path: Path
 ) -> None:

@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from seqae.bundle.io import load
 from seqae.cli import main
 from seqae.tasks.report import after_training
 from seqae.tasks.report.report_curves import thinned
-from seqae.tasks.report.report_sentences import ReportSentences, drawn
+from seqae.tasks.report.report_sentences import (
+    ReportSentences,
+    drawn,
+    sentences_with_labels,
+)
 from seqae.tasks.report.time_limit import TimeLimit
 from seqae.tasks.report.verdicts import LIMITS, REAL, verdict_of
 from seqae.training.run_report import report_at_end
@@ -67,6 +72,16 @@ def test_drawn_sentences_are_of_both_kinds() -> None:
         for found in [drawn(own, points, 0)]
     }
     assert sizes == {20: (10, 10), 100: (30, 70), 1000: (30, 300)}
+
+
+def test_labels_may_be_rare(tmp_path: Path) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text("the red door\tthing\nwe had tea\tmeal\n")
+    found = sentences_with_labels(load("demo"), str(path))
+    assert (found.unseen, found.labels) == (["the red door", "we had tea"], ["thing", "meal"])
+    path.write_text("")
+    with pytest.raises(ValueError, match="`labels` must have sentences"):
+        sentences_with_labels(load("demo"), str(path))
 
 
 def test_a_first_block_is_always_taken() -> None:

@@ -74,7 +74,7 @@ class Piece(TypedDict):
 
 
 class Reconstruction(TypedDict):
-    """A sentence, what came back, and where they differ; `error` is edits per token."""
+    """A sentence, what came back, and where they differ; `error` is edits for each word."""
 
     reference: str
     prediction: str

@@ -115,11 +115,13 @@ def sentences_with_labels(model: TextAutoencoder, path: str) -> ReportSentences:
         path: a .tsv or .jsonl file of text and label.
 
     Raises:
-        ValueError: if the file holds anything else.
+        ValueError: if the file holds anything else, or nothing.
     """
-    from seqae.tasks.evaluate.annotations import read_labelled  # brings scikit-learn, 2 seconds
+    from seqae.tasks.evaluate.annotations import read_labels  # brings scikit-learn, 2 seconds
 
-    rows = read_labelled(path)
+    rows = read_labels(path)
+    if not rows:
+        raise ValueError(f"`labels` must have sentences, but {path} has none. Name another file.")
     texts = [model.normalization(text) for text, _ in rows]
     return ReportSentences(texts, labels=[label for _, label in rows], total=len(rows))
 

@@ -23,10 +23,10 @@ function reading(atlases) {
   const [box, sentence] = input("A sentence", "", { required: true, maxlength: 2000, placeholder: "the cat sat on the mat" });
   const show = (answers) => [element("div", { class: "beside" }, ...answers.map(({ answer, name }, i) => {
     const [row] = answer;
-    if (row.latent_xy) atlases[i]?.mark([], [{ x: row.latent_xy[0], y: row.latent_xy[1], kind: "chosen", label: "yours" }]);
+    if (row.latent_xy) atlases.find((atlas) => atlas.index === i)?.mark([], [{ x: row.latent_xy[0], y: row.latent_xy[1], kind: "chosen", label: "yours" }]);
     return element("div", {},
       answers.length > 1 ? element("h3", {}, name) : null,
-      element("div", { class: "decoded" }, element("div", { class: "says" }, fate(row.pieces)), element("p", { class: "small" }, row.error === 0 ? "exact" : `${round(100 * row.error)} % of the tokens are wrong`), tokenLine(row.tokens)),
+      element("div", { class: "decoded" }, element("div", { class: "says" }, fate(row.pieces)), element("p", { class: "small" }, editsOf(row)), tokenLine(row.tokens)),
       row.neighbours?.length ? element("h3", {}, "Nearest texts") : null,
       element("ul", { class: "pairs" }, ...(row.neighbours ?? []).slice(0, 5).map(({ text, similarity }) => element("li", {}, written(text), element("span", { class: "small" }, ` ${round(similarity, 2)}`)))));
   }))];

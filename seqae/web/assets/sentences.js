@@ -34,8 +34,10 @@ function reconstructions(model, index) {
 function difference(row) {
   const pieces = row.pieces.length ? row.pieces : [{ kind: "same", text: row.prediction }];
   return element("li", {}, fate(pieces),
-    element("div", { class: "small" }, row.error === 0 ? "exact" : `${round(100 * row.error)} % of the tokens are wrong`));
+    element("div", { class: "small" }, editsOf(row)));
 }
+
+const editsOf = ({ error }) => (error === 0 ? "exact" : `${round(error, 2)} edits for each word`);
 
 function fate(pieces) {
   const names = { same: "span", missing: "del", added: "ins" };
@@ -47,13 +49,13 @@ function fate(pieces) {
 
 function lengths(model, index) {
   const isOpen = ({ high }) => high >= 1e9;
-  const range = (group) => (isOpen(group) ? `${group.low} and more` : `${group.low} to ${group.high}`);
-  const share = (value) => (value === null ? "–" : `${(100 * value).toFixed(1)} %`);
+  const range = (group) => (isOpen(group) ? `${group.low} or more` : group.low === group.high ? `${group.low}` : `${group.low || 1} to ${group.high}`);
+  const percent = (share) => (share === null ? null : 100 * share); // null: not measured
   const rows = model.lengths.map((group) => element("tr", {},
     element("td", {}, range(group)), element("td", {}, group.count ? group.count.toLocaleString("en-US") : "–"),
-    element("td", {}, share(group.exact_match)), element("td", {}, share(group.token_accuracy))));
-  const steps = model.lengths.map((group) => (isOpen(group) ? group.low : (group.low + group.high) / 2));
-  const line = (key) => ({ steps, values: model.lengths.map((group) => (group[key] === null ? null : 100 * group[key])) });
+    element("td", {}, withUnit(percent(group.exact_match), "%")), element("td", {}, withUnit(percent(group.token_accuracy), "%"))));
+  const steps = model.lengths.map((group) => (isOpen(group) ? group.low : ((group.low || 1) + group.high) / 2));
+  const line = (key) => ({ steps, values: model.lengths.map((group) => percent(group[key])) });
   return part(`lengths-${index}`, named("By length", model),
     element("div", { class: "beside" },
       lineChart({ title: "Share that comes back", xLabel: "words", lines: { "exact sentences (%)": line("exact_match"), "tokens (%)": line("token_accuracy") } }),
