@@ -60,7 +60,9 @@ def test_ctrl_c_ends_it_at_once(server: tuple[subprocess.Popen[str], str]) -> No
     assert row["text"] == text
     with urllib.request.urlopen(url, timeout=60) as page:
         assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
-        assert page.read().startswith(b"<!doctype html>")
+        document = page.read()
+        assert document.startswith(b"<!doctype html>")
+        assert b'"verdict":"good"' in document, "it says how well the model works"
     with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port)) as idle:
         idle.sendall(b"POST /api/sample HTTP/1.1\r\n")  # and nothing more
         started = time.monotonic()

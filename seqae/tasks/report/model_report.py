@@ -14,7 +14,7 @@ from seqae.bundle.card.facts import CardFacts
 from seqae.bundle.io import load
 from seqae.bundle.operations.latent_ops import Latents
 from seqae.bundle.rewriting import given_of, read_facts
-from seqae.bundle.sharing.address import find_checked_bundle
+from seqae.bundle.sharing.address import LocalBundle, find_checked_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.tasks.compare import EVALUATION
 from seqae.tasks.plot.figure_inputs import read_lengths, read_robustness
@@ -83,6 +83,30 @@ def model_report(where: str, name: str, choices: Choices, is_whole: bool = True)
     """
     found = find_checked_bundle(where, "runs")
     model = load(found.folder)
+    shown, facts = at_a_glance(where, name, found, model)
+    if not is_whole:
+        shown["notes"].append(
+            f"Of further runs only figures are shown. Its map: `seqae report {where}`."
+        )
+        return shown
+    _at_work(shown, model, facts, where, choices)
+    return shown
+
+
+def at_a_glance(
+    where: str, name: str, found: LocalBundle, model: TextAutoencoder
+) -> tuple[Model, CardFacts]:
+    """Show what a model is, and what was measured on it.
+
+    Args:
+        where: what the user has named.
+        name: for the page.
+        found: the bundle there.
+        model: loaded from it.
+
+    Returns:
+        What the page shows, and the facts that it is made of.
+    """
     facts = read_facts(found.folder, model)
     notes: list[str] = []
     if (other := _evaluation_of_run(where, found.folder, notes)) is not None:
@@ -100,11 +124,7 @@ def model_report(where: str, name: str, choices: Choices, is_whole: bool = True)
         "measures": measures(facts),
         "notes": notes,
     }
-    if not is_whole:
-        notes.append(f"Of further runs only figures are shown. Its map: `seqae report {where}`.")
-        return shown
-    _at_work(shown, model, facts, where, choices)
-    return shown
+    return shown, facts
 
 
 def _at_work(

@@ -87,7 +87,7 @@ def serve(
                 f"encrypted. `ssh -L` and the default host are safer.",
                 file=sys.stderr,
             )
-        page = served_page(models, answers, seed)
+        page = served_page(models, answers)
         print(f"{url}/?token={token}", flush=True)
         print("seqae: Ctrl-C ends the server", file=sys.stderr, flush=True)
         if not no_browser and sys.stdout.isatty():

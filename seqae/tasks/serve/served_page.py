@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+from seqae.bundle.sharing.address import find_bundle, is_address
+from seqae.tasks.report.model_report import at_a_glance
 from seqae.tasks.serve.model_answers import ModelAnswers
 from seqae.version import __version__
 from seqae.web.page import content_security_policy, page
 from seqae.web.payload import SCHEMA, Model, Payload
 
 
-def served_page(
-    models: Sequence[str], answers: Sequence[ModelAnswers], seed: int = 0
-) -> tuple[str, str]:
+def served_page(models: Sequence[str], answers: Sequence[ModelAnswers]) -> tuple[str, str]:
     """Make the page of models.
 
     Args:
         models: what the user named.
         answers: of each.
-        seed: of what is drawn.
 
     Returns:
         An HTML document and its Content-Security-Policy.
@@ -37,17 +36,10 @@ def served_page(
 
 
 def _shown(where: str, own: ModelAnswers) -> Model:
-    autoencoder = own.model.autoencoder
-    weights = sum(weight.numel() for weight in autoencoder.parameters())
-    size = own.model.tokenizer.vocab_size
-    return {
-        "name": own.name,
-        "facts": [
-            {"name": "latent", "value": f"{own.model.latent_dim:,} numbers for each sentence"},
-            {"name": "weights", "value": f"{weights:,}"},
-            {"name": "vocabulary", "value": f"{size:,} tokens"},
-            {"name": "longest sentence", "value": f"{autoencoder.max_length:,} tokens"},
-        ],
-        "map": own.map.drawn,
-        "notes": [f"How well it works, `seqae report {where}` shows."],
-    }
+    model = own.model
+    # What was fetched is found again at the commit that it was fetched at.
+    found = find_bundle((model.origin or where) if is_address(where) else where, "models")
+    shown, _ = at_a_glance(where, own.name, found, model)
+    shown["map"] = own.map.drawn
+    shown["notes"].append(f"What comes back by error and length: `seqae report {where}`.")
+    return shown
