@@ -177,6 +177,14 @@ def _nodes(value: Any, found: list[tuple[Any, Any]], depth: int = 0) -> list[tup
     return found
 
 
+def copied(node: Any) -> Any:
+    """Copy JSON; null for what is nested too deeply for Python's own writer."""
+    try:
+        return json.loads(json.dumps(node))
+    except RecursionError:
+        return None
+
+
 def _change_node(holder: list[Any], chance: random.Random) -> None:
     nodes = _nodes(holder, [])
     container, key = chance.choice(nodes)
@@ -192,9 +200,9 @@ def _change_node(holder: list[Any], chance: random.Random) -> None:
         name = chance.choice(["more", "", "class_path", "__class__", "\ud800", "x" * 2000])
         value[name] = chance.choice(VALUES)()
     elif kind == 4:
-        container[key], other[other_key] = json.loads(json.dumps(other[other_key])), value
+        container[key], other[other_key] = copied(other[other_key]), value
     elif kind == 5:
-        container[key] = json.loads(json.dumps(other[other_key]))
+        container[key] = copied(other[other_key])
     elif kind == 6 and isinstance(value, (int, float)) and not isinstance(value, bool):
         changes = (value + 1, value - 1, -value, value * 2, float(value) if abs(value) < 1e9 else 0)
         container[key] = chance.choice([*changes, str(value)[:50], [value]])

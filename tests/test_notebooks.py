@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ def execute(name: str, folder: Path) -> list[Any]:
     """Run a notebook in a folder: the outputs of each cell."""
     notebook: Any = nbformat.read(NOTEBOOKS[name], as_version=4)
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=250, kernel_name="python3", resources=resources).execute()
+    interrupt = signal.getsignal(signal.SIGINT)  # which nbclient takes and does not give back
+    try:
+        NotebookClient(notebook, timeout=250, kernel_name="python3", resources=resources).execute()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     return [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
 
 

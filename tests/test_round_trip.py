@@ -16,14 +16,17 @@ from typing import Any
 import contracts
 import numpy as np
 import pytest
+import tokenizers as hf
 import torch
 from small import SENTENCES, own_process
 from test_family import DECODERS, ENCODERS, LATENTS, WITH_ATTENTION
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from seqae.bundle.bundle_check import check_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import concrete_subclasses
 from seqae.data.tokenizers import Tokenizer
+from seqae.data.tokenizers.imported.tokenizer_file import TokenizerFile
 from seqae.model.autoencoder import SequenceAutoencoder
 
 TEXTS = [*SENTENCES[:6], "", "a"]
@@ -68,6 +71,18 @@ def make(choice: dict[str, Any], tokenizer: Tokenizer, seed: int) -> TextAutoenc
     return TextAutoencoder(model.build(tokenizer.vocabulary, 16).eval(), tokenizer)
 
 
+def imported(path: Path) -> Tokenizer:
+    """One of another program, which is never trained here."""
+    theirs = hf.Tokenizer(models.BPE())
+    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, show_progress=False, initial_alphabet=alphabet)
+    theirs.train_from_iterator(SENTENCES, trainer)
+    theirs.save(str(path))
+    return TokenizerFile(str(path)).read()
+
+
 @pytest.mark.parametrize(
     "choices",
     [
@@ -79,8 +94,10 @@ def make(choice: dict[str, Any], tokenizer: Tokenizer, seed: int) -> TextAutoenc
 def test_another_process_gives_the_same_to_the_last_bit(
     choices: list[dict[str, Any]], tmp_path: Path, record_property: Any
 ) -> None:
-    tokenizers = {}
+    tokenizers: dict[str, Tokenizer] = {"ImportedTokenizer": imported(tmp_path / "theirs.json")}
     for name, cls in TOKENIZERS.items():
+        if name in tokenizers:
+            continue
         tokenizers[name] = cls(300) if name in ("BPETokenizer", "UnigramTokenizer") else cls()
         tokenizers[name].train(SENTENCES)
     for number, choice in enumerate(choices):

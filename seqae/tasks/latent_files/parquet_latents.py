@@ -74,7 +74,8 @@ def read_parquet(path: Path) -> ParquetLatents:
 
 def _lists(column: Any) -> tuple[NDArray[np.int64], Any]:
     """Say how many values each list of a column has, and give them all."""
-    import pyarrow.compute as pc
+    with extra("data"):
+        import pyarrow.compute as pc
 
     if column.null_count:
         raise ValueError("a list is missing")
@@ -83,7 +84,8 @@ def _lists(column: Any) -> tuple[NDArray[np.int64], Any]:
 
 def _vectors(column: Any) -> NDArray[Any]:
     """Make (n, Z) of a column of n lists, or (n,) of one of numbers."""
-    from pyarrow import types
+    with extra("data"):
+        from pyarrow import types
 
     lists = types.is_list, types.is_large_list, types.is_fixed_size_list
     if len(column) == 0 or not any(is_kind(column.type) for is_kind in lists):
@@ -95,4 +97,5 @@ def _vectors(column: Any) -> NDArray[Any]:
         raise ValueError("the latents differ in length")
     is_number = types.is_integer(flat.type) or types.is_floating(flat.type)
     values = flat.to_numpy(False) if is_number else np.asarray(flat.to_pylist())
-    return np.asarray(values).reshape(len(counts), counts[0])
+    # A copy: torch warns of memory that it may not write, as is that of Arrow.
+    return np.array(values).reshape(len(counts), counts[0])
