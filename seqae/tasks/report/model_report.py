@@ -65,7 +65,7 @@ class Choices:
     method: Method = "pca"
     points: int = 5000
     seed: int = 0
-    seconds: float = 3.0
+    seconds: float = 2.0
 
 
 def model_report(where: str, name: str, choices: Choices, is_whole: bool = True) -> Model:

@@ -32,7 +32,7 @@ def report(
     map: Method = "pca",  # noqa: A002 - the name of the option
     points: int = 5000,
     seed: int = 0,
-    seconds: float = 3.0,
+    seconds: float = 2.0,
 ) -> None:
     """Make a page of a model: what it is, how well it works, its curves and its map.
 
