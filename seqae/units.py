@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 # A score that has no other unit has its range.
 Unit = Literal[
@@ -79,3 +80,12 @@ def with_unit(value: float | None, unit: Unit) -> str:
     """Format a value for running text, `98.0 %`; a range is left out."""
     shown = format_value(value, unit)
     return shown if unit in _UNSPOKEN or shown == "–" else f"{shown} {unit}"
+
+
+def without_nan(value: Any) -> Any:
+    """Replace numbers that are not finite, which JSON cannot express, with None."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -140,7 +140,7 @@ def test_a_training_ends_with_a_report_that_cannot_fail_it(
     def fail(*_: object) -> None:
         raise RuntimeError("no\nreason")
 
-    monkeypatch.setattr(after_training, "payload_of", fail)
+    monkeypatch.setattr(after_training, "collected", fail)
     assert report_at_end(run) is None
     told = capsys.readouterr().err
     assert told.count("\n") == 1

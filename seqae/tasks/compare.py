@@ -14,9 +14,9 @@ from seqae.bundle.find_bundle import find_folder
 from seqae.bundle.sharing.address import find_checked_bundle, is_address
 from seqae.files import check_output, write_output
 from seqae.metrics.definitions import GROUPS, METRICS, unit_of
-from seqae.tasks.run_files import damaged, read_config, read_json, without_nan
+from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import progress_bar, table_console, visible
-from seqae.units import format_value
+from seqae.units import format_value, without_nan
 
 # Settings of how a run was watched and stored, not of what was trained.
 IGNORED = (

@@ -1,10 +1,8 @@
-"""Read the small files of a run, which may come from a stranger; make JSON of its metrics."""
+"""Read the small files of a run, which may come from a stranger."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +44,6 @@ def read_json(path: Path, key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise damaged(path, key, "it holds no object")
     return value
-
-
-def without_nan(value: Any) -> Any:
-    """Replace numbers that are not finite, which JSON cannot express, with None."""
-    if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def damaged(path: Path, key: str, reason: object) -> ValueError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, repeat
 from typing import Literal
 
-from seqae.web.payload import Piece
+from seqae.web.payload import Piece, Reconstruction
 
 Kind = Literal["same", "missing", "added"]
 SAME: Kind = "same"
@@ -71,6 +71,27 @@ def difference(reference: str, prediction: str) -> Difference:
     return Difference(_pieces(kinds, old, new), edits / max(len(old), 1))
 
 
+def reconstructions(references: Iterable[str], predictions: Iterable[str]) -> list[Reconstruction]:
+    """Compare sentences with what came back of them.
+
+    Args:
+        references: n sentences.
+        predictions: as many.
+    """
+    rows: list[Reconstruction] = []
+    for reference, prediction in zip(references, predictions, strict=True):
+        found = difference(reference, prediction)
+        rows.append(
+            {
+                "reference": reference,
+                "prediction": prediction,
+                "pieces": found.pieces,
+                "error": found.error,
+            }
+        )
+    return rows
+
+
 def words(text: str) -> list[str]:
     """Split a text into words and marks, each with the blanks before it; joined they are the text.
 
@@ -84,8 +105,7 @@ def _align(own: Sequence[str], other: Sequence[str]) -> tuple[int, list[Kind]]:
     """Return the number of edits and the fate of each word, those of `other` that are new too."""
     rows, columns = len(own), len(other)
     if rows * columns > MAX_CELLS:
-        missing, added = repeat(MISSING, rows), repeat(ADDED, columns)
-        return max(rows, columns), [*missing, *added]
+        return max(rows, columns), [*repeat(MISSING, rows), *repeat(ADDED, columns)]
     costs = [[EDIT * j for j in range(columns + 1)]]
     for i in range(1, rows + 1):
         above, row = costs[-1], [EDIT * i]
@@ -99,13 +119,13 @@ def _align(own: Sequence[str], other: Sequence[str]) -> tuple[int, list[Kind]]:
         here = costs[i][j]
         is_same = i > 0 and j > 0 and own[i - 1] == other[j - 1]
         if i and j and here == costs[i - 1][j - 1] + (EDIT + 1) * (not is_same):
-            steps += ["same"] if is_same else ["added", "missing"]
+            steps += [SAME] if is_same else [ADDED, MISSING]
             i, j = i - 1, j - 1
         elif j and here == costs[i][j - 1] + EDIT:
-            steps.append("added")
+            steps.append(ADDED)
             j -= 1
         else:
-            steps.append("missing")
+            steps.append(MISSING)
             i -= 1
     return costs[rows][columns] // EDIT, steps[::-1]
 
@@ -114,18 +134,18 @@ def _pieces(kinds: Sequence[Kind], old: Sequence[str], new: Sequence[str]) -> li
     """Join the words of a stretch between two that are the same: first what is missing."""
     remaining, arriving = iter(old), iter(new)
     pieces: list[Piece] = []
-    for is_same, run in groupby(kinds, lambda kind: kind == "same"):
+    for is_same, run in groupby(kinds, lambda kind: kind == SAME):
         stretch = list(run)
         if is_same:
             texts = [next(remaining) for _ in stretch]
             for _ in stretch:
                 next(arriving)
-            pieces.append({"kind": "same", "text": "".join(texts)})
+            pieces.append({"kind": SAME, "text": "".join(texts)})
             continue
-        missing = "".join(next(remaining) for kind in stretch if kind == "missing")
-        added = "".join(next(arriving) for kind in stretch if kind == "added")
+        missing = "".join(next(remaining) for kind in stretch if kind == MISSING)
+        added = "".join(next(arriving) for kind in stretch if kind == ADDED)
         if missing:
-            pieces.append({"kind": "missing", "text": missing})
+            pieces.append({"kind": MISSING, "text": missing})
         if added:
-            pieces.append({"kind": "added", "text": added})
+            pieces.append({"kind": ADDED, "text": added})
     return pieces

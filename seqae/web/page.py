@@ -10,11 +10,10 @@ import base64
 import hashlib
 import html
 import json
-import math
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
+from seqae.units import without_nan
 from seqae.web.payload import Payload
 
 # In the order in which the script reads them.
@@ -75,22 +74,11 @@ def data_block(payload: Payload) -> str:
 
     Numbers that are not finite, which JSON has no word for, are null: a training may go astray.
     """
-    try:
-        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(payload), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(without_nan(payload), ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     # A lone surrogate has no UTF-8; it is shown as what it is, an unknown character.
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(own) for key, own in value.items()}
-    return [_finite(own) for own in value] if isinstance(value, list | tuple) else value
 
 
 @cache

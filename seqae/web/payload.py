@@ -6,10 +6,15 @@ reads them as HTML. Columns of numbers are base64 (`Column`), so that 50,000 poi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Literal, TypedDict
+
+from seqae.version import __version__
 
 SCHEMA = 1
 
+Door = Literal["report", "serve", "notebook"]
 Verdict = Literal["good", "fair", "poor", "unknown"]
 
 
@@ -195,9 +200,31 @@ class Payload(TypedDict, total=False):
     """
 
     schema: int
-    door: Literal["report", "serve", "notebook"]
+    door: Door
     title: str
     made: str
     version: str
     models: list[Model]
     runs: list[RunCurves]
+
+
+def payload_of(
+    door: Door, title: str, models: Sequence[Model], runs: Sequence[RunCurves] = ()
+) -> Payload:
+    """Make what a page is given, with the version and the time of now.
+
+    Args:
+        door: what is behind the page.
+        title: of the page.
+        models: that it shows.
+        runs: whose curves it shows.
+    """
+    return {
+        "schema": SCHEMA,
+        "door": door,
+        "title": title,
+        "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "version": __version__,
+        "models": list(models),
+        "runs": list(runs),
+    }

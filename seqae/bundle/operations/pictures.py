@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex, final
@@ -14,15 +13,7 @@ from seqae.bundle.operations.long_texts import LongTextOperations
 from seqae.component import check_seed, check_whole
 from seqae.data.containers import list_items, read_texts
 from seqae.files import write_output
-from seqae.version import __version__
-from seqae.web.payload import (
-    SCHEMA,
-    Fact,
-    LatentMap,
-    Model,
-    Payload,
-    Reconstruction,
-)
+from seqae.web.payload import Fact, LatentMap, Model, Payload, payload_of
 
 if TYPE_CHECKING:
     from seqae.web.projection import Method
@@ -142,13 +133,15 @@ class PictureOperations(LongTextOperations):
         Raises:
             ValueError: if there are no texts.
         """
+        from seqae.web.differences import reconstructions
+
         seed = check_seed(seed)
         read = self._own_texts() if texts is None else _read_some(texts)
         written: list[str] = self.reconstruct(read, "truncate")
         model: Model = {
             "name": self._name,
             "facts": self._facts(),
-            "reconstructions": self._differences(read, written),
+            "reconstructions": reconstructions(map(self.normalization, read), written),
         }
         if len(read) > 1:
             path = self.interpolate(read[0], read[1], SHOWN, too_long="truncate")
@@ -197,6 +190,7 @@ class PictureOperations(LongTextOperations):
         method: Method,
         seed: int,
     ) -> LatentMap:
+        from seqae.web.differences import reconstructions
         from seqae.web.latent_map import latent_map
 
         if labels is not None and len(labels) != len(texts):
@@ -208,25 +202,10 @@ class PictureOperations(LongTextOperations):
         latents = self.encode(list(texts), "truncate", part=part)
         errors = {}
         if written is not None:
-            errors = {"error": [row["error"] for row in self._differences(texts, written)]}
+            rows = reconstructions(map(self.normalization, texts), written)
+            errors = {"error": [row["error"] for row in rows]}
         named = {} if labels is None else {LABEL: labels}
         return latent_map(latents, texts, named, errors, written, method, seed, part)[0]
-
-    def _differences(self, texts: Sequence[str], written: Sequence[str]) -> list[Reconstruction]:
-        from seqae.web.differences import difference
-
-        rows: list[Reconstruction] = []
-        for text, prediction in zip(map(self.normalization, texts), written, strict=True):
-            found = difference(text, prediction)
-            rows.append(
-                {
-                    "reference": text,
-                    "prediction": prediction,
-                    "pieces": found.pieces,
-                    "error": found.error,
-                }
-            )
-        return rows
 
 
 def _read_some(texts: Any) -> list[str]:
@@ -237,16 +216,7 @@ def _read_some(texts: Any) -> list[str]:
 
 
 def _picture(title: str, model: Model) -> Picture:
-    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    payload: Payload = {
-        "schema": SCHEMA,
-        "door": "notebook",
-        "title": title,
-        "made": made,
-        "version": __version__,
-        "models": [model],
-    }
-    return Picture(payload)
+    return Picture(payload_of("notebook", title, [model]))
 
 
 def _count(texts: Sequence[str]) -> str:

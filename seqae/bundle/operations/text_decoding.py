@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import Unpack
 
 from seqae.bundle.codec import rewrite, search
@@ -140,9 +141,8 @@ class TextDecoding(ABC):
     ) -> list[str]:
         """Decode latents that were made from those of sentences: points between them, sums.
 
-        A model with `latent_noise` decodes each at unit scale, and unless `options.noise` says
-        otherwise at the σ that its distance from the nearest source implies; see
-        `latent_ops.implied_noise`. Any other model decodes them as they are.
+        What is decoded, and at which σ unless `options.noise` says otherwise, `at_implied_noise`
+        says.
 
         Args:
             latents: (n, Z).
@@ -152,13 +152,31 @@ class TextDecoding(ABC):
             batch_size: as the class says.
             show_progress_bar: as the class says.
         """
-        noise = None
-        if self.autoencoder.latent_noise is not None:
-            latents = latent_ops.at_unit_scale(latents)
-            noise = latent_ops.implied_noise(latents, sources)
+        latents, noise = self.at_implied_noise(latents, sources)
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
         rows = self.decode_ids(latents, options, seed, default_noise=noise, **bar)
         return self.tokenizer.decode(rows)
+
+    def at_implied_noise(
+        self, latents: Any, sources: Sequence[Any]
+    ) -> tuple[Any, NDArray[np.float32] | None]:
+        """Prepare latents that were made from those of sentences for decoding.
+
+        A model with `latent_noise` decodes each at unit scale, and at the σ that its distance from
+        the nearest source implies; see `latent_ops.implied_noise`. Any other model decodes them as
+        they are.
+
+        Args:
+            latents: (n, Z).
+            sources: what they were made from, arrays of shape (n, Z) or (Z,).
+
+        Returns:
+            The latents to decode, and the σ of each, (n,), or None.
+        """
+        if self.autoencoder.latent_noise is None:
+            return latents, None
+        latents = latent_ops.at_unit_scale(latents)
+        return latents, latent_ops.implied_noise(latents, sources)
 
     def _rewrite(
         self, rows: Sequence[Sequence[int]], options: Decoding, seed: SupportsIndex, **how: Any

@@ -28,8 +28,8 @@ from seqae.tasks.evaluate.run import Evaluation, choose_groups, texts_for_genera
 from seqae.tasks.evaluate.table import show, show_examples, show_generated
 from seqae.tasks.evaluate.texts import Texts, read_split, read_texts
 from seqae.tasks.inputs import policies_of
-from seqae.tasks.run_files import without_nan
 from seqae.terminal import working
+from seqae.units import without_nan
 
 GENERATED = 100  # samples and midpoints in the .json file
 DEFAULTS = asdict(GREEDY)

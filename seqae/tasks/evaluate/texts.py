@@ -11,7 +11,15 @@ from seqae.data.preprocessing import clean_and_split
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 from seqae.data.split import Split
-from seqae.tasks.inputs import EVALUATE, Instead, data_config, tell_left_out
+from seqae.tasks.inputs import (
+    EVALUATE,
+    READING,
+    Instead,
+    data_config,
+    gather,
+    policies_of,
+    tell_left_out,
+)
 from seqae.terminal import progress_bar
 
 
@@ -93,3 +101,32 @@ def read_split(
             f"`seqae evaluate MODEL FILE`."
         )
     return texts
+
+
+def sentences_or_split(
+    model: TextAutoencoder,
+    where: Path,
+    source: str | None,
+    key: str,
+    instead: Instead,
+    reading: ReadOptions = READING,
+) -> list[str]:
+    """Read the sentences of a source, or else those that were held out of a model's own data.
+
+    Args:
+        model: loaded from `where`.
+        where: a bundle, or the folder of a run.
+        source: a file, or anything else that `data.train` accepts; None for the test split.
+        key: the option that names it; error messages begin with it.
+        instead: what to give where the model's own data cannot be read.
+        reading: how the source is read.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if source is None:
+        return read_split(model, where, "test", instead).inputs
+    found = gather([], source, key, policies_of(model, where, reading))
+    if not found:
+        raise ValueError(f"`{key}` must have sentences, but {source} has none. Name another file.")
+    return found

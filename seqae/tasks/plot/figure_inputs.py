@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -214,8 +215,19 @@ def names_of(runs: Sequence[str]) -> list[str]:
     """Name runs by the parts of their paths in which they differ.
 
     Args:
-        runs: paths; `runs/a/1` and `runs/b/1` are a and b.
+        runs: paths; `runs/a/1` and `runs/b/1` are a and b. Equal ones are numbered from the second
+            on.
     """
+    names = _differing_parts(runs)
+    earlier = Counter[str]()
+    for place, name in enumerate(names):
+        earlier[name] += 1
+        if earlier[name] > 1:
+            names[place] = f"{name} ({earlier[name]})"
+    return names
+
+
+def _differing_parts(runs: Sequence[str]) -> list[str]:
     parts = [
         Path(run).with_suffix("" if run.endswith(".json") else Path(run).suffix).parts
         for run in runs

@@ -9,8 +9,8 @@ from pathlib import Path
 from seqae.bundle.io import load
 from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
-from seqae.tasks.evaluate.texts import read_split
-from seqae.tasks.inputs import READING, Instead, check_source, gather, policies_of
+from seqae.tasks.evaluate.texts import sentences_or_split
+from seqae.tasks.inputs import READING, Instead, check_source
 from seqae.web.differences import difference
 from seqae.web.latent_map import latent_map
 from seqae.web.payload import LatentMap
@@ -64,10 +64,8 @@ def read_map(
     loaded = load(model, device)
     if rows is not None:
         texts = [text for text, _ in rows]
-    elif source is not None:
-        texts = gather([], source, policies=policies_of(loaded, Path(model), reading))
     else:
-        texts = read_split(loaded, Path(model), "test", INSTEAD).inputs
+        texts = sentences_or_split(loaded, Path(model), source, "input", INSTEAD, reading)
     total = len(texts)
     chosen: Sequence[int] = range(total)
     if limit and total > limit:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from seqae.tasks.report.model_report import Choices
-from seqae.tasks.report.report_command import REPORT, default_output, payload_of, write_report
+from seqae.tasks.report.report_command import REPORT, collected, default_output, write_report
 from seqae.terminal import visible
 
 
@@ -22,7 +22,7 @@ def report_of(run: Path) -> Path | None:
     target = run / REPORT
     try:
         target = default_output(str(run))
-        write_report(payload_of([str(run)], Choices()), str(target))
+        write_report(collected([str(run)], Choices()), str(target))
     except Exception as error:  # a training that has ended must not fail by its report
         reason = visible(" ".join(str(error).split()), 300) or type(error).__name__
         print(

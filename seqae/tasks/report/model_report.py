@@ -20,10 +20,10 @@ from seqae.tasks.compare import EVALUATION
 from seqae.tasks.plot.figure_inputs import read_lengths, read_robustness
 from seqae.tasks.report.model_views import (
     error_of,
+    from_worst_to_best,
     length_groups,
     noise_curves,
     paths,
-    reconstructions,
     samples,
     written_back,
 )
@@ -143,7 +143,7 @@ def _at_work(
     if not predictions:
         return
     compared = texts.unseen[: len(predictions)]
-    shown["reconstructions"] = reconstructions(compared, predictions)
+    shown["reconstructions"] = from_worst_to_best(compared, predictions)
     shown["lengths"] = _lengths(model, where, compared, predictions, facts)
     held_out = _encoded(model, texts.unseen, limit, 0.25)
     trained_on = _encoded(model, texts.trained_on, limit, 0.3)

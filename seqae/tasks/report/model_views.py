@@ -16,7 +16,7 @@ from seqae.metrics.segmenter import blank_separated
 from seqae.tasks.evaluate.noise_levels import NOISE, noisy_latents
 from seqae.tasks.plot.figure_inputs import LONG, SHORT
 from seqae.tasks.report.time_limit import TimeLimit
-from seqae.web.differences import difference
+from seqae.web.differences import difference, reconstructions
 from seqae.web.payload import Curve, LengthGroup, Path, Reconstruction, Sample, Series
 
 BLOCK = 128  # sentences that are decoded at once
@@ -46,7 +46,7 @@ def written_back(
     return predictions
 
 
-def reconstructions(
+def from_worst_to_best(
     texts: Sequence[str], predictions: Sequence[str], shown: int = SHOWN
 ) -> list[Reconstruction]:
     """Compare texts with what came back, the greatest errors first.
@@ -58,17 +58,7 @@ def reconstructions(
         predictions: as many.
         shown: how many at most.
     """
-    rows: list[Reconstruction] = []
-    for text, prediction in zip(texts, predictions, strict=True):
-        found = difference(text, prediction)
-        rows.append(
-            {
-                "reference": text,
-                "prediction": prediction,
-                "pieces": found.pieces,
-                "error": found.error,
-            }
-        )
+    rows = reconstructions(texts, predictions)
     rows.sort(key=lambda row: -row["error"])
     if len(rows) > shown:
         rows = [rows[place] for place in np.linspace(0, len(rows) - 1, shown).round().astype(int)]

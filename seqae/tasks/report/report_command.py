@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 from seqae.bundle.find_bundle import find_folder
@@ -14,11 +13,10 @@ from seqae.files import check_output, write_output
 from seqae.tasks.plot.figure_inputs import METRICS_FILE, names_of
 from seqae.tasks.report.model_report import Choices, model_report
 from seqae.tasks.report.report_curves import collapse_curves, curves_of
-from seqae.tasks.run_files import without_nan
 from seqae.terminal import working
-from seqae.version import __version__
+from seqae.units import without_nan
 from seqae.web.page import page
-from seqae.web.payload import SCHEMA, Model, Payload, RunCurves
+from seqae.web.payload import Model, Payload, RunCurves, payload_of
 from seqae.web.projection import Method
 
 REPORT = "report.html"
@@ -70,7 +68,7 @@ def report(
         )
     with working("report"):
         choices = Choices(input, labels, map, points, seed, seconds)
-        write_report(payload_of(runs, choices), target)
+        write_report(collected(runs, choices), target)
     print(f"report: {target}")
 
 
@@ -96,7 +94,7 @@ def default_output(run: str) -> Path:
     return target
 
 
-def payload_of(runs: Sequence[str], choices: Choices) -> Payload:
+def collected(runs: Sequence[str], choices: Choices) -> Payload:
     """Collect what the page is made of.
 
     Args:
@@ -122,15 +120,8 @@ def payload_of(runs: Sequence[str], choices: Choices) -> Payload:
                 "A bundle has no curves of its training; the folder of its run has."
             )
         models.append(shown)
-    return {
-        "schema": SCHEMA,
-        "door": "report",
-        "title": " and ".join(names[:3]) + (" …" if len(names) > 3 else ""),
-        "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "version": __version__,
-        "models": models,
-        "runs": curves,
-    }
+    title = " and ".join(names[:3]) + (" …" if len(names) > 3 else "")
+    return payload_of("report", title, models, curves)
 
 
 def write_report(payload: Payload, output: str) -> None:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from seqae.bundle.operations.latent_ops import Latents, at_unit_scale, between, implied_noise
+from seqae.bundle.operations.latent_ops import Latents, between, nearest
 from seqae.bundle.operations.text_operations import TooLong
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.generation import Decoding
@@ -28,8 +27,6 @@ from seqae.tasks.serve.api_shapes import (
 from seqae.tasks.serve.served_map import ServedMap
 from seqae.tasks.serve.token_probabilities import token_probabilities
 from seqae.web.differences import difference
-
-Noise = NDArray[np.float32] | None
 
 
 class ModelAnswers:
@@ -97,7 +94,7 @@ class ModelAnswers:
             self._source_of(latent) if isinstance(end, dict) else latent[0]
             for end, latent in ((a, first), (b, last))
         ]
-        latents, noise = self._near(points, sources, None)
+        latents, noise = self.model.at_implied_noise(points, sources)
         rows = self.model.decode_ids(latents, default_noise=noise)
         return {
             "positions": [round(float(share), 5) for share in np.linspace(0, 1, steps)],
@@ -221,37 +218,18 @@ class ModelAnswers:
         source: Latents = self.map.latents[rows[0, 0]]
         return source
 
-    def _near(
-        self, latents: Latents, sources: Sequence[Latents], noise: float | None
-    ) -> tuple[Latents, Noise]:
-        """Do what `decode_near` does before it decodes."""
-        if self.model.autoencoder.latent_noise is None:
-            if noise:
-                raise ValueError(
-                    f"`noise` must be 0 for a model that was trained without `latent_noise`, but "
-                    f"it is {noise} instead. Leave it out."
-                )
-            return latents, None
-        latents = at_unit_scale(latents)
-        if noise is not None:
-            return latents, np.full(len(latents), noise, np.float32)
-        return latents, implied_noise(latents, sources)
-
     def _decoded(self, latent: Latents, sources: Sequence[Latents], given: float | None) -> Decoded:
-        scaled, noise = self._near(latent, sources, given)
-        rows = self.model.decode_ids(scaled, default_noise=noise)
+        scaled, noise = self.model.at_implied_noise(latent, sources)
+        rows = self.model.decode_ids(scaled, Decoding(noise=given), default_noise=noise)
+        if noise is not None and given is not None:
+            noise = np.full(1, given, np.float32)
         tokens: list[Token] = token_probabilities(self.model, rows, scaled, noise)[0]
-        cosines = [_cosine(latent[0], source) for source in sources]
+        cosines, _ = nearest(latent, np.stack(sources), 1)
         return {
             "text": self.model.tokenizer.decode(rows)[0],
             "noise": None if noise is None else round(float(noise[0]), 5),
-            "distance": round(max(0.0, 1 - max(cosines)), 5),
+            "distance": round(max(0.0, 1 - float(cosines[0, 0])), 5),
             "tokens": tokens,
             "latent_xy": self.map.places(latent)[0],
             "neighbours": self.map.neighbours(latent)[0],
         }
-
-
-def _cosine(left: Latents, right: Latents) -> float:
-    norms = max(float(np.linalg.norm(left)) * float(np.linalg.norm(right)), 1e-12)
-    return float(left @ right) / norms

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import seqae
-from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range, check_seed
 from seqae.extras import extra
-from seqae.tasks.evaluate.texts import read_split
-from seqae.tasks.inputs import Instead, check_source, gather, policies_of
+from seqae.tasks.evaluate.texts import sentences_or_split
+from seqae.tasks.inputs import Instead, check_source
 from seqae.tasks.plot.figure_inputs import names_of
 from seqae.tasks.serve.listening import check_port, listen, run_until_interrupted, url_of
 from seqae.tasks.serve.model_answers import ModelAnswers
@@ -118,16 +117,6 @@ def load_answers(
     answers = []
     for where, name in zip(models, names_of(models), strict=True):
         model = seqae.load(where, device)
-        own = _texts_of(model, where, texts)
+        own = sentences_or_split(model, Path(where), texts, "texts", INSTEAD)
         answers.append(ModelAnswers(name, model, served_map(model, own, method, points, seed)))
     return answers
-
-
-def _texts_of(model: TextAutoencoder, where: str, source: str | None) -> list[str]:
-    if source is not None:
-        found = gather([], source, "texts", policies_of(model, Path(where)))
-    else:
-        found = list(read_split(model, Path(where), "test", INSTEAD).inputs)
-    if not found:
-        raise ValueError("`texts` must have sentences, but there are none. Name another file.")
-    return found

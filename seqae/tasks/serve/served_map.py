@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from seqae.bundle.operations.latent_ops import Latents
+from seqae.bundle.operations.latent_ops import Latents, nearest
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.tasks.serve.api_shapes import Near, Point
 from seqae.web.latent_map import latent_map
@@ -53,28 +52,19 @@ class ServedMap:
         Returns:
             Cosines (m, count) and indices of texts, the nearest first.
         """
-        return _nearest(latents, self._unit, count)
+        return nearest(latents, self.latents, count)
 
     def neighbours(self, latents: Latents) -> list[list[Near]]:
         """List the texts with the nearest latents, for each of (m, Z)."""
-        found = _nearest(latents[:, self.compared], self._unit_compared, NEIGHBOURS)
-        similarities = found[0].astype(np.float64).round(5).tolist()
+        compared = latents[:, self.compared], self.latents[:, self.compared]
+        similarities, rows = nearest(*compared, NEIGHBOURS)
         return [
             [
-                {"index": row, "text": self.texts[row], "similarity": similarity}
+                {"index": row, "text": self.texts[row], "similarity": round(similarity, 5)}
                 for similarity, row in zip(*pair, strict=True)
             ]
-            for pair in zip(similarities, found[1].tolist(), strict=True)
+            for pair in zip(similarities.tolist(), rows.tolist(), strict=True)
         ]
-
-    @cached_property
-    def _unit(self) -> Latents:
-        return _normalized(self.latents)
-
-    @cached_property
-    def _unit_compared(self) -> Latents:
-        is_whole = self.compared == slice(None)
-        return self._unit if is_whole else _normalized(self.latents[:, self.compared])
 
 
 def served_map(
@@ -94,19 +84,3 @@ def served_map(
     drawn, plane = latent_map(latents, kept, method=method, seed=seed, total=len(texts))
     columns = model.columns(model.compared_part)
     return ServedMap(kept, latents, columns, plane, drawn)
-
-
-def _normalized(latents: Latents) -> Latents:
-    unit: Latents = latents / np.maximum(np.linalg.norm(latents, axis=1, keepdims=True), 1e-12)
-    return unit
-
-
-def _nearest(
-    latents: Latents, unit: Latents, count: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    similarities = _normalized(latents) @ unit.T
-    count = min(count, len(unit))
-    rows = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
-    own = np.take_along_axis(similarities, rows, axis=1)
-    order = np.argsort(-own, axis=1, kind="stable")
-    return np.take_along_axis(own, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 
 from seqae.bundle.sharing.address import find_bundle, is_address
 from seqae.tasks.report.model_report import at_a_glance
 from seqae.tasks.serve.model_answers import ModelAnswers
-from seqae.version import __version__
 from seqae.web.page import content_security_policy, page
-from seqae.web.payload import SCHEMA, Model, Payload
+from seqae.web.payload import Model, payload_of
 
 
 def served_page(models: Sequence[str], answers: Sequence[ModelAnswers]) -> tuple[str, str]:
@@ -23,15 +21,9 @@ def served_page(models: Sequence[str], answers: Sequence[ModelAnswers]) -> tuple
     Returns:
         An HTML document and its Content-Security-Policy.
     """
-    payload: Payload = {
-        "schema": SCHEMA,
-        "door": "serve",
-        "title": " and ".join(answer.name for answer in answers),
-        "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "version": __version__,
-        "models": [_shown(where, own) for where, own in zip(models, answers, strict=True)],
-        "runs": [],
-    }
+    title = " and ".join(answer.name for answer in answers)
+    shown = [_shown(where, own) for where, own in zip(models, answers, strict=True)]
+    payload = payload_of("serve", title, shown)
     return page(payload, api="api"), content_security_policy(calls=True)
 
 

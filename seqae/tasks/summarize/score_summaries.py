@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -37,6 +36,7 @@ from seqae.tasks.summarize.documents import (
 from seqae.tasks.summarize.log_summaries import check_wandb, log_summaries
 from seqae.tasks.summarize.summary_table import show_summaries, show_table
 from seqae.terminal import progress_bar, visible
+from seqae.units import without_nan
 
 TRIAL = "The cat sat on the mat. It was a warm day. A dog ran past the house."
 
@@ -162,7 +162,7 @@ def summarize_eval(
     }
     if output is not None:
         content = {**info, "rows": results, "examples": scores.examples}
-        text = json.dumps(_without_nan(content), ensure_ascii=False, indent=1, allow_nan=False)
+        text = json.dumps(without_nan(content), ensure_ascii=False, indent=1, allow_nan=False)
         write_output(output, text + "\n")
     show_summaries(scores.examples)
     show_table(info, results, explain)
@@ -215,12 +215,3 @@ def _make_systems(
 def _by_row(methods: list[str]) -> dict[str, tuple[str, SpaceName | None]]:
     """List methods with their spaces by the names of their rows."""
     return {name_row(method, space): (method, space) for method, space in choose_methods(methods)}
-
-
-def _without_nan(value: Any) -> Any:
-    """Replace what is not defined by null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,7 +21,7 @@ class Atlas {
     this.x = numbers(this.data.x);
     this.y = numbers(this.data.y);
     this.near = this.data.neighbours ? numbers(this.data.neighbours) : null;
-    this.onplane = null; // (x, y, isLast) => void: what a click or a drag on the plane does
+    this.onplane = null; // (x, y, from) => void: what a click on the plane does, or a drag from a place
     this.canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": `Map of ${countOf(this.x.length, "text")}. Arrow keys move it, plus and minus zoom, 0 shows all. The search beside it reaches every point.` });
     this.tip = element("div", { class: "tip texts", hidden: true, dir: "auto" });
     this.plane = new Plane(this.canvas, this.x, this.y);

@@ -6,7 +6,7 @@ const BINS = 24; // of a column of numbers, for its colours
 
 class Plane {
   constructor(canvas, x, y) {
-    Object.assign(this, { canvas, x, y, count: x.length, zoom: 1, focus: [0, 0], frames: [] });
+    Object.assign(this, { canvas, x, y, count: x.length, zoom: 1 });
     this.marks = [];
     this.found = []; // rows that stand out; the others step back
     this.under = () => {};
