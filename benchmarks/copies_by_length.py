@@ -38,7 +38,7 @@ from seqae.bundle.operations.long_texts import LongLatents
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.builtin import load_builtin
 from seqae.data.config import CorpusConfig
-from seqae.data.preprocessing import clean_and_split
+from seqae.data.sentences.preprocessing import clean_and_split
 from seqae.tasks.evaluate.groups import reconstruction, token_ids, within_stretches
 
 GROUPS = {"21–35 words": (21, 35), "36–60 words": (36, 60)}

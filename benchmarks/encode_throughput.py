@@ -22,7 +22,7 @@ from driver import benchmark_parser, report
 
 import seqae
 from seqae.bundle.codec import BATCH_TOKENS, cut_rows
-from seqae.data.padding import like_length_batches
+from seqae.data.batches.padding import like_length_batches
 from seqae.interchange import sentence_transformer
 from seqae.tasks.evaluate.texts import read_split
 

@@ -36,7 +36,7 @@ from seqae.model.decoders import GRUDecoder, TransformerDecoder
 from seqae.model.encoders import GRUEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent
 from seqae.objectives import Reconstruction
-from seqae.training.precision import Bfloat16Weights, set_tf32
+from seqae.training.optimization.precision import Bfloat16Weights, set_tf32
 
 # Types of weights and products: float32, float32 with products in TF32 ...
 PRECISIONS = ("fp32", "tf32", "bf16-mixed", "bf16-true")

@@ -36,7 +36,7 @@ def main() -> None:
     from lightning.pytorch import Callback, Trainer
 
     from seqae.cli import main as seqae
-    from seqae.training.lightning_cli import TrainingCLI
+    from seqae.training.command.lightning_cli import TrainingCLI
 
     measurements: list[dict[str, Any]] = []
 

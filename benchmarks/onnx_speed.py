@@ -21,7 +21,7 @@ from driver import benchmark_parser, report
 
 import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.generation import greedy
 from seqae.interchange.onnx.agreement import session
 from seqae.interchange.onnx.model_graphs import write_graphs

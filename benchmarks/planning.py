@@ -17,7 +17,7 @@ import numpy as np
 from driver import benchmark_parser, report
 from numpy.typing import NDArray
 
-from seqae.data.batching import BatchPlan, Rounding, plan_batches
+from seqae.data.batches.batching import BatchPlan, Rounding, plan_batches
 from seqae.data.builtin import load_builtin
 
 MEGABYTE = 10**6

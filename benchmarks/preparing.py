@@ -21,8 +21,8 @@ import tokenizers as hf
 from driver import Program, Turns, benchmark_parser, format_ratio, ratios, report, run_in_turn
 from text import sentences, write_sentences
 
-from seqae.data.cache import prepare
 from seqae.data.config import CorpusConfig
+from seqae.data.prepared.cache import prepare
 from seqae.data.tokenizers import BPETokenizer, Tokenizer, UnigramTokenizer, WordTokenizer
 
 CHUNK = 8192

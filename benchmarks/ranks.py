@@ -125,7 +125,7 @@ def _count(config: str, run_dir: str, tokens: Any) -> None:
 
 
 def _add(callback: Any) -> None:
-    from seqae.training.lightning_cli import TrainingCLI
+    from seqae.training.command.lightning_cli import TrainingCLI
 
     own = TrainingCLI._callbacks
     TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), callback]  # type: ignore[method-assign]

@@ -150,7 +150,7 @@ def fit(
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from seqae.cli import main
-    from seqae.training.lightning_cli import TrainingCLI
+    from seqae.training.command.lightning_cli import TrainingCLI
 
     class TakeTurns(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

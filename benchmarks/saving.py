@@ -75,7 +75,7 @@ def train(
     from seqae.cli import main as seqae
     from seqae.training.checkpoints.callback import CheckpointWriter, checkpoints
     from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-    from seqae.training.lightning_cli import TrainingCLI
+    from seqae.training.command.lightning_cli import TrainingCLI
 
     blocks: list[float] = []
 

@@ -29,11 +29,11 @@ from driver import benchmark_parser, format_ratio, ratios, report
 from text import write_sentences
 
 from seqae.batch import Batch
+from seqae.data.batches.sampler import RoundedPadding, TokenBudgetBatchSampler
 from seqae.data.config import CorpusConfig
-from seqae.data.corpus import TokenizedCorpus
-from seqae.data.corpus_writer import CorpusWriter
-from seqae.data.preprocessing import Pipeline
-from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
+from seqae.data.prepared.corpus import TokenizedCorpus
+from seqae.data.prepared.corpus_writer import CorpusWriter
+from seqae.data.sentences.preprocessing import Pipeline
 from seqae.data.streaming.shard import StreamOptions
 from seqae.data.streaming.stream import TokenStream
 from seqae.data.tokenizers import BPETokenizer, Tokenizer

@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from seqae.bundle.operations.text_decoding import Candidate as Candidate
     from seqae.bundle.operations.text_operations import Neighbour as Neighbour
     from seqae.bundle.text_autoencoder import TextAutoencoder as TextAutoencoder
+    from seqae.data.batches.padding import collate as collate
     from seqae.data.datamodule import TextDataModule as TextDataModule
-    from seqae.data.padding import collate as collate
     from seqae.generation.options import Decoding as Decoding
     from seqae.model.autoencoder import SequenceAutoencoder as SequenceAutoencoder
     from seqae.training.fit import fit as fit
@@ -69,7 +69,7 @@ _HOME = {
     "TextAutoencoder": "seqae.bundle.text_autoencoder",
     "TextDataModule": "seqae.data.datamodule",
     "between": "seqae.bundle.operations.latent_ops",
-    "collate": "seqae.data.padding",
+    "collate": "seqae.data.batches.padding",
     "fit": "seqae.training.fit",
     "load": "seqae.bundle.io",
     "nearest": "seqae.bundle.operations.latent_ops",

@@ -135,7 +135,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     try:
         if command in TRAINING:
-            import_module("seqae.training.commands").run(command, rest, topic)
+            import_module("seqae.training.command.commands").run(command, rest, topic)
         elif command in RECIPES:
             import_module("seqae.recipes").run(rest)
         elif command in COMPLETION:

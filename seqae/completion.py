@@ -18,8 +18,8 @@ from seqae.recipes import recipe_names
 from seqae.synonyms import COMMANDS, OPTIONS
 from seqae.tasks.runner import decoding_options, function_of, make_parser
 from seqae.terminal import fail
-from seqae.training.cli_options import Command
-from seqae.training.lightning_cli import TrainingCLI
+from seqae.training.command.cli_options import Command
+from seqae.training.command.lightning_cli import TrainingCLI
 
 SHELLS = ("bash", "zsh")
 

@@ -18,8 +18,8 @@ from unittest import mock
 
 import pytest
 
-from seqae.data.sources import hub_readers, hub_requests
 from seqae.data.sources.base import Source
+from seqae.data.sources.hubs import hub_readers, hub_requests
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
 

@@ -16,9 +16,9 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from seqae.data.config import CorpusConfig
-from seqae.data.corpus import TokenizedCorpus
-from seqae.data.corpus_writer import CorpusWriter
-from seqae.data.preprocessing import Encoded, Pipeline
+from seqae.data.prepared.corpus import TokenizedCorpus
+from seqae.data.prepared.corpus_writer import CorpusWriter
+from seqae.data.sentences.preprocessing import Encoded, Pipeline
 from seqae.data.sources.records import Block, Counts
 from seqae.data.tokenizers import Tokenizer
 

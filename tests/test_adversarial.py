@@ -23,7 +23,7 @@ from torch import Generator
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 import seqae
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.model.latents.gaussian import GaussianLatent
 from seqae.objectives import Adversarial, Reconstruction
 from seqae.objectives.noise import NoiseRates, corrupt

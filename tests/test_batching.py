@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seqae.data.batching import (
+from seqae.data.batches.batching import (
     Rounding,
     assign_to_ranks,
     batches_of_rank,

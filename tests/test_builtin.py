@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqae.data.builtin import BUILTIN_CORPORA, builtin_names, load_builtin, open_builtin
-from seqae.data.split import SPLITS, split_of
+from seqae.data.sentences.split import SPLITS, split_of
 
 CORPORA = files("seqae") / "data" / "corpora"
 

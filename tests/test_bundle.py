@@ -27,7 +27,7 @@ from seqae.bundle.io import environment, read_bundle, write_bundle
 from seqae.bundle.manifest import CARD, FILES, MANIFEST
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import read_weights, weights_to_bytes
-from seqae.data.cleaning import Normalization
+from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer
 from seqae.generation import Hypothesis
 from seqae.model import autoencoder

@@ -23,7 +23,7 @@ from seqae.training.checkpoints.callback import (
     rewind_batch_progress,
 )
 from seqae.training.checkpoints.integrity import SEAL, is_intact, write_hashed
-from seqae.training.run_folder import LOCK
+from seqae.training.run.run_folder import LOCK
 
 NUMBERS = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO, "EDQUOT": errno.EDQUOT}
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")

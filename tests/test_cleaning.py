@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.data.cleaning import (
+from seqae.data.sentences.cleaning import (
     LANGUAGES,
     WIDE_BLANKS,
     CleanOptions,

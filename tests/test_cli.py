@@ -13,7 +13,7 @@ import pytest
 import torch
 from small import COMMAND, CONFIGS, read_rows, run_seqae, write_recipe, write_text
 
-from seqae.data.prepare import Preparation
+from seqae.data.prepared.prepare import Preparation
 from seqae.parser import OneLineParser
 
 Fit = Callable[..., str]

@@ -12,7 +12,7 @@ from small import SENTENCES, run_seqae, write_recipe, write_text
 
 import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, Tokenizer, WordTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.content.content_encoder import ContentEncoder

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from small import block_of, encode_block, write_corpus
 
 from seqae.batch import Batch
-from seqae.data import corpus_writer as corpus_module
-from seqae.data.corpus import TokenizedCorpus
-from seqae.data.corpus_writer import CorpusWriter
-from seqae.data.padding import collate
-from seqae.data.sampler import TokenBudgetBatchSampler, make_loader
+from seqae.data.batches.padding import collate
+from seqae.data.batches.sampler import TokenBudgetBatchSampler, make_loader
+from seqae.data.prepared import corpus_writer as corpus_module
+from seqae.data.prepared.corpus import TokenizedCorpus
+from seqae.data.prepared.corpus_writer import CorpusWriter
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
 SENTENCES = ["abc", "", "a much longer sentence", "é", "ab"]

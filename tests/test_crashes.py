@@ -24,12 +24,12 @@ from small import (
 )
 
 from seqae.bundle.io import load
-from seqae.training import lightning_cli
 from seqae.training.callbacks import best_bundle as callbacks
 from seqae.training.checkpoints import callback as checkpointing
 from seqae.training.checkpoints.callback import newest_checkpoint
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-from seqae.training.run_folder import LOCK
+from seqae.training.command import lightning_cli
+from seqae.training.run.run_folder import LOCK
 
 # The tests fork; Python 3.12 tells of threads that may exist then.
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -13,9 +13,9 @@ from small import numbered, write_text
 
 from seqae.batch import Batch
 from seqae.component import from_plain
-from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig, DataConfig
 from seqae.data.datamodule import TextDataModule
+from seqae.data.sentences.cleaning import CleanOptions
 from seqae.data.tokenizers import ByteTokenizer, WordTokenizer
 
 

@@ -18,8 +18,8 @@ from ranks import FORKS
 from small import COMMAND, numbered, run_seqae, write_recipe, write_text
 
 from seqae import files as storage
-from seqae.training import lightning_cli
 from seqae.training.checkpoints.callback import checkpoints, newest_checkpoint
+from seqae.training.command import lightning_cli
 
 ADVICE = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -15,7 +15,7 @@ from torch import Generator
 import seqae
 from seqae.bundle.io import write_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.data.tokenizers import WordTokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import (

@@ -24,10 +24,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seqae.data.sources import arrow, json_columns, reader
-from seqae.data.sources import compression as opening
 from seqae.data.sources.base import Source
 from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.formats import arrow, json_columns, reader
+from seqae.data.sources.formats import compression as opening
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG, ReadOptions
 
@@ -131,7 +131,7 @@ def test_a_column_that_is_not_there(kind):
 
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_parts_give_each_record_once_and_go_on_anywhere(kind, monkeypatch):
-    monkeypatch.setattr("seqae.data.sources.reader.MIN_SPAN_BYTES", 1000)
+    monkeypatch.setattr("seqae.data.sources.formats.reader.MIN_SPAN_BYTES", 1000)
     source = open_one(write_rows(ROWS, kind))
     assert isinstance(source, FileSource)
     size = 60_000 if kind == "list" else 10_000  # all of it is read for each part

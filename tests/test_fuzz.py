@@ -23,7 +23,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from seqae.data.sources.lines import BYTE_ORDER_MARK
+from seqae.data.sources.formats.lines import BYTE_ORDER_MARK
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
 

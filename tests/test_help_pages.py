@@ -19,8 +19,8 @@ from seqae.cli import HELP_PAGES, TASKS, TRAINING, help_page, help_topic, overvi
 from seqae.parser import options_of
 from seqae.synonyms import OPTIONS
 from seqae.tasks.runner import decoding_options, function_of, make_parser
-from seqae.training.cli_options import Command
-from seqae.training.lightning_cli import TrainingCLI
+from seqae.training.command.cli_options import Command
+from seqae.training.command.lightning_cli import TrainingCLI
 
 Out = pytest.CaptureFixture[str]
 UNSET = (None, -1, [], "")  # defaults that a page says in words, or not at all

@@ -33,9 +33,9 @@ from hub_user import (
 )
 from small import COMMAND, SENTENCES, write_recipe
 
-from seqae.data.sources import hub_readers
-from seqae.data.sources.hub import HubName
-from seqae.data.sources.reader import Keys
+from seqae.data.sources.formats.reader import Keys
+from seqae.data.sources.hubs import hub_readers
+from seqae.data.sources.hubs.hub import HubName
 from seqae.data.sources.records import Block, Counts
 
 SHARDS = [[f"Sentence {row} of shard {shard}." for row in range(25)] for shard in range(3)]

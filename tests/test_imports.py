@@ -49,7 +49,7 @@ def test_a_model_is_used_without_lightning() -> None:
 
 @pytest.mark.slow  # by default a whole training shows it, in test_wandb.py
 def test_training_does_not_import_wandb() -> None:
-    code = "import runpy, seqae.training.lightning_cli as c\nc.TrainingCLI"
+    code = "import runpy, seqae.training.command.lightning_cli as c\nc.TrainingCLI"
     assert not modules_after(code) & {"wandb", "datasets"}
 
 

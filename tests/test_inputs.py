@@ -13,7 +13,7 @@ import pytest
 import yaml
 from small import run_seqae, write_text
 
-from seqae.data.cleaning import CleanOptions
+from seqae.data.sentences.cleaning import CleanOptions
 from seqae.tasks.inputs import Policies, gather
 
 Out = pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import run_seqae
 
-from seqae.training import commands
+from seqae.training.command import commands
 from seqae.training.distributed import launchers
 from seqae.training.distributed.launchers import check_processes
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seqae.data.sources.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
+from seqae.data.sources.formats.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
 
 # What is easily cut at the wrong place.
 PIECES = [b"\r", b"\n", b"\r\n", b"a", b"bb", b"a long line", BYTE_ORDER_MARK, "\u2028".encode()]

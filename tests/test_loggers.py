@@ -11,7 +11,7 @@ import pytest
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from small import SENTENCES, figures, run_seqae, write_recipe, write_text
 
-from seqae.training.loggers import (
+from seqae.training.logs.loggers import (
     MAX_FAILURES,
     RUN_ID,
     GuardedLogger,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small import read_rows
 
-from seqae.training.loggers import MetricsFile
+from seqae.training.logs.loggers import MetricsFile
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from test_model_graphs import make
 
 import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.cleaning import Normalization
+from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import WordTokenizer
 from seqae.interchange import export_onnx
 from seqae.interchange.onnx.graph import OPSET

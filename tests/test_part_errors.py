@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from small import run_seqae, with_callback, write_recipe, write_text
 
 from seqae.model.encoders import GRUEncoder
-from seqae.training.part_errors import explain
+from seqae.training.command.part_errors import explain
 
 Out = pytest.CaptureFixture[str]
 

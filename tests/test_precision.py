@@ -13,7 +13,7 @@ from small import CONFIGS, figures, numbered, read_rows, run_seqae, write_recipe
 
 from seqae.model.half_precision import trains_in_half_precision
 from seqae.model.recurrent import LSTMStack
-from seqae.training.precision import has_half_precision, set_tf32
+from seqae.training.optimization.precision import has_half_precision, set_tf32
 
 
 def train(folder: Path, name: str, *options: object) -> int:
@@ -116,7 +116,7 @@ def test_an_lstm_without_kernels_is_refused(
     sides: list[str],
 ) -> None:
     monkeypatch.setattr(
-        "seqae.training.precision.trains_in_half_precision",
+        "seqae.training.optimization.precision.trains_in_half_precision",
         lambda stack_type, dtype, autocast: stack_type is not LSTMStack,
     )
     options = [f"--model.autoencoder.{side}=LSTM{side.capitalize()}" for side in sides]

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from small import SENTENCES, numbered, write_text
 
-from seqae.data import cache as cache_module
-from seqae.data import corpus_writer as corpus_module
-from seqae.data import prepare as preparation
-from seqae.data import sealed_files
-from seqae.data.cache import open_prepared, prepare
-from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig, default_cache_dir
-from seqae.data.corpus_writer import CorpusWriter
-from seqae.data.prepare import Encode, Preparation
-from seqae.data.sources.reader import Reader
+from seqae.data.prepared import cache as cache_module
+from seqae.data.prepared import corpus_writer as corpus_module
+from seqae.data.prepared import prepare as preparation
+from seqae.data.prepared import sealed_files
+from seqae.data.prepared.cache import open_prepared, prepare
+from seqae.data.prepared.corpus_writer import CorpusWriter
+from seqae.data.prepared.prepare import Encode, Preparation
+from seqae.data.sentences.cleaning import CleanOptions
+from seqae.data.sources.formats.reader import Reader
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import BPETokenizer, ByteTokenizer, WordTokenizer
 
@@ -291,9 +291,9 @@ def test_an_interrupted_preparation_goes_on(
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from seqae.data import corpus_writer as corpus_module
-from seqae.data import prepare as preparation
-from seqae.data.cache import prepare
+from seqae.data.prepared import corpus_writer as corpus_module
+from seqae.data.prepared import prepare as preparation
+from seqae.data.prepared.cache import prepare
 from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import BPETokenizer
 preparation.SECONDS_BETWEEN_COMMITS = 0.0
@@ -460,8 +460,8 @@ def test_a_cache_that_cannot_be_made(text: Path) -> None:
 PREPARE = """
 import sys, time
 from pathlib import Path
-from seqae.data.prepare import Encode, Preparation
-from seqae.data.cache import open_prepared, prepare
+from seqae.data.prepared.prepare import Encode, Preparation
+from seqae.data.prepared.cache import open_prepared, prepare
 from seqae.data.config import CorpusConfig
 from seqae.data.tokenizers import ByteTokenizer
 text, cache, log = map(Path, sys.argv[1:])

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import block_of, encode_block, numbered
 
-from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig
-from seqae.data.preprocessing import LINE_ENDS, QUOTED, Pipeline, Remark, remark
+from seqae.data.sentences.cleaning import CleanOptions
+from seqae.data.sentences.preprocessing import LINE_ENDS, QUOTED, Pipeline, Remark, remark
+from seqae.data.sentences.split import hash_texts, split_of
 from seqae.data.sources.records import Block, Counts
-from seqae.data.split import hash_texts, split_of
 from seqae.data.tokenizers import ByteTokenizer
 
 TOKENIZER = ByteTokenizer()

@@ -17,16 +17,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small import run_seqae, write_text
 
-from seqae.data import corpus_writer as corpus_file
-from seqae.data import duplicates as repetitions
-from seqae.data.corpus import Rows, TokenizedCorpus
-from seqae.data.corpus_writer import CorpusWriter
-from seqae.data.duplicates import PairHashes, first_occurrences
-from seqae.data.preprocessing import LINE_ENDS, QUOTED
+from seqae.data.prepared import corpus_writer as corpus_file
+from seqae.data.prepared.corpus import Rows, TokenizedCorpus
+from seqae.data.prepared.corpus_writer import CorpusWriter
 from seqae.data.report.findings import find, percent
 from seqae.data.report.measure import describe_lengths, measure
 from seqae.data.report.render import to_text
-from seqae.data.split import hash_texts
+from seqae.data.sentences import duplicates as repetitions
+from seqae.data.sentences.duplicates import PairHashes, first_occurrences
+from seqae.data.sentences.preprocessing import LINE_ENDS, QUOTED
+from seqae.data.sentences.split import hash_texts
 from seqae.data.tokenizers import ByteTokenizer, Tokenizer, WordTokenizer
 
 Out = pytest.CaptureFixture[str]

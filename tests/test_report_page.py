@@ -20,7 +20,7 @@ from seqae.tasks.report.report_sentences import (
 )
 from seqae.tasks.report.time_limit import TimeLimit
 from seqae.tasks.report.verdicts import LIMITS, REAL, verdict_of
-from seqae.training.run_report import report_at_end
+from seqae.training.run.run_report import report_at_end
 from seqae.web.columns import numbers
 
 

@@ -11,8 +11,8 @@ from filelock import FileLock
 from small import figures, numbered, run_seqae, write_recipe, write_text
 
 from seqae.data.datamodule import TextDataModule
-from seqae.training import run_folder
-from seqae.training.run_folder import LOCK, RunFolder, pin_revisions
+from seqae.training.run import run_folder
+from seqae.training.run.run_folder import LOCK, RunFolder, pin_revisions
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data import sampler as loading
-from seqae.data.batching import BatchPlan, Rounding, batches_of_rank, plan_batches
-from seqae.data.sampler import RoundedPadding, TokenBudgetBatchSampler
+from seqae.data.batches import sampler as loading
+from seqae.data.batches.batching import BatchPlan, Rounding, batches_of_rank, plan_batches
+from seqae.data.batches.sampler import RoundedPadding, TokenBudgetBatchSampler
 
 LENGTHS = np.random.default_rng(0).integers(3, 30, 500).astype(np.int32)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import numbered, run_seqae, write_recipe, write_text
 
-from seqae.training.schedule import (
+from seqae.training.optimization.schedule import (
     Decay,
     Schedule,
     end_at,

@@ -20,7 +20,7 @@ from small import ODD_SENTENCES, SENTENCES
 import seqae
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.cli import main
-from seqae.data.cleaning import Normalization
+from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import (
     BPETokenizer,
     ByteTokenizer,

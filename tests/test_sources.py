@@ -25,12 +25,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqae.data.builtin import load_builtin
-from seqae.data.sources import compression as opening
-from seqae.data.sources import reader
 from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.formats import compression as opening
+from seqae.data.sources.formats import reader
+from seqae.data.sources.formats.reader import MIN_SPAN_BYTES
 from seqae.data.sources.open import open_source
-from seqae.data.sources.reader import MIN_SPAN_BYTES
 from seqae.data.sources.records import BLANK, NOT_UTF8, TOO_LONG, Block, Counts, ReadOptions
 
 if sys.version_info >= (3, 14):

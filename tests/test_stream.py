@@ -21,11 +21,11 @@ import torch
 from small import numbered, read_rows, run_seqae, write_recipe, write_text
 
 from seqae.batch import Batch
-from seqae.data.batching import Rounding, plan_batches
+from seqae.data.batches.batching import Rounding, plan_batches
 from seqae.data.config import CorpusConfig
-from seqae.data.corpus import Rows
-from seqae.data.preprocessing import Pipeline
-from seqae.data.sources import reader as reader_module
+from seqae.data.prepared.corpus import Rows
+from seqae.data.sentences.preprocessing import Pipeline
+from seqae.data.sources.formats import reader as reader_module
 from seqae.data.streaming import stream as stream_module
 from seqae.data.streaming.shard import ShardState, StreamCounts, StreamOptions, StreamShard
 from seqae.data.streaming.stream import StreamBatch, TokenStream, merge_states, summarize

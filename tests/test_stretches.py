@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.data.split import hash_texts
-from seqae.data.stretches import Stretches, running_texts, stretch_ends
+from seqae.data.sentences.split import hash_texts
+from seqae.data.sentences.stretches import Stretches, running_texts, stretch_ends
 from seqae.data.tokenizers import (
     BPETokenizer,
     ByteTokenizer,

@@ -20,7 +20,7 @@ from small import RECIPE, read_rows, run_seqae, with_callback, write_text
 from torch import Generator, Tensor
 
 from seqae.batch import Batch
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 
 # In eight batches of 31 to 130 target tokens: windows of three leave two, on two ranks one each.
 SENTENCES = ["ab", *(f"number {i:02d}" for i in range(20)), *(f"{i} and on" for i in range(9))]

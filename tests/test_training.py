@@ -144,7 +144,7 @@ def test_two_processes_share_the_sentences_of_one(two_processes: Path, tmp_path:
 # The command turns off such advice of Lightning's; here its class is used without the command.
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_two_processes_measure_what_one_measures(two_processes: Path) -> None:
-    from seqae.training.lightning_cli import TrainingCLI
+    from seqae.training.command.lightning_cli import TrainingCLI
 
     run = two_processes / "run"
     shared = next(row for row in reversed(figures(run)) if "val/loss" in row)

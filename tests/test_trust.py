@@ -11,9 +11,9 @@ import pytest
 import yaml
 from small import run_seqae, write_recipe, write_text
 
-import seqae.training.commands  # noqa: F401 - whose classes may go by their short names
+import seqae.training.command.commands  # noqa: F401 - whose classes may go by their short names
 from seqae.recipes import find_config
-from seqae.training.trust import foreign_links, foreign_settings
+from seqae.training.command.trust import foreign_links, foreign_settings
 
 Config = dict[str, Any]
 
@@ -107,7 +107,7 @@ FOREIGN: dict[str, Config] = {
         "trainer": {"logger": {"class_path": "CSVLogger", "init_args": "save_dir: /tmp/elsewhere"}}
     },
     "a class that ours import": {
-        "trainer": {"callbacks": [init("seqae.training.lightning_cli.Callback")]}
+        "trainer": {"callbacks": [init("seqae.training.command.lightning_cli.Callback")]}
     },
     "somebody's account": {"trainer": {"logger": init("WandbLogger", entity="somebody")}},
     "somebody's server": {
@@ -118,7 +118,7 @@ FOREIGN: dict[str, Config] = {
     },
     "the same by its name alone": {"trainer": {"callbacks": ["BundleWriter"]}},
     "rows that replace a file": {
-        "trainer": {"logger": [init("seqae.training.loggers.MetricsFile")]}
+        "trainer": {"logger": [init("seqae.training.logs.loggers.MetricsFile")]}
     },
     "a callback that no list has": {"trainer": {"callbacks": "RunFolder"}},
     "a plugin that unpickles": {"trainer": {"plugins": "XLACheckpointIO"}},

@@ -19,7 +19,7 @@ from seqae.batch import Batch
 from seqae.data.datamodule import TextDataModule
 from seqae.data.tokenizers import ByteTokenizer
 from seqae.objectives import Objective
-from seqae.training.finite import LossCheck
+from seqae.training.optimization.finite import LossCheck
 
 # What gives a number, or a size that depends on numbers, to this process.
 WAITING = {

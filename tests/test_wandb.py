@@ -16,7 +16,7 @@ from small import COMMAND, CONFIGS, SENTENCES, figures, with_callback, write_rec
 
 from seqae import load
 from seqae.training.distributed.exit_status import REQUEUE
-from seqae.training.loggers import RUN_ID
+from seqae.training.logs.loggers import RUN_ID
 
 pytest.importorskip("wandb")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from seqae.data.workers import ITEMS_WITHOUT_POOL, map_in_order
+from seqae.data.batches.workers import ITEMS_WITHOUT_POOL, map_in_order
 from seqae.processes import available_cores
 
 MANY = ITEMS_WITHOUT_POOL + 20

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from seqae.bundle.operations.latent_ops import Latents
 from seqae.component import check_seed, check_whole
-from seqae.data.padding import like_length_batches
+from seqae.data.batches.padding import like_length_batches
 from seqae.generation import Decoding, Hypothesis, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.terminal import progress_bar

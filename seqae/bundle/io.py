@@ -44,7 +44,7 @@ from seqae.bundle.sharing.address import find_bundle
 from seqae.bundle.stored_priors import read_priors
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.bundle.weights import weights_to_bytes
-from seqae.data.cleaning import Normalization
+from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.extras import installed_version
 from seqae.files import replace_folder, sha256_of

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from seqae.bundle.weights import WithoutInit, read_weights
-from seqae.data.cleaning import Normalization
+from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.untrusted import load_json, read_capped, shown

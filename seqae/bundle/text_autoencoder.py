@@ -18,8 +18,8 @@ from seqae.bundle.operations.pictures import PictureOperations
 from seqae.bundle.operations.summaries import SummaryOperations
 from seqae.bundle.operations.text_operations import Part, TooLong
 from seqae.component import check_choice
-from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_texts
+from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.priors import Prior

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import IO
 
 from seqae.component import check_choice
-from seqae.data.split import SPLITS, Split, split_of
+from seqae.data.sentences.split import SPLITS, Split, split_of
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from seqae.batch import MAX_LENGTH
 from seqae.component import check_literal, check_range
-from seqae.data.batching import Rounding
-from seqae.data.cleaning import CleanOptions
+from seqae.data.batches.batching import Rounding
+from seqae.data.sentences.cleaning import CleanOptions
+from seqae.data.sentences.split import SPLITS, Split, SplitRule
 from seqae.data.sources.base import Source
 from seqae.data.sources.memory import PAIR_COLUMN, Sentences, are_names, hold
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import ReadOptions
-from seqae.data.split import SPLITS, Split, SplitRule
 
 LengthPolicy = Literal["error", "truncate", "drop", "split"]
 

@@ -16,16 +16,16 @@ from typing_extensions import override
 
 from seqae.batch import Batch, Vocabulary
 from seqae.component import check_part
-from seqae.data.batching import batches_of_rank, plan_batches
-from seqae.data.cache import PreparedData, is_intact, open_prepared, prepare
+from seqae.data.batches.batching import batches_of_rank, plan_batches
+from seqae.data.batches.epoch_resume import EpochResume, epoch_state
+from seqae.data.batches.sampler import TokenBudgetBatchSampler, make_loader, make_planned_loader
 from seqae.data.config import DataConfig, revisions_of
-from seqae.data.corpus import TokenizedCorpus
-from seqae.data.epoch_resume import EpochResume, epoch_state
-from seqae.data.prepare import REPORT, REPORT_TEXT
-from seqae.data.preprocessing import Pipeline
+from seqae.data.prepared.cache import PreparedData, is_intact, open_prepared, prepare
+from seqae.data.prepared.corpus import TokenizedCorpus
+from seqae.data.prepared.prepare import REPORT, REPORT_TEXT
 from seqae.data.report.render import log_report
-from seqae.data.sampler import TokenBudgetBatchSampler, make_loader, make_planned_loader
-from seqae.data.split import Split
+from seqae.data.sentences.preprocessing import Pipeline
+from seqae.data.sentences.split import Split
 from seqae.data.streaming.checks import check_division, check_limits, check_streamable
 from seqae.data.streaming.stream import StreamBatch, StreamLoader, TokenStream, summarize
 from seqae.data.tokenizers import BPETokenizer, Tokenizer

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.cleaning import Normalization
+from seqae.data.sentences.cleaning import Normalization
 from seqae.extras import extra
 
 with extra("sentence-transformers"):

@@ -21,7 +21,7 @@ from seqae.bundle.io import load
 from seqae.bundle.manifest import prior_files
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_whole
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.extras import extra
 from seqae.interchange.embedded_part import EmbeddedPart, columns, embedded_part
 from seqae.untrusted import load_json, read_capped

@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from seqae.component import check_range, check_whole
-from seqae.data.cleaning import check_language, sentence_splitter
 from seqae.data.containers import read_texts
+from seqae.data.sentences.cleaning import check_language, sentence_splitter
 from seqae.metrics.segmenter import blank_separated, ends_in_unspaced
 
 LANGUAGE = "en"  # its rules also cut after the full stops of other scripts

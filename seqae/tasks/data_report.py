@@ -11,10 +11,10 @@ import numpy as np
 
 from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, concrete_subclasses
-from seqae.data.cache import PreparedData, open_prepared, prepare
-from seqae.data.cleaning import CleanOptions
 from seqae.data.config import CorpusConfig, default_cache_dir
+from seqae.data.prepared.cache import PreparedData, open_prepared, prepare
 from seqae.data.report.render import to_text
+from seqae.data.sentences.cleaning import CleanOptions
 from seqae.data.sources.records import ReadOptions
 from seqae.data.tokenizers import Tokenizer
 from seqae.data.tokenizers.imported.tokenizer_file import TokenizerFile

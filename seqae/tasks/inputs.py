@@ -14,8 +14,8 @@ from seqae.bundle.operations.text_operations import LongPolicy, TooLong
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import from_plain
 from seqae.data.builtin import builtin_names
-from seqae.data.cleaning import CleanOptions, clean
 from seqae.data.config import DataConfig, LengthPolicy
+from seqae.data.sentences.cleaning import CleanOptions, clean
 from seqae.data.sources.base import Source
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from seqae.batch import Batch, check_batch
 from seqae.data.datamodule import TextDataModule
-from seqae.data.split import Split
+from seqae.data.sentences.split import Split
 from seqae.generation import greedy
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.training.distributed.collectives import average_buffers

@@ -24,16 +24,16 @@ from seqae.data.tokenizers import ByteTokenizer, Tokenizer
 from seqae.recipes import find_config
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import TIME_IS_UP, Preempted
-from seqae.training.choose_run import RUN_TIME
-from seqae.training.cli_options import Command, TrainingParser, make_parser
-from seqae.training.commands import (
+from seqae.training.command.choose_run import RUN_TIME
+from seqae.training.command.cli_options import Command, TrainingParser, make_parser
+from seqae.training.command.commands import (
     IGNORED_WARNINGS,
     expand_run,
     reporting_in_one_line,
     show_log,
 )
-from seqae.training.commands import train as run_training
-from seqae.training.lightning_cli import TrainingCLI
+from seqae.training.command.commands import train as run_training
+from seqae.training.command.lightning_cli import TrainingCLI
 
 
 def fit(

@@ -22,16 +22,19 @@ from seqae.training.distributed.collectives import gather_ranks
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
 from seqae.training.evaluated_module import EvaluatedModule
 from seqae.training.evaluation import EvaluationMetrics
-from seqae.training.finite import LossCheck
 from seqae.training.lightning_internals import (
     forget_train_loader,
     replace_results_table,
     set_loop_progress,
 )
-from seqae.training.optimizer import clip_gradients_apart, make_optimizer, reinitialize_weights
-from seqae.training.prepare_content import prepare_content
-from seqae.training.results_table import show_results
-from seqae.training.schedule import (
+from seqae.training.logs.results_table import show_results
+from seqae.training.optimization.finite import LossCheck
+from seqae.training.optimization.optimizer import (
+    clip_gradients_apart,
+    make_optimizer,
+    reinitialize_weights,
+)
+from seqae.training.optimization.schedule import (
     Decay,
     Schedule,
     end_at,
@@ -39,9 +42,10 @@ from seqae.training.schedule import (
     plan_decay,
     warn_of_warmup,
 )
+from seqae.training.optimization.token_window import TokenWindow
+from seqae.training.prepare_content import prepare_content
 from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.warm_start import WarmStart
-from seqae.training.token_window import TokenWindow
 
 
 class AutoencoderModule(EvaluatedModule):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from seqae.batch import Batch
 from seqae.data.datamodule import TextDataModule
-from seqae.data.preprocessing import Pipeline
+from seqae.data.sentences.preprocessing import Pipeline
 from seqae.data.streaming.stream import TokenStream
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.content.content_learning import LEARNT_FROM, learn_content

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from seqae.batch import Batch
 from seqae.bundle.codec import cut_rows, evaluating
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.generation import Decoding, generate
 from seqae.generation.subsequence import Word
 from seqae.model.autoencoder import SequenceAutoencoder

@@ -20,9 +20,9 @@ from seqae.bundle.operations.latent_ops import Latents, read_latents
 from seqae.bundle.operations.text_decoding import GREEDY, OneOrList
 from seqae.bundle.operations.text_operations import LongPolicy, TextOperations
 from seqae.component import check_choice
-from seqae.data.cleaning import Normalization
 from seqae.data.containers import read_array, read_texts
-from seqae.data.stretches import Stretches
+from seqae.data.sentences.cleaning import Normalization
+from seqae.data.sentences.stretches import Stretches
 from seqae.generation import Decoding, DecodingKeywords
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from seqae.bundle.manifest import MANIFEST, PATTERNS
 from seqae.bundle.sharing.address import COMMIT, HUB, HubAddress, LocalBundle
-from seqae.data.sources.hub_requests import (
+from seqae.data.sources.hubs.hub_requests import (
     TIMEOUT_SECONDS,
     first_line,
     local_failure,

@@ -13,7 +13,7 @@ from seqae.bundle.find_bundle import is_own_file
 from seqae.bundle.manifest import CARD, EVALUATION, MANIFEST, check_manifest, is_prior_file
 from seqae.bundle.sharing.address import COMMIT, HubAddress
 from seqae.bundle.sharing.hub_repository import MAIN
-from seqae.data.sources.hub_requests import first_line, patiently, quiet_client, refusal
+from seqae.data.sources.hubs.hub_requests import first_line, patiently, quiet_client, refusal
 from seqae.extras import extra
 from seqae.version import __version__
 

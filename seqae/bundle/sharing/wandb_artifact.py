@@ -17,7 +17,7 @@ from typing import Any
 from seqae.bundle.manifest import MANIFEST, PATTERNS, check_manifest
 from seqae.bundle.sharing.address import WANDB, ArtifactAddress, LocalBundle
 from seqae.data.config import default_cache_dir
-from seqae.data.sources.hub_requests import TIMEOUT_SECONDS, first_line
+from seqae.data.sources.hubs.hub_requests import TIMEOUT_SECONDS, first_line
 from seqae.extras import extra
 
 FOLDER = "wandb"  # in the cache; it has a folder for each content

@@ -15,7 +15,7 @@ from typing import Any, final
 
 from seqae.bundle.io import load
 from seqae.bundle.sharing.address import WANDB, ArtifactAddress
-from seqae.data.sources.hub_requests import first_line
+from seqae.data.sources.hubs.hub_requests import first_line
 from seqae.extras import extra
 from seqae.untrusted import load_json, read_capped
 from seqae.version import __version__

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from os.path import join
 from typing import Any
 
-from seqae.data.cleaning import TOO_MANY_CHARACTERS, TOO_SHORT
-from seqae.data.preprocessing import LINE_ENDS, QUOTED, TRUNCATED
+from seqae.data.sentences.cleaning import TOO_MANY_CHARACTERS, TOO_SHORT
+from seqae.data.sentences.preprocessing import LINE_ENDS, QUOTED, TRUNCATED
 from seqae.data.sources.discovery import for_people
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
 from seqae.data.sources.walking import describe_left_out

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqae.data.corpus import TokenizedCorpus
-from seqae.data.duplicates import Hashes, PairHashes, distinct_parts
-from seqae.data.split import Split
+from seqae.data.prepared.corpus import TokenizedCorpus
+from seqae.data.sentences.duplicates import Hashes, PairHashes, distinct_parts
+from seqae.data.sentences.split import Split
 from seqae.data.tokenizers.base import Tokenizer
 
 BLOCK = 1 << 13  # sentences measured together

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from seqae.data.report.findings import find, percent
+from seqae.data.sentences.split import SPLITS
 from seqae.data.sources.discovery import for_people
-from seqae.data.split import SPLITS
 from seqae.terminal import visible
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,8 @@
 | records.py | Block, Counts, ReadOptions: what every reader gives and takes |
 | file_source.py, spool.py | files as a Source; copies of pipes |
 | discovery.py, walking.py | how files are found, and what is left out of a folder |
-| compression.py | opens files, and unpacks them while they are read |
-| content.py | tells text from what is none, by how it begins |
-| reader.py, lines.py | what readers share; where a line ends |
-| plain_text.py, jsonl.py, csv.py, arrow.py | one reader each; arrow.py also reads Parquet |
-| json_list.py, json_columns.py, csv_rows.py, nested.py | elements, columns, rows: their details |
-| hub.py, hub_readers.py, hub_requests.py | data sets of the Hugging Face hub |
+| formats/ | a reader for each format of files: plain text, JSON lines, CSV, Arrow and Parquet |
+| hubs/ | data sets of the Hugging Face hub |
 | nltk.py | corpora of NLTK |
 | memory.py | sentences that were handed over in Python |
 

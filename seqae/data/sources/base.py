@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from seqae.data.sources.discovery import STANDARD_INPUT
-from seqae.data.sources.reader import Keys
+from seqae.data.sources.formats.reader import Keys
 from seqae.data.sources.records import Block, BlockReader, Counts, Position, ReadOptions
 from seqae.data.sources.walking import quote
 

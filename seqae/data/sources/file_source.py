@@ -10,11 +10,11 @@ from typing_extensions import override
 
 from seqae.data.builtin import BUILTIN_CORPORA
 from seqae.data.sources.base import Source, SourcePart
-from seqae.data.sources.csv import CsvReader, DelimitedReader, TsvReader
 from seqae.data.sources.discovery import SourceFile, find_files, refuse_folder
-from seqae.data.sources.jsonl import JsonLinesReader, holds_records
-from seqae.data.sources.plain_text import TextReader
-from seqae.data.sources.reader import Keys, Reader
+from seqae.data.sources.formats.csv import CsvReader, DelimitedReader, TsvReader
+from seqae.data.sources.formats.jsonl import JsonLinesReader, holds_records
+from seqae.data.sources.formats.plain_text import TextReader
+from seqae.data.sources.formats.reader import Keys, Reader
 from seqae.data.sources.records import WITHOUT_COLUMNS, Format, ReadOptions
 from seqae.data.sources.walking import quote, suffix_of
 
@@ -22,7 +22,7 @@ from seqae.data.sources.walking import quote, suffix_of
 def reader_of(format: Format) -> type[Reader]:
     """Return the class that reads a format."""
     if format in ("parquet", "arrow"):
-        from seqae.data.sources import arrow
+        from seqae.data.sources.formats import arrow
 
         return arrow.ParquetReader if format == "parquet" else arrow.ArrowReader
     return READERS[format]

@@ -22,7 +22,7 @@ from seqae.data.containers import is_table, list_column, list_items
 from seqae.data.sources.base import Source, SourcePart
 from seqae.data.sources.discovery import SUFFIXES
 from seqae.data.sources.file_source import split_column
-from seqae.data.sources.reader import Keys
+from seqae.data.sources.formats.reader import Keys
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
 from seqae.data.sources.walking import COMPRESSED_SUFFIXES, quote
 from seqae.data.tokenizers.input_checks import check_text

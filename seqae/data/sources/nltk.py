@@ -20,7 +20,7 @@ from typing import Any, final
 from typing_extensions import override
 
 from seqae.data.sources.base import Source, SourcePart
-from seqae.data.sources.reader import Keys
+from seqae.data.sources.formats.reader import Keys
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position, ReadOptions
 from seqae.data.sources.walking import quote
 from seqae.extras import extra

@@ -6,8 +6,8 @@ import re
 
 from seqae.data.sources.base import Source
 from seqae.data.sources.file_source import FileSource
+from seqae.data.sources.formats.reader import Keys
 from seqae.data.sources.memory import SCHEME, MemorySource
-from seqae.data.sources.reader import Keys
 from seqae.data.sources.records import ReadOptions
 from seqae.data.sources.walking import quote
 
@@ -45,7 +45,7 @@ def open_source(
     """
     options, keys = options or ReadOptions(), Keys(key, section)
     if name.startswith("hf:"):
-        from seqae.data.sources.hub import HubSource
+        from seqae.data.sources.hubs.hub import HubSource
 
         return HubSource(name, options, keys, revision)
     if name.startswith("nltk:"):

@@ -27,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 
 from seqae.batch import Batch
-from seqae.data.batching import BatchPlan, plan_batches
+from seqae.data.batches.batching import BatchPlan, plan_batches
+from seqae.data.batches.padding import gather_rows
+from seqae.data.batches.sampler import RoundedPadding
 from seqae.data.config import StreamOptions
-from seqae.data.corpus import Rows
-from seqae.data.padding import gather_rows
-from seqae.data.preprocessing import Encoded, Pipeline
-from seqae.data.sampler import RoundedPadding
+from seqae.data.prepared.corpus import Rows
+from seqae.data.sentences.preprocessing import Encoded, Pipeline
 from seqae.data.sources.base import SourcePart
 from seqae.data.sources.records import Block, Counts, Position
 

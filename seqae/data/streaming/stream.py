@@ -26,11 +26,11 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from seqae.batch import Batch
 from seqae.data.config import StreamOptions
-from seqae.data.preprocessing import Pipeline
+from seqae.data.sentences.preprocessing import Pipeline
+from seqae.data.sentences.split import SPLITS
 from seqae.data.sources.base import READER_VERSION, Source, SourcePart
 from seqae.data.sources.file_source import FileSource
-from seqae.data.sources.reader import Reader
-from seqae.data.split import SPLITS
+from seqae.data.sources.formats.reader import Reader
 from seqae.data.streaming.checks import check_division, check_streamable
 from seqae.data.streaming.shard import ShardState, StreamCounts, StreamShard
 from seqae.processes import ignore_group_signals

@@ -13,7 +13,7 @@ import torch
 from seqae.batch import Batch
 from seqae.bundle.codec import evaluating
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.padding import collate, like_length_batches
+from seqae.data.batches.padding import collate, like_length_batches
 from seqae.metrics import text as text_metrics
 from seqae.metrics.accuracy import ReconstructionMetric, token_hits
 from seqae.metrics.definitions import LENGTHS, Scores

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from seqae.batch import Batch, Vocabulary
-from seqae.data.batching import plan_batches
-from seqae.data.padding import collate, like_length_batches
+from seqae.data.batches.batching import plan_batches
+from seqae.data.batches.padding import collate, like_length_batches
 from seqae.metrics.nll import sentence_nll
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import GRUDecoder

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.preprocessing import clean_and_split
+from seqae.data.sentences.preprocessing import clean_and_split
+from seqae.data.sentences.split import Split
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Block, ReadOptions
-from seqae.data.split import Split
 from seqae.tasks.inputs import (
     EVALUATE,
     READING,

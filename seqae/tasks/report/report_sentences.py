@@ -9,10 +9,10 @@ from pathlib import Path
 
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.data.config import DataConfig
-from seqae.data.preprocessing import clean_and_split
+from seqae.data.sentences.preprocessing import clean_and_split
+from seqae.data.sentences.split import Split
 from seqae.data.sources.base import Source
 from seqae.data.sources.open import open_source
-from seqae.data.split import Split
 from seqae.tasks.inputs import Instead, data_config, policies_of
 from seqae.tasks.report.time_limit import TimeLimit
 from seqae.web.projection import sample_rows

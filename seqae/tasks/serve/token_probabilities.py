@@ -13,7 +13,7 @@ from torch import Tensor
 from seqae.bundle.codec import cut_rows, evaluating
 from seqae.bundle.operations.latent_ops import Latents
 from seqae.bundle.text_autoencoder import TextAutoencoder
-from seqae.data.padding import collate
+from seqae.data.batches.padding import collate
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.memory.cross_attention import Memory
 from seqae.tasks.serve.api_shapes import Token

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from seqae.component import type_in_words
-from seqae.data.sources.compression import open_file
-from seqae.data.sources.content import check_content
 from seqae.data.sources.discovery import SourceFile, find_files
 from seqae.data.sources.file_source import split_column
-from seqae.data.sources.json_columns import look_up, names_of
-from seqae.data.sources.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
+from seqae.data.sources.formats.compression import open_file
+from seqae.data.sources.formats.content import check_content
+from seqae.data.sources.formats.json_columns import look_up, names_of
+from seqae.data.sources.formats.lines import BYTE_ORDER_MARK, newlines_only, read_chunks
+from seqae.data.sources.formats.reader import HeadFirst
 from seqae.data.sources.open import open_source
-from seqae.data.sources.reader import HeadFirst
 from seqae.data.sources.records import BLANK, TOO_LONG, Counts, ReadOptions
 from seqae.summarizers import Document
 from seqae.terminal import visible

@@ -10,7 +10,7 @@ from typing import Any
 
 import seqae
 from seqae.component import check_range, check_seed
-from seqae.data.cleaning import check_language
+from seqae.data.sentences.cleaning import check_language
 from seqae.data.sources.records import Counts
 from seqae.files import check_output, write_output
 from seqae.summarizers.base import SentenceSpace

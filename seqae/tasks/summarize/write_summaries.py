@@ -11,7 +11,7 @@ import torch
 
 import seqae
 from seqae.component import check_seed
-from seqae.data.cleaning import check_language
+from seqae.data.sentences.cleaning import check_language
 from seqae.data.sources.records import Counts
 from seqae.files import check_output, output_file
 from seqae.tasks.summarize.choices import (

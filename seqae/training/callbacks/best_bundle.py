@@ -25,13 +25,13 @@ from seqae.data.sources.discovery import without_path
 from seqae.files import reporting, restore_folder
 from seqae.priors import NeighbourhoodPrior
 from seqae.priors.base import can_fit
-from seqae.training.bundle_record import CardOptions, describe_corpus, describe_hardware
 from seqae.training.callbacks.latent_tables import spread
 from seqae.training.callbacks.sample_reconstructions import sample_reconstructions
 from seqae.training.callbacks.throughput import Throughput
-from seqae.training.loggers import table_loggers
+from seqae.training.logs.loggers import table_loggers
+from seqae.training.logs.wandb_options import WandbOptions
 from seqae.training.module import AutoencoderModule
-from seqae.training.wandb_options import WandbOptions
+from seqae.training.run.bundle_record import CardOptions, describe_corpus, describe_hardware
 
 
 class BundleWriter(Callback):

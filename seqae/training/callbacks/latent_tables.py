@@ -14,7 +14,7 @@ from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range
 from seqae.data.datamodule import TextDataModule
 from seqae.priors.base import can_fit
-from seqae.training.loggers import table_loggers
+from seqae.training.logs.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
 TABLE_SENTENCES = 1024  # training sentences to encode: a second on a CPU

@@ -10,7 +10,7 @@ from typing_extensions import override
 from seqae.bundle.text_autoencoder import TextAutoencoder
 from seqae.component import check_range
 from seqae.terminal import visible
-from seqae.training.loggers import table_loggers
+from seqae.training.logs.loggers import table_loggers
 from seqae.training.module import AutoencoderModule
 
 log = logging.getLogger(__name__)

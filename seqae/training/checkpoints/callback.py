@@ -27,9 +27,9 @@ from seqae.objectives.objective import Objective
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.integrity import is_intact, is_sealed
 from seqae.training.checkpoints.sharded import remove_checkpoint
-from seqae.training.finite import check_finite
 from seqae.training.lightning_internals import rewind_stepped_batches
-from seqae.training.loggers import MetricsFile
+from seqae.training.logs.loggers import MetricsFile
+from seqae.training.optimization.finite import check_finite
 
 LAST = "last.ckpt"
 

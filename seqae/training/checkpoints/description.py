@@ -17,7 +17,7 @@ from seqae.component import Component, from_plain
 from seqae.training.checkpoints.integrity import check_intact, is_sealed
 from seqae.training.checkpoints.plain_data import read_plain
 from seqae.training.checkpoints.sharded import read_unsharded
-from seqae.training.finite import first_non_finite
+from seqae.training.optimization.finite import first_non_finite
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -14,7 +14,7 @@ from seqae.data.sources.memory import SCHEME as IN_MEMORY
 from seqae.synonyms import RENAMED
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
-from seqae.training.finite import first_non_finite
+from seqae.training.optimization.finite import first_non_finite
 from seqae.untrusted import load_yaml, read_capped
 
 # A change of one of these changes the order of the sentences, or the model.

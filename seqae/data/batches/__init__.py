@@ -1,0 +1,1 @@
+"""From token ids to batches: which sentences, in which order, by which process."""

@@ -1,0 +1,1 @@
+"""Corpora that are tokenised once, on disk: written, sealed, and read as they are."""
