@@ -11,7 +11,7 @@ from seqae.terminal import visible
 
 
 def report_of(run: Path) -> Path | None:
-    """Write report.html into the folder of a run; whatever fails, the training has not.
+    """Write report.html into a run's folder, and say where; a failure never fails the training.
 
     Args:
         run: whose bundle is complete.
@@ -31,4 +31,5 @@ def report_of(run: Path) -> Path | None:
             file=sys.stderr,
         )
         return None
+    print(f"report: {target}")
     return target
