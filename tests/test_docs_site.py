@@ -81,6 +81,7 @@ def test_every_output_is_compared() -> None:
     """No block of outputs is empty, and those that stand under `bash` are found."""
     for page in NEW:
         assert "```text\n```" not in page.read_text("utf-8"), page.name
+        assert "```text\n…\n```" not in page.read_text("utf-8"), f"{page.name} shows nothing"
     assert sum(block.output is not None for page in NEW for block in shown_blocks(page)) > 15
 
 
