@@ -220,7 +220,7 @@ class ModelAnswers:
 
     def _decoded(self, latent: Latents, sources: Sequence[Latents], given: float | None) -> Decoded:
         scaled, noise = self.model.at_implied_noise(latent, sources)
-        rows = self.model.decode_ids(scaled, Decoding(noise=given), default_noise=noise)
+        rows = self.model.decode_ids(scaled, options=Decoding(noise=given), default_noise=noise)
         if noise is not None and given is not None:
             noise = np.full(1, given, np.float32)
         tokens: list[Token] = token_probabilities(self.model, rows, scaled, noise)[0]
