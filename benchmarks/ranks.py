@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from driver import Program, Turns, benchmark_parser, format_ratio, ratios, report, run_in_turn
-from reference import fit, write_config
+from reference import add_callback, fit, write_config
 from text import write_sentences
 
 PARTS = ("forward", "backward", "optimizer", "other")
@@ -120,15 +120,8 @@ def _count(config: str, run_dir: str, tokens: Any) -> None:
         def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
             tokens.value += args[2].num_targets
 
-    _add(Count())
+    add_callback(Count())
     main(["fit", "-c", config, "--run_dir", run_dir, "--threads", "1", *OPTIONS])
-
-
-def _add(callback: Any) -> None:
-    from seqae.training.command.lightning_cli import TrainingCLI
-
-    own = TrainingCLI._callbacks
-    TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), callback]  # type: ignore[method-assign]
 
 
 def time_parts(config: str, run_dir: Path, steps: int) -> dict[str, float]:
@@ -191,7 +184,7 @@ def _timed(config: str, run_dir: str, steps: int, connection: Any) -> None:
                 lambda *arguments: marks.update(stepped=time.perf_counter())
             )
 
-    _add(Stopwatch())
+    add_callback(Stopwatch())
     _follow(config, run_dir, steps)
     connection.send(taken)
 

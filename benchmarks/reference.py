@@ -150,7 +150,6 @@ def fit(
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     from seqae.cli import main
-    from seqae.training.command.lightning_cli import TrainingCLI
 
     class TakeTurns(Callback):
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -162,9 +161,20 @@ def fit(
             work, self.others = args[2].num_targets + others - self.others, others
             turns.done(work)
 
-    own = TrainingCLI._callbacks
-    TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), TakeTurns()]  # type: ignore[method-assign]
+    add_callback(TakeTurns())
     main(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
+
+
+def add_callback(callback: Any) -> None:
+    """Have `seqae fit` in this process call one more callback, after its own."""
+    from lightning.pytorch.cli import LightningCLI
+
+    own = LightningCLI._instantiate_trainer
+
+    def instantiate(self: Any, config: dict[str, Any], callbacks: list[Any]) -> Any:
+        return own(self, config, [*callbacks, callback])
+
+    LightningCLI._instantiate_trainer = instantiate  # type: ignore[method-assign]
 
 
 def bare_loop(turns: Turns, config: str, threads: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 from driver import ROOT, benchmark_parser, format_ratio, report
-from reference import write_config
+from reference import add_callback, write_config
 from text import write_sentences
 
 MODES = ("waited for", "asynchronous")
@@ -75,7 +75,6 @@ def train(
     from seqae.cli import main as seqae
     from seqae.training.checkpoints.callback import CheckpointWriter, checkpoints
     from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
-    from seqae.training.command.lightning_cli import TrainingCLI
 
     blocks: list[float] = []
 
@@ -105,8 +104,7 @@ def train(
         def begin(self) -> None:
             self.tokens, self.started = 0, time.perf_counter()
 
-    own = TrainingCLI._callbacks
-    TrainingCLI._callbacks = lambda self, callbacks: [*own(self, callbacks), Blocks()]  # type: ignore[method-assign]
+    add_callback(Blocks())
     last = steps * (2 + 2 * len(MODES) * rounds + 1)
     options = ["--trainer.max_steps", str(last), "--prior_sentences", "0"]
     seqae(["fit", "-c", config, "--run_dir", run_dir, "--threads", str(threads), *options])
