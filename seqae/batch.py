@@ -41,11 +41,25 @@ class Batch:
     lengths: Tensor
     targets: Batch | None = None
     _num_targets: int | None = field(default=None, repr=False, compare=False)
+    _is_full: bool | None = field(default=None, repr=False, compare=False)
 
     @property
     def mask(self) -> Tensor:
-        """(B, T) bool, True at real tokens."""
+        """(B, T) bool, True at real tokens; see `is_everywhere` for sentences of one length."""
+        if self.is_full:
+            return torch.ones((), dtype=torch.bool, device=self.lengths.device).expand(
+                self.token_ids.shape
+            )
         return length_mask(self.lengths, self.token_ids.shape[1])
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no sentence is padded, as far as it is known without waiting for a GPU."""
+        if self._is_full is None:
+            self._is_full = self.lengths.device.type == "cpu" and bool(
+                (self.lengths == self.token_ids.shape[1]).all()
+            )
+        return self._is_full
 
     @property
     def target_batch(self) -> Batch:
@@ -101,6 +115,7 @@ class Batch:
             self.lengths.to(device, non_blocking=non_blocking),
             None if self.targets is None else self.targets.to(device, non_blocking),
             self.num_targets,  # counted before the copy: asking a GPU would wait for it
+            self.is_full,
         )
 
     def pin_memory(self) -> Batch:
@@ -121,6 +136,15 @@ def to_device_of(like: Tensor, values: Tensor) -> Tensor:
 def length_mask(lengths: Tensor, width: int) -> Tensor:
     """Turn (B,) lengths into a (B, width) bool mask, True before each length."""
     return torch.arange(width, device=lengths.device) < lengths[:, None]
+
+
+def is_everywhere(mask: Tensor) -> bool:
+    """Say whether a mask is True everywhere and shows it by its strides: one element, expanded.
+
+    `Batch.mask` is made so for sentences of one length. Attention without a mask can take a faster
+    kernel, and a GPU need not be asked whether a mask excludes anything.
+    """
+    return mask.numel() > 1 and not any(mask.stride())
 
 
 def check_batch(batch: Batch) -> Batch:

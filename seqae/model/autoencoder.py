@@ -31,7 +31,7 @@ from seqae.model.latents import Latent, LatentOutput
 from seqae.model.latents.latent_noise import LatentNoise
 from seqae.model.memory.copying import Copying, Pointed
 from seqae.model.memory.cross_attention import Memory, memory_of
-from seqae.model.transformer import TransformerStack
+from seqae.model.transformer import TransformerBlock
 
 Head = Literal["tied", "linear", "nearest"]
 
@@ -159,7 +159,7 @@ class SequenceAutoencoder(Component, nn.Module):
         """
         self.is_compiled = True
         for module in self.modules():
-            if isinstance(module, TransformerStack):
+            if isinstance(module, TransformerBlock):
                 module.is_compiled = True
 
     def embed(self, token_ids: Tensor) -> Tensor:

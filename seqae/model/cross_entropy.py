@@ -132,12 +132,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_bias = None
         if learns and bias is not None:
             grad_bias = torch.zeros_like(bias, dtype=_wide(bias))
+        # Autocast would cast the weight again for every chunk.
+        kind, factor = features.device.type, weight.detach()
+        is_half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        if is_half and weight.dtype == torch.float32:
+            factor = factor.to(torch.get_autocast_dtype(kind))
         rows = chunk_rows(features.device, weight.shape[0])
         for start in range(0, len(features), rows):
             chunk, gold = features[start : start + rows], target[start : start + rows, None]
             use_compiled = is_compiled and learns and len(chunk) > 1
             read_chunk = compiled(_read_chunk) if use_compiled else _read_chunk
-            part = read_chunk(chunk, weight, bias, gold, label_smoothing, learns)
+            part = read_chunk(chunk, factor, bias, gold, label_smoothing, learns)
             smoothed_sum += part.smoothed
             plain_sum += part.plain
             correct += part.correct
@@ -146,7 +151,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             slope, product_dtype = part.slope, part.slope.dtype
             if grad_bias is not None:
                 grad_bias += part.slope_sum
-            grad_features[start : start + rows] = slope @ weight.to(product_dtype)
+            grad_features[start : start + rows] = slope @ factor.to(product_dtype)
             if product_dtype == grad_weight.dtype == chunk.dtype:
                 grad_weight.addmm_(slope.t(), chunk)
             else:

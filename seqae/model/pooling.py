@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from seqae.batch import is_everywhere
 from seqae.model.position_binding import PositionBinding
 
 
@@ -76,9 +77,8 @@ class AttentionPooling(Pooling):
         key, value = parts.permute(2, 0, 3, 1, 4)
         query = self.queries.reshape(self.num_latents, self.num_heads, -1).transpose(0, 1)
         query = query.to(key.dtype).expand(rows, -1, -1, -1)
-        attended = nn.functional.scaled_dot_product_attention(
-            query, key, value, mask[:, None, None]
-        )
+        readable = None if is_everywhere(mask) else mask[:, None, None]
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, readable)
         attended = attended.transpose(1, 2).reshape(rows, self.num_latents, size)
         pooled: Tensor = self.output(attended)
         return pooled[:, 0] if self.num_latents == 1 else pooled

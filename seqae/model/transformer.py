@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from seqae.batch import is_everywhere
 from seqae.component import check_literal, check_range
 from seqae.model.compiled import compiled
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation
@@ -145,10 +146,15 @@ class TransformerBlock(nn.Module):
         config: sizes and kinds.
         memory_dim: features of a state of the memory to which tokens attend in between; 0 attends
             to none.
+
+    Attributes:
+        is_compiled: whether it runs as compiled kernels in training. Generation never does: it
+            would compile them for every length.
     """
 
     def __init__(self, config: TransformerConfig, memory_dim: int = 0) -> None:
         super().__init__()
+        self.is_compiled = False
         self.attention_norm = NORMS[config.norm_type](config.hidden_dim)
         self.attention = SelfAttention(config.hidden_dim, config.num_heads, config.dropout)
         self.feedforward_norm = NORMS[config.norm_type](config.hidden_dim)
@@ -176,14 +182,10 @@ class TransformerBlock(nn.Module):
         memory: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, KeyValueCache]:
         """Take and return what SelfAttention does; `memory` is keys, values and (B, S) mask."""
-        normalized = self.attention_norm(inputs)
-        attended, cache = self.attention(normalized, rotary, mask, causal, past)
-        inputs = inputs + self.drop(attended)
-        if memory:
-            key, value, readable = memory
-            read = self.memory_attention(self.memory_norm(inputs), (key, value), readable)
-            inputs = inputs + self.drop(self.memory_output(read))
-        return inputs + self.drop(self.feedforward(self.feedforward_norm(inputs))), cache
+        # A size of one would have graphs of its own.
+        is_compiled = self.is_compiled and self.training and min(inputs.shape[:2]) > 1
+        run = compiled(run_block) if is_compiled else run_block
+        return run(self, inputs, rotary, mask, causal, past, memory)
 
 
 def run_block(
@@ -195,9 +197,19 @@ def run_block(
     past: KeyValueCache,
     memory: tuple[Tensor, ...] = (),
 ) -> tuple[Tensor, KeyValueCache]:
-    """Call a block; a function, so that it is compiled once for all blocks."""
-    outputs: tuple[Tensor, KeyValueCache] = block(inputs, rotary, mask, causal, past, memory)
-    return outputs
+    """Run a block: a function, so that it is compiled once for all blocks.
+
+    The block calls it, rather than being called by it, since FSDP gathers a block's weights before
+    the block is called, which must not become part of the graph.
+    """
+    normalized = block.attention_norm(inputs)
+    attended, cache = block.attention(normalized, rotary, mask, causal, past)
+    inputs = inputs + block.drop(attended)
+    if memory:
+        key, value, readable = memory
+        read = block.memory_attention(block.memory_norm(inputs), (key, value), readable)
+        inputs = inputs + block.drop(block.memory_output(read))
+    return inputs + block.drop(block.feedforward(block.feedforward_norm(inputs))), cache
 
 
 @final
@@ -209,16 +221,11 @@ class TransformerStack(nn.Module):
             vector to the inputs.
         max_length: learned positions; later ones share the last vector.
         memory_dim: features of a state of the memory that the blocks read; 0 reads none.
-
-    Attributes:
-        is_compiled: whether blocks run as compiled kernels in training. Generation never does: it
-            would compile them for every length.
     """
 
     def __init__(self, config: TransformerConfig, max_length: int, memory_dim: int = 0) -> None:
         super().__init__()
         self.head_dim, self.max_length = config.hidden_dim // config.num_heads, max_length
-        self.is_compiled = False
         self.positions: nn.Embedding | None = None
         if config.position_type == "learned":
             self.positions = nn.Embedding(max_length, config.hidden_dim)
@@ -264,15 +271,13 @@ class TransformerStack(nn.Module):
             rotary = rotation(positions, self.head_dim)
         else:
             inputs = inputs + self.positions(positions.clamp(max=self.max_length - 1))
-        readable = None if mask is None else mask[:, None, None]
-        # A size of one would have graphs of its own.
-        is_compiled = self.is_compiled and self.training and min(inputs.shape[:2]) > 1
-        run = compiled(run_block) if is_compiled else run_block
+        # Without a mask attention can take its fastest kernel (docs/gpu.md).
+        readable = None if mask is None or is_everywhere(mask) else mask[:, None, None]
         extended: KeyValueCache = ()
         for depth, block in enumerate(self.blocks):
             past = cache[2 * depth : 2 * depth + 2]
             assert isinstance(block, TransformerBlock)
             read = (*memory[2 * depth : 2 * depth + 2], memory[-1]) if memory else ()
-            inputs, key_value = run(block, inputs, rotary, readable, causal, past, read)
+            inputs, key_value = block(inputs, rotary, readable, causal, past, read)
             extended += key_value
         return self.norm(inputs), extended
