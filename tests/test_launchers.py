@@ -12,7 +12,8 @@ from small import run_seqae
 
 from seqae.training.command import commands
 from seqae.training.distributed import launchers
-from seqae.training.distributed.launchers import check_processes
+from seqae.training.distributed.fsdp import ShardedStrategy
+from seqae.training.distributed.launchers import check_processes, set_processes
 
 CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="auto takes the GPU")
 
@@ -35,6 +36,28 @@ def test_a_few_processes_are_not(monkeypatch: pytest.MonkeyPatch, devices: Any) 
     check_processes("gpu", 1000)
     monkeypatch.setenv("LOCAL_RANK", "7")
     check_processes("cpu", 1000)
+
+
+@CPU
+@pytest.mark.parametrize(
+    ("strategy", "accelerator", "devices", "expected"),
+    [
+        ("ddp", "auto", "auto", 2),
+        ("ddp", "cpu", 3, 3),
+        ("ddp", "gpu", "auto", "auto"),
+        ("auto", "cpu", "auto", "auto"),
+        (ShardedStrategy, "cpu", "auto", 2),
+    ],
+)
+def test_auto_on_cpus_is_two_processes_where_several_are_asked_for(
+    strategy: Any, accelerator: str, devices: Any, expected: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lightning would start one, and say nothing."""
+    caplog.set_level("INFO")
+    strategy = strategy if isinstance(strategy, str) else strategy()
+    trainer = {"strategy": strategy, "accelerator": accelerator, "devices": devices}
+    assert set_processes(trainer) == trainer | {"devices": expected}
+    assert ("processes: 2 on CPUs" in caplog.text) == (expected != devices)
 
 
 @pytest.mark.parametrize("command", ["fit", "test", "validate", "predict"])

@@ -43,7 +43,7 @@ from seqae.training.command.part_errors import explain
 from seqae.training.command.trust import remember_own
 from seqae.training.distributed.failures import out_of_memory, report_dead_process
 from seqae.training.distributed.fsdp import ShardedStrategy, check_strategy
-from seqae.training.distributed.launchers import find_launcher, follow_launcher
+from seqae.training.distributed.launchers import set_processes
 from seqae.training.lightning_internals import is_restoring
 from seqae.training.logs.loggers import GuardedLogger, MetricsFile, use_run_folder
 from seqae.training.logs.wandb_options import WandbOptions
@@ -180,9 +180,7 @@ class TrainingCLI(LightningCLI):
     # The trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
-        config = dict(config)
-        if (launcher := find_launcher()) is not None:
-            config = follow_launcher(config, launcher)
+        config = set_processes(dict(config))
         plugins = _as_list(config.get("plugins"))
         on_cpu = config.get("accelerator") == "cpu" or not torch.cuda.is_available()
         if precision := precision_plugin(str(config.get("precision")), on_cpu):

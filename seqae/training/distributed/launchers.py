@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import ParallelStrategy
 from lightning.pytorch.utilities import rank_zero_only
 
 from seqae.processes import available_cores, exiting_when_orphaned
@@ -21,6 +22,8 @@ from seqae.training.lightning_internals import child_processes
 
 # Longer than any launcher takes to end the other processes when one has failed.
 RANK_ZERO_HEAD_START_SECONDS = 5.0
+
+CPU_PROCESSES = 2  # for a strategy of several processes on CPUs, if nothing says how many
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +81,8 @@ def check_processes(accelerator: Any, devices: Any) -> None:
     Raises:
         ValueError: if there are too many; two can be tried out on any machine.
     """
-    is_on_cpu = accelerator == "cpu" or accelerator == "auto" and not torch.cuda.is_available()
     is_started = "LOCAL_RANK" in os.environ or find_launcher() is not None
-    if not is_on_cpu or is_started or isinstance(devices, list):
+    if not _is_on_cpu(accelerator) or is_started or isinstance(devices, list):
         return
     number, limit = _number_of(devices) or 1, max(available_cores(), 2)
     if number > limit:
@@ -89,6 +91,29 @@ def check_processes(accelerator: Any, devices: Any) -> None:
             f"for each core, but it is {number:,} instead. Lower it, or leave it out: one process "
             f"uses all cores."
         )
+
+
+def set_processes(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Set the trainer's options to as many processes as there will be.
+
+    The launcher says how many there are. Without one, `devices: auto` means all GPUs, or on CPUs
+    one process, or CPU_PROCESSES under a strategy of several, of which Lightning would start one.
+
+    Args:
+        trainer: its options, in which the strategy may be a name or an object.
+
+    Raises:
+        ValueError: if the options contradict the launcher.
+    """
+    if (launcher := find_launcher()) is not None:
+        return follow_launcher(trainer, launcher)
+    strategy, devices = trainer["strategy"], trainer["devices"]
+    is_of_several = isinstance(strategy, ParallelStrategy) or str(strategy).startswith("ddp")
+    if devices != "auto" or not is_of_several or not _is_on_cpu(trainer["accelerator"]):
+        return trainer
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        log.info(f"processes: {CPU_PROCESSES} on CPUs; `--trainer.devices N` starts N")
+    return trainer | {"devices": CPU_PROCESSES}
 
 
 def follow_launcher(trainer: dict[str, Any], launcher: Launcher) -> dict[str, Any]:
@@ -168,3 +193,8 @@ def _number_of(devices: Any) -> int | None:
             f"`trainer.devices` must be a number, a list of numbers or auto, but it is {devices} "
             f"instead. Write `--devices 2`."
         ) from None
+
+
+def _is_on_cpu(accelerator: Any) -> bool:
+    """Say whether the trainer will be on CPUs."""
+    return bool(accelerator == "cpu" or accelerator == "auto" and not torch.cuda.is_available())
