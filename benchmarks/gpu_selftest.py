@@ -1,91 +1,54 @@
-"""Test and time a GPU: the tests marked `gpu`, and speeds by model, precision and compilation.
+"""Test and time a GPU: the scale recipe, the tests marked `gpu`, and speeds by precision.
 
-    scripts/gpu_selftest [--output benchmarks/results/gpu.json]
-    scripts/gpu_selftest --device cpu         # the same program at small sizes, to try it out
+    scripts/gpu_selftest --output benchmarks/results/gpu.json
+    scripts/gpu_selftest --device cpu --small       # the same program on a CPU, to try it out
+    scripts/gpu_selftest --only scale               # the rows of docs/scaling.md alone
 
-It prints a table in Markdown, and also writes it next to the JSON file of `--output`. Speeds are
-those of a bare training loop (model, loss, clipping, AdamW) over batches of random sentences, in
-target tokens per second; "of peak" compares them with one large product in the same precision on
-the same device. The status is 1 if a check fails or there is no GPU.
+One command gives all that a GPU must show: peak and bandwidth, the share of the peak that the scale
+recipe's Transformer and GRU reach (bars 45 % and 10 %), where their time goes by operator, the
+kernels that attention takes, the constants of docs/scaling.md, the tests, and the speeds of small
+models by precision and compilation. It prints a table in Markdown and, with `--output`, also writes
+it next to a JSON file. Both are written after each row, so that what was measured stays if the
+machine is taken away. A row begins only if the time that it may take is left.
+
+Speeds are those of a bare training loop (model, loss, clipping, AdamW) over batches of random
+sentences, in target tokens per second; "of peak" compares with the data sheet where the device is
+known, else with one large product on the same device. The status is 1 if a check fails or there is
+no GPU; a missed bar is told, but is no failure.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import torch
 from driver import ROOT, benchmark_parser, environment
-from torch import Generator, Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from gpu_loops import PRECISIONS, SIZES, Loop, Row, Sizes, switch, synchronize, timed
+from gpu_scale import Scale
 
-from seqae.batch import Batch, Vocabulary
-from seqae.model.autoencoder import SequenceAutoencoder
-from seqae.model.decoders import GRUDecoder, TransformerDecoder
-from seqae.model.encoders import GRUEncoder, TransformerEncoder
-from seqae.model.latents import DeterministicLatent
-from seqae.objectives import Reconstruction
-from seqae.training.optimization.precision import Bfloat16Weights, set_tf32
-
-# Types of weights and products: float32, float32 with products in TF32 ...
-PRECISIONS = ("fp32", "tf32", "bf16-mixed", "bf16-true")
-PHASES = ("data", "forward", "backward", "optimizer")
 CHECKS = "checks"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of the models and batches that are timed.
-
-    Attributes:
-        vocab_size: V; a multiple of 8, which suits tensor cores.
-        embedding_dim: E.
-        hidden_dim: H of the recurrent layers and of the Transformer.
-        batch_tokens: tokens of a batch, padding counted.
-        product: side of the square matrices whose product gives the peak.
-        seconds: how long each loop is timed.
-    """
-
-    vocab_size: int
-    embedding_dim: int
-    hidden_dim: int
-    batch_tokens: int
-    product: int
-    seconds: float
-
-
-SIZES = {
-    "cuda": Sizes(10_000, 256, 512, 16_384, 8192, 3.0),
-    "cpu": Sizes(304, 32, 32, 256, 256, 0.2),
-}
-
-
-@dataclass
-class Row:
-    """A line of the table."""
-
-    name: str
-    result: str
-    figure: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
+CHECKS_SECONDS = 150  # what they may take on a GPU: an estimate
 
 
 def main() -> int:
     parser = benchmark_parser(__doc__)
-    parser.add_argument("--device", choices=SIZES, default="cuda")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument(
-        "--minutes", type=float, default=9.0, help="rows not begun by then are skipped"
+        "--small", action="store_true", help="a hundredth of the sizes; a CPU always takes these"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="no row begins that may take longer than that"
     )
     parser.add_argument("--only", help="rows whose names contain this; `checks` are the tests")
     args = parser.parse_args()
@@ -95,65 +58,100 @@ def main() -> int:
         )
         return 1
     torch.set_num_threads(1 if args.device == "cpu" else torch.get_num_threads())
+    small = args.small or args.device == "cpu"
+    sizes = SIZES["cpu" if small else "cuda"]
+    scale = Scale(args.device, small, sizes.seconds)
     rows = []
     deadline = time.monotonic() + 60 * args.minutes
     print(header(args.device), flush=True)
-    for row in all_rows(args.device, args.only or "", deadline):
+    for row in all_rows(args.device, args.only or "", deadline, sizes, scale):
         rows.append(row)
         print(line(row), flush=True)
-    if args.output is not None:
-        values = [{"name": r.name, "result": r.result, **r.values} for r in rows]
-        result = {"environment": environment() | device(args.device), "rows": values}
-        args.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        table = "\n".join([header(args.device), *map(line, rows)])
-        args.output.with_suffix(".md").write_text(table + "\n", encoding="utf-8")
+        if args.output is not None:
+            write(args.output, args.device, rows, scale)
+    print(longer_tables(scale), end="")
     return int(any(row.result == "failed" for row in rows))
 
 
-def all_rows(kind: str, only: str, deadline: float) -> Iterator[Row]:
-    """Measure the speeds first: they take about three minutes, the checks the rest."""
+def all_rows(kind: str, only: str, deadline: float, sizes: Sizes, scale: Scale) -> Iterator[Row]:
+    """Measure what matters most first: the recipe, the checks, and then the smaller models."""
     peaks: dict[str, float] = {}
-    for name, measure in speeds(kind, peaks):
+    small_rows = [(name, 12.0, measure) for name, measure in speeds(kind, peaks, sizes)]
+    products = small_rows[: len(PRECISIONS) - 1]
+    checked = False
+    for name, seconds, measure in [*products, *scale.rows(), (CHECKS, 0.0, None), *small_rows[3:]]:
         if only and only not in name:
             continue
-        if time.monotonic() > deadline:
+        left = deadline - time.monotonic()
+        if measure is None:
+            checked = True
+            yield from checks(kind, max(10.0, left))
+        elif left < (seconds if kind == "cuda" else 0.0):
             yield Row(name, "skipped", "out of time")
-            continue
-        try:
-            yield measure(name)
-        except (RuntimeError, ValueError) as error:
-            yield Row(name, "failed", str(error).splitlines()[0][:100])
-    if not only or only in CHECKS:
-        yield from checks(kind, max(10.0, deadline - time.monotonic()))
+        else:
+            try:
+                yield measure(name)
+            except (RuntimeError, ValueError) as error:
+                yield Row(name, "failed", str(error).splitlines()[0][:100])
+    assert checked or only
+
+
+def write(output: Path, kind: str, rows: list[Row], scale: Scale) -> None:
+    """Write all that is known so far: JSON, and the table beside it."""
+    values = [{"name": r.name, "result": r.result, **r.values} for r in rows]
+    result = {"environment": environment() | device(kind), "rows": values}
+    result |= {"constants": scale.constants, "tables": scale.tables}
+    output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    table = "\n".join([header(kind), *map(line, rows)])
+    output.with_suffix(".md").write_text(f"{table}\n{longer_tables(scale)}", encoding="utf-8")
+
+
+def longer_tables(scale: Scale) -> str:
+    """Format the operators that take the time, and the constants of docs/scaling.md."""
+    constants = [
+        {"constant": key, "value": value if isinstance(value, str) else f"{value:.4g}"}
+        for key, value in scale.constants.items()
+    ]
+    text = ""
+    for title, rows in {**scale.tables, "constants of docs/scaling.md": constants}.items():
+        names = list(rows[0])
+        lines = [names, ["---"] * len(names), *([str(row[n]) for n in names] for row in rows)]
+        text += f"\n{title}\n\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return text
 
 
 # Speeds
 
 
-def speeds(kind: str, peaks: dict[str, float]) -> Iterator[tuple[str, Callable[[str], Row]]]:
+def speeds(
+    kind: str, peaks: dict[str, float], sizes: Sizes
+) -> Iterator[tuple[str, Callable[[str], Row]]]:
     """Yield the name of each row, and the function that makes it."""
     for precision in PRECISIONS[:3]:
-        yield f"product, {precision}", lambda name, p=precision: product(name, kind, p, peaks)
+        yield (
+            f"product, {precision}",
+            lambda name, p=precision: product(name, kind, p, peaks, sizes),
+        )
     for model in ("gru", "transformer"):
         for precision in PRECISIONS:
             yield (
                 f"{model}, {precision}",
-                lambda name, m=model, p=precision: training(name, kind, m, p, False, peaks),
+                lambda name, m=model, p=precision: training(name, kind, m, p, False, peaks, sizes),
             )
         for precision in ("tf32", "bf16-mixed"):
             yield (
                 f"{model}, {precision}, compiled",
-                lambda name, m=model, p=precision: training(name, kind, m, p, True, peaks),
+                lambda name, m=model, p=precision: training(name, kind, m, p, True, peaks, sizes),
             )
 
 
-def product(name: str, kind: str, precision: str, peaks: dict[str, float]) -> Row:
+def product(name: str, kind: str, precision: str, peaks: dict[str, float], sizes: Sizes) -> Row:
     """Measure the speed of a large product."""
     if not switch(kind, precision):
         return Row(name, "skipped", "this device has no TF32")
-    side, dtype = SIZES[kind].product, torch.bfloat16 if "bf16" in precision else torch.float32
+    side, dtype = sizes.product, torch.bfloat16 if "bf16" in precision else torch.float32
     left, right = (torch.randn(side, side, device=kind, dtype=dtype) for _ in range(2))
-    seconds = timed(lambda: left @ right, kind, SIZES[kind].seconds)
+    seconds = timed(lambda: left @ right, kind, sizes.seconds)
     peaks[precision] = 2 * side**3 / seconds
     return Row(
         name, "passed", f"{peaks[precision] / 1e12:.2f} TFLOP/s", {"flops": peaks[precision]}
@@ -161,18 +159,24 @@ def product(name: str, kind: str, precision: str, peaks: dict[str, float]) -> Ro
 
 
 def training(
-    name: str, kind: str, model: str, precision: str, compiled: bool, peaks: dict[str, float]
+    name: str,
+    kind: str,
+    model: str,
+    precision: str,
+    compiled: bool,
+    peaks: dict[str, float],
+    sizes: Sizes,
 ) -> Row:
     """Measure the speed of a training loop, and where its time goes."""
     if not switch(kind, precision):
         return Row(name, "skipped", "this device has no TF32")
-    loop = Loop(kind, model, precision, compiled)
+    loop = Loop(kind, model, precision, compiled, sizes)
     started = time.perf_counter()
     for _ in range(len(loop.batches)):  # every shape once, so that it is compiled
         loop.step()
     synchronize(kind)
     prepared = time.perf_counter() - started
-    seconds = timed(loop.step, kind, SIZES[kind].seconds)
+    seconds = timed(loop.step, kind, sizes.seconds)
     phases = loop.phases()
     tokens = statistics.mean(batch.num_targets for batch in loop.batches)
     speed, flops = tokens / seconds, loop.flops_per_token()
@@ -190,137 +194,6 @@ def training(
     return Row(name, "passed", figure, values)
 
 
-class Loop:
-    """A training loop without Lightning, over random sentences of 8 to 32 tokens.
-
-    Args:
-        kind: `cuda` or `cpu`.
-        model: `gru` or `transformer`.
-        precision: one of PRECISIONS.
-        compiled: whether to use compiled kernels.
-    """
-
-    def __init__(self, kind: str, model: str, precision: str, compiled: bool) -> None:
-        torch.manual_seed(0)
-        self.kind, self.name, self.precision = kind, model, precision
-        self.model = build(model, SIZES[kind]).to(kind).train()
-        if precision == "bf16-true":
-            Bfloat16Weights().convert_module(self.model)
-        if compiled:
-            self.model.compile_parts()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True)
-        self.objective = Reconstruction(word_dropout=0.2)
-        self.batches = [random_batch(SIZES[kind], width) for width in (8, 16, 24, 32)]
-        if kind == "cuda":
-            self.batches = [batch.pin_memory() for batch in self.batches]
-        self.taken = 0
-
-    def step(self) -> None:
-        """Take a step without waiting for the device."""
-        self.optimize(self.backward(self.forward(self.data())))
-
-    def data(self) -> Batch:
-        """Start to copy the next batch to the device."""
-        batch = self.batches[self.taken % len(self.batches)]
-        self.taken += 1
-        return batch.to(self.kind, non_blocking=True)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Compute the loss."""
-        half = self.precision == "bf16-mixed"
-        with torch.autocast(self.kind, torch.bfloat16) if half else nullcontext():
-            generator = Generator().manual_seed(self.taken)
-            return self.objective(self.model, batch, 0, generator)["loss"]
-
-    def backward(self, loss: Tensor) -> None:
-        """Compute the gradients."""
-        self.optimizer.zero_grad()
-        loss.backward()
-
-    def optimize(self, _: None) -> None:
-        """Clip the gradients and update the weights."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-
-    def phases(self) -> dict[str, float]:
-        """Time each phase in seconds, synchronised: the median over steps of all shapes."""
-        taken: dict[str, list[float]] = {phase: [] for phase in PHASES}
-        for _ in range(3 * len(self.batches)):
-            value: Any = None
-            for phase in PHASES:
-                synchronize(self.kind)
-                started = time.perf_counter()
-                if phase == "data":
-                    value = self.data()
-                elif phase == "forward":
-                    value = self.forward(value)
-                elif phase == "backward":
-                    value = self.backward(value)
-                else:
-                    self.optimize(value)
-                synchronize(self.kind)
-                taken[phase].append(time.perf_counter() - started)
-        return {phase: statistics.median(values) for phase, values in taken.items()}
-
-    def flops_per_token(self) -> float:
-        """Count forward and backward pass, on a CPU, where a GRU consists of products."""
-        model, batch = build(self.name, SIZES[self.kind]), random_batch(SIZES["cpu"], 24)
-        counter = FlopCounterMode(display=False)
-        with counter:
-            generator = Generator().manual_seed(0)
-            self.objective(model.train(), batch, 0, generator)["loss"].backward()
-        return counter.get_total_flops() / batch.num_targets
-
-
-def build(name: str, sizes: Sizes) -> SequenceAutoencoder:
-    """Build a model at the sizes of the reference setting of docs/log.md, or of a small test."""
-    hidden: dict[str, Any] = {"hidden_dim": sizes.hidden_dim}
-    if name == "gru":
-        parts: tuple[Any, Any] = GRUEncoder(**hidden), GRUDecoder(**hidden)
-    else:
-        hidden |= {"feedforward_dim": 4 * sizes.hidden_dim, "num_heads": 4, "num_layers": 4}
-        parts = TransformerEncoder(**hidden), TransformerDecoder(**hidden)
-    model = SequenceAutoencoder(
-        parts[0], DeterministicLatent(4 * 32), parts[1], embedding_dim=sizes.embedding_dim
-    )
-    return model.build(Vocabulary(sizes.vocab_size, 0, 1, 2, 3), 64)
-
-
-def random_batch(sizes: Sizes, width: int) -> Batch:
-    """Draw as many sentences of at most `width` tokens as the budget holds."""
-    rows = max(1, sizes.batch_tokens // width)
-    lengths = torch.randint(width - 4, width + 1, (rows,))
-    token_ids = torch.randint(4, sizes.vocab_size, (rows, width))
-    return Batch(token_ids.masked_fill(torch.arange(width) >= lengths[:, None], 0), lengths)
-
-
-def timed(run: Callable[[], Any], kind: str, seconds: float) -> float:
-    """Time a call in seconds, the mean over as many as fit; synchronise after every fourth."""
-    run()
-    synchronize(kind)
-    count, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        for _ in range(4):
-            run()
-        synchronize(kind)
-        count += 4
-    return (time.perf_counter() - started) / count
-
-
-def switch(kind: str, precision: str) -> bool:
-    """Set how float32 numbers are multiplied; return whether this device can do it."""
-    try:
-        set_tf32(precision == "tf32", torch.device(kind))
-    except ValueError:
-        return False
-    return True
-
-
-def synchronize(kind: str) -> None:
-    if kind == "cuda":
-        torch.cuda.synchronize()
-
-
 # Checks
 
 
@@ -328,7 +201,7 @@ def checks(kind: str, seconds: float) -> Iterator[Row]:
     """Run the tests marked `gpu` and yield a row for each, or one if the time runs out."""
     with tempfile.TemporaryDirectory() as name:
         report = Path(name) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/test_gpu.py", "-q"]
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/test_gpu.py", "-v"]
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         variables = dict(os.environ, SEQAE_TEST_DEVICE=kind, PYTHONPATH=os.pathsep.join(paths))
         try:
@@ -340,13 +213,23 @@ def checks(kind: str, seconds: float) -> Iterator[Row]:
                 text=True,
                 timeout=seconds,
             )
-        except subprocess.TimeoutExpired:
-            yield Row("checks", "failed", f"not done after {seconds:.0f} s; see --minutes")
+        except subprocess.TimeoutExpired as error:
+            output = error.stdout or b""  # bytes even if text was asked for
+            said = output if isinstance(output, str) else output.decode()
+            yield from done_so_far(said)
+            yield Row("checks", "skipped", f"the others; out of time after {seconds:.0f} s")
             return
         if not report.exists():
             yield Row("checks", "failed", (done.stderr or done.stdout)[-200:].replace("\n", " "))
             return
         yield from map(row_of, ElementTree.parse(report).getroot().iter("testcase"))
+
+
+def done_so_far(output: str) -> Iterator[Row]:
+    """Read the results of tests that were done from the lines that pytest prints of each."""
+    words = {"PASSED": "passed", "FAILED": "failed", "ERROR": "failed", "SKIPPED": "skipped"}
+    for test, word in re.findall(r"::test_(\S+) (PASSED|FAILED|ERROR|SKIPPED)", output):
+        yield Row(test.replace("_", " "), words[word], "run again for more")
 
 
 def row_of(case: ElementTree.Element) -> Row:

@@ -67,8 +67,8 @@ class Counts:
         flops: of products, forward and backward, a target token.
         hidden_dim: H of the Transformer's blocks; 0 if there are none.
         feedforward_dim: hidden units of their feed-forward nets.
-        block_tokens: tokens that all blocks together read, a target token; a latent's vectors before
-            bos count.
+        block_tokens: tokens that all blocks together read, a target token; the latent's vectors
+            before bos count.
         vocab_size: V.
         batch_tokens: of a process, padding counted.
         steps: optimizer steps.

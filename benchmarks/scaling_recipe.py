@@ -10,14 +10,13 @@ JSON file is taken with `--measured FILE`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from driver import benchmark_parser, report
+from driver import benchmark_parser
 from recipe_counts import Counts, count, read_recipe
 from scaling import NETWORKS, exchange_seconds
 
@@ -26,7 +25,7 @@ RECIPE = ["scale/transformer"]
 
 # Tokens a second of one core that reads, tokenises and batches a stream of documents; measured by
 # `scripts/gpu_selftest --device cpu --small --only loader` (docs/results.md).
-LOADER_TOKENS = 1.0e6
+LOADER_TOKENS = 1e6
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,9 @@ def step_parts(counts: Counts, device: Device) -> dict[str, float]:
     }
 
 
-def cluster(counts: Counts, device: Device, args: argparse.Namespace) -> list[dict[str, float]]:
+def cluster(
+    counts: Counts, device: Device, overlap: float, loader_tokens: float
+) -> list[dict[str, Any]]:
     """Predict each number of GPUs on each network."""
     parts = step_parts(counts, device)
     alone = sum(parts.values())
@@ -112,7 +113,7 @@ def cluster(counts: Counts, device: Device, args: argparse.Namespace) -> list[di
     for name in ("8 x 400 Gb/s", "1 x 100 Gb/s"):
         for gpus in GPUS:
             exchange = exchange_seconds(4.0 * counts.parameters, gpus, NETWORKS[name])
-            exposed = max(0.0, exchange - args.overlap * backward)
+            exposed = max(0.0, exchange - overlap * backward)
             step = alone + exposed
             speed = gpus * counts.targets / step
             found.append(
@@ -126,7 +127,7 @@ def cluster(counts: Counts, device: Device, args: argparse.Namespace) -> list[di
                     "share_of_peak": speed * counts.flops / device.peak / gpus,
                     "hours": counts.steps * step / 3600,
                     "tokens": counts.steps * gpus * counts.targets,
-                    "loader_cores": math.ceil(speed / gpus / args.loader_tokens_per_second),
+                    "loader_cores": math.ceil(speed / gpus / loader_tokens),
                 }
             )
     return found
@@ -187,6 +188,12 @@ def cluster_rows(found: list[dict[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
+def markdown(rows: list[dict[str, str]]) -> list[str]:
+    """Format rows as the lines of a table."""
+    lines = [[*rows[0]], ["---"] * len(rows[0]), *([*row.values()] for row in rows)]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
 def measured_device(path: str, device: Device) -> Device:
     """Take the constants that a self-test has measured in place of the assumed ones."""
     with open(path, encoding="utf-8") as file:
@@ -209,12 +216,13 @@ def main() -> None:
     device = measured_device(args.measured, Device()) if args.measured else Device()
     device = replace(device, **{key: value for key, value in given.items() if value is not None})
     counts = count(read_recipe(args.recipe))
-    found = cluster(counts, device, args)
-    for rows in (budget_rows(counts, device), step_rows(counts, device)):
-        report(rows, {}, None)
-        print()
-    result = {"device": vars(device), "memory": memory(counts), "rows": found}
-    report(cluster_rows(found), result | {"step": step_parts(counts, device)}, args.output)
+    found = cluster(counts, device, args.overlap, args.loader_tokens_per_second)
+    tables = budget_rows(counts, device), step_rows(counts, device), cluster_rows(found)
+    print("\n\n".join("\n".join(markdown(rows)) for rows in tables))
+    if args.output is not None:
+        result = {"device": vars(device), "memory": memory(counts), "rows": found}
+        result |= {"step": step_parts(counts, device)}
+        args.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

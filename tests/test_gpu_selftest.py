@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from small import ROOT
+
+from seqae.model import cross_entropy, transformer
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def selftest(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import gpu_selftest
 
     yield gpu_selftest
-    for name in ("gpu_selftest", "driver"):
+    for name in [path.stem for path in (ROOT / "benchmarks").glob("*.py")]:
         sys.modules.pop(name, None)
 
 
@@ -42,6 +46,89 @@ def test_speeds(
     table = output.with_suffix(".md").read_text()
     assert f"| {only} | passed |" in table
     assert "CPU, small sizes" in table
+
+
+SCALE = ("bandwidth", "attention kernels", "transformer, compiled", "gru", "chunks")
+
+
+def test_the_scale_recipe_in_small(
+    selftest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The rows of docs/scaling.md, but those that start processes, without waiting to compile."""
+    rows = selftest.Scale.rows
+
+    def some(scale: Any) -> Iterator[Any]:
+        return (row for row in rows(scale) if any(word in row[0] for word in SCALE))
+
+    monkeypatch.setattr(selftest.Scale, "rows", some)
+    for module in (transformer, cross_entropy):
+        monkeypatch.setattr(module, "compiled", lambda function: function)
+    output = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--small", "--only", "scale", "--output", output]
+    assert run(selftest, monkeypatch, *options) == 0
+    found = json.loads(output.read_text())
+    assert [row["result"] for row in found["rows"]] == ["passed"] * len(SCALE)
+    kernels = next(row["kernels"] for row in found["rows"] if "kernels" in row)
+    assert [*kernels.values()] == [["flash of CPUs"]] * 2
+    for model in ("transformer", "gru"):
+        table = found["tables"][f"where the time of the {model} goes"]
+        assert len(table) == 15
+        assert table[0]["operator"].startswith("aten::")
+    assert {"name", "bandwidth", "traffic_share"} <= found["constants"].keys()
+    page = output.with_suffix(".md").read_text()
+    assert "where the time of the gru goes" in page
+    assert "constants of docs/scaling.md" in page
+
+
+@pytest.mark.slow
+def test_all_of_the_scale_recipe_in_small(
+    selftest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    output = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--small", "--only", "scale", "--output", output]
+    assert run(selftest, monkeypatch, *options) == 0
+    found = json.loads(output.read_text())
+    assert {row["result"] for row in found["rows"]} == {"passed"}
+    measured = ("product_share", "exchange_bytes_per_second", "loader_tokens_per_second")
+    assert all(found["constants"][name] > 0 for name in measured)
+    assert found["constants"]["host_seconds"] >= 0
+    import scaling_recipe
+
+    device = scaling_recipe.measured_device(str(output), scaling_recipe.Device())
+    assert device.bandwidth == found["constants"]["bandwidth"]
+
+
+def test_what_was_measured_stays_if_the_machine_goes(
+    selftest: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def cut_off(*_: object) -> Iterator[object]:
+        yield selftest.Row("one", "passed", "1 s")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(selftest, "all_rows", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run(selftest, monkeypatch, "--device", "cpu", "--output", tmp_path / "gpu.json")
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["one"]
+    assert "| one | passed | 1 s |" in (tmp_path / "gpu.md").read_text()
+
+
+def test_no_row_begins_that_cannot_end_in_time(
+    selftest: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selftest, "checks", lambda *_: iter(()))
+    scale = selftest.Scale("cpu", True, 0.1)
+    rows = selftest.all_rows("cuda", "", time.monotonic() + 1, selftest.SIZES["cpu"], scale)
+    assert {row.result for row in rows} == {"skipped"}
+
+
+def test_tests_that_were_done_in_time_are_told(selftest: ModuleType) -> None:
+    output = (
+        "tests/test_gpu.py::test_a_thing[gru] PASSED [ 5%]\n"
+        "tests/test_gpu.py::test_another FAILED [10%]\ntests/test_gpu.py::test_third "
+    )
+    rows = [(row.name, row.result) for row in selftest.done_so_far(output)]
+    assert rows == [("a thing[gru]", "passed"), ("another", "failed")]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from seqae.bundle.operations.latent_ops import Latents
 from seqae.bundle.rewriting import given_of, read_facts
 from seqae.bundle.sharing.address import LocalBundle, find_checked_bundle
 from seqae.bundle.text_autoencoder import TextAutoencoder
+from seqae.model.latents import StochasticLatent
 from seqae.tasks.compare import EVALUATION
 from seqae.tasks.plot.figure_inputs import read_lengths, read_robustness
 from seqae.tasks.report.model_views import (
@@ -188,10 +189,17 @@ def _from_latents(
     first, known = len(texts.unseen), texts.trained_on
     columns = model.columns(model.compared_part)
     shown["paths"] = paths(model, compared)
-    shown["samples"] = samples(
-        model, known, latents[first:, columns], everything.trained_on, choices.seed
-    )
-    if known:
+    can_draw = bool(model.priors) or isinstance(model.autoencoder.latent, StochasticLatent)
+    if can_draw:
+        shown["samples"] = samples(
+            model, known, latents[first:, columns], everything.trained_on, choices.seed
+        )
+    if not can_draw:  # of a stream, for one
+        shown["notes"].append(
+            f"The model has no prior to draw samples from: `seqae prior {where} --input FILE` "
+            f"fits one."
+        )
+    elif known:
         shown["notes"].append(
             f"The nearest sentence to each sample is that of {len(known):,} training sentences; "
             f"copies are looked for among all {len(everything.trained_on):,} that were read."
