@@ -25,7 +25,7 @@ RECIPE = ["scale/transformer"]
 
 # Tokens a second of one core that reads, tokenises and batches a stream of documents; measured by
 # `scripts/gpu_selftest --device cpu --small --only loader` (docs/results.md).
-LOADER_TOKENS = 1e6
+LOADER_TOKENS = 0.78e6
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,15 @@ def markdown(rows: list[dict[str, str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def measured_device(path: str, device: Device) -> Device:
-    """Take the constants that a self-test has measured in place of the assumed ones."""
+def read_constants(path: str) -> dict[str, Any]:
+    """Read what a self-test has measured."""
     with open(path, encoding="utf-8") as file:
-        constants: Mapping[str, Any] = json.load(file)["constants"]
+        found: dict[str, Any] = json.load(file)["constants"]
+    return found
+
+
+def measured_device(constants: Mapping[str, Any], device: Device) -> Device:
+    """Take the constants that were measured in place of the assumed ones."""
     known = {key: constants[key] for key in vars(device) if constants.get(key) is not None}
     return replace(device, **known)
 
@@ -210,13 +215,16 @@ def main() -> None:
         if name != "name":
             parser.add_argument(f"--{name}", type=float, help=f"of {Device.name}: {value:g}")
     parser.add_argument("--overlap", type=float, default=0.5, help="of the backward pass")
-    parser.add_argument("--loader_tokens_per_second", type=float, default=LOADER_TOKENS)
+    parser.add_argument("--loader_tokens_per_second", type=float, help="of one core")
     args = parser.parse_args()
     given = {key: getattr(args, key, None) for key in vars(Device())}
-    device = measured_device(args.measured, Device()) if args.measured else Device()
+    measured = read_constants(args.measured) if args.measured else {}
+    device = measured_device(measured, Device())
     device = replace(device, **{key: value for key, value in given.items() if value is not None})
     counts = count(read_recipe(args.recipe))
-    found = cluster(counts, device, args.overlap, args.loader_tokens_per_second)
+    loader = args.loader_tokens_per_second or measured.get("loader_tokens_per_second")
+    found = cluster(counts, device, args.overlap, loader or LOADER_TOKENS)
+    print(f"{' + '.join(args.recipe)} on {device.name}\n")
     tables = budget_rows(counts, device), step_rows(counts, device), cluster_rows(found)
     print("\n\n".join("\n".join(markdown(rows)) for rows in tables))
     if args.output is not None:

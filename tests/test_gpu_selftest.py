@@ -94,7 +94,8 @@ def test_all_of_the_scale_recipe_in_small(
     assert found["constants"]["host_seconds"] >= 0
     import scaling_recipe
 
-    device = scaling_recipe.measured_device(str(output), scaling_recipe.Device())
+    constants = scaling_recipe.read_constants(str(output))
+    device = scaling_recipe.measured_device(constants, scaling_recipe.Device())
     assert device.bandwidth == found["constants"]["bandwidth"]
 
 

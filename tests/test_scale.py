@@ -213,6 +213,7 @@ def killed(folder: Path, arguments: list[object], checkpoint: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # six processes compile
 @FORKS
 @pytest.mark.parametrize("overlay", ["ddp", "fsdp"])
 def test_two_processes_train_and_go_on_after_a_kill(tmp_path: Path, overlay: str) -> None:
