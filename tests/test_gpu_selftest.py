@@ -61,6 +61,10 @@ def test_the_scale_recipe_in_small(
         return (row for row in rows(scale) if any(word in row[0] for word in SCALE))
 
     monkeypatch.setattr(selftest.Scale, "rows", some)
+    smaller = tmp_path / "smaller.yaml"
+    smaller.write_text("data: {batch_tokens: 48, max_length: 12}\n")
+    shared = sys.modules[selftest.Scale.__module__]
+    monkeypatch.setitem(shared.RECIPES, True, [*shared.RECIPES[True], str(smaller)])
     for module in (transformer, cross_entropy):
         monkeypatch.setattr(module, "compiled", lambda function: function)
     output = tmp_path / "gpu.json"
