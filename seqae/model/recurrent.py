@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from seqae.batch import length_mask
+from seqae.model.gru_sequence import run_gru, runs_fast
 
 RecurrentState = tuple[Tensor, ...]  # S tensors (B, layers, H): h of a GRU, h and c of an LSTM
 
@@ -77,7 +78,7 @@ class RecurrentStack(nn.Module, ABC):
             directions = []
             assert isinstance(layer, nn.ModuleList)
             for backward, rnn in enumerate(layer):
-                output, _ = rnn(reverse(outputs, lengths) if backward else outputs)
+                output = self._read_layer(rnn, reverse(outputs, lengths) if backward else outputs)
                 finals.append(output.gather(1, last.expand(-1, -1, output.shape[2])))
                 directions.append(reverse(output, lengths) if backward else output)
             outputs = torch.cat(directions, dim=2) if len(directions) > 1 else directions[0]
@@ -105,6 +106,11 @@ class RecurrentStack(nn.Module, ABC):
         parts = zip(*finals, strict=True)  # each is S x (layers of (1, B, H))
         return outputs, tuple(torch.cat(part).transpose(0, 1) for part in parts)
 
+    def _read_layer(self, rnn: nn.Module, inputs: Tensor) -> Tensor:
+        """Run one layer from states of zero: its outputs."""
+        outputs: Tensor = rnn(inputs)[0]
+        return outputs
+
     @abstractmethod
     def _run_layer(
         self, rnn: nn.Module, inputs: Tensor, state: RecurrentState
@@ -119,9 +125,18 @@ class GRUStack(RecurrentStack):
     name, cell, num_states = "gru", nn.GRU, 1
 
     @override
+    def _read_layer(self, rnn: nn.Module, inputs: Tensor) -> Tensor:
+        assert isinstance(rnn, nn.GRU)
+        return run_gru(rnn, inputs) if runs_fast(rnn, inputs) else super()._read_layer(rnn, inputs)
+
+    @override
     def _run_layer(
         self, rnn: nn.Module, inputs: Tensor, state: RecurrentState
     ) -> tuple[Tensor, RecurrentState]:
+        assert isinstance(rnn, nn.GRU)
+        if runs_fast(rnn, inputs):
+            outputs = run_gru(rnn, inputs, state[0][0])
+            return outputs, (outputs[:, -1][None],)
         outputs, last = rnn(inputs, state[0])
         return outputs, (last,)
 
