@@ -33,6 +33,8 @@ from seqae.training.logs.wandb_options import WandbOptions
 from seqae.training.module import AutoencoderModule
 from seqae.training.run.bundle_record import CardOptions, describe_corpus, describe_hardware
 
+FEWEST_FITTED = 1000  # sentences to which priors are fitted after however short a training
+
 
 class BundleWriter(Callback):
     """Write the bundle whenever a validation finds a better model; after training, complete it.
@@ -114,18 +116,25 @@ class BundleWriter(Callback):
             pl_module.trained.copy_weights()
             self._write(trainer, pl_module)
 
-    def attach_priors(self, datamodule: TextDataModule, limit: int, device: str = "cpu") -> None:
+    def attach_priors(self, trainer: Trainer, datamodule: TextDataModule, limit: int) -> None:
         """Fit priors to training latents and add them to the bundle, if there is one.
 
+        A short training is not followed by minutes of fitting: no more sentences are taken than it
+        has read, counted in tokens, but FEWEST_FITTED where there are so many.
+
         Args:
+            trainer: has counted the tokens.
             datamodule: provides the training sentences.
             limit: number of sentences to encode at most, spread evenly; 0 adds none.
-            device: encodes them.
         """
         if not limit or not self.folder.exists():
             return
+        corpus = datamodule.corpora["train"]
+        targets = max(1, corpus.num_tokens - len(corpus))  # all tokens but each bos
+        read = _trained_tokens(trainer) * len(corpus) // targets
+        limit = min(limit, max(FEWEST_FITTED, read))
         # A run that was killed here may have left half a prior.
-        model = load(self.folder, device, with_priors=False)
+        model = load(self.folder, with_priors=False)
         if model.autoencoder.reads_memory:
             return  # a latent of its own cannot be decoded
         latents = model.encode(spread(datamodule, "train", limit), "truncate")
@@ -189,13 +198,12 @@ class BundleWriter(Callback):
             for name, value in trainer.callback_metrics.items()
             if not name.startswith("train/")
         }
-        throughput = [c for c in trainer.callbacks if isinstance(c, Throughput)]  # type: ignore[attr-defined]
         # Started, not completed, epochs: the last may be partial. Training's end changes no count.
         epochs = trainer.fit_loop.epoch_progress.current.started  # type: ignore[attr-defined]
         training = {
             "optimizer_steps": trainer.global_step,
             "epochs": epochs,
-            "tokens": sum(c.tokens for c in throughput) * trainer.world_size,
+            "tokens": _trained_tokens(trainer),
             "seconds": round(time.perf_counter() - self._started, 1),
             "precision": str(trainer.precision),
             "processes": trainer.world_size,
@@ -257,3 +265,10 @@ def shareable(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(tokenizer, dict) and "path" in tokenizer:  # a TokenizerFile
             kept["data"]["tokenizer"] = tokenizer | {"path": without_path(tokenizer["path"])}
     return kept
+
+
+def _trained_tokens(trainer: Trainer) -> int:
+    """Count the target tokens that all ranks have trained on, as far as the callback saw them."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    counted = [callback.tokens for callback in callbacks if isinstance(callback, Throughput)]
+    return sum(counted) * trainer.world_size

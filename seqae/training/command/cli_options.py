@@ -154,7 +154,8 @@ OF_FIT = {
     "prior_sentences": Option(
         int,
         10_000,
-        "most training sentences to fit the bundle's priors to; 0: no priors",
+        "most training sentences to fit the bundle's priors to, and no more than were trained on, "
+        "or 1,000; 0: no priors",
     ),
     "collapse_sentences": Option(
         int, 256, "validation sentences on which to watch for posterior collapse; 0: do not watch"

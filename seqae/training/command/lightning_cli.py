@@ -327,7 +327,7 @@ class TrainingCLI(LightningCLI):
         if self.trainer.is_global_zero:
             if self.run_folder.has_trained:
                 bundle.record_run(self.trainer)
-            bundle.attach_priors(self.datamodule, self.options.prior_sentences)
+            bundle.attach_priors(self.trainer, self.datamodule, self.options.prior_sentences)
         bundle.log_artifact(self.trainer, self.datamodule, WandbOptions(**self.options.wandb))
         if (read := self.datamodule.stream_summary()) is not None:
             self.run_folder.write_stream(read)
