@@ -130,6 +130,7 @@ def whole_fit(name: str, recipes: list[str], kind: str, small: bool) -> Row:
         options = ["--data.train", str(text), "--run_dir", f"{folder}/run"]
         options += ["--trainer.max_steps", str(steps), "--trainer.val_check_interval", str(steps)]
         options += ["--trainer.log_every_n_steps", str(steps // 3), "--trainer.devices", "1"]
+        options += ["--trainer.limit_val_batches", "1"]
         options += ["--trainer.accelerator", "gpu" if kind == "cuda" else "cpu"]
         options += ["--data.shuffle_buffer", "1000" if small else "20000"]
         options += ["--data.stream_shards", "4", "--prior_sentences", "0", "--report", "false"]

@@ -70,8 +70,8 @@ class RecipeLoop:
             self.batches = [batch.pin_memory() for batch in self.batches]
         self.taken = 0
 
-    def step(self) -> None:
-        """Take a step, without waiting for the device."""
+    def step(self) -> Tensor:
+        """Take a step, without waiting for the device; return its loss, a scalar."""
         batch = self.batches[self.taken % len(self.batches)]
         batch = batch.to(self.kind, non_blocking=True)
         self.taken += 1
@@ -82,6 +82,7 @@ class RecipeLoop:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
+        return loss.detach()
 
 
 def random_batch(counts: Counts, width: int, rows: int, is_full: bool) -> Batch:
@@ -98,7 +99,8 @@ def gru_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Put GRUs of about as many weights in the place of the Transformers."""
     parts = recipe["model"]["autoencoder"]
     hidden = parts["encoder"]["init_args"]["hidden_dim"]
-    latent = hidden  # Z of the recipe's K vectors together, or near it
+    each, vectors = parts["latent"]["init_args"], parts["encoder"]["init_args"]["num_latents"]
+    latent = vectors * each["latent_dim"]  # as many numbers as the K vectors have together
     gru = {
         "encoder": {
             "class_path": "GRUEncoder",

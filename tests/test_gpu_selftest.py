@@ -48,7 +48,7 @@ def test_speeds(
     assert "CPU, small sizes" in table
 
 
-SCALE = ("bandwidth", "attention kernels", "transformer, compiled", "gru", "chunks")
+SCALE = ("bandwidth", "attention kernels", "transformer, compiled", "padded", "gru", "chunks")
 
 
 def test_the_scale_recipe_in_small(
