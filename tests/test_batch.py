@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqae.batch import Batch, length_mask
+from seqae.batch import Batch, is_everywhere, length_mask
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
@@ -49,6 +49,18 @@ def test_what_the_masks_select(lengths, more):
 
 def test_length_mask_of_no_rows():
     assert length_mask(torch.zeros(0, dtype=torch.int64), 4).shape == (0, 4)
+
+
+@given(st.lists(st.integers(2, contracts.MAX_LENGTH), min_size=1, max_size=4), st.integers(0, 2))
+def test_a_mask_shows_that_nothing_is_padded(lengths, more):
+    batch = contracts.random_batch(lengths, max(lengths) + more)
+    is_full = not more and len(set(lengths)) == 1
+    assert batch.is_full == is_everywhere(batch.mask) == is_full
+    # Another device is not asked: what was known before the copy is kept, the rest is not.
+    moved = batch.to("meta")
+    assert moved.is_full == is_full
+    assert not Batch(moved.token_ids, moved.lengths).is_full
+    assert not is_everywhere(length_mask(batch.lengths, batch.token_ids.shape[1]))
 
 
 def test_to_moves_both():
