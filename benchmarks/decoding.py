@@ -3,6 +3,7 @@
     python benchmarks/decoding.py [--output benchmarks/results/decoding.json]
     python benchmarks/decoding.py --bundle runs/seqae/RUN/bundle
     python benchmarks/decoding.py --threads 1 --clock cpu     # while the machine is busy
+    python benchmarks/decoding.py --peer vae-lagging-encoder=PATH --peer text-autoencoders=PATH
 
 The unit is sentences per second. The fixed loop is what most people write: batches in the order of
 the file, as many steps as the longest sentence takes, all rows to the end. Greedy drops rows that
@@ -13,7 +14,8 @@ Without a bundle the model is that of the reference setting (docs/log.md: 10 k w
 untrained weights, made to end each sentence where a real one ends: one of WordNet's examples (6.5
 words on average) or of the reference text (10.5). The fixed loop takes 60 steps. A bundle's own
 model decodes sentences of WordNet and decides where they end; the fixed loop then takes the model's
-`max_length`, and 60 steps for comparison.
+`max_length`, and 60 steps for comparison. decoding_peers.py says how other projects decode, given
+the path of a checkout.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from decoding_peers import peer_programs
 from driver import (
     CLOCKS,
     Program,
@@ -49,6 +52,7 @@ from seqae.model.encoders import GRUEncoder
 from seqae.model.latents import DeterministicLatent
 
 FIXED_STEPS = 60
+SOURCES = ("wordnet", "reference")
 BEAM = Decoding(num_beams=5)
 
 
@@ -57,10 +61,12 @@ class WithLengths:
 
     def __init__(self, model: SequenceAutoencoder) -> None:
         self.model, self.vocabulary = model, model.vocabulary
-        self.latent_noise = None
+        self.latent_noise, self.longest_target = None, 0
         self.max_length = FIXED_STEPS + 1
 
-    def init_state(self, latent: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
+    def init_state(
+        self, latent: Tensor, noise: Tensor | None = None, memory: None = None
+    ) -> tuple[Tensor, ...]:
         """Return the model's own state and the number of tokens left."""
         return latent[:, -1], *self.model.init_state(latent[:, :-1])
 
@@ -72,9 +78,19 @@ class WithLengths:
         return logits, (left - 1, *next_state)
 
 
+def words_of(source: str, count: int) -> list[int]:
+    """Count the words of sentences of WordNet or of the reference text."""
+    texts = (
+        random.Random(0).sample(load_builtin("wordnet-examples"), count)
+        if source == "wordnet"
+        else list(sentences(count))
+    )
+    return [len(text.split()) for text in texts]
+
+
 def make(source: str, count: int) -> tuple[Any, Tensor, list[int]]:
     """Make a model, latents, and the number of tokens of each sentence, bos and eos counted."""
-    if source not in ("wordnet", "reference"):
+    if source not in SOURCES:
         bundle = seqae.load(source)
         texts = random.Random(0).sample(load_builtin("wordnet-examples"), count)
         latents = torch.from_numpy(bundle.encode(texts, "truncate"))
@@ -83,12 +99,7 @@ def make(source: str, count: int) -> tuple[Any, Tensor, list[int]]:
     parts = GRUEncoder(8, position_dim=8), DeterministicLatent(LATENT_DIM), ReferenceDecoder()
     model = SequenceAutoencoder(*parts, embedding_dim=EMBEDDING_DIM, head="linear")
     model.build(Vocabulary(VOCAB_SIZE, 0, 1, 2, 3), FIXED_STEPS + 1).eval()
-    texts = (
-        random.Random(0).sample(load_builtin("wordnet-examples"), count)
-        if source == "wordnet"
-        else list(sentences(count))
-    )
-    words = [len(text.split()) for text in texts]
+    words = words_of(source, count)
     latents = torch.cat([torch.randn(count, LATENT_DIM), torch.tensor(words)[:, None]], dim=1)
     return WithLengths(model), latents, [number + 2 for number in words]
 
@@ -154,6 +165,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
     parser.add_argument("--sentences", type=int, default=10_000)
     parser.add_argument("--batch_size", type=int, default=128, help="sentences in a step")
+    parser.add_argument("--peer", action="append", default=[], help="NAME=PATH of a checkout")
+    parser.add_argument("--source", choices=SOURCES, nargs="+", default=SOURCES)
     args = parser.parse_args()
     if not 1 <= args.sentences <= (most := len(load_builtin("wordnet-examples"))):
         sys.exit(
@@ -162,7 +175,8 @@ def main() -> None:
         )
     rows, result = [], {"options": {k: v for k, v in vars(args).items() if k != "output"}}
     result["options"]["bundle"] = args.bundle and Path(args.bundle).name
-    for source in [args.bundle] if args.bundle else ["wordnet", "reference"]:
+    result["options"]["peer"] = [peer.partition("=")[0] for peer in args.peer]
+    for source in [args.bundle] if args.bundle else args.source:
         common = (source, args.sentences, args.batch_size, args.threads)
         programs = {
             f"fixed, {FIXED_STEPS} steps": Program(fixed, (*common, FIXED_STEPS)),
@@ -172,6 +186,9 @@ def main() -> None:
         }
         if args.bundle:
             programs["fixed, max_length"] = Program(fixed, (*common, None))
+        else:
+            sizes = args.batch_size, args.threads
+            programs |= peer_programs(args.peer, words_of(source, args.sentences), *sizes)
         speeds = run_in_turn(programs, args.seconds, args.rounds, args.clock)
         name = "bundle" if args.bundle else source
         result[name] = {}

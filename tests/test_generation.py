@@ -17,8 +17,9 @@ from torch import Generator, Tensor
 
 from seqae.batch import Vocabulary
 from seqae.generation import Decoding, Hypothesis, generate, greedy
+from seqae.generation.limits import are_cut, limits_of
 from seqae.generation.search import draw
-from seqae.generation.topk import fast_argmax, fast_topk
+from seqae.generation.topk import fast_argmax, fast_topk, fast_topk_of_beams
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.decoders import AttentionDecoder, Decoder
 
@@ -34,7 +35,7 @@ class Script:
     """Stands for a model: row i writes what its script says, whatever it has written before."""
 
     vocabulary, max_length = contracts.VOCABULARY, contracts.MAX_LENGTH
-    latent_noise = None
+    latent_noise, longest_target = None, 0
 
     def __init__(self, scripts: list[list[int]]) -> None:
         self.scripts = scripts
@@ -62,7 +63,7 @@ class Toy:
     hypothesis gives other logits.
     """
 
-    latent_noise = None
+    latent_noise, longest_target = None, 0
 
     def __init__(self, size: int, max_length: int, seed: int, sharpness: float = 1.0) -> None:
         self.vocabulary = Vocabulary(size, pad_id=0, unk_id=size - 1, bos_id=1, eos_id=2)
@@ -110,7 +111,7 @@ def written(model: Any, latent: Tensor, **options: Any) -> list[list[Hypothesis]
         options.pop("tokenize_word", None),
         Generator().manual_seed(options.pop("seed", 0)),
     )
-    more = {key: options.pop(key) for key in ("lengths", "batch_size") if key in options}
+    more = {key: options.pop(key) for key in ("lengths", "limits", "batch_size") if key in options}
     return generate(
         model,
         latent,
@@ -265,6 +266,59 @@ def test_rows_that_end_together_are_written_together():
     found = written(model, rows_of(6), lengths=lengths, batch_size=2)
     assert [ids for (ids,) in ids_of(found)] == scripts
     assert [len(read) for read in model.read] == [2] * 7 + [2] * 3 + [1] * 3 + [2] * 2
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(WRITTEN), max_size=12), max_size=6),
+    st.lists(st.integers(2, 14), min_size=6, max_size=6),
+    st.sampled_from([1, 3]),
+)
+def test_each_row_ends_at_its_own_limit(scripts, limits, num_beams):
+    model = Script(scripts)
+    model.init_state = lambda latent, *_: (latent[:, 0].long(), torch.zeros(len(latent)).long())
+    rows, limits = rows_of(len(scripts)), limits[: len(scripts)]
+    options = {"num_beams": num_beams, "batch_size": 2 * num_beams}
+    free, bound = (
+        [ids for (ids,) in ids_of(written(model, rows, limits=own, **options))]
+        for own in (None, limits)
+    )
+    if num_beams == 1:
+        assert bound == [ids[: limit - 1] for ids, limit in zip(free, limits, strict=True)]
+    ended = [len(ids) + 1 < limit for ids, limit in zip(bound, limits, strict=True)]
+    assert [not cut for cut in are_cut(bound, limits)] == ended
+    # What ends before its limit is what it would be without one.
+    assert all(b == f for b, f, is_own in zip(bound, free, ended, strict=True) if is_own)
+    assert all(len(ids) < limit for ids, limit in zip(bound, limits, strict=True))
+
+
+def test_a_limit_of_all_rows_is_max_length():
+    model = Toy(6, 12, seed=3)
+    for options in ({}, {"num_beams": 3}, {"temperature": 1.0}):
+        expected = ids_of(written(model, rows_of(8), max_length=5, **options))
+        if "temperature" in options:  # which draws a number for each position
+            expected = [
+                [ids[:4] for ids in row] for row in ids_of(written(model, rows_of(8), **options))
+            ]
+        assert ids_of(written(model, rows_of(8), limits=[5] * 8, **options)) == expected
+
+
+def test_the_limits_of_sentences():
+    assert limits_of([2, 5, 90], 100) == [14, 20, 100]
+    assert limits_of([3], 100, ratio=1.5) == [15]  # 4.5 is rounded up
+    assert limits_of([3], 100, min_length=40) == [40]
+
+
+def test_the_longest_text_of_the_training_bounds_what_is_written_without_a_sentence():
+    model = Script([[5] * 100])
+    model.max_length = 60
+    lengths = []
+    for longest in (0, 5, 50):
+        model.longest_target = longest
+        ((found,),) = ids_of(written(model, rows_of(1)))
+        lengths.append(len(found) + 1)
+    assert lengths == [60, 20, 60]
+    ((found,),) = ids_of(written(model, rows_of(1), max_length=40))  # which is asked for
+    assert len(found) + 1 == 40
 
 
 def test_a_row_that_loops_ends_early_unless_its_latent_asks_for_it():
@@ -424,6 +478,26 @@ def test_largest_is_topk(rows, size, count, seed):
     assert torch.equal(fast_argmax(values), values.argmax(dim=1))
     few = values.mul(4).round()  # of equals, the first
     assert torch.equal(fast_argmax(few), few.argmax(dim=1))
+
+
+@given(
+    rows=st.integers(0, 3),
+    width=st.integers(1, 5),
+    size=st.sampled_from([1, 7, 64, 1000, 1024, 1337]),
+    count=st.integers(1, 10),
+    seed=st.integers(0, 99),
+)
+def test_largest_of_beams_is_topk_of_the_sum(rows, width, size, count, seed):
+    generator = Generator().manual_seed(seed)
+    values = torch.rand(rows, width, size, generator=generator)
+    offset = torch.rand(rows, width, generator=generator)
+    total = values + offset[..., None]
+    found, beam, index = fast_topk_of_beams(values, offset, count)
+    expected = total.flatten(1).topk(min(count, width * size), dim=1).values
+    assert torch.equal(found, expected)
+    place = beam * size + index
+    assert torch.equal(total.flatten(1).gather(1, place), found)
+    assert all(len(set(row)) == len(row) for row in place.tolist())
 
 
 # LogitConstraints

@@ -106,6 +106,7 @@ def search(
     *,
     noise: NDArray[np.float32] | None,
     lengths: Sequence[int] | None,
+    limits: Sequence[int] | None,
     scores: bool,
     tokenize_word: Callable[[str], list[list[int]]],
     batch_size: SupportsIndex | None,
@@ -120,6 +121,7 @@ def search(
         seed: of the sampled tokens.
         noise: (n,), as `generate`.
         lengths: as `generate`.
+        limits: as `generate`.
         scores: as `generate`.
         tokenize_word: as `generate`.
         batch_size: latents decoded at once; None takes `DECODED_ROWS`, or fewer long texts.
@@ -146,6 +148,7 @@ def search(
             options,
             noise=None if noise is None else torch.from_numpy(noise),
             lengths=lengths,
+            limits=limits,
             tokenize_word=tokenize_word,
             generator=torch.Generator().manual_seed(int(stream[0])),
             batch_size=size,

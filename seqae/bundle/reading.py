@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from seqae.batch import MAX_LENGTH
 from seqae.bundle.weights import WithoutInit, read_weights
 from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
@@ -28,6 +29,7 @@ CONFIG_KEYS = (
     "max_length",
     "normalization",
 )
+LONGEST = "longest_target"  # in training.json; older bundles lack it
 MAX_SELFTEST = 64  # sentences that `seqae check` may have to reconstruct
 
 
@@ -186,6 +188,16 @@ def read_details(folder: Path) -> dict[str, Any]:
                 f"Get the bundle again."
             )
     return details
+
+
+def longest_target(training: Mapping[str, Any]) -> int:
+    """Return the tokens of the longest text that a model was trained to write; 0 if unknown.
+
+    Args:
+        training: the bundle's `training.json`, which may be a stranger's or an old one.
+    """
+    found = training.get(LONGEST)
+    return found if type(found) is int and 2 < found <= MAX_LENGTH else 0
 
 
 def read_json(path: Path) -> Any:

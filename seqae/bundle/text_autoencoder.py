@@ -22,6 +22,7 @@ from seqae.data.containers import read_texts
 from seqae.data.sentences.cleaning import Normalization
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.model.int8 import ComputeType, check_int8
 from seqae.priors import Prior
 
 if TYPE_CHECKING:  # which import lightning
@@ -75,6 +76,7 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
         device: str | torch.device = "cpu",
         revision: str | None = None,
         local_files_only: bool = False,
+        compute_type: ComputeType = "float32",
     ) -> TextAutoencoder:
         """Load a bundle; the same as `seqae.load`, which describes the arguments.
 
@@ -84,7 +86,8 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
         """
         from seqae.bundle.io import load
 
-        return load(where, device, revision=revision, local_files_only=local_files_only)
+        how: Any = {"revision": revision, "local_files_only": local_files_only}
+        return load(where, device, compute_type=compute_type, **how)
 
     @staticmethod
     def from_module(module: AutoencoderModule, data: TextDataModule) -> TextAutoencoder:
@@ -168,8 +171,11 @@ class TextAutoencoder(DocumentOperations, SummaryOperations, PictureOperations):
             device: by its name in torch, such as `cuda`; `auto` takes a GPU if there is one.
 
         Raises:
-            ValueError: if this machine has no such device.
+            ValueError: if this machine has no such device, or the weights are in 8 bits.
         """
+        if self.autoencoder.is_int8:
+            check_int8(device)
+            return self
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:

@@ -12,7 +12,7 @@ from typing_extensions import override
 from seqae.generation.constraints import ForcedWords, LogitConstraints
 from seqae.generation.options import Decoding
 from seqae.generation.search import Hypothesis, Search, cut_at_eos
-from seqae.generation.topk import fast_topk
+from seqae.generation.topk import fast_topk, fast_topk_of_beams, log_sum_exp
 
 
 @final
@@ -37,6 +37,8 @@ class BeamSearch(Search):
         rows: number of sentences.
         forced: words that must be generated, for as many hypotheses as there are sentences.
     """
+
+    tracks_max_logit = True
 
     def __init__(
         self,
@@ -64,9 +66,9 @@ class BeamSearch(Search):
 
     @override
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
-        score, parent, token = self._best(*self._continuations(logits.float().log_softmax(dim=1)))
+        score, parent, token = self._best(*self._continuations(logits.float()))
         self.position += 1
-        is_end, is_last = token == self.constraints.eos_id, self.position == self.max_steps
+        is_end, is_last = token == self.constraints.eos_id, self._is_last()
         first = slice(self.num_beams)
         is_finished = is_end[:, first] | is_last
         self._finish(score[:, first], parent[:, first], token[:, first], is_finished)
@@ -88,23 +90,27 @@ class BeamSearch(Search):
             hypotheses.append([Hypothesis(*pair) for pair in pairs if pair[1] > -math.inf])
         return hypotheses
 
-    def _continuations(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _continuations(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the best continuations, and those that forced words need.
 
         Args:
-            scores: (R * W, V) log-probabilities of the next token.
+            logits: (R * W, V) of the next token.
 
         Returns:
             Score, parent (0 ... W - 1) and token of each, (R, M).
         """
-        (sentences, self._width), size = self.scores.shape, scores.shape[1]
+        (sentences, self._width), size = self.scores.shape, logits.shape[1]
         count = 2 * self.num_beams
-        scores += self.scores.flatten()[:, None]
+        total = log_sum_exp(logits)
+        self.max_logit = total  # it is not finite either if a logit is not
+        offset = self.scores - total.reshape(self.scores.shape)
         history = self.history.flatten(0, 1)
         if self.forced is None:
-            self.constraints.apply(scores, self.position, history)
-            score, index = fast_topk(scores.reshape(sentences, -1), count)
-            return score, index // size, index % size
+            # The softmax of what is not chosen is never written down.
+            self.constraints.apply(logits, self.position, history)
+            beams = logits.reshape(sentences, self._width, size)
+            return fast_topk_of_beams(beams, offset, count)
+        scores = logits.add_(offset.reshape(-1, 1))
         forced_tokens = self._forced_tokens(self.forced)
         unconstrained = _gather(scores, forced_tokens)
         self.constraints.apply(scores, self.position, history)
@@ -173,14 +179,22 @@ class BeamSearch(Search):
         """Append `token` (R, M) to the history of the hypotheses `parent`: (R, M, t + 1)."""
         return torch.cat([_gather_rows(self.history, parent), token[..., None]], dim=2)
 
-    def _retire(self, parent: Tensor, token: Tensor, is_last: bool) -> tuple[Tensor, Tensor]:
+    def _is_last(self) -> Tensor:
+        """Whether this is the last step of each sentence, (R, 1) bool."""
+        if self.limits is None or self.position not in self.limit_steps:
+            is_over = self.position == self.max_steps
+            return torch.full((len(self.sentences), 1), is_over, device=self.sentences.device)
+        is_last: Tensor = self.limits[self.sentences] <= self.position
+        return (is_last | (self.position == self.max_steps))[:, None]
+
+    def _retire(self, parent: Tensor, token: Tensor, is_last: Tensor) -> tuple[Tensor, Tensor]:
         """Set aside the sentences that are done; return what `advance` returns, for the others."""
         # Log-probabilities are at most 0. So the best end of a hypothesis is its present score,
         # divided by the length that suits it: the greatest or, to a power below 0, the least.
         least = max(self.position + 1, self.min_steps)
         length = self.max_steps if self.penalty >= 0 else least
         bound = self.scores.amax(dim=1) / length**self.penalty
-        is_done = (bound <= self.finished_scores[:, -1]) | is_last
+        is_done = (bound <= self.finished_scores[:, -1]) | is_last[:, 0]
         rows = self._rows(parent)
         if is_done.any():
             done, here = self.sentences[is_done], ~is_done

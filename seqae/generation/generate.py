@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from seqae.component import check_range
 from seqae.generation.beam import BeamSearch
 from seqae.generation.constraints import ForcedWords, LogitConstraints
+from seqae.generation.limits import write_limit
 from seqae.generation.options import Decoding
 from seqae.generation.search import Hypothesis, Search, SingleSearch
 from seqae.model.autoencoder import SequenceAutoencoder
@@ -29,6 +30,7 @@ def greedy(
     latent: Tensor,
     max_length: int | None = None,
     memory: Memory | None = None,
+    limits: Sequence[int] | None = None,
 ) -> list[TokenIds]:
     """Generate the most likely token, step by step, reading only what was generated before.
 
@@ -37,13 +39,15 @@ def greedy(
         latent: (B, Z).
         max_length: most tokens to generate, bos and eos counted; by default the model's own.
         memory: as `generate`.
+        limits: as `generate`.
 
     Returns:
         The token ids of each row, without bos, up to and without eos.
     """
     limit = model.max_length if max_length is None else max_length
     check_range("max_length", limit, 2, model.max_length)
-    hypotheses = generate(model, latent, Decoding(max_length=limit), memory=memory, scores=False)
+    how = Decoding(max_length=limit)
+    hypotheses = generate(model, latent, how, memory=memory, limits=limits, scores=False)
     return [best.token_ids for (best,) in hypotheses]
 
 
@@ -56,6 +60,7 @@ def generate(
     noise: Tensor | None = None,
     memory: Memory | None = None,
     lengths: Sequence[int] | None = None,
+    limits: Sequence[int] | None = None,
     tokenize_word: Callable[[str], list[TokenIds]] | None = None,
     generator: Generator | None = None,
     batch_size: int = BLOCK_ROWS,
@@ -77,6 +82,8 @@ def generate(
         memory: of the texts that the latents are of, for a model whose decoder looks back at them.
         lengths: roughly the number of tokens of each row; rows that end together then share a
             batch.
+        limits: most tokens of each row, bos and eos counted, where that is below `max_length`; a
+            row that reaches its own ends there, unless words are forced.
         tokenize_word: returns all tokenizations of a word; needed for banned and forced words.
         generator: on the CPU; needed for sampling.
         batch_size: most hypotheses in a step of the model.
@@ -93,7 +100,7 @@ def generate(
         ValueError: if the options do not fit the model or each other, or if the model's logits are
             not finite.
     """
-    limit = model.max_length if options.max_length is None else options.max_length
+    limit = write_limit(model) if options.max_length is None else options.max_length
     check_range("max_length", limit, 2, model.max_length)
     check_range("min_length", options.min_length, 2, limit)
     max_steps = limit - 1
@@ -119,6 +126,9 @@ def generate(
             search = _search(
                 model, options, banned, forced, max_steps, batch, numbers, scores, may_loop
             )
+            if limits is not None and not forced:
+                own = torch.as_tensor(limits)[start + rows // copies].clamp(options.min_length)
+                search.set_limits(own.to(latent.device) - 1)
             batch_memory = None if memory is None else memory.select(sources)
             hypotheses = run_search(model, batch, search, max_steps, batch_noise, batch_memory)
             for row, row_hypotheses in zip(rows.tolist(), hypotheses, strict=True):

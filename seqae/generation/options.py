@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from seqae.batch import MAX_LENGTH
 from seqae.component import check_range, check_whole
+from seqae.generation.limits import LENGTH_RATIO
 from seqae.model.latents.latent_noise import MAX_NOISE
 
 MIN_TEMPERATURE = 1e-6  # the lowest by which float32 logits are divided and stay finite
@@ -36,6 +37,7 @@ class DecodingKeywords(TypedDict, total=False):
     top_p: float
     min_length: int
     max_length: int | None
+    max_length_ratio: float
     noise: float | None
     no_repeat_ngram_size: int
     banned_words: Sequence[str]
@@ -60,7 +62,11 @@ class Decoding:
         top_p: samples among the most likely tokens only, as few as together have this probability
             (nucleus sampling, Holtzman et al. 2020).
         min_length: fewest tokens, bos and eos counted.
-        max_length: most tokens, bos and eos counted; null takes the model's.
+        max_length: most tokens, bos and eos counted; null takes the model's, or twice the tokens
+            of the longest text that it was trained to write and 10 more, if that is less.
+        max_length_ratio: most tokens of a text that should repeat a sentence, as times those of the
+            sentence, and 10 more; 0 lets it run on to `max_length`. It is for reconstructions at
+            noise 0, and cuts only what did not end.
         noise: how noisy the latent is taken to be (σ, in standard deviations of a latent): 0 asks
             for the sentence of the latent, 1 for a likely one near it, 100 for any sentence of the
             language. It is for models trained with `latent_noise`; null takes 0 for the latent of
@@ -81,6 +87,7 @@ class Decoding:
     top_p: float = 1.0
     min_length: int = 2
     max_length: int | None = None
+    max_length_ratio: float = LENGTH_RATIO
     noise: float | None = None
     no_repeat_ngram_size: int = 0
     banned_words: list[str] = field(default_factory=list)
@@ -98,6 +105,7 @@ class Decoding:
                 f"{self.temperature} instead. Set `temperature: 0` for the most likely tokens."
             )
         check_range("top_p", self.top_p, 1e-9, 1.0)
+        check_range("max_length_ratio", self.max_length_ratio, 0.0, 1e6)
         if self.noise is not None:
             check_range("noise", self.noise, 0.0, MAX_NOISE)
         if self.max_length is not None and self.min_length > self.max_length:

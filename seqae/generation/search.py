@@ -44,6 +44,18 @@ class Search(ABC):
 
     tracks_max_logit = False
     max_logit: Tensor
+    # Steps of each sentence at most, (sentences,); and the different ones, which are looked up.
+    limits: Tensor | None = None
+    limit_steps: frozenset[int] = frozenset()
+
+    def set_limits(self, limits: Tensor) -> None:
+        """End sentences that have not ended after so many steps.
+
+        Args:
+            limits: (sentences,) int64, at least 1.
+        """
+        self.limit_steps = frozenset(limits.tolist())
+        self.limits = limits
 
     @abstractmethod
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -117,6 +129,8 @@ class SingleSearch(Search):
         may_end = self.position >= max(WINDOW, self.constraints.min_length - 2)
         if self.may_loop is not None and may_end and self.position % PAUSE == 0:
             is_open &= ~self._loops()
+        if self.limits is not None and self.position in self.limit_steps:
+            is_open &= self.limits[self.open_rows] > self.position
         parents = None
         if not is_open.all():
             parents = is_open.nonzero()[:, 0]

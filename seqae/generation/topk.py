@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
+CACHEFUL = 2**17  # float32, half a MiB
 MIN_VALUES = 2**10  # fewer are not worth the detour
 
 
@@ -27,6 +28,50 @@ def fast_argmax(values: Tensor) -> Tensor:
         return index
     highest_rest, rest_index = values[:, size:].max(dim=1)
     return index.where(highest >= highest_rest, rest_index + size)
+
+
+def log_sum_exp(values: Tensor) -> Tensor:
+    """Compute `values.logsumexp(dim=1)` of (rows, N), (rows,), a cacheful of rows at a time."""
+    rows = max(1, CACHEFUL // values.shape[1]) if values.device.type == "cpu" else len(values)
+    return torch.cat([part.logsumexp(dim=1) for part in torch.split(values, max(1, rows))])
+
+
+def fast_topk_of_beams(values: Tensor, offset: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the top k of `values + offset` over all beams of a sentence, adding only where due.
+
+    Args:
+        values: (R, W, N), W beams of R sentences.
+        offset: (R, W).
+        count: k; at most W * N are found.
+
+    Returns:
+        Values, beams and indices, (R, k) each.
+    """
+    sentences, width, size = values.shape
+    count, whole = min(count, width * size), size // BLOCK * BLOCK
+    if width * whole // BLOCK <= 4 * count:
+        top = (values + offset[..., None]).flatten(1).topk(count)
+        return top.values, top.indices // size, top.indices % size
+    blocks = values[..., :whole].reshape(sentences, width, -1, BLOCK)
+    highest = blocks.amax(dim=3) + offset[..., None]  # rounding keeps the order, so of the sum
+    best = highest.flatten(1).topk(count).indices
+    beam, block = best // highest.shape[2], best % highest.shape[2]
+    sentence = torch.arange(sentences, device=values.device)[:, None]
+    found = blocks[sentence, beam, block] + offset.gather(1, beam)[..., None]  # (R, k, BLOCK)
+    rest = values[..., whole:] + offset[..., None]
+    top = torch.cat([found.flatten(1), rest.flatten(1)], dim=1).topk(count)
+    rank, place = top.indices // BLOCK, top.indices % BLOCK
+    is_whole, rank = rank < count, rank.clamp(max=count - 1)
+    index = block.gather(1, rank) * BLOCK + place
+    if whole == size:
+        return top.values, beam.gather(1, rank), index
+    left = (top.indices - count * BLOCK).clamp(min=0)
+    rest_beam, rest_index = left // (size - whole), whole + left % (size - whole)
+    return (
+        top.values,
+        beam.gather(1, rank).where(is_whole, rest_beam),
+        index.where(is_whole, rest_index),
+    )
 
 
 def fast_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ memory, the state of each token. Logits are the expensive part (two thirds of a 
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Literal, cast, final
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,6 +27,7 @@ from seqae.model.compatibility import check_content, check_nested, check_noise
 from seqae.model.content.content_encoder import ContentEncoder
 from seqae.model.decoders.base import AttentionDecoder, Decoder, DecoderState
 from seqae.model.encoders import Encoder
+from seqae.model.int8_product import AnyEmbedding, Int8Embedding
 from seqae.model.latents import Latent, LatentOutput
 from seqae.model.latents.latent_noise import LatentNoise
 from seqae.model.memory.copying import Copying, Pointed
@@ -68,6 +69,8 @@ class SequenceAutoencoder(Component, nn.Module):
             copies none. Names that training never saw need a tokenizer that spells every word.
 
     Attributes:
+        longest_target: tokens of the longest text it was trained to write; 0 if unknown.
+        is_int8: whether its weights are in 8 bits; see int8.py.
         is_compiled: whether the loss over the vocabulary runs as compiled kernels; set by
             `compile_parts`.
     """
@@ -110,8 +113,8 @@ class SequenceAutoencoder(Component, nn.Module):
         self.embedding_dim, self.head = embedding_dim, head
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
         self.vocabulary: Vocabulary | None = None
-        self.max_length = 0
-        self.is_compiled = False
+        self.max_length = self.longest_target = 0
+        self.is_compiled = self.is_int8 = False
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> SequenceAutoencoder:
         """Make the weights.
@@ -125,7 +128,7 @@ class SequenceAutoencoder(Component, nn.Module):
         """
         check_range("max_length", max_length, 3, MAX_LENGTH)
         self.vocabulary, self.max_length = vocabulary, max_length
-        self.embedding = nn.Embedding(vocabulary.size, self.embedding_dim)
+        self.embedding: AnyEmbedding = nn.Embedding(vocabulary.size, self.embedding_dim)
         self.embedding.weight.requires_grad_(self.train_embedding)
         self.encoder.build(self.embedding_dim, max_length)
         num_latents = self.encoder.num_latents
@@ -164,14 +167,12 @@ class SequenceAutoencoder(Component, nn.Module):
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Embed (...) int64 ids: (..., E)."""
-        embedded: Tensor = self.embedding(token_ids)
-        return embedded
+        return cast("Tensor", self.embedding(token_ids))
 
     @property
     def latent_dim(self) -> int:
         """Z, the size of a latent; known once `build` has run."""
-        content_dim = 0 if self.content is None else self.content.content_dim
-        return content_dim + self.latent.output_dim
+        return self.latent.output_dim + (self.content.content_dim if self.content else 0)
 
     @property
     def parts(self) -> dict[str, slice]:
@@ -218,7 +219,7 @@ class SequenceAutoencoder(Component, nn.Module):
         noise: Tensor | None = None,
         memory: Memory | None = None,
     ) -> Tensor:
-        """Decode latents under teacher forcing.
+        """Decode latents to features (B, T-1, F) under teacher forcing.
 
         Args:
             decoder_input: (B, T-1) int64, the previous tokens.
@@ -226,18 +227,13 @@ class SequenceAutoencoder(Component, nn.Module):
             noise: (B,) σ by which each latent was perturbed, for a model with `latent_noise`; by
                 default zero.
             memory: of the texts that were encoded, if the decoder looks back at them.
-
-        Returns:
-            Features (B, T-1, F).
         """
         embedded = self._drop(self.embed(decoder_input))
         latent = latent.to(embedded.dtype)
         self._check_memory(memory)
         if isinstance(self.decoder, AttentionDecoder):
-            looked: Tensor = self.decoder(embedded, latent, None, memory)
-            return looked
-        features: Tensor = self.decoder(embedded, latent, self._told(latent, noise))
-        return features
+            return cast("Tensor", self.decoder(embedded, latent, None, memory))
+        return cast("Tensor", self.decoder(embedded, latent, self._told(latent, noise)))
 
     def forward(self, batch: Batch) -> Tensor:
         """Compute logits (B, T-1, V) under teacher forcing."""
@@ -287,15 +283,21 @@ class SequenceAutoencoder(Component, nn.Module):
             assert memory is not None
             assert decoder_input is not None
             return self._mixed(features, self.copying.read(memory, decoder_input))
-        features, weight, bias = self.output_layer(features)
-        return nn.functional.linear(features, weight, bias)
+        return self._product(features)
 
     def _mixed(self, features: Tensor, pointed: Pointed) -> Tensor:
         """Mix the vocabulary with the pointer: log-probabilities (B, T, V)."""
         assert self.copying is not None
-        inputs, weight, bias = self.output_layer(features)
-        written = nn.functional.linear(inputs, weight, bias)
-        return self.copying.log_probabilities(written, features, *pointed)
+        return self.copying.log_probabilities(self._product(features), features, *pointed)
+
+    def _product(self, features: Tensor) -> Tensor:
+        """Map features (..., F) to the logits of the output layer, (..., V)."""
+        if isinstance(self.embedding, Int8Embedding) and self.head == "tied":
+            inputs = self.output(features) * self.embedding_dim**-0.5
+            return cast("Tensor", self.embedding.matrix(inputs)) + self.output_bias
+        if self.head == "linear":
+            return cast("Tensor", self.output(features))
+        return nn.functional.linear(*self.output_layer(features))
 
     def output_layer(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the last linear layer and its input, for a loss that never holds all logits.
@@ -306,8 +308,8 @@ class SequenceAutoencoder(Component, nn.Module):
         Returns:
             Input (..., D), weight (V, D) and bias (V,) whose linear map gives the logits.
         """
-        if isinstance(self.output, nn.Linear) and self.head == "linear":
-            return features, self.output.weight, self.output.bias
+        if self.head == "linear":
+            return features, cast("Tensor", self.output.weight), cast("Tensor", self.output.bias)
         predicted: Tensor = self.output(features)
         if self.head == "tied":
             # Embeddings start with unit variance; so scaled, the logits do too.
@@ -326,8 +328,7 @@ class SequenceAutoencoder(Component, nn.Module):
                 f"`head` must be nearest for an objective on embeddings, but it is {self.head} "
                 f"instead. Set `model.autoencoder.head: nearest`."
             )
-        predicted: Tensor = self.output(features)
-        return predicted
+        return cast("Tensor", self.output(features))
 
     def _check_memory(self, memory: Memory | None) -> None:
         if self.reads_memory and memory is None:

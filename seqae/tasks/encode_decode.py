@@ -23,6 +23,7 @@ from seqae.component import check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, output_file
 from seqae.generation import Decoding
+from seqae.model.int8 import ComputeType
 from seqae.tasks.inputs import READING, check_reading, load_and_gather_long, typed
 from seqae.tasks.latent_files import (
     ENDINGS,
@@ -47,6 +48,7 @@ def reconstruct(
     too_long: LongPolicy | None = None,
     seed: int = 0,
     device: str = "auto",
+    compute_type: ComputeType = "float32",
     reading: ReadOptions = READING,
     decoding: Decoding = GREEDY,
 ) -> None:
@@ -67,28 +69,40 @@ def reconstruct(
             becomes `truncate`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        compute_type: of the large weights: float32, or int8, which a CPU multiplies faster if the
+            vocabulary is large.
         reading: how the files are read; by default as those of the training.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",), [input, typed(texts)])
     check_reading(reading, [input, typed(texts)])
     check_seed(seed)
-    loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
+    loaded, sentences, policy = load_and_gather_long(
+        model, device, texts, input, too_long, reading, compute_type
+    )
     lengths = loaded.lengths(sentences)
     is_long = policy == "split" and max(lengths, default=0) > loaded.autoencoder.max_length
-    if is_long or loaded.autoencoder.reads_memory:
-        written = loaded.reconstruct(sentences, policy, decoding, seed, show_progress_bar=True)
+    note = None
+    if decoding.num_return_sequences == 1 or is_long or loaded.autoencoder.reads_memory:
+        found = loaded.reconstruct_counting(
+            sentences, policy, decoding, seed, show_progress_bar=True
+        )
+        note = found.note(decoding.max_length_ratio)
+        written = loaded.tokenizer.decode(loaded.join_stretches(found.stretches))
         candidates = [[{"text": text}] for text in written]
     else:
         one: TooLong = "error" if policy == "split" else policy  # all fit
         latents = loaded.encode(sentences, one, show_progress_bar=True)
-        candidates = decode_rows(loaded, latents, decoding, seed, lengths)
+        limits = loaded.length_limits(lengths, decoding)
+        candidates = decode_rows(loaded, latents, decoding, seed, lengths, limits)
     rows = (
         {"text": sentence, "reconstruction": row.pop("text"), **row}
         for sentence, own_rows in zip(sentences, candidates, strict=True)
         for row in own_rows
     )
     write_rows(rows, "reconstruction", output)
+    if note is not None:
+        print(f"seqae: {note}; `--max_length_ratio 0` lets them run on", file=sys.stderr)
 
 
 def encode(
@@ -103,6 +117,7 @@ def encode(
     calibration: str | None = None,
     projection: Method | None = None,
     device: str = "auto",
+    compute_type: ComputeType = "float32",
     reading: ReadOptions = READING,
 ) -> None:
     """Encode sentences to latents.
@@ -141,6 +156,8 @@ def encode(
             projection_y, by `pca`, `tsne` (the extra `map`) or `umap` (if umap-learn is installed),
             and neighbors, of up to 50,000 texts, by cosine; of the content if latents have parts.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        compute_type: of the large weights: float32, or int8, which a CPU multiplies faster if the
+            vocabulary is large.
         reading: how the files are read; by default as those of the training.
     """
     check_output(output, ENDINGS, [input, typed(texts), calibration])
@@ -153,7 +170,9 @@ def encode(
     if document_dim is not None:
         _check_alone(part, too_long)
         too_long = "split"
-    loaded, sentences, policy = load_and_gather_long(model, device, texts, input, too_long, reading)
+    loaded, sentences, policy = load_and_gather_long(
+        model, device, texts, input, too_long, reading, compute_type
+    )
     latents: Latents | LongLatents
     columns = loaded.columns(part)
     if document_dim is not None:
@@ -210,6 +229,7 @@ def decode(
     document: bool = False,
     seed: int = 0,
     device: str = "auto",
+    compute_type: ComputeType = "float32",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Decode latents to sentences.
@@ -227,11 +247,13 @@ def decode(
         document: whether each latent is the vector of a document, of `encode --document_dim`.
         seed: seed of the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        compute_type: of the large weights: float32, or int8, which a CPU multiplies faster if the
+            vocabulary is large.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",), [latents])
     check_seed(seed)
-    loaded, values = seqae.load(model, device), read_latents(latents)
+    loaded, values = seqae.load(model, device, compute_type=compute_type), read_latents(latents)
     if document:
         if isinstance(values, LongLatents) and values.mask.shape[1] == 1 and values.mask.all():
             values = values.latents[:, 0]  # of `encode --output vectors.npz`
@@ -261,10 +283,12 @@ def decode_rows(
     decoding: Decoding,
     seed: int,
     lengths: Sequence[int] | None = None,
+    limits: Sequence[int] | None = None,
     noise: NDArray[np.float32] | None = None,
 ) -> list[list[dict[str, Any]]]:
     """Decode each latent to one row `{"text": ...}`, or to several that also have a `score`."""
-    how: Any = {"lengths": lengths, "default_noise": noise, "show_progress_bar": True}
+    how: Any = {"lengths": lengths, "limits": limits, "default_noise": noise}
+    how["show_progress_bar"] = True
     if decoding.num_return_sequences == 1:
         rows = model.decode_ids(latents, decoding, seed, **how)
         texts = model.tokenizer.decode(rows)

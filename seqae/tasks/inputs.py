@@ -20,6 +20,7 @@ from seqae.data.sources.base import Source
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
 from seqae.data.sources.walking import describe_left_out
+from seqae.model.int8 import ComputeType
 from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import progress_bar, visible
 
@@ -165,19 +166,26 @@ def load_and_gather_long(
     source: str | None,
     too_long: LongPolicy | None,
     reading: ReadOptions = READING,
+    compute_type: ComputeType = "float32",
 ) -> tuple[TextAutoencoder, list[str], LongPolicy]:
     """Do as `load_and_gather`, for a task that takes long texts in stretches.
 
     It does so if `too_long` is `split`, or by default if that of the training was.
     """
-    loaded, sentences, policies = _load_and_read(model, device, texts, source, reading)
+    how = reading, compute_type
+    loaded, sentences, policies = _load_and_read(model, device, texts, source, *how)
     if too_long == "split" or (too_long is None and policies.too_long == "split"):
         return loaded, sentences, "split"
     return loaded, sentences, _as_one(loaded, sentences, too_long, policies)
 
 
 def _load_and_read(
-    model: str, device: str, texts: list[str], source: str | None, reading: ReadOptions
+    model: str,
+    device: str,
+    texts: list[str],
+    source: str | None,
+    reading: ReadOptions,
+    compute_type: ComputeType = "float32",
 ) -> tuple[TextAutoencoder, list[str], Policies]:
     check_given(texts, source)
     check_source(source, "input", reading)
@@ -187,7 +195,7 @@ def _load_and_read(
             f"seqae: `{shown}` is encoded as text; `--input {shown}` reads the file",
             file=sys.stderr,
         )
-    loaded = seqae.load(model, device)
+    loaded = seqae.load(model, device, compute_type=compute_type)
     policies = policies_of(loaded, Path(model), reading)
     return loaded, gather(texts, source, policies=policies), policies
 

@@ -26,6 +26,7 @@ from seqae.component import check_range, check_seed
 from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output
 from seqae.generation import Decoding
+from seqae.model.int8 import ComputeType
 from seqae.model.latents import StochasticLatent, VectorQuantisedLatent
 from seqae.priors import CodesPrior, Drawing, FlowPrior, GaussianPrior, MixturePrior
 from seqae.priors.base import MAX_DIM, MIN_SENTENCES, can_fit
@@ -48,6 +49,7 @@ def sample(
     output: str | None = None,
     seed: int = 0,
     device: str = "auto",
+    compute_type: ComputeType = "float32",
     decoding: Decoding = GREEDY,
 ) -> None:
     """Generate new sentences from random latents.
@@ -73,13 +75,15 @@ def sample(
         output: a .jsonl file for the texts; by default they are printed, one per line.
         seed: seed of the random latents and the sampled tokens.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        compute_type: of the large weights: float32, or int8, which a CPU multiplies faster if the
+            vocabulary is large.
         decoding: how latents are decoded.
     """
     check_output(output, (".jsonl",))
     check_range("count", count, 0, 10**7)
     check_seed(seed)
     drawing = Drawing(prior_temperature, length, label, guidance, decoding.noise)
-    loaded = seqae.load(model, device)
+    loaded = seqae.load(model, device, compute_type=compute_type)
     latents, noise = loaded.draw(count, prior, seed, drawing)
     candidates = decode_rows(loaded, latents, decoding, seed, noise=noise)
     if loaded.autoencoder.latent_noise is None:

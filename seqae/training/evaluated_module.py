@@ -12,6 +12,7 @@ from seqae.batch import Batch, check_batch
 from seqae.data.datamodule import TextDataModule
 from seqae.data.sentences.split import Split
 from seqae.generation import greedy
+from seqae.generation.limits import are_cut, limits_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.training.distributed.collectives import average_buffers
 from seqae.training.distributed.fsdp import LossModule, TrainedModel
@@ -84,7 +85,8 @@ class EvaluatedModule(LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
         """Return the text of each sentence and its reconstruction."""
         check_batch(batch)
-        predictions, references = map(self.datamodule.tokenizer.decode, self._reconstruct(batch))
+        texts = map(self.datamodule.tokenizer.decode, self._reconstruct(batch)[:2])
+        predictions, references = texts
         return [
             {"text": text, "reconstruction": reconstruction}
             for text, reconstruction in zip(references, predictions, strict=True)
@@ -102,23 +104,29 @@ class EvaluatedModule(LightningModule, ABC):
         """Count the objective's values and the free-running reconstruction of a batch."""
         check_batch(batch)
         values = self.unsharded(batch, self.global_step, self._generator(batch_idx))
-        predictions, references = self._reconstruct(batch)
+        predictions, references, is_cut = self._reconstruct(batch)
         if self.datamodule.has_own(split, batch_idx):
             tokenizer = self.datamodule.tokenizer
-            self.evaluation.update(values, batch, predictions, references, tokenizer)
+            texts = predictions, references, is_cut
+            self.evaluation.update(values, batch, *texts, tokenizer)
         else:
             self.evaluation.update_with_nothing(values)
 
-    def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]]]:
-        """Reconstruct a batch: predictions and references as ids without bos and eos."""
+    def _reconstruct(self, batch: Batch) -> tuple[list[list[int]], list[list[int]], list[bool]]:
+        """Reconstruct a batch.
+
+        Returns:
+            Predictions and references as ids without bos and eos, and whether the prediction had
+            not ended at twice the length of the reference, where it was cut.
+        """
         model = self.unsharded.autoencoder
-        encoded, limit = model.encode(batch), None
-        if encoded.memory is not None:  # a summary is shorter than its document
-            limit = min(2 * batch.target_batch.token_ids.shape[1], model.max_length)
-        predictions = greedy(model, encoded.latent, limit, encoded.memory)
-        targets = batch.target_batch
-        rows = zip(targets.token_ids.tolist(), targets.lengths.tolist(), strict=True)
-        return predictions, [row[1 : length - 1] for row, length in rows]
+        encoded, targets = model.encode(batch), batch.target_batch
+        lengths = targets.lengths.tolist()
+        limits = limits_of(lengths, model.max_length)
+        predictions = greedy(model, encoded.latent, None, encoded.memory, limits)
+        rows = zip(targets.token_ids.tolist(), lengths, strict=True)
+        references = [row[1 : length - 1] for row, length in rows]
+        return predictions, references, are_cut(predictions, limits)
 
     def _log_metrics(self, stage: str) -> None:
         metrics = self.evaluation.compute() | self.unsharded.autoencoder.latent.metrics()

@@ -16,6 +16,9 @@ from seqae.metrics.accuracy import ReconstructionMetric
 TOKENS = "number of target tokens"
 SENTENCES = "number of sentences"
 
+# Share of the predictions that had not ended at twice the length of their reference.
+CUT = "cut_share"
+
 
 class EvaluationMetrics(nn.Module):
     """Means of the objective's values, and metrics of the free-running reconstruction.
@@ -39,6 +42,7 @@ class EvaluationMetrics(nn.Module):
         batch: Batch,
         predictions: Sequence[Sequence[int]],
         references: Sequence[Sequence[int]],
+        is_cut: Sequence[bool],
         tokenizer: Tokenizer,
     ) -> None:
         """Count a batch.
@@ -48,6 +52,7 @@ class EvaluationMetrics(nn.Module):
             batch: B sentences.
             predictions: B rows of ids, without bos and eos.
             references: B rows of ids, without bos and eos.
+            is_cut: whether each prediction was cut because it did not end.
             tokenizer: makes texts of the rows.
         """
         weights = {TOKENS: batch.num_targets, SENTENCES: len(batch)}
@@ -55,6 +60,7 @@ class EvaluationMetrics(nn.Module):
             self._sum_of(name, value.device).update(value.double() * weights[self._unit(name)])
         for name, weight in weights.items():
             self._sum_of(name, batch.token_ids.device).update(weight)
+        self._sum_of(CUT, batch.token_ids.device).update(float(sum(is_cut)))
         self.reconstruction.update(
             predictions,
             references,
@@ -66,7 +72,7 @@ class EvaluationMetrics(nn.Module):
     def update_with_nothing(self, values: Mapping[str, Tensor]) -> None:
         """Count an empty batch, so that all ranks have the same sums to exchange."""
         device = next(iter(values.values())).device
-        for name in (*values, TOKENS, SENTENCES):
+        for name in (*values, TOKENS, SENTENCES, CUT):
             self._sum_of(name, device).update(0.0)
         self.reconstruction.update([], [], [], [])
 
@@ -84,7 +90,7 @@ class EvaluationMetrics(nn.Module):
             total.reset()
 
     def _unit(self, name: str) -> str:
-        return SENTENCES if name in self.sentence_means else TOKENS
+        return SENTENCES if name == CUT or name in self.sentence_means else TOKENS
 
     def _sum_of(self, name: str, device: torch.device) -> SumMetric:
         # Sums, because MeanMetric drops a NaN, or with nan_strategy="disable" the weights.

@@ -137,6 +137,7 @@ class AutoencoderModule(EvaluatedModule):
         """Build the model for the tokenizer; Lightning calls this after preparing the data."""
         self._check_tokenizer()
         self.build(self.datamodule.vocabulary, self.datamodule.max_length)
+        self.autoencoder.longest_target = self.datamodule.corpora["train"].longest_target
         if not self._is_configured:
             self._is_configured = True
             if self.trainer.world_size > 1:

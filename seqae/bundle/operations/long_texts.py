@@ -24,6 +24,7 @@ from seqae.data.containers import read_array, read_texts
 from seqae.data.sentences.cleaning import Normalization
 from seqae.data.sentences.stretches import Stretches
 from seqae.generation import Decoding, DecodingKeywords
+from seqae.generation.limits import are_cut
 
 
 class LongLatents(NamedTuple):
@@ -36,6 +37,32 @@ class LongLatents(NamedTuple):
 
     latents: Latents
     mask: NDArray[np.bool_]
+
+
+class Reconstructed(NamedTuple):
+    """What became of n texts.
+
+    Attributes:
+        stretches: for each text the rows of its stretches, token ids without bos and eos.
+        num_cut: how many of the rows had not ended where `max_length_ratio` cut them.
+    """
+
+    stretches: list[list[list[int]]]
+    num_cut: int
+
+    def note(self, ratio: float) -> str | None:
+        """Say how many were cut; None if none was.
+
+        Args:
+            ratio: the `max_length_ratio`.
+        """
+        if not self.num_cut:
+            return None
+        rows = sum(map(len, self.stretches))
+        return (
+            f"{self.num_cut:,} of {rows:,} reconstructions had not ended at {ratio:g} times the "
+            f"tokens of the sentence and 10 more, and were cut there"
+        )
 
 
 def pad(rows: Sequence[NDArray[Any]], latent_dim: int = 0) -> LongLatents:
@@ -201,7 +228,7 @@ class LongTextOperations(TextOperations):
         """Reconstruct n texts as n rows of token ids, without bos and eos; see `reconstruct`."""
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
         stretches = self.reconstruct_stretches(texts, too_long, options, seed, **bar)
-        return [self._stretches.join(own) for own in stretches]
+        return self.join_stretches(stretches)
 
     def reconstruct_stretches(
         self,
@@ -214,6 +241,20 @@ class LongTextOperations(TextOperations):
         show_progress_bar: bool = False,
     ) -> list[list[list[int]]]:
         """Reconstruct n texts as the rows of each one's stretches; see `reconstruct_ids`."""
+        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        return self.reconstruct_counting(texts, too_long, options, seed, **bar).stretches
+
+    def reconstruct_counting(
+        self,
+        texts: Sequence[str],
+        too_long: LongPolicy | None = None,
+        options: Decoding = GREEDY,
+        seed: SupportsIndex = 0,
+        *,
+        batch_size: SupportsIndex | None = None,
+        show_progress_bar: bool = False,
+    ) -> Reconstructed:
+        """Reconstruct n texts, and count what did not end; see `reconstruct_ids`."""
         policy = self.policy if too_long is None else too_long
         check_choice("too_long", policy, ("error", "truncate", "split"))
         rows = self._tokenize(texts)
@@ -224,14 +265,20 @@ class LongTextOperations(TextOperations):
         cut = [self._stretches.cut(row) for row in rows]
         flat = list(itertools.chain.from_iterable(cut))
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
+        lengths = [len(row) for row in flat]
+        limits = self.length_limits(lengths, options)
         if self.autoencoder.reads_memory:
-            decoded = iter(self._rewrite(flat, options, seed, **bar))
+            ids = self._rewrite(flat, options, seed, **bar)
         else:
             latents = encode_rows(self.autoencoder, flat, **bar)
-            lengths = [len(row) for row in flat]
-            decoded = iter(self.decode_ids(latents, options, seed, lengths, **bar))
-        join = self._stretches.join  # of one row: takes bos and eos away
-        return [[join([row]) for row in itertools.islice(decoded, len(own))] for own in cut]
+            ids = self.decode_ids(latents, options, seed, lengths, limits=limits, **bar)
+        decoded, join = iter(ids), self._stretches.join  # of one row: takes bos and eos away
+        stretches = [[join([row]) for row in itertools.islice(decoded, len(own))] for own in cut]
+        return Reconstructed(stretches, 0 if limits is None else sum(are_cut(ids, limits)))
+
+    def join_stretches(self, stretches: Sequence[Sequence[list[int]]]) -> list[list[int]]:
+        """Join the stretches of n texts to n rows of token ids."""
+        return [self._stretches.join(own) for own in stretches]
 
     def stretches(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """Cut n texts into the rows of their stretches, without bos and eos."""

@@ -16,6 +16,7 @@ from seqae.bundle.operations.latent_ops import Latents
 from seqae.data.containers import read_array
 from seqae.data.tokenizers import Tokenizer
 from seqae.generation import Decoding, DecodingKeywords, Hypothesis
+from seqae.generation.limits import limits_of
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.latents.latent_noise import MAX_NOISE
 
@@ -42,6 +43,7 @@ class TextDecoding(ABC):
 
     autoencoder: SequenceAutoencoder
     tokenizer: Tokenizer
+    details: dict[str, Any]
 
     @property
     @abstractmethod
@@ -81,6 +83,7 @@ class TextDecoding(ABC):
         seed: SupportsIndex = 0,
         lengths: Sequence[int] | None = None,
         *,
+        limits: Sequence[int] | None = None,
         default_noise: Any = None,
         batch_size: SupportsIndex | None = None,
         show_progress_bar: bool = False,
@@ -88,7 +91,8 @@ class TextDecoding(ABC):
     ) -> list[list[int]]:
         """Decode latents (n, Z) to n rows of token ids, without bos, up to and without eos.
 
-        `lengths` says roughly how many tokens each row will have, which makes decoding faster.
+        `lengths` says roughly how many tokens each row will have, which makes decoding faster, and
+        `limits` how many it may have at most, bos and eos counted (`length_limits`).
         `default_noise`, (n,), is the σ at which each latent is decoded if `options.noise` is None.
 
         Raises:
@@ -98,7 +102,7 @@ class TextDecoding(ABC):
         _check_single(options)
         latents, _ = latent_ops.read_latents(latents, self.latent_dim)
         how: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        how |= {"lengths": lengths, "scores": options.num_beams > 1}
+        how |= {"lengths": lengths, "limits": limits, "scores": options.num_beams > 1}
         hypotheses = self._search(latents, options, seed, default_noise, **how)
         return [best.token_ids for best, *_ in hypotheses]
 
@@ -109,19 +113,20 @@ class TextDecoding(ABC):
         seed: SupportsIndex = 0,
         lengths: Sequence[int] | None = None,
         *,
+        limits: Sequence[int] | None = None,
         default_noise: Any = None,
         batch_size: SupportsIndex | None = None,
         show_progress_bar: bool = False,
         **decoding: Unpack[DecodingKeywords],
     ) -> OneOrList:
-        """Decode each latent to `num_return_sequences` texts with their scores.
+        """Decode each latent to `num_return_sequences` texts with their scores; see `decode_ids`.
 
         Returns:
             A list of Candidate for each latent, or one list for one latent.
         """
         latents, is_one = latent_ops.read_latents(latents, self.latent_dim)
         how: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        how |= {"lengths": lengths, "scores": True}
+        how |= {"lengths": lengths, "limits": limits, "scores": True}
         options = options.replaced(decoding)
         hypotheses = self._search(latents, options, seed, default_noise, **how)
         rows = [hypothesis.token_ids for candidates in hypotheses for hypothesis in candidates]
@@ -177,6 +182,30 @@ class TextDecoding(ABC):
             return latents, None
         latents = latent_ops.at_unit_scale(latents)
         return latents, latent_ops.implied_noise(latents, sources)
+
+    def length_limits(self, lengths: Sequence[int], options: Decoding = GREEDY) -> list[int] | None:
+        """Limit the tokens of texts that should repeat sentences; see `max_length_ratio`.
+
+        Args:
+            lengths: tokens of each sentence, bos and eos counted.
+            options: as the class says.
+
+        Returns:
+            The most tokens of each; None if there is no such limit, as at noise above 0, which asks
+            for another sentence, and for a model that was trained on pairs.
+        """
+        if not options.max_length_ratio or options.noise or self.is_paired:
+            return None
+        most = options.max_length or self.autoencoder.max_length
+        return limits_of(lengths, most, options.max_length_ratio, options.min_length)
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it was trained to write other texts than it reads."""
+        found: Any = self.details
+        for key in ("training", "config", "data", "reading", "target_column"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found is not None or self.autoencoder.reads_memory
 
     def _rewrite(
         self, rows: Sequence[Sequence[int]], options: Decoding, seed: SupportsIndex, **how: Any

@@ -171,6 +171,12 @@ class TokenizedCorpus:
         longer: NDArray[np.int32] = np.maximum(self.lengths, self.target.lengths)
         return longer
 
+    @property
+    def longest_target(self) -> int:
+        """Tokens of the longest text to write, bos and eos counted; 0 if there is none."""
+        targets = self if self.target is None else self.target
+        return int(targets.lengths.max(initial=0))
+
     def spread(self, count: int) -> NDArray[np.int64]:
         """Choose at most `count` sentences, spread evenly; return their indices, ascending."""
         count = min(count, len(self))

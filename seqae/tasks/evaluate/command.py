@@ -20,6 +20,7 @@ from seqae.data.sources.records import ReadOptions
 from seqae.files import check_output, write_output
 from seqae.generation import Decoding
 from seqae.metrics.metric import Group
+from seqae.model.int8 import ComputeType
 from seqae.tasks.evaluate.annotations import LabelledData, read_annotations
 from seqae.tasks.evaluate.baselines import check_train
 from seqae.tasks.evaluate.robustness import NOISE
@@ -54,6 +55,7 @@ def evaluate(
     plot: str | None = None,
     explain: bool = False,
     device: str = "auto",
+    compute_type: ComputeType = "float32",
     prior: PriorName | None = None,
     reading: ReadOptions = ReadOptions(),  # noqa: B008 - it is frozen
     decoding: Decoding = GREEDY,
@@ -86,6 +88,8 @@ def evaluate(
         plot: an .svg file for a picture of the robustness curve.
         explain: define each row and column.
         device: where to compute: cpu, cuda, cuda:1 ...; auto takes a GPU if there is one.
+        compute_type: of the large weights: float32, or int8, which a CPU multiplies faster if the
+            vocabulary is large.
         prior: what the samples are drawn from, as in `seqae sample`.
         reading: how the files are read, by default as those of the training; with `target_column`,
             predictions are compared with that column.
@@ -112,7 +116,7 @@ def evaluate(
             f"Leave it out, or add robustness to `metrics`."
         )
     split = split or "test"
-    loaded, folder = load(model, device), Path(model)
+    loaded, folder = load(model, device, compute_type=compute_type), Path(model)
     train = (
         read_split(loaded, folder, "train")
         if train_file is None
@@ -242,7 +246,8 @@ def measure(
         with evaluation.noting("generation", required):
             compared = texts_for_generation(model, train.references, references, file)
     too_long: LongPolicy = "split" if model.policy == "split" else "truncate"
-    stretches = model.reconstruct_stretches(evaluation.inputs, too_long, show_progress_bar=True)
+    found = model.reconstruct_counting(evaluation.inputs, too_long, show_progress_bar=True)
+    stretches, evaluation.cut = found.stretches, found.note(GREEDY.max_length_ratio)
     evaluation.predictions = [list(itertools.chain(*own)) for own in stretches]
     if "reconstruction" in groups:
         with working("reconstruction"):

@@ -122,6 +122,7 @@ class Evaluation:
         train: training sentences.
         seed: of all draws.
         predictions: the token ids that it decoded for each.
+        cut: says how many of them were cut because they did not end, if any was.
     """
 
     model: TextAutoencoder
@@ -130,6 +131,7 @@ class Evaluation:
     train: list[str]
     seed: int
     predictions: list[list[int]] = field(default_factory=list)
+    cut: str | None = None
     scores: Scores = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     by_length: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -170,7 +172,8 @@ class Evaluation:
             self._add({name: groups.reconstruction(self.model, predictions, self.references)})
         self.by_length = groups.by_length(self.model, self.predictions, self.references)
         self.bleu_signature = bleu_signature(self.references)
-        self.notes["reconstruction"] = f"BLEU is {self.bleu_signature}"
+        notes = [f"BLEU is {self.bleu_signature}", *([self.cut] if self.cut else [])]
+        self.notes["reconstruction"] = "; ".join(notes)
 
     def within_stretches(self, predictions: list[list[list[int]]]) -> None:
         """Measure reconstruction within stretches.

@@ -61,7 +61,8 @@ class ModelAnswers:
         if model.autoencoder.reads_memory:
             ids = model.reconstruct_ids(texts, policy)
         else:
-            ids = model.decode_ids(latents, lengths=model.lengths(texts))
+            lengths = model.lengths(texts)
+            ids = model.decode_ids(latents, lengths=lengths, limits=model.length_limits(lengths))
         written = model.tokenizer.decode(ids)
         tokens = token_probabilities(model, ids, latents, texts=texts)
         read = [model.normalization(text) for text in texts]
