@@ -49,6 +49,7 @@ from seqae.data.builtin import load_builtin
 from seqae.generation import Decoding, generate
 from seqae.model.autoencoder import SequenceAutoencoder
 from seqae.model.encoders import GRUEncoder
+from seqae.model.int8 import to_int8
 from seqae.model.latents import DeterministicLatent
 
 FIXED_STEPS = 60
@@ -139,10 +140,13 @@ def package(
     threads: int,
     options: Decoding,
     is_sorted: bool,
+    in_8_bits: bool = False,
 ) -> None:
     """Decode all sentences with the package, forever."""
     torch.set_num_threads(threads)
     model, latents, lengths = make(source, count)
+    if in_8_bits:
+        to_int8(model.model if isinstance(model, WithLengths) else model)
     turns.wait()
     while True:
         generate(
@@ -182,6 +186,7 @@ def main() -> None:
             f"fixed, {FIXED_STEPS} steps": Program(fixed, (*common, FIXED_STEPS)),
             "greedy, unsorted": Program(package, (*common, Decoding(), False)),
             "greedy": Program(package, (*common, Decoding(), True)),
+            "greedy, int8": Program(package, (*common, Decoding(), True, True)),
             "beam 5": Program(package, (*common, BEAM, True)),
         }
         if args.bundle:
