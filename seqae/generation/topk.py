@@ -12,13 +12,13 @@ from torch import Tensor
 
 BLOCK = 64
 CACHEFUL = 2**17  # float32, half a MiB
-MIN_VALUES = 2**10  # fewer are not worth the detour
+MIN_VALUES, MIN_ALL_VALUES = 2**8, 2**14  # of a row and of all; fewer are not worth the detour
 
 
 def fast_argmax(values: Tensor) -> Tensor:
     """Compute `values.argmax(dim=1)` of (rows, N), (rows,); of equal values the first."""
     size = values.shape[1] // BLOCK * BLOCK  # the values that fill whole blocks
-    if size < MIN_VALUES:
+    if size < MIN_VALUES or values.numel() < MIN_ALL_VALUES:
         return values.argmax(dim=1)
     blocks = values[:, :size].reshape(len(values), -1, BLOCK)
     highest, block = blocks.amax(dim=2).max(dim=1)
