@@ -254,6 +254,7 @@ TRAINING: dict[str, Unit] = {
     "log_posterior": "nats/sentence",
     "log_prior": "nats/sentence",
     "latent_loss": "nats/sentence",
+    "cut_share": "%",
     "tokens_per_second": "tokens/s",
     "optimizer_steps": "steps",
     "tokens": "tokens",
