@@ -137,7 +137,8 @@ def test_a_bundle_in_8_bits(tmp_path, monkeypatch):
     ]
     assert sizes[1] < 0.6 * sizes[0]
     assert model.reconstruct(TEXTS) == TEXTS
-    assert np.abs(model.encode(TEXTS) - plain.encode(TEXTS)).max() < 0.1
+    latents = plain.encode(TEXTS)
+    assert np.abs(model.encode(TEXTS) - latents).max() < 0.03 * np.abs(latents).max()
     with pytest.raises(ValueError, match=r"^`compute_type` must be float32 for a model that is"):
         model.save(tmp_path / "saved")
     with pytest.raises(ValueError, match=r"^`device` must be cpu for `compute_type: int8`"):

@@ -52,7 +52,7 @@ def fast_topk_of_beams(values: Tensor, offset: Tensor, count: int) -> tuple[Tens
     if width * whole // BLOCK <= 4 * count:
         top = (values + offset[..., None]).flatten(1).topk(count)
         return top.values, top.indices // size, top.indices % size
-    blocks = values[..., :whole].reshape(sentences, width, -1, BLOCK)
+    blocks = values[..., :whole].reshape(sentences, width, whole // BLOCK, BLOCK)
     highest = blocks.amax(dim=3) + offset[..., None]  # rounding keeps the order, so of the sum
     best = highest.flatten(1).topk(count).indices
     beam, block = best // highest.shape[2], best % highest.shape[2]
