@@ -159,7 +159,8 @@ def test_from_module_to_a_bundle(
         [r["text"] for r in loaded.details["selftest"]]
     )
     of_checkpoint = TextAutoencoder.from_module(AutoencoderModule.load_from_checkpoint(path), data)
-    assert of_checkpoint.decode(model.encode("a cat")) == model.reconstruct("a cat")
+    written = model.reconstruct("a cat", max_length_ratio=0)  # it has not learned to end
+    assert of_checkpoint.decode(model.encode("a cat")) == written
     message = contracts.refusal(TextAutoencoder.from_module, make_module(), data)
     assert message.startswith("`module` must be trained, but its model has no weights yet")
     data.tokenizer = data._ready.tokenizer = BPETokenizer(270)
