@@ -253,6 +253,18 @@ def test_rows_are_rounded_where_there_are_enough(lengths, budget, rounding):
             assert (len(rows) + 1) * rounding.padded(int(lengths[following[0]])) > budget
 
 
+@given(some_lengths, some_budgets, st.integers(2, 9))
+def test_long_sentences_have_company(lengths, budget, min_rows):
+    rounding = Rounding(min_rows=min_rows)
+    plan = plan_batches(lengths, budget, 0, 0, False, rounding)
+    assert sorted(np.concatenate(list(plan))) == list(range(len(lengths)))
+    assert count_batches(lengths, budget, rounding) == len(plan)
+    for rows, following in pairwise(plan):
+        assert len(rows) <= max(min_rows, budget // lengths[rows].max())
+        # Where one more sentence was refused, there were enough.
+        assert len(rows) >= max(min_rows, budget // lengths[following[0]])
+
+
 @pytest.mark.parametrize(
     ("length", "padded"), [(1, 8), (8, 8), (9, 16), (40, 40), (41, 44), (44, 44)]
 )
@@ -272,7 +284,10 @@ def test_rounding_makes_few_shapes(real_lengths):
     assert len([rows for rows, _ in few if rows % 8]) <= 1  # the last sentences
 
 
-@pytest.mark.parametrize(("key", "option"), [("round_length", "length"), ("round_rows", "rows")])
+@pytest.mark.parametrize(
+    ("key", "option"),
+    [("round_length", "length"), ("round_rows", "rows"), ("min_rows", "min_rows")],
+)
 def test_an_impossible_rounding_is_refused(key, option):
     message = contracts.refusal(Rounding, **{option: 0})
     assert message.startswith(f"`data.{key}` must be between 1 and 8,192")

@@ -260,6 +260,9 @@ class DataConfig(CorpusConfig):
             tuned for each. It costs padding: 19 % on sentences of 10 words.
         round_rows: fill batches with a multiple of this many sentences, if there are enough of them
             and the budget allows it.
+        min_rows: fill batches with this many sentences though they pass `batch_tokens`. Long texts
+            are read at the speed of short ones with 16: each step of a recurrence multiplies so
+            many rows. Batches of long texts then have more tokens, and an epoch fewer updates.
         stream_shards: shards of a stream; a multiple of processes times workers.
         shuffle_buffer: sentences that each shard of a stream shuffles together.
         seed: of the order of batches.
@@ -274,6 +277,7 @@ class DataConfig(CorpusConfig):
     eval_batch_tokens: int = 8192
     round_length: int = 1
     round_rows: int = 1
+    min_rows: int = 1
     stream_shards: int = 16
     shuffle_buffer: int = 10_000
     seed: int = 0
@@ -297,12 +301,12 @@ class DataConfig(CorpusConfig):
         check_range("data.num_workers", self.num_workers, 0, 1024)
         if self.prepare_workers is not None:
             check_range("data.prepare_workers", self.prepare_workers, 1, 1024)
-        Rounding(self.round_length, self.round_rows)  # checks itself
+        Rounding(self.round_length, self.round_rows, min_rows=self.min_rows)  # checks itself
 
     @property
     def rounding(self) -> Rounding:
         """How to round the sizes of batches."""
-        return Rounding(self.round_length, self.round_rows, self.max_length)
+        return Rounding(self.round_length, self.round_rows, self.max_length, self.min_rows)
 
     @property
     def stream_options(self) -> StreamOptions:

@@ -342,4 +342,5 @@ class TextDataModule(DataConfig, LightningDataModule):
             "data.seed": self.seed,
             "data.round_length": self.round_length,
             "data.round_rows": self.round_rows,
+            "data.min_rows": self.min_rows,
         }

@@ -29,23 +29,31 @@ class Rounding:
         length: pad a batch to a multiple of it.
         rows: make the number of rows a multiple of it, if sentences and budget suffice.
         max_length: pad no batch beyond it.
+        min_rows: let a batch pass its budget for so many sentences, because the steps of a
+            recurrence are products of so many rows.
 
     Raises:
-        ValueError: if `length` or `rows` is out of range.
+        ValueError: if `length`, `rows` or `min_rows` is out of range.
     """
 
     length: int = 1
     rows: int = 1
     max_length: int = 2**31 - 1
+    min_rows: int = 1
 
     def __post_init__(self) -> None:
         check_range("data.round_length", self.length, 1, 2**13)
         check_range("data.round_rows", self.rows, 1, 2**13)
+        check_range("data.min_rows", self.min_rows, 1, 2**13)
 
     def padded(self, lengths: Any) -> Any:
         """Return the width of batches from their longest sentences' lengths, an int or an array."""
         multiple = -(-lengths // self.length) * self.length
         return np.maximum(lengths, np.minimum(multiple, self.max_length))
+
+    def fitting(self, batch_tokens: int, width: int) -> int:
+        """Return how many rows of a padded width a batch may have."""
+        return max(self.min_rows, batch_tokens // width)
 
     def round_down(self, rows: int) -> int:
         """Return the largest multiple of at most these rows; if it is 0, these rows."""
@@ -105,7 +113,7 @@ def plan_batches(
     Args:
         lengths: (N,) tokens of each sentence, bos and eos counted.
         batch_tokens: budget of a batch, rows times the padded length; a longer sentence is a batch
-            of its own.
+            of its own, unless `rounding.min_rows` asks for more.
         seed: of the order.
         epoch: each one has another order.
         shuffle: False sorts batches by length, and keeps sentences of one length in corpus order.
@@ -176,7 +184,7 @@ def _cut(counts: NDArray[np.int64], batch_tokens: int, rounding: Rounding) -> ND
     ends: list[int] = np.cumsum(counts[lengths])[last].tolist()
     starts, start = [np.zeros(1, dtype=np.int64)], 0
     for index, end in enumerate(ends):
-        full = rounding.round_down(max(1, batch_tokens // widths[index]))
+        full = rounding.round_down(rounding.fitting(batch_tokens, widths[index]))
         uniform = max(0, end - start) // full  # batches of this width only
         starts.append(start + full * np.arange(1, uniform + 1))
         start += uniform * full
@@ -184,9 +192,10 @@ def _cut(counts: NDArray[np.int64], batch_tokens: int, rounding: Rounding) -> ND
             # The remaining sentences join wider ones, as far as the budget allows.
             rows = end - start
             for wider in range(index + 1, len(widths)):
-                if batch_tokens // widths[wider] <= rows:
+                fitting = rounding.fitting(batch_tokens, widths[wider])
+                if fitting <= rows:
                     break
-                rows = min(ends[wider] - start, batch_tokens // widths[wider])
+                rows = min(ends[wider] - start, fitting)
             start += rounding.round_down(rows)
             starts.append(np.asarray([start]))
     return np.concatenate(starts)

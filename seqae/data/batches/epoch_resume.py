@@ -45,11 +45,13 @@ class EpochResume:
         Raises:
             ValueError: if it is another one, and must not be.
         """
-        changed = [key for key, now in order.items() if state["order"][key] != now]
+        # A checkpoint may be older than the option, without which it was 1.
+        before = {"data.min_rows": 1, **state["order"]}
+        changed = [key for key, now in order.items() if before[key] != now]
         for key in changed:
             if not may_differ:
                 raise ValueError(
-                    f"`{key}` must be {state['order'][key]}, as in the resumed run, but it is "
+                    f"`{key}` must be {before[key]}, as in the resumed run, but it is "
                     f"{order[key]} instead: the order of the sentences would change. Put it back, "
                     f"start a new training, or write `--resume_changed true`."
                 )

@@ -173,8 +173,10 @@ class TokenStream:
         Raises:
             ValueError: if the order would differ, because an option or the text has changed.
         """
+        # A checkpoint may be older than the option, without which it was 1.
+        saved = {"data.min_rows": 1, **state["order"]}
         for key, now in self._order().items():
-            if (before := state["order"].get(key)) != now:
+            if (before := saved.get(key)) != now:
                 raise ValueError(
                     f"`{key}` must be {before}, as before, to resume within a stream, but it is "
                     f"{now} instead. Put it back, or start a new training."
@@ -194,6 +196,7 @@ class TokenStream:
             "data.shuffle_buffer": options.shuffle_buffer,
             "data.round_length": options.rounding.length,
             "data.round_rows": options.rounding.rows,
+            "data.min_rows": options.rounding.min_rows,
             "data": f"settings of reading, cleaning, split and length with key {self._config}",
             "data.train": f"the text of {len(self.parts)} parts with key {self._text}",
         }
