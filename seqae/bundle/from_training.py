@@ -34,8 +34,9 @@ def from_training(module: AutoencoderModule, data: TextDataModule) -> TextAutoen
             f"training."
         )
     normalization = data.cleaning.normalization
+    known = {"training": {"is_paired": data.is_paired}}
     model = TextAutoencoder(
-        module.unsharded.autoencoder, data.tokenizer, normalization=normalization
+        module.unsharded.autoencoder, data.tokenizer, known, normalization=normalization
     )
     corpus = data.corpora["val" if len(data.corpora["val"]) else "train"]
     rows = [corpus[int(index)].tolist() for index in corpus.spread(SELFTEST_SENTENCES)]
@@ -45,6 +46,7 @@ def from_training(module: AutoencoderModule, data: TextDataModule) -> TextAutoen
         "metrics": module.measured,
         "training": {
             "data": ", ".join(map(without_path, data.source_names["train"])),
+            "is_paired": data.is_paired,
             "config": {"data": {"too_long": data.too_long}},
         },
         "selftest": [

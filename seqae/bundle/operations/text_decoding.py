@@ -202,10 +202,11 @@ class TextDecoding(ABC):
     @property
     def is_paired(self) -> bool:
         """Whether it was trained to write other texts than it reads."""
-        found: Any = self.details
-        for key in ("training", "config", "data", "reading", "target_column"):
+        training = found = self.details.get("training", {})
+        for key in ("config", "data", "reading", "target_column"):  # which older bundles have alone
             found = found.get(key) if isinstance(found, dict) else None
-        return found is not None or self.autoencoder.reads_memory
+        is_known = isinstance(training, dict) and training.get("is_paired") is True
+        return is_known or found is not None or self.autoencoder.reads_memory
 
     def _rewrite(
         self, rows: Sequence[Sequence[int]], options: Decoding, seed: SupportsIndex, **how: Any

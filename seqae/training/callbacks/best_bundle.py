@@ -212,6 +212,7 @@ class BundleWriter(Callback):
             "hardware": describe_hardware(pl_module.device),
             "data": ", ".join(map(without_path, pl_module.datamodule.source_names["train"])),
             "corpus": describe_corpus(pl_module.datamodule),
+            **({"is_paired": True} if pl_module.datamodule.is_paired else {}),
             **({"resumed": True} if self._is_resumed else {}),
             **({"card": self._said} if self._said else {}),
             "config": shareable(self.config or {}),

@@ -66,7 +66,9 @@ def sample_reconstructions(pl_module: LightningModule, count: int) -> list[dict[
         datamodule.tokenizer.decode([side[int(index)].tolist() for index in chosen])
         for side in (corpus, corpus.target or corpus)
     ]
-    model = TextAutoencoder(pl_module.unsharded.autoencoder, datamodule.tokenizer)
+    # As the bundle will know it, so that `seqae check` writes the same.
+    known = {"training": {"is_paired": corpus.target is not None}}
+    model = TextAutoencoder(pl_module.unsharded.autoencoder, datamodule.tokenizer, known)
     predictions = model.reconstruct(sides[0], too_long="truncate")
     names = ("text", "expected", "reconstruction")
     return [dict(zip(names, row, strict=True)) for row in zip(*sides, predictions, strict=True)]
