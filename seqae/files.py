@@ -16,9 +16,11 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
+ELSEWHERE = "seqae.remote.output"  # which builds on this file, so it is asked for by name
 HASH_BLOCK_BYTES = 2**22  # read at a time
 
 
@@ -53,12 +55,17 @@ def atomic_symlink(path: Path, target: str) -> None:
 def output_file(output: str | Path) -> Iterator[BinaryIO]:
     """Yield a file for the result of a command; it replaces `output` when the block is done.
 
-    A link stays, and what it leads to is replaced. A device or a pipe is written in place.
+    A link stays, and what it leads to is replaced. A device or a pipe is written in place. An
+    address (`s3://...`) gets the file when it is complete.
 
     Raises:
         StorageError: if it cannot be written; it names the path and the free space. The older file
             is intact.
     """
+    if "://" in str(output):
+        with import_module(ELSEWHERE).remote_output(str(output)) as file:
+            yield file
+        return
     named = Path(output)
     is_special = named.exists() and not named.is_file() or named.absolute().is_relative_to("/dev")
     path = named if is_special else named.resolve()
@@ -273,7 +280,7 @@ def check_output(
     """Refuse an output file before any work is done for it.
 
     Args:
-        output: name of the file; None passes.
+        output: name of the file, or its address elsewhere; None passes.
         endings: that the name may have.
         inputs: what is read: files, folders, patterns, `-` for standard input, or other names.
         key: the option that named it.
@@ -289,6 +296,9 @@ def check_output(
             f"`{key}` must end in {' or '.join(endings)}, but it is {output} instead. "
             f"Choose a name with one of these endings."
         )
+    if "://" in str(output):
+        import_module(ELSEWHERE).check_remote_output(output, key)
+        return
     path = Path(output).absolute()
     if not path.parent.is_dir():
         raise ValueError(

@@ -6,7 +6,9 @@ parser's stack.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -82,6 +84,22 @@ def shown(value: object, width: int = 80) -> str:
     """Show a value of a stranger's file in a message: in one line, and not all of a long one."""
     text = repr(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def mark_of(data: bytes) -> Path:
+    """Return the file that says, if it exists, that this user trusts a run's configuration."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "seqae" / "trusted" / hashlib.sha256(data).hexdigest()
+
+
+def remember(data: bytes) -> None:
+    """Keep that this user trusts a run's configuration, on this machine."""
+    mark = mark_of(data)
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError:  # a home that cannot be written: the question comes again
+        pass
 
 
 def depth_of_json(data: bytes) -> int:

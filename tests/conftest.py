@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import hypothesis
 import pytest
 import torch
@@ -106,3 +107,13 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.syspath_prepend(tmp_path)
     return mark
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The store memory://, empty; and no waiting for a second try."""
+    monkeypatch.setattr("seqae.remote.store.WAITS", (0.0, 0.0))
+    files = fsspec.filesystem("memory", use_listings_cache=False)  # as seqae opens it
+    files.store.clear()
+    yield files
+    files.store.clear()

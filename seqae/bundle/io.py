@@ -67,9 +67,9 @@ def load(
     """Load a bundle.
 
     Args:
-        where: a bundle's folder; the folder of a run, which has one; `hf:OWNER/NAME[@REVISION]` or
-            `wandb:ENTITY/PROJECT/NAME:ALIAS`; or `demo`, a small model that ships with seqae,
-            unless a bundle or a run has that name.
+        where: a bundle's folder; the folder of a run, which has one; `hf:OWNER/NAME[@REVISION]`,
+            `wandb:ENTITY/PROJECT/NAME:ALIAS`, or either folder elsewhere, `s3://BUCKET/FOLDER`; or
+            `demo`, a small model that ships with seqae, unless a bundle or a run has that name.
         device: where the model computes, by its name in torch; `auto` takes a GPU if there is one.
         with_priors: False ignores the bundle's priors, even damaged ones, which `seqae prior` can
             then fit again.

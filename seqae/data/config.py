@@ -54,7 +54,8 @@ class CorpusConfig:
         train: a file of text, JSON lines, CSV, TSV, Parquet or Arrow (also compressed as .gz, .bz2,
             .xz or .zst), a folder or a pattern (`*.txt`) of these, `-` for standard input,
             `hf:OWNER/NAME` for a data set of the Hugging Face hub, `nltk:CORPUS`, or a built-in
-            corpus (wordnet-examples, speeches, hsk); or a list of these. docs/data.md has more.
+            corpus (wordnet-examples, speeches, hsk); or a list of these. Files, folders and
+            patterns may be elsewhere (`s3://BUCKET/text/*.txt`). docs/data.md has more.
         val: the same for validation; by default `val_percent` of the training sentences.
         test: the same for the test; by default `test_percent` of the training sentences.
         reading: formats, columns, and what to do with records that cannot be read.

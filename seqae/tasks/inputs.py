@@ -21,8 +21,10 @@ from seqae.data.sources.open import open_source
 from seqae.data.sources.records import Counts, ReadOptions
 from seqae.data.sources.walking import describe_left_out
 from seqae.model.int8 import ComputeType
+from seqae.remote.url import check_url, is_url
 from seqae.tasks.run_files import damaged, read_config, read_json
 from seqae.terminal import progress_bar, visible
+from seqae.untrusted import mark_of, read_capped
 
 READING = ReadOptions()
 DATA_REPORT = "data_report.json"  # in a run
@@ -97,6 +99,12 @@ def data_config(model: TextAutoencoder, where: Path, instead: Instead = EVALUATE
             f"{instead.keys} must be given, because the model was trained on "
             f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
             f"`{instead.command}`."
+        )
+    if is_run and any(map(is_url, named)) and not _is_own(where):
+        raise ValueError(
+            f"{instead.keys} must be given, because {where} names data elsewhere and may be a "
+            f"stranger's. Write `{instead.command}`; if it is yours, `seqae validate {where} "
+            f"--trust` once."
         )
     report = where / DATA_REPORT
     if is_run and report.is_file():  # of a data set of the hub, the commit that the run has read
@@ -265,7 +273,9 @@ def check_source(source: str | None, key: str, reading: ReadOptions = READING) -
         key: the option.
         reading: how it is read.
     """
-    if source is not None and not source.startswith(("hf:", "nltk:")):
+    if source is not None and is_url(source):
+        check_url(source, key)
+    elif source is not None and not source.startswith(("hf:", "nltk:")):
         open_source(source, key, reading, "reading.")
 
 
@@ -321,6 +331,11 @@ def gather(
             file=sys.stderr,
         )
     return sentences
+
+
+def _is_own(run_dir: Path) -> bool:
+    """Say whether this user has trained the run of a folder here, or has said to trust it."""
+    return mark_of(read_capped(run_dir / "config.yaml")).exists()
 
 
 def _plain_settings(model: TextAutoencoder, where: Path) -> tuple[dict[str, Any], bool]:

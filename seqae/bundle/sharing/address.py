@@ -2,6 +2,7 @@
 
     hf:OWNER/NAME[@REVISION]               a repository of the Hugging Face hub
     wandb:[ENTITY/]PROJECT/NAME[:ALIAS]    an artifact of Weights & Biases
+    s3://BUCKET/FOLDER, gs://..., https:// a folder of a store or a web server
 
 Whatever names a model may be such an address, a bundle's folder, the folder of a run, or `demo`.
 """
@@ -17,6 +18,7 @@ from typing import final
 from seqae.bundle.find_bundle import bundle_folder
 from seqae.bundle.manifest import check_manifest
 from seqae.bundle.sharing.origin import read_origin
+from seqae.remote.url import check_url, is_url
 
 HUB, WANDB = "hf:", "wandb:"
 
@@ -145,7 +147,50 @@ class ArtifactAddress:
         return f"{WANDB}{self.path}"
 
 
-Address = HubAddress | ArtifactAddress
+@final
+@dataclass(frozen=True)
+class RemoteAddress:
+    """A folder of a store, or of a web server.
+
+    Attributes:
+        url: from `check_url`, and so without credentials.
+    """
+
+    url: str
+
+    @classmethod
+    def parse(cls, text: str, key: str = "model", is_written: bool = False) -> RemoteAddress:
+        """Parse an address.
+
+        Args:
+            text: for which `is_url` holds.
+            key: what the address was given as, for the message.
+            is_written: whether files are written there.
+
+        Raises:
+            ValueError: if it is none, or has credentials in it.
+        """
+        return cls(check_url(text, key, is_written))
+
+    def at(self, revision: str | None, key: str = "revision") -> RemoteAddress:
+        """Return the address itself: a store has no revisions.
+
+        Raises:
+            ValueError: if one is given.
+        """
+        if revision is not None:
+            raise ValueError(
+                f"`{key}` must be left out for {self.url}, which has none, but it is {revision} "
+                f"instead. Leave it out."
+            )
+        return self
+
+    def __str__(self) -> str:
+        """Write it as people give it."""
+        return self.url
+
+
+Address = HubAddress | ArtifactAddress | RemoteAddress
 
 
 @final
@@ -167,11 +212,11 @@ class LocalBundle:
 def is_address(where: object) -> bool:
     """Say whether `where` is an address, well formed or not, and so no folder."""
     text = str(where)
-    return text.startswith((HUB, WANDB)) or _WEB_PAGE.fullmatch(text) is not None
+    return text.startswith((HUB, WANDB)) or _WEB_PAGE.fullmatch(text) is not None or is_url(text)
 
 
 def parse_address(where: str | Path, key: str = "model") -> Address:
-    """Parse an address of either kind.
+    """Parse an address of any kind.
 
     Args:
         where: for which `is_address` holds.
@@ -180,6 +225,8 @@ def parse_address(where: str | Path, key: str = "model") -> Address:
     Raises:
         ValueError: if it is malformed.
     """
+    if is_url(where) and _WEB_PAGE.fullmatch(str(where)) is None:
+        return RemoteAddress.parse(str(where), key)
     kind = ArtifactAddress if str(where).startswith(WANDB) else HubAddress
     return kind.parse(str(where), key)
 
@@ -212,7 +259,8 @@ def find_bundle(
         return LocalBundle(folder, read_origin(folder))
     address = parse_address(where, key).at(revision)
     # Imported by name, because each of them imports this file.
-    place = "wandb_artifact" if isinstance(address, ArtifactAddress) else "hub_repository"
+    places = {ArtifactAddress: "wandb_artifact", RemoteAddress: "remote_bundle"}
+    place = places.get(type(address), "hub_repository")
     fetch = import_module(f"seqae.bundle.sharing.{place}").fetch
     found: LocalBundle = fetch(address, key=key, local_files_only=local_files_only)
     return found

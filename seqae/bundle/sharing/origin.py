@@ -12,6 +12,7 @@ from pathlib import Path
 from seqae.bundle.find_bundle import is_own_file
 from seqae.bundle.manifest import CARD, EVALUATION, MANIFEST, ORIGIN, check_manifest
 from seqae.files import replace_folder, reporting, sha256_of
+from seqae.remote.url import is_url
 from seqae.untrusted import load_json, read_capped
 
 MAX_ORIGIN_BYTES = 4096
@@ -55,6 +56,8 @@ def read_origin(folder: Path) -> str | None:
         return None
     # An address, and no path of some machine.
     is_address = (
-        isinstance(origin, str) and origin.isprintable() and origin.startswith(("hf:", "wandb:"))
+        isinstance(origin, str)
+        and origin.isprintable()
+        and (origin.startswith(("hf:", "wandb:")) or is_url(origin))
     )
     return origin if is_unchanged and is_address else None

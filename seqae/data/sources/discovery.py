@@ -21,6 +21,7 @@ from seqae.data.sources.walking import (
     quote,
     suffix_of,
 )
+from seqae.remote.url import is_url, name_of
 from seqae.terminal import visible
 
 STANDARD_INPUT = "standard input"
@@ -42,14 +43,14 @@ class SourceFile:
 
     Attributes:
         kind: of the thing.
-        name: its path, or the name of the built-in corpus.
-        stamp: (size, mtime_ns) of a regular file, None for other kinds.
+        name: its path or address, or the name of the built-in corpus.
+        stamp: (size, mtime_ns) of a regular file, (size, tag) of a remote one; else None.
         title: the name that people know it by, if it is another one.
     """
 
-    kind: Literal["regular", "pipe", "stdin", "builtin"]
+    kind: Literal["regular", "pipe", "stdin", "builtin", "remote"]
     name: str
-    stamp: tuple[int, int] | None = None
+    stamp: tuple[int, int | str] | None = None
     title: str | None = None
 
     @property
@@ -60,8 +61,9 @@ class SourceFile:
     @property
     def compression(self) -> str:
         """The suffix that says how it is compressed, or an empty text."""
-        suffix = os.path.splitext(self.name)[1].lower()
-        return suffix if suffix in COMPRESSED_SUFFIXES and self.kind in ("regular", "pipe") else ""
+        suffix = os.path.splitext(self._named)[1].lower()
+        has_suffix = self.kind in ("regular", "pipe", "remote")
+        return suffix if suffix in COMPRESSED_SUFFIXES and has_suffix else ""
 
     @property
     def is_compressed(self) -> bool:
@@ -71,12 +73,17 @@ class SourceFile:
     @property
     def format(self) -> Format:
         """The format that its name tells, or else text."""
-        if self.kind in ("regular", "pipe"):
-            suffix = suffix_of(self.name)
+        if self.kind in ("regular", "pipe", "remote"):
+            suffix = suffix_of(self._named)
             for known, suffixes in SUFFIXES.items():
                 if suffix in suffixes:
                     return known
         return "text"
+
+    @property
+    def _named(self) -> str:
+        """The name that has the suffix: without the query of an address."""
+        return name_of(self.name) if self.kind == "remote" else self.name
 
 
 @dataclass
@@ -96,7 +103,8 @@ def find_files(source: str, key: str, wanted: Format = "auto") -> FoundFiles:
     """List the files of a source in the order of reading, and what is left out of a folder.
 
     Args:
-        source: a file, a folder, a pattern, `-`, or the name of a built-in corpus.
+        source: a file, a folder or a pattern, here or elsewhere; `-`, or the name of a built-in
+            corpus.
         key: the configuration key that holds it, for error messages.
         wanted: the format, which decides which files of a folder to read.
 
@@ -109,6 +117,10 @@ def find_files(source: str, key: str, wanted: Format = "auto") -> FoundFiles:
         return FoundFiles([SourceFile("stdin", STANDARD_INPUT)])
     if source in BUILTIN_CORPORA:
         return FoundFiles([SourceFile("builtin", source)])
+    if is_url(source):
+        from seqae.data.sources.remote_files import find_remote_files
+
+        return find_remote_files(source, key, _folder_suffixes(wanted))
     path = os.path.expanduser(source)
     left_out = None
     try:
@@ -155,11 +167,7 @@ def _folder_suffixes(wanted: Format) -> tuple[str, ...]:
 
 def _inspect(path: str, key: str) -> SourceFile:
     """Find out what a path is; refuse what cannot be read."""
-    if suffix_of(path) in ARCHIVES:
-        raise ValueError(
-            f"`{key}` must be a file that is not compressed, or only as .gz, .bz2, .xz or .zst, "
-            f"but {quote(path)} is an archive of another kind. Unpack it first."
-        )
+    refuse_archive(path, key)
     try:
         status = os.stat(path)
     except OSError as error:
@@ -174,6 +182,19 @@ def _inspect(path: str, key: str) -> SourceFile:
     if not os.access(path, os.R_OK):
         raise refusal(key, path, PermissionError())
     return SourceFile("regular", path, stamp_of(status))
+
+
+def refuse_archive(path: str, key: str) -> None:
+    """Refuse a file of many files, by its name.
+
+    Raises:
+        ValueError: if it is one.
+    """
+    if suffix_of(path) in ARCHIVES:
+        raise ValueError(
+            f"`{key}` must be a file that is not compressed, or only as .gz, .bz2, .xz or .zst, "
+            f"but {quote(path)} is an archive of another kind. Unpack it first."
+        )
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, int]:
@@ -202,9 +223,12 @@ def refusal(key: str, path: str, error: OSError | ValueError) -> OSError:
 
 def for_people(source: str) -> str:
     """Return how to speak of a source: the name of sentences in memory is a hash."""
-    return "the sentences given" if source.startswith("memory:") else visible(source)
+    is_in_memory = source.startswith("memory:") and not is_url(source)
+    return "the sentences given" if is_in_memory else visible(source)
 
 
 def without_path(source: str) -> str:
     """Return a source's name without the path of a file, for what others read."""
+    if is_url(source):
+        return name_of(source)
     return source if source.startswith(("hf:", "nltk:", "memory:")) else os.path.basename(source)

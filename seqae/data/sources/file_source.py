@@ -87,11 +87,14 @@ class FileSource(Source):
     @override
     @property
     def can_reread(self) -> bool:
-        return all(reader.file.kind in ("regular", "builtin") for reader in self.readers)
+        kinds = ("regular", "builtin", "remote")
+        return all(reader.file.kind in kinds for reader in self.readers)
 
     @property
     def fingerprint(self) -> str | None:
         """Changes with the path, size or modification time of any file, and with the options.
+
+        Of a file of a store, its tag stands for the time.
 
         For a built-in corpus it changes with the content.
         """
@@ -100,7 +103,7 @@ class FileSource(Source):
         files = [
             [f"builtin:{file.name}", BUILTIN_CORPORA[file.name].sha256]
             if file.kind == "builtin"
-            else [os.path.abspath(file.name), file.stamp]
+            else [file.name if file.kind == "remote" else os.path.abspath(file.name), file.stamp]
             for file in (reader.file for reader in self.readers)
         ]
         return self.hash_of(files)
@@ -143,7 +146,7 @@ class FileSource(Source):
 
 
 def split_column(name: str) -> tuple[str, str | None]:
-    """Split `FILE#COLUMN`, unless a file of the whole name exists."""
+    """Split `FILE#COLUMN`, unless a file of this machine has the whole name."""
     path, mark, column = name.rpartition("#")
     if not mark or os.path.lexists(os.path.expanduser(name)):
         return name, None

@@ -10,10 +10,14 @@ from seqae.data.sources.formats.reader import Keys
 from seqae.data.sources.memory import SCHEME, MemorySource
 from seqae.data.sources.records import ReadOptions
 from seqae.data.sources.walking import quote
+from seqae.remote.url import is_url
 
 ADDRESS = re.compile(
     r"[a-z][a-z0-9+]+://(?:huggingface\.co/datasets/(?P<dataset>[\w.-]+/[\w.-]+))?", re.IGNORECASE
 )
+
+
+HUB_PAGE = re.compile(r"https?://huggingface\.co/datasets/[\w.-]+/[\w.-]+(?!.*/resolve/)")
 
 
 def open_source(
@@ -31,7 +35,8 @@ def open_source(
     Args:
         name: a file, a folder, a pattern (`*.txt`), `-`, the name of a built-in corpus,
             `hf:OWNER/NAME` or `nltk:CORPUS`; a file, folder or pattern may name its column,
-            `FILE#COLUMN`; `memory:HASH` for sentences that were handed over in Python.
+            `FILE#COLUMN`; `memory:HASH` for sentences that were handed over in Python; or the
+            address of a file, folder or pattern elsewhere, `s3://BUCKET/text/*.txt`.
         key: the configuration key that holds `name`; error messages begin with it.
         options: say how to read it.
         section: the prefix of the options' keys in the configuration, with a dot, or nothing.
@@ -52,6 +57,8 @@ def open_source(
         from seqae.data.sources.nltk import NltkSource
 
         return NltkSource(name, options, keys)
+    if is_url(name) and HUB_PAGE.match(name) is None:
+        return FileSource(name, options, keys)
     if match := ADDRESS.match(name):
         raise _refuse_address(name, match, key)
     if name.startswith(SCHEME):
@@ -62,13 +69,13 @@ def open_source(
 def _refuse_address(name: str, match: re.Match[str], key: str) -> ValueError:
     """Make the error that says how to get what is at an address."""
     way_out = "Download it, and name the file."
-    if name.startswith(("http:", "https:", "ftp:")):
+    if name.startswith("ftp:"):
         way_out = f"Download it (`curl -LO {quote(name)}`), and name the file."
     elif name.startswith("file:"):
         way_out = "Write its path alone."
     if dataset := match.group("dataset"):
         way_out = f"Write hf:{dataset}."
     return ValueError(
-        f"`{key}` must be a path on this machine, but it is the address {quote(name)} instead. "
-        f"{way_out}"
+        f"`{key}` must be a path on this machine, or an address that begins with s3://, gs://, "
+        f"az:// or https://, but it is {quote(name)} instead. {way_out}"
     )

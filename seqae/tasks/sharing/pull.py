@@ -21,15 +21,17 @@ def pull(where: str, revision: str | None = None, output: str | None = None) -> 
         seqae pull hf:lab/model@v1.0 --output my_bundle
 
     Args:
-        where: `hf:OWNER/NAME[@REVISION]`, or `wandb:ENTITY/PROJECT/NAME:ALIAS`.
+        where: `hf:OWNER/NAME[@REVISION]`, `wandb:ENTITY/PROJECT/NAME:ALIAS`, or a bundle or run
+            elsewhere, `s3://BUCKET/FOLDER`.
         revision: a branch, a tag or a commit, or an alias of W&B, if the address names none.
         output: a folder for it, new or a bundle, which is replaced; by default it stays in the
             cache, where `seqae.load` and the commands find it by its address.
     """
     if not is_address(where):
         raise ValueError(
-            f"`where` must be an address, hf:OWNER/NAME or wandb:ENTITY/PROJECT/NAME:ALIAS, but it "
-            f"is {where} instead. A folder is used as it is: `seqae check {where}`."
+            f"`where` must be an address, hf:OWNER/NAME, wandb:ENTITY/PROJECT/NAME:ALIAS or "
+            f"s3://BUCKET/FOLDER, but it is {where} instead. A folder is used as it is: `seqae "
+            f"check {where}`."
         )
     if output is not None:
         check_replaceable(Path(output), "output")

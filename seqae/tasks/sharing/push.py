@@ -1,4 +1,4 @@
-"""`seqae push`: send a bundle to the Hugging Face hub, or to Weights & Biases."""
+"""`seqae push`: send a bundle to the Hugging Face hub, to Weights & Biases, or to a store."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ import shlex
 
 from seqae.bundle.bundle_check import check_bundle
 from seqae.bundle.rewriting import ready_to_send
-from seqae.bundle.sharing.address import WANDB, ArtifactAddress, HubAddress, find_bundle
+from seqae.bundle.sharing.address import (
+    WANDB,
+    ArtifactAddress,
+    HubAddress,
+    RemoteAddress,
+    find_bundle,
+)
 from seqae.bundle.sharing.hub_upload import upload
+from seqae.bundle.sharing.remote_bundle import send_bundle
 from seqae.bundle.sharing.wandb_upload import check_sendable, send
+from seqae.remote.url import is_url
 
 
 def push(
@@ -20,7 +28,7 @@ def push(
     message: str | None = None,
     no_examples: bool = False,
 ) -> None:
-    """Check a bundle as `seqae check` does, and send it to the Hugging Face hub, or to W&B.
+    """Check a bundle as `seqae check` does, and send it to the Hub, to W&B, or to a store.
 
     On the hub it is one commit. What an earlier bundle left there, such as a prior, is deleted in
     it; other files of the repository stay as they are. On Weights & Biases it is a new version of
@@ -33,7 +41,8 @@ def push(
         where: a bundle, the folder of a run, an address, or `demo`.
         to: the repository, `hf:OWNER/NAME`; it is made if there is none. Or the artifact,
             `wandb:[ENTITY/]PROJECT/NAME[:ALIAS]`, or a collection of a registry, to which it is
-            linked, `wandb:wandb-registry-NAME/COLLECTION[:ALIAS]`.
+            linked, `wandb:wandb-registry-NAME/COLLECTION[:ALIAS]`. Or a new folder of a store,
+            `s3://BUCKET/FOLDER`.
         private: make a repository that others cannot see; of the hub only.
         revision: a branch to push to, which is made if there is none; by default the main one. Of
             W&B the alias.
@@ -60,6 +69,23 @@ def push(
         else:
             print(f"{where}: checked and kept, since W&B is offline; send it by")
             print(f"wandb sync {shlex.quote(logged.kept_in)}")
+        return
+    if is_url(to):
+        given = {"private": private, "create_pr": create_pr}
+        given |= {"message": message is not None, "revision": revision is not None}
+        for option, is_given in given.items():
+            if is_given:
+                raise ValueError(
+                    f"`{option}` must be left out for a store, where it means nothing, but it is "
+                    f"given for {to} instead. Leave it out."
+                )
+        remote = RemoteAddress.parse(to, "to", is_written=True)
+        folder = find_bundle(where, "where").folder
+        check_bundle(folder)
+        with ready_to_send(folder, str(remote), not no_examples) as ready:
+            count = send_bundle(ready, remote)
+        done = f"pushed, {count} files" if count else "there already"
+        print(f"{where}: checked and {done}, {remote}")
         return
     address = HubAddress.parse(to, "to").at(revision)
     folder = find_bundle(where, "where").folder

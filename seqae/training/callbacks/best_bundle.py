@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,9 @@ class BundleWriter(Callback):
         mode: whether `max` or `min` of the metric is best.
         samples: number of sentences for the self-test and the model card.
         card: licence and language as given, and whether the sentences are those of the data.
+
+    Attributes:
+        on_written: called with the folder when the bundle is new or has changed.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class BundleWriter(Callback):
         self.best: float | None = None
         self.is_schedule_finished = False  # when the best model was chosen
         self.validated_step: int | None = None
+        self.on_written: Callable[[Path], None] | None = None
         self._started = time.perf_counter()
 
     @override
@@ -145,6 +150,7 @@ class BundleWriter(Callback):
             priors = fit_priors(usual, latents)
             with reporting(self.folder):
                 add_priors(self.folder, priors)
+            self._tell()
 
     def record_run(self, trainer: Trainer) -> None:
         """Write into the bundle what the whole run took: its best model may be an early one."""
@@ -156,6 +162,7 @@ class BundleWriter(Callback):
         }
         with reporting(self.folder):
             replace_training(self.folder, {"whole_run": whole})
+        self._tell()
 
     def log_artifact(
         self, trainer: Trainer, datamodule: TextDataModule, options: WandbOptions
@@ -231,6 +238,11 @@ class BundleWriter(Callback):
                 selftest,
                 pl_module.datamodule.cleaning.normalization,
             )
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_written is not None:
+            self.on_written(self.folder)
 
     def _sentences(self, pl_module: AutoencoderModule) -> list[dict[str, str]]:
         """Reconstruct sentences of the data for the self-test, or of our own."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ class CheckpointWriter(Checkpoint):
         keep: number of checkpoints to keep.
         is_asynchronous: write while training continues; see SafeCheckpointIO. Training always waits
             for sharded checkpoints.
+
+    Attributes:
+        on_published: called with the path of each new checkpoint, when `last.ckpt` points to it.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class CheckpointWriter(Checkpoint):
         self.io = SafeCheckpointIO(is_asynchronous)
         self.io.on_written = self._publish
         self._saved_step: int | None = None
+        self.on_published: Callable[[Path], None] | None = None
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -138,6 +143,8 @@ class CheckpointWriter(Checkpoint):
             # A copy of the run that has followed the link; step=N.ckpt is the same checkpoint.
             remove_checkpoint(last)
         atomic_symlink(last, path.name)
+        if self.on_published is not None:
+            self.on_published(path)
         # After a resume from an earlier step, checkpoints of later steps are stale or damaged; they
         # must not count towards `keep`.
         kept = saved[saved.index(path) :][: self.keep]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
@@ -11,6 +11,7 @@ from typing import Any
 
 from seqae.data.config import DataConfig
 from seqae.data.sources.memory import SCHEME as IN_MEMORY
+from seqae.remote.url import is_url
 from seqae.synonyms import RENAMED
 from seqae.training.checkpoints.callback import LAST, checkpoints, newest_checkpoint
 from seqae.training.checkpoints.integrity import is_intact
@@ -29,8 +30,14 @@ IGNORED_KEYS = ("trainer.max_time", "budget_minutes", "threads", "name")
 log = logging.getLogger(__name__)
 
 
-def resume_arguments(args: list[str]) -> tuple[Path | None, list[str]]:
+def resume_arguments(
+    args: list[str], find_home: Callable[[str], Path] = Path
+) -> tuple[Path | None, list[str]]:
     """Replace `--resume RUN` with the run's configuration, folder and newest checkpoint.
+
+    Args:
+        args: of the command line.
+        find_home: returns the folder of this machine for what names a run.
 
     Returns:
         The run's folder, and the arguments; `--resume auto` names no folder, and stays.
@@ -46,24 +53,25 @@ def resume_arguments(args: list[str]) -> tuple[Path | None, list[str]]:
         )
     for index, arg in enumerate(args):
         if arg == "--resume" and index + 1 < len(args):
-            run_dir, rest = Path(args[index + 1]), args[:index] + args[index + 2 :]
+            named, rest = args[index + 1], args[:index] + args[index + 2 :]
             break
         if arg.startswith("--resume="):
-            run_dir, rest = Path(arg.partition("=")[2]), args[:index] + args[index + 1 :]
+            named, rest = arg.partition("=")[2], args[:index] + args[index + 1 :]
             break
     else:
         raise ValueError("`resume` must name the folder of a run. Write `--resume runs/NAME/TIME`.")
-    if str(run_dir) == "auto":
+    if named == "auto":
         return None, args
+    run_dir = find_home(named)
     config, newest = run_dir / "config.yaml", newest_checkpoint(run_dir / "checkpoints")
     if newest is None or not config.is_file():
         missing = "intact checkpoint" if config.is_file() else "config.yaml"
         raise ValueError(
             f"`resume` must be the folder of a run with a checkpoint, but there is no {missing} in "
-            f"{run_dir}. Choose another run, or leave out `--resume` to start a new one."
+            f"{named}. Choose another run, or leave out `--resume` to start a new one."
         )
-    named = ["-c", str(config), "--run_dir", str(run_dir), "--ckpt_path", str(newest)]
-    return run_dir, [*named, *rest]
+    where = named if is_url(named) else str(run_dir)
+    return run_dir, ["-c", str(config), "--run_dir", where, "--ckpt_path", str(newest), *rest]
 
 
 def find_run(config: Mapping[str, Any], runs: list[Path]) -> tuple[Path, Path | None] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
 from lightning.fabric.accelerators.cuda import num_cuda_devices
 
 from seqae.component import check_choice, check_range
+from seqae.data.config import CorpusConfig
 from seqae.training.distributed.fsdp import check_shards_precision
 from seqae.training.distributed.launchers import check_processes
 from seqae.training.optimization.precision import PRECISIONS
@@ -43,3 +45,23 @@ def check_trainer(options: Any) -> None:
             "`trainer.logger` must be a logger's class or false, but it is true instead. "
             "metrics.jsonl is always written; `-c overlays/wandb` adds W&B."
         )
+
+
+def check_sources(trainer: Any, data: CorpusConfig) -> None:
+    """Refuse text that can be read only once if several processes must read it.
+
+    Args:
+        trainer: of Lightning.
+        data: names the text.
+
+    Raises:
+        ValueError: naming the source.
+    """
+    if trainer.world_size == 1 or trainer.local_rank != 0:
+        return
+    for source in itertools.chain(*data.open_sources().values()):
+        if not source.can_reread:
+            raise ValueError(
+                f"`{source.keys.source}` must be files where {trainer.world_size} processes read "
+                f"it, but {source.name} can be read only once. Save it to a file and name that."
+            )

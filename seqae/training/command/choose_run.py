@@ -16,6 +16,7 @@ from seqae.training.checkpoints.resume import (
     run_of_folder,
 )
 from seqae.training.distributed.launchers import find_launcher
+from seqae.training.run.remote_run import bring_home, check_new, home_of, run_url
 from seqae.training.run.run_folder import check_run_dir
 
 RUN_TIME = "SEQAE_RUN_TIME"  # environment variable: when the run began, which names its folder
@@ -34,8 +35,11 @@ def choose_run(options: Any, resolved: dict[str, Any]) -> tuple[Path, bool]:
     Raises:
         ValueError: if the folder cannot be used, or has a run of another configuration.
     """
+    url = run_url(options.run_dir)
     run_dir, is_resumed = _new_folder(options), False
     if options.resume == "auto":
+        if url is not None:
+            bring_home(url, "run_dir")
         if options.run_dir is None:
             run = find_run(resolved, sorted((Path("runs") / options.name).glob("*/")))
         else:
@@ -45,6 +49,8 @@ def choose_run(options: Any, resolved: dict[str, Any]) -> tuple[Path, bool]:
             run_dir = _continue_run(options, *run)
     elif options.ckpt_path is not None:
         is_resumed = Path(options.ckpt_path).resolve().is_relative_to(run_dir.resolve())
+    if url is not None and not is_resumed:
+        _check_new(url)
     _check_run(run_dir, is_resumed, resolved, options.resume_changed)
     return run_dir, is_resumed
 
@@ -59,16 +65,19 @@ def _new_folder(options: Any) -> Path:
         )
     # Processes that Lightning starts inherit the time, and so the folder.
     now = os.environ.setdefault(RUN_TIME, time.strftime("%Y-%m-%dT%H-%M-%S"))
+    if (url := run_url(options.run_dir)) is not None:
+        return home_of(url)
     return Path(options.run_dir or Path("runs") / options.name / now)
 
 
 def _continue_run(options: Any, run_dir: Path, newest: Path | None) -> Path:
-    options.run_dir = str(run_dir)
+    url = run_url(options.run_dir)
+    options.run_dir = url or str(run_dir)
     if newest is not None:
         options.ckpt_path = str(newest)
-        print_once(f"going on with {run_dir} from {newest.name}")
+        print_once(f"going on with {url or run_dir} from {newest.name}")
     else:
-        print_once(f"{run_dir} has no checkpoint yet: it begins anew")
+        print_once(f"{url or run_dir} has no checkpoint yet: it begins anew")
     return run_dir
 
 
@@ -78,6 +87,12 @@ def _check_run(run_dir: Path, is_resumed: bool, resolved: dict[str, Any], may_ch
     check_run_dir(run_dir, is_resumed)
     if is_resumed:
         check_changes(read_config(run_dir), resolved, may_change)
+
+
+@rank_zero_only
+def _check_new(url: str) -> None:
+    """Check on the first process that nothing is at the address of a new run."""
+    check_new(url)
 
 
 @rank_zero_only

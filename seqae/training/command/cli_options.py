@@ -139,7 +139,7 @@ OF_FIT = {
         "false` keeps them",
     ),
     "name": Option(str, "seqae", "the run's folder is runs/NAME/TIME"),
-    "run_dir": Option(str | None, None, "the run's folder, instead of that"),
+    "run_dir": Option(str | None, None, "the run's folder, instead of that, or its s3:// address"),
     "budget_minutes": Option(
         float | None,
         None,

@@ -15,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from seqae.bundle.find_bundle import find_folder
 from seqae.bundle.manifest import MANIFEST
 from seqae.bundle.sharing.address import is_address
+from seqae.remote.url import is_url
 from seqae.synonyms import expand
 from seqae.training.callbacks.preemption import Preempted, stopping_at_once
 from seqae.training.checkpoints.callback import LAST, newest_checkpoint
@@ -25,6 +26,7 @@ from seqae.training.command.prepare_cli import PrepareCLI
 from seqae.training.command.trust import check_trust
 from seqae.training.distributed.exit_status import prevent_restart, reported_status
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
+from seqae.training.run.remote_run import bring_home, run_url
 from seqae.training.starting.bundle_settings import init_arguments
 from seqae.training.starting.given_tokenizer import name_tokenizer_files
 
@@ -109,9 +111,11 @@ def expand_run(command: str, args: list[str]) -> list[str]:
     if command == "fit":
         args = init_arguments(args)
     if command == "fit" and has_resume(args):
-        run_dir, expanded = resume_arguments(args)
+        run_dir, expanded = resume_arguments(args, lambda named: _home(named, "resume"))
     elif command not in ("fit", "prepare") and args and not args[0].startswith("-"):
-        run_dir, folder = Path(args[0]), Path(args[0]) / "checkpoints"
+        check_is_no_bundle(command, args[0])
+        run_dir = _home(args[0], "run")
+        folder = run_dir / "checkpoints"
         check_run(command, run_dir)
         newest = newest_checkpoint(folder) or folder / LAST
         config = str(run_dir / "config.yaml")
@@ -122,7 +126,7 @@ def expand_run(command: str, args: list[str]) -> list[str]:
         if command not in ("fit", "prepare") and not given & {"-c", "--config", "-h", "--help"}:
             raise ValueError(f"`RUN` must be given. Write `seqae {command} RUN`.")
     if run_dir is not None:
-        check_trust(run_dir, is_trusted)
+        check_trust(run_dir, is_trusted, named_url(args))
     elif is_trusted:
         raise ValueError(
             "`trust` must be given for the folder of a run, but none is named. Leave it out: what "
@@ -131,19 +135,42 @@ def expand_run(command: str, args: list[str]) -> list[str]:
     return expanded
 
 
-def check_run(command: str, folder: Path) -> None:
-    """Refuse a folder that is no run, and say what can be done with a bundle.
+def _home(named: str, key: str) -> Path:
+    """Return the folder of a run; of one elsewhere that of this machine, after fetching it."""
+    return Path(named) if (url := run_url(named, key)) is None else bring_home(url, key)
+
+
+def named_url(args: list[str]) -> str | None:
+    """Return the address of the run that the command line names, if it is elsewhere."""
+    named = (
+        arg.partition("=")[2] or arg for arg in args if arg.startswith("--resume=") or is_url(arg)
+    )
+    return next((name for name in named if is_url(name)), None)
+
+
+def check_is_no_bundle(command: str, where: str) -> None:
+    """Refuse a bundle where a run is needed, and say what can be done with it.
 
     Args:
         command: which needs a run.
-        folder: what it was given.
+        where: what it was given.
     """
-    if is_address(folder) or (find_folder(folder) / MANIFEST).is_file():
+    is_far = is_address(where) and not is_url(where)
+    if is_far or (not is_url(where) and (find_folder(where) / MANIFEST).is_file()):
         task = "reconstruct MODEL --input FILE" if command == "predict" else "evaluate MODEL"
         raise ValueError(
-            f"`RUN` must be the folder of a run, which has checkpoints and data, but {folder} is a "
-            f"bundle instead. Write `seqae {task.replace('MODEL', str(folder))}`."
+            f"`RUN` must be the folder of a run, which has checkpoints and data, but {where} is a "
+            f"bundle instead. Write `seqae {task.replace('MODEL', where)}`."
         )
+
+
+def check_run(command: str, folder: Path) -> None:
+    """Refuse a folder that is no run.
+
+    Args:
+        command: which needs a run.
+        folder: of this machine.
+    """
     if not (folder / "config.yaml").is_file():
         what = "no config.yaml is in" if folder.is_dir() else "there is no folder"
         raise ValueError(f"`RUN` must be the folder of a run, but {what} {folder}. Check the path.")

@@ -5,10 +5,9 @@ LightningCLI makes the options from the signatures of the constructors.
 
 from __future__ import annotations
 
-import itertools
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from seqae.training.callbacks.time_budget import TimeBudget
 from seqae.training.checkpoints.callback import checkpoint_bytes, checkpoints
 from seqae.training.checkpoints.checkpoint_io import SafeCheckpointIO
 from seqae.training.checkpoints.resume import check_checkpoint, unusable_checkpoint
+from seqae.training.command.check_trainer import check_sources
 from seqae.training.command.choose_run import choose_run, print_once
 from seqae.training.command.cli_options import (
     Command,
@@ -54,8 +54,10 @@ from seqae.training.optimization.precision import (
     precision_plugin,
     set_tf32,
 )
+from seqae.training.run.remote_run import run_url
 from seqae.training.run.run_callbacks import callbacks_of_every_command, callbacks_of_fit
 from seqae.training.run.run_folder import RunFolder, pin_revisions, shorten_class_paths
+from seqae.training.run.run_mirror import RunMirror, mirror_of
 from seqae.training.run.run_report import report_at_end
 from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.given_tokenizer import kept_by_run, use_kept_tokenizer
@@ -73,6 +75,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, command: Command, args: list[str], topic: str | None = None) -> None:
         self.command, self.topic = command, topic
+        self.mirror: RunMirror | None = None
         sys.argv = [sys.argv[0], command, *args]  # DDP starts the other processes from these
         super().__init__(
             AutoencoderModule,
@@ -145,6 +148,7 @@ class TrainingCLI(LightningCLI):
         if self.command == "fit":
             self.resolved = self.resolved_config()  # before the run's own paths are put in
             self.run_dir, self.is_resumed = choose_run(self.options, self.resolved)
+            self.mirror = mirror_of(self.options.run_dir, self.run_dir)
             self.options.trainer.default_root_dir = str(self.run_dir)
             use_run_folder(self.options.trainer.logger, self.run_dir, self.is_resumed)
         else:
@@ -197,7 +201,8 @@ class TrainingCLI(LightningCLI):
             # Lightning's own Timer would count the unfinished epoch as a whole one.
             max_time = config.pop("max_time", None)
             seconds = None if max_time is None else Timer(max_time).time_remaining()
-            self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed)
+            url = run_url(self.options.run_dir)
+            self.run_folder = RunFolder(self.run_dir, self.resolved, self.is_resumed, url)
             monitor = monitored(self.options, self.model)
             callbacks += callbacks_of_fit(self.options, self.run_folder, monitor, seconds)
             minutes = self.options.budget_minutes
@@ -217,7 +222,8 @@ class TrainingCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            with self._naming_keys(), report_dead_process(self.trainer):
+            sent = nullcontext() if self.mirror is None else self.mirror.until_sent()
+            with self._naming_keys(), sent, report_dead_process(self.trainer):
                 super()._run_subcommand(subcommand)
         except torch.OutOfMemoryError as error:
             raise out_of_memory(self.trainer.strategy.root_device) from error
@@ -235,7 +241,7 @@ class TrainingCLI(LightningCLI):
         """Check and prepare all before other processes start, so that errors appear once."""
         self._check_device()
         self._pin_revisions()
-        self._check_sources()
+        check_sources(self.trainer, self.datamodule)
         if self.command == "fit":
             self._check_model_and_data()
         # All processes come here and wait for the one that prepares. If Lightning let them wait, in
@@ -261,18 +267,6 @@ class TrainingCLI(LightningCLI):
         elif self.is_resumed or not self.trainer.is_global_zero:
             # Processes that Lightning starts read what the first process has written.
             pin_revisions(self.datamodule, self.run_dir)
-
-    def _check_sources(self) -> None:
-        """Refuse text that can be read only once if several processes must read it."""
-        if self.trainer.world_size == 1 or self.trainer.local_rank != 0:
-            return
-        for source in itertools.chain(*self.datamodule.open_sources().values()):
-            if not source.can_reread:
-                raise ValueError(
-                    f"`{source.keys.source}` must be files where {self.trainer.world_size} "
-                    f"processes read it, but {source.name} can be read only once. Save it to a "
-                    f"file and name that."
-                )
 
     def _check_model_and_data(self) -> None:
         """Check that the objective, the monitor and the data fit the model and the trainer."""
@@ -306,6 +300,8 @@ class TrainingCLI(LightningCLI):
         if self.datamodule.tokenizer_note is not None:
             print(self.datamodule.tokenizer_note)
         remember_own(self.run_dir)
+        if self.mirror is not None:
+            self.mirror.start(self.trainer.callbacks)  # type: ignore[attr-defined]
 
     before_validate = before_test = before_predict = before_fit
 
@@ -317,7 +313,7 @@ class TrainingCLI(LightningCLI):
             print_once(
                 f"nothing left to do: the training had ended at step "
                 f"{self.trainer.global_step:,}. Train longer with `seqae fit --resume "
-                f"{self.run_dir} --max_epochs N`, or `--max_steps N`."
+                f"{self.run_folder.name} --max_epochs N`, or `--max_steps N`."
             )
         if bundle.validated_step != self.trainer.global_step and len(
             self.datamodule.corpora["val"]
@@ -335,9 +331,9 @@ class TrainingCLI(LightningCLI):
             print_once(self.time_budget.summary(self.run_dir))
         if self.options.report and self.trainer.is_global_zero and bundle.folder.exists():
             report_at_end(self.run_dir)
+        model = bundle.folder if self.mirror is None else self.mirror.url
         print_once(
-            f"bundle: {bundle.folder}\n"
-            f'try it: seqae reconstruct {bundle.folder} "a sentence of your own"'
+            f'bundle: {bundle.folder}\ntry it: seqae reconstruct {model} "a sentence of your own"'
         )
 
 

@@ -8,7 +8,6 @@ machine: its hash is then among those that are kept, as direnv keeps those of it
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -26,7 +25,8 @@ from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 
 from seqae.component import Component
-from seqae.untrusted import load_yaml, read_capped
+from seqae.remote.url import is_same_place, is_url
+from seqae.untrusted import load_yaml, mark_of, read_capped, remember
 
 # Lightning's own classes that take no code and send nothing but metrics, by W&B's and the other
 # loggers' own settings.
@@ -49,7 +49,8 @@ BASES: tuple[type[Any], ...] = (
     *(Precision, Profiler, Strategy, FabricStrategy),
 )
 
-# Text of the data, which is only read; no class can stand there, nor a file of settings.
+# Text of the data, which is only read; no class can stand there, nor a file of settings. An address
+# elsewhere is asked for with this user's credentials, so it is not a stranger's to choose.
 DATA = re.compile(
     r"init|word_vectors|data\.(train|val|test|(reading|cleaning)\.\w+|tokenizer\.path)"
 )
@@ -68,12 +69,13 @@ PATHS = (
 ELSEWHERE = ("entity", "settings", "experiment", "model_registry", "dict_kwargs", "config")
 
 
-def check_trust(run_dir: Path, is_trusted: bool) -> None:
+def check_trust(run_dir: Path, is_trusted: bool, url: str | None = None) -> None:
     """Refuse the folder of a run that may be a stranger's and names what an ordinary run does not.
 
     Args:
         run_dir: the folder.
         is_trusted: whether the user has written `--trust`; the answer is kept.
+        url: of the run, if it is elsewhere; data of the same bucket are asked for as it was.
 
     Raises:
         ValueError: naming the first such setting.
@@ -84,8 +86,8 @@ def check_trust(run_dir: Path, is_trusted: bool) -> None:
         config = load_yaml(data)
     except ValueError as error:
         raise ValueError(f"{path} must be YAML, but: {error}. Choose another run.") from error
-    foreign = [*foreign_settings(config, run_dir), *foreign_links(run_dir)]
-    if not foreign or _mark_of(data).exists():
+    foreign = [*foreign_settings(config, run_dir, place=url), *foreign_links(run_dir)]
+    if not foreign or mark_of(data).exists():
         return
     if not is_trusted:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
@@ -94,23 +96,26 @@ def check_trust(run_dir: Path, is_trusted: bool) -> None:
             f"{foreign[0]}{more}, and a configuration is a program. Read it, then add `--trust`. "
             f"Of a stranger take the bundle, never the folder of a run."
         )
-    _remember(data)
+    remember(data)
 
 
 def remember_own(run_dir: Path) -> None:
     """Keep that the configuration of this run is the user's own."""
     data = (run_dir / "config.yaml").read_bytes()
     if any(foreign_settings(load_yaml(data), run_dir)):
-        _remember(data)
+        remember(data)
 
 
-def foreign_settings(config: Any, run_dir: Path, key: str = "") -> Iterator[str]:
+def foreign_settings(
+    config: Any, run_dir: Path, key: str = "", place: str | None = None
+) -> Iterator[str]:
     """Yield what a configuration names that may run code, or write outside of the run's folder.
 
     Args:
         config: a run's configuration, or a part of it.
         run_dir: the run's folder.
         key: of that part.
+        place: the run's own address, if it is elsewhere.
     """
     name = key.rpartition(".")[2]
     if name in ELSEWHERE:
@@ -118,17 +123,19 @@ def foreign_settings(config: Any, run_dir: Path, key: str = "") -> Iterator[str]
             yield f"`{key}: {str(config)[:200]}`"
     elif isinstance(config, dict):
         for inner, value in config.items():
-            yield from foreign_settings(value, run_dir, f"{key}.{inner}".lstrip("."))
+            yield from foreign_settings(value, run_dir, f"{key}.{inner}".lstrip("."), place)
     elif isinstance(config, list):
         for value in config:
-            yield from foreign_settings(value, run_dir, key)
+            yield from foreign_settings(value, run_dir, key, place)
     elif isinstance(config, str):
         if name == "class_path":
             is_known = _is_known_class(config)
         elif name in PATHS:
             is_known = _is_within(config, run_dir)
         else:
-            is_known = DATA.fullmatch(key) is not None or _is_word(config, run_dir)
+            is_near = not is_url(config) or is_same_place(config, place)
+            is_text = DATA.fullmatch(key) is not None and is_near
+            is_known = is_text or _is_word(config, run_dir)
         if not is_known:
             yield f"`{key}: {config[:200]}`"
 
@@ -199,17 +206,3 @@ def _is_within(path: str, run_dir: Path) -> bool:
     """Say whether a path stays in the run's folder, which `.` means to `fit`."""
     whole = Path(os.path.expanduser(path)).resolve()
     return path == "." or whole.is_relative_to(run_dir.resolve())
-
-
-def _mark_of(data: bytes) -> Path:
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "seqae" / "trusted" / hashlib.sha256(data).hexdigest()
-
-
-def _remember(data: bytes) -> None:
-    mark = _mark_of(data)
-    try:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
-    except OSError:  # a home that cannot be written: the question comes again
-        pass

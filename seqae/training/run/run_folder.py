@@ -22,9 +22,11 @@ from seqae.files import atomic_write
 from seqae.training.callbacks.preemption import Preempted
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.logs.loggers import MetricsFile, remember_run
+from seqae.training.run.remote_run import STATE
 from seqae.training.starting.given_tokenizer import KEPT
 from seqae.untrusted import load_json, read_capped
 
+OUTBOX = ".outbox"  # of a run elsewhere: what is being sent (run_mirror.py)
 UNFINISHED = ".config.yaml.unfinished"
 LOCK = ".lock"
 
@@ -51,12 +53,20 @@ class RunFolder(Callback):
         folder: the run's folder.
         config: the resolved configuration.
         is_resumed: whether this continues the run in that folder.
+        url: of the run, if it is elsewhere and the folder stands for it.
 
     Attributes:
         has_trained: whether any step was left to do.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], is_resumed: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        is_resumed: bool = False,
+        url: str | None = None,
+    ) -> None:
+        self.name = url or str(folder)
         self.folder, self.config, self.is_resumed = folder, config, is_resumed
         self.has_trained = False
         self._newest = self._newest_name()
@@ -89,7 +99,9 @@ class RunFolder(Callback):
             atomic_write(self.folder / f"data_{report.name}", report.read_text(encoding="utf-8"))
         if tokenizer is not None:
             atomic_write(self.folder / KEPT, tokenizer.to_json())
-        print(f"run folder: {self.folder}")
+        print(f"run folder: {self.name}")
+        if self.name != str(self.folder):
+            print(f"until it is sent, its truth is in {self.folder}")
 
     def _acquire_lock(self) -> None:
         """Keep other trainings out until `release`, or until this process ends."""
@@ -140,12 +152,12 @@ class RunFolder(Callback):
         if isinstance(exception, Preempted):
             print(
                 f"stopped at step {exception.step:,}, which is saved: {exception.reason}. "
-                f"Go on with: seqae fit --resume {self.folder}",
+                f"Go on with: seqae fit --resume {self.name}",
                 flush=True,
             )
         elif isinstance(exception, KeyboardInterrupt):
             saved = (self.folder / "checkpoints" / LAST).exists()
-            way_out = f"Go on with: seqae fit --resume {self.folder}" if saved else "Nothing saved."
+            way_out = f"Go on with: seqae fit --resume {self.name}" if saved else "Nothing saved."
             print(f"interrupted at step {trainer.global_step:,}. {way_out}", flush=True)
         elif not isinstance(exception, (ValueError, OSError)) and (self.folder / LOCK).exists():
             # After days of training nobody wants to see it fail once more, with `--debug`.
@@ -244,7 +256,8 @@ def pin_revisions(data: TextDataModule, run_dir: Path) -> None:
 
 def is_empty(folder: Path) -> bool:
     """Say whether a folder is empty, apart from what a killed process may have left."""
-    return folder.is_dir() and all(path.name in (UNFINISHED, LOCK) for path in folder.iterdir())
+    names = (UNFINISHED, LOCK, STATE, OUTBOX)
+    return folder.is_dir() and all(path.name in names for path in folder.iterdir())
 
 
 def shorten_class_paths(config: Any) -> None:

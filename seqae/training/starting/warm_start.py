@@ -19,6 +19,7 @@ from seqae.data.datamodule import TextDataModule
 from seqae.data.sources.discovery import without_path
 from seqae.data.tokenizers import Tokenizer
 from seqae.model.autoencoder import SequenceAutoencoder
+from seqae.remote.url import is_url
 from seqae.training.checkpoints.resume import differences
 from seqae.training.starting.bundle_settings import PART_OF, check_parts, part_of_weight
 
@@ -66,7 +67,9 @@ class WarmStart:
         bundle = load(found.folder, with_priors=False)
         check_parts(bundle, parts)
         digest = hashlib.sha256((found.folder / MANIFEST).read_bytes()).hexdigest()
-        return cls(found.origin or without_path(where), digest, tuple(parts), bundle)
+        is_public = found.origin is not None and not is_url(found.origin)  # a bucket is like a path
+        name = found.origin if is_public else without_path(where)
+        return cls(str(name), digest, tuple(parts), bundle)
 
     @property
     def record(self) -> dict[str, Any]:

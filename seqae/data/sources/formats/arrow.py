@@ -17,6 +17,7 @@ from typing import IO, Any, ClassVar, NamedTuple, final
 from typing_extensions import override
 
 from seqae.data.sources.discovery import refusal
+from seqae.data.sources.formats.arrow_text import is_text, to_values
 from seqae.data.sources.formats.compression import (
     ExpansionLimit,
     check_unchanged,
@@ -28,6 +29,8 @@ from seqae.data.sources.formats.reader import MAX_LISTED_COLUMNS, Reader
 from seqae.data.sources.records import NO_TEXT, TOO_LONG, Block, Counts, Position
 from seqae.data.sources.walking import one_line, quote
 from seqae.extras import extra
+from seqae.remote.byte_stream import RemoteStream
+from seqae.remote.store import FailedStore, RemoteChanged
 
 with extra("data"):
     import pyarrow as pa
@@ -39,12 +42,7 @@ BLOCK_ROWS = 1024
 READ_BYTES = 1 << 20  # read at a time of a column of a row group
 FILE_MAGIC = b"ARROW1"  # begins an IPC file, but not an IPC stream
 
-# Types of text, and the types that view them as bytes, which can be validated if not UTF-8.
-AS_BYTES = {
-    pa.string(): pa.binary(),
-    pa.large_string(): pa.large_binary(),
-    pa.string_view(): pa.binary_view(),
-}
+Bytes = io.FileIO | RemoteStream | IO[bytes]
 
 
 class Piece(NamedTuple):
@@ -74,7 +72,7 @@ class TableReader(Reader):
     ending: ClassVar[str]  # of the names of such files
 
     @abstractmethod
-    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
+    def open_table(self, file: Bytes) -> tuple[Any, Any]:
         """Open a file with Arrow's class for it; return it and its schema. Raises anything."""
 
     @abstractmethod
@@ -89,7 +87,8 @@ class TableReader(Reader):
     def blocks(self, start: Position | None = None) -> Iterator[Block]:
         with ExitStack() as stack:
             file = self._open(stack)
-            size = os.fstat(file.fileno()).st_size
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             limit = ExpansionLimit(self.file, self.keys.source, self.options.max_expansion, size)
             table = self._open_checked(file)
             at = start or self._begin(table, size)
@@ -110,7 +109,7 @@ class TableReader(Reader):
         return {"group": group, "row": 0, "number": 0, "offset": offset}
 
     def _read(
-        self, file: io.FileIO | IO[bytes], table: Any, at: Position
+        self, file: Bytes, table: Any, at: Position
     ) -> Iterator[tuple[Piece, list[list[str | bytes | None]]]]:
         """Read from a position; yield each piece with the values of its columns."""
         pieces = self.pieces(table, at["group"], at["row"], self.span[1] if self.span else None)
@@ -124,7 +123,7 @@ class TableReader(Reader):
 
     @override
     def spans(self, wanted: int) -> list[tuple[int, int]]:
-        if self.file.kind != "regular" or self.file.is_compressed:
+        if self.file.kind not in ("regular", "remote") or self.file.is_compressed:
             return []
         with ExitStack() as stack:
             file = self._open(stack)
@@ -134,10 +133,10 @@ class TableReader(Reader):
         cuts = [groups * index // wanted for index in range(wanted + 1)]
         return list(zip(cuts, cuts[1:], strict=False))
 
-    def _open(self, stack: ExitStack) -> io.FileIO | IO[bytes]:
+    def _open(self, stack: ExitStack) -> Bytes:
         return open_seekable(self.file, self.keys.source, self.options.max_expansion, stack)
 
-    def _open_checked(self, file: io.FileIO | IO[bytes]) -> Any:
+    def _open_checked(self, file: Bytes) -> Any:
         """Open the table, and check that it has the columns."""
         with self._reporting_damage(file):
             table, schema = self.open_table(file)
@@ -213,10 +212,12 @@ class TableReader(Reader):
         return len(value) > limit
 
     @contextmanager
-    def _reporting_damage(self, file: io.FileIO | IO[bytes]) -> Iterator[None]:
+    def _reporting_damage(self, file: Bytes) -> Iterator[None]:
         """Turn any error into one that says in one line why reading failed."""
         try:
             yield
+        except (RemoteChanged, FailedStore):
+            raise
         except Exception as error:  # of Arrow, or of Python when it uses what Arrow returned
             self._check_unchanged(file)
             # An impossible offset, to which damage can lead, is an invalid argument of a seek.
@@ -224,8 +225,8 @@ class TableReader(Reader):
                 raise refusal(self.keys.source, self.file.shown, error) from None
             raise damage(self.file, self.keys.source, error, self.ending) from None
 
-    def _check_unchanged(self, file: io.FileIO | IO[bytes]) -> None:
-        if isinstance(file, io.FileIO):  # not a copy
+    def _check_unchanged(self, file: Bytes) -> None:
+        if isinstance(file, (io.FileIO, RemoteStream)):  # not a copy
             check_unchanged(self.file, self.keys.source, file)
 
 
@@ -237,7 +238,7 @@ class ParquetReader(TableReader):
     ending = ".parquet"
 
     @override
-    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
+    def open_table(self, file: Bytes) -> tuple[Any, Any]:
         # With pre_buffer, Arrow would hold all of a row group at the same time.
         table = pq.ParquetFile(
             file, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
@@ -277,7 +278,7 @@ class ArrowReader(TableReader):
     ending = ".arrow"
 
     @override
-    def open_table(self, file: io.FileIO | IO[bytes]) -> tuple[Any, Any]:
+    def open_table(self, file: Bytes) -> tuple[Any, Any]:
         schema = _open_ipc(file, []).schema
         roots = [root_of(column, schema.names) for column in self.columns]
         fields = [index for index, name in enumerate(schema.names) if name in roots]
@@ -307,45 +308,10 @@ def _batches(table: Any, start: int, stop: int) -> Iterator[tuple[int, Any]]:
     return islice(enumerate(table), start, None)
 
 
-def _open_ipc(file: io.FileIO | IO[bytes], fields: list[int]) -> Any:
+def _open_ipc(file: Bytes, fields: list[int]) -> Any:
     """Open a file or stream to read some fields, or all if none are given."""
     file.seek(0)
     is_file = file.read(len(FILE_MAGIC)) == FILE_MAGIC
     file.seek(0)
     options = pa.ipc.IpcReadOptions(included_fields=fields, use_threads=False)
     return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(file, options=options)
-
-
-def is_text(kind: Any) -> bool:
-    """Tell whether an Arrow type holds text, directly or in a dictionary."""
-    return (kind.value_type if pa.types.is_dictionary(kind) else kind) in AS_BYTES
-
-
-def to_values(array: Any) -> list[str | bytes | None]:
-    """Validate an array of text; return its values, as bytes if they are not UTF-8.
-
-    Raises:
-        ValueError, LookupError: if an offset or index is outside its data.
-    """
-    if pa.types.is_dictionary(array.type):
-        array.indices.validate(full=True)
-        values, indices = to_values(array.dictionary), array.indices.to_pylist()
-        if any(index is not None and index < 0 for index in indices):
-            raise IndexError("an index into its dictionary is negative")
-        return [None if index is None else values[index] for index in indices]
-    array.validate()
-    raw = array.view(AS_BYTES[array.type])
-    raw.validate(full=True)
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return [value and _decode(value) for value in raw.to_pylist()]
-    texts: list[str | bytes | None] = array.to_pylist()
-    return texts
-
-
-def _decode(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw

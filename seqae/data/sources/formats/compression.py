@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import IO, Any, Protocol, cast
 
@@ -23,10 +23,13 @@ from seqae.data.sources.discovery import SourceFile, refusal, stamp_of
 from seqae.data.sources.formats.content import SIGNATURE_BYTES, kind_of
 from seqae.data.sources.walking import one_line, quote
 from seqae.extras import extra
+from seqae.remote.byte_stream import BLOCK_BYTES, RemoteStream
+from seqae.remote.store import FailedStore, RemoteChanged
 
 COMPRESSED_BYTES = 1 << 16  # decompressed at a time
 BOMB_FLOOR = 1 << 26  # 64 MiB: no expansion to less is a danger
 COPY_BYTES = 1 << 20  # copied or skipped at a time
+SEEKING_BLOCK_BYTES = 1 << 20  # asked of a store at a time where only some columns are read
 
 # The most that zstd can read: 2 GiB (`zstd --long=31`). Memory is taken as it fills, up to that.
 MAX_WINDOW_LOG = 31
@@ -64,7 +67,7 @@ def open_file(
         return cast(io.BufferedReader, sys.stdin.buffer).read1
     raw = open_raw(file, key, stack)
     stream = _decompress(raw, file, key, stack)
-    if stream is raw and file.kind == "regular":
+    if stream is raw and file.kind in ("regular", "remote"):
         raw.seek(offset)
         offset = 0
     size = file.stamp[0] if file.compression and file.stamp else None
@@ -73,6 +76,8 @@ def open_file(
     def read(size: int) -> bytes:
         try:
             data: bytes = stream.read(size) or b""
+        except (RemoteChanged, FailedStore):
+            raise
         except (EOFError, zlib.error, lzma.LZMAError, ValueError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise refusal(key, file.shown, error) from None
@@ -87,13 +92,26 @@ def open_file(
     return read
 
 
-def open_raw(file: SourceFile, key: str, stack: ExitStack) -> io.FileIO:
-    """Open a regular file or a pipe as it is.
+def open_raw(
+    file: SourceFile, key: str, stack: ExitStack, block_bytes: int = BLOCK_BYTES
+) -> io.FileIO | RemoteStream:
+    """Open a regular file, a pipe or a file of a store as it is.
+
+    Args:
+        file: from `find_files`.
+        key: the configuration key that names it, for error messages.
+        stack: closes the file.
+        block_bytes: asked of a store at a time.
 
     Raises:
         ValueError: if the file has changed since it was found.
         OSError: if it cannot be read.
     """
+    if file.kind == "remote":
+        remote = stack.enter_context(closing(RemoteStream(file.name, key, block_bytes)))
+        if remote.stamp != file.stamp:
+            raise changed(file, key)
+        return remote
     try:
         raw = stack.enter_context(io.FileIO(file.name))
     except OSError as error:
@@ -104,14 +122,14 @@ def open_raw(file: SourceFile, key: str, stack: ExitStack) -> io.FileIO:
 
 def open_seekable(
     file: SourceFile, key: str, max_expansion: int, stack: ExitStack
-) -> io.FileIO | IO[bytes]:
+) -> io.FileIO | RemoteStream | IO[bytes]:
     """Open a file whose bytes can be reached in any order, or a temporary copy of it.
 
     Raises:
         ValueError, OSError: as open_file, or if there is no room for the copy.
     """
-    if file.kind == "regular" and not file.is_compressed:
-        return open_raw(file, key, stack)
+    if file.kind in ("regular", "remote") and not file.is_compressed:
+        return open_raw(file, key, stack, SEEKING_BLOCK_BYTES)
     read = open_file(file, key, max_expansion, stack)
     try:
         copy = stack.enter_context(tempfile.TemporaryFile(prefix="seqae-"))  # noqa: SIM115
@@ -126,17 +144,28 @@ def open_seekable(
     return copy
 
 
-def check_unchanged(file: SourceFile, key: str, raw: io.FileIO) -> None:
+def check_unchanged(file: SourceFile, key: str, raw: io.FileIO | RemoteStream) -> None:
     """Check that a file has not changed since it was found.
 
     Raises:
         ValueError: if it has.
     """
-    if file.stamp is not None and file.stamp != stamp_of(os.fstat(raw.fileno())):
-        raise ValueError(
-            f"`{key}` must not change while it is in use, but {quote(file.shown)} did. "
-            f"Start again when it is complete."
-        )
+    if file.stamp is None:
+        return
+    if isinstance(raw, RemoteStream):
+        stamp: tuple[int, int | str] = raw.stamp_now()
+    else:
+        stamp = stamp_of(os.fstat(raw.fileno()))
+    if file.stamp != stamp:
+        raise changed(file, key)
+
+
+def changed(file: SourceFile, key: str) -> ValueError:
+    """Make the error that names a file that has changed."""
+    return ValueError(
+        f"`{key}` must not change while it is in use, but {quote(file.shown)} did. "
+        f"Start again when it is complete."
+    )
 
 
 class ExpansionLimit:
@@ -203,7 +232,7 @@ def _no_room(file: SourceFile, key: str, error: OSError) -> OSError:
     )
 
 
-def _decompress(raw: io.FileIO, file: SourceFile, key: str, stack: ExitStack) -> Any:
+def _decompress(raw: io.FileIO | RemoteStream, file: SourceFile, key: str, stack: ExitStack) -> Any:
     compression = file.compression
     if not compression:
         return raw
