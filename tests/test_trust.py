@@ -235,3 +235,13 @@ def test_trust_in_vain(
     recipe.write_text(recipe.read_text() + "trust: true\n")
     assert run_seqae(*arguments) == 1
     assert expected in capsys.readouterr().err
+
+
+def test_data_elsewhere_is_asked_about_unless_the_run_is_in_the_same_bucket(tmp_path: Path) -> None:
+    config = {"data": {"train": ["s3://one/x.txt", "my.txt"], "val": "hf:a/b"}}
+    (foreign,) = foreign_settings(config, tmp_path)
+    assert foreign == "`data.train: s3://one/x.txt`"
+    assert list(foreign_settings(config, tmp_path, place="s3://other/run"))
+    assert not list(foreign_settings(config, tmp_path, place="s3://one/run"))
+    address = {"data": {"train": "http://169.254.169.254/latest"}}
+    assert list(foreign_settings(address, tmp_path, place="s3://one/run"))
