@@ -47,7 +47,7 @@ def test_every_format_reads_as_from_a_disk(
         parts = far.parts(6)
         texts = [text for part in parts for block in part.blocks() for text in block.texts]
         assert sorted(texts) == sorted(SENTENCES), name
-        if name != "d.txt.gz":
+        if name in ("a.txt", "b.jsonl", "e.parquet"):  # of CSV, a quote may hold line ends
             assert [part.stride for part in parts] == [1] * 6, "cut by ranges"
         blocks = parts[1].blocks()
         end = next(blocks).end

@@ -12,7 +12,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from seqae.remote.store import RemoteChanged, RemoteError, Stamp, open_store, patiently
+from seqae.remote.store import TAGS, RemoteChanged, RemoteError, Stamp, open_store, patiently
 from seqae.remote.store import stamp_of_info as _stamp_of
 from seqae.remote.url import scheme_of
 
@@ -120,7 +120,9 @@ class RemoteStream(io.RawIOBase):
             self._handle, info = store, store.info(path)
         else:
             self._handle = store.open(path, "rb", cache_type="none")
-            info = getattr(self._handle, "details", None) or store.info(path)
+            info = self._handle.details  # that S3 is told with every range, so of this very file
+            if not any(info.get(name) for name in TAGS):
+                info = store.info(path)
         if info.get("size") is None or info.get("partial") is False:
             raise self._without_parts()
         return _stamp_of(info)

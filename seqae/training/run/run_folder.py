@@ -101,7 +101,7 @@ class RunFolder(Callback):
             atomic_write(self.folder / KEPT, tokenizer.to_json())
         print(f"run folder: {self.name}")
         if self.name != str(self.folder):
-            print(f"until it is sent, its truth is in {self.folder}")
+            print(f"on this machine: {self.folder}")
 
     def _acquire_lock(self) -> None:
         """Keep other trainings out until `release`, or until this process ends."""
