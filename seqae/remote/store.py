@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, TypeVar
 
-from seqae.extras import extra
+from seqae.extras import Extra, extra
 from seqae.remote.url import LIBRARIES, READ_ONLY, scheme_of
 
 # Seconds before each further try, after those of the store's own library: about a minute in all.
@@ -17,6 +18,8 @@ QUIET_SECONDS = 4.0  # a longer wait is said
 # What decides whether a file is another one, by the names that the stores give it.
 TAGS = ("ETag", "etag", "generation", "md5Hash", "content_md5")
 TIMES = ("LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created")
+
+BROUGHT_BY: dict[str, Extra] = {"s3fs": "s3", "gcsfs": "gs"}
 
 # Errors that come again, by the names of their classes: botocore, google-auth, s3fs, ours.
 FINAL = (
@@ -68,12 +71,9 @@ def open_store(url: str) -> tuple[Any, str]:
     scheme = scheme_of(url) or ""
     library = (LIBRARIES | READ_ONLY)[scheme]
     options: dict[str, Any] = {"use_listings_cache": False}
-    if library == "s3fs":
-        with extra("s3"):
-            import s3fs  # noqa: F401
-    elif library == "gcsfs":
-        with extra("gs"):
-            import gcsfs  # noqa: F401
+    if library in BROUGHT_BY:
+        with extra(BROUGHT_BY[library]):
+            import_module(library)
     elif library == "aiohttp":
         with extra("data"):
             import aiohttp
@@ -81,7 +81,7 @@ def open_store(url: str) -> tuple[Any, str]:
         # A file takes as long as it takes, but no single part of it.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=30.0, sock_read=30.0)
         options["client_kwargs"] = {"timeout": timeout}
-    import fsspec  # torch needs it, so it is there
+    import fsspec
 
     try:
         store = fsspec.filesystem(scheme, **options)
