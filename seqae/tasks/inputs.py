@@ -22,9 +22,8 @@ from seqae.data.sources.records import Counts, ReadOptions
 from seqae.data.sources.walking import describe_left_out
 from seqae.model.int8 import ComputeType
 from seqae.remote.url import check_url, is_url
-from seqae.tasks.run_files import damaged, read_config, read_json
+from seqae.tasks.run_files import check_own, damaged, read_config, read_json
 from seqae.terminal import progress_bar, visible
-from seqae.untrusted import mark_of, read_capped
 
 READING = ReadOptions()
 DATA_REPORT = "data_report.json"  # in a run
@@ -100,12 +99,8 @@ def data_config(model: TextAutoencoder, where: Path, instead: Instead = EVALUATE
             f"{', '.join(settings.source_names['train'])}, which cannot be read from here. Write "
             f"`{instead.command}`."
         )
-    if is_run and any(map(is_url, named)) and not _is_own(where):
-        raise ValueError(
-            f"{instead.keys} must be given, because {where} names data elsewhere and may be a "
-            f"stranger's. Write `{instead.command}`; if it is yours, `seqae validate {where} "
-            f"--trust` once."
-        )
+    if is_run and any(map(is_url, named)):
+        check_own(where, instead.keys, instead.command)
     report = where / DATA_REPORT
     if is_run and report.is_file():  # of a data set of the hub, the commit that the run has read
         try:
@@ -331,11 +326,6 @@ def gather(
             file=sys.stderr,
         )
     return sentences
-
-
-def _is_own(run_dir: Path) -> bool:
-    """Say whether this user has trained the run of a folder here, or has said to trust it."""
-    return mark_of(read_capped(run_dir / "config.yaml")).exists()
 
 
 def _plain_settings(model: TextAutoencoder, where: Path) -> tuple[dict[str, Any], bool]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from seqae.untrusted import load_json, load_yaml, read_capped
+from seqae.untrusted import load_json, load_yaml, mark_of, read_capped
 
 
 def read_config(path: Path, key: str) -> Any:
@@ -52,3 +52,22 @@ def damaged(path: Path, key: str, reason: object) -> ValueError:
         f"`{key}` must be readable, but {path} is damaged: {reason}. Leave this run out, or repair "
         f"the file."
     )
+
+
+def check_own(run_dir: Path, keys: str, command: str) -> None:
+    """Refuse to ask for data elsewhere that the folder of a run names, if it may be a stranger's.
+
+    Args:
+        run_dir: the folder.
+        keys: the options that name data instead.
+        command: an example of them.
+
+    Raises:
+        ValueError: unless this user has trained the run here, or has said to trust it.
+    """
+    if not mark_of(read_capped(run_dir / "config.yaml")).exists():
+        raise ValueError(
+            f"{keys} must be given, because {run_dir} names data elsewhere and may be a "
+            f"stranger's. Write `{command}`; if it is yours, `seqae validate {run_dir} --trust` "
+            f"once."
+        )
