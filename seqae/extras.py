@@ -26,6 +26,8 @@ Extra = Literal[
     "web",
     "map",
     "plot",
+    "language",
+    "web-text",
 ]
 
 # What cannot be done without an extra, as the subject of a sentence.
@@ -44,6 +46,8 @@ PURPOSES = MappingProxyType(
         "web": "The page with a model behind it",
         "map": "A map by t-SNE",
         "plot": "Drawing figures",
+        "language": "Telling languages",
+        "web-text": "Cleaning text of the web",
     }
 )
 

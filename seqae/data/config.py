@@ -16,7 +16,7 @@ from typing import Any, Literal
 from seqae.batch import MAX_LENGTH
 from seqae.component import check_literal, check_range
 from seqae.data.batches.batching import Rounding
-from seqae.data.sentences.cleaning import CleanOptions
+from seqae.data.sentences.cleaning import CleanOptions, without_defaults
 from seqae.data.sentences.split import SPLITS, Split, SplitRule
 from seqae.data.sources.base import Source
 from seqae.data.sources.memory import PAIR_COLUMN, Sentences, are_names, hold
@@ -124,6 +124,12 @@ class CorpusConfig:
                 "`data.cleaning.deduplicate` must be false for a stream, which does not remember "
                 "what it has given, but it is true instead. Leave out one of the two."
             )
+        if self.streaming and self.cleaning.near_duplicates is not None:
+            raise ValueError(
+                "`data.cleaning.near_duplicates` must be null for a stream, which does not "
+                f"remember what it has given, but it is {self.cleaning.near_duplicates} instead. "
+                "Leave out one of the two, or take them out beforehand: scripts/data/clean_web.py."
+            )
         if self.is_paired and self.too_long == "split":
             raise ValueError(
                 "`data.too_long` must not be split for paired text, whose sides would not fit "
@@ -135,9 +141,11 @@ class CorpusConfig:
                 f"{self.running_text} and that is {self.too_long} instead. Set "
                 "`data.too_long: split`."
             )
-        if self.running_text and self.cleaning.deduplicate:
+        cleaning = self.cleaning
+        if self.running_text and (cleaning.deduplicate or cleaning.near_duplicates is not None):
+            name = "deduplicate" if cleaning.deduplicate else "near_duplicates"
             raise ValueError(
-                "`data.running_text` must be 0 with `data.cleaning.deduplicate`, whose repeated "
+                f"`data.running_text` must be 0 with `data.cleaning.{name}`, whose repeated "
                 f"sentences it would bring back, but it is {self.running_text} instead. Leave out "
                 "one of the two."
             )
@@ -229,7 +237,8 @@ class CorpusConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the options that decide the corpora, and the revisions, as plain data."""
         sources = {split: list(names) for split, names in self.source_names.items()}
-        return asdict(self.corpus_config) | sources
+        options = asdict(self.corpus_config) | sources
+        return options | {"cleaning": without_defaults(options["cleaning"])}
 
     @property
     def corpus_config(self) -> CorpusConfig:

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from seqae.data.prepared.corpus import FORMAT, INDEX, Rows, TokenizedCorpus, shard_name
 from seqae.data.prepared.sealed_files import seal
+from seqae.data.prepared.sketch_files import SketchFiles, open_at
 from seqae.data.sentences.duplicates import PairHashes
+from seqae.data.sentences.near_duplicates import Similarity, Sketches
 from seqae.files import write_synced
 
+BLOCK = 1 << 20  # sentences of the index that are copied at a time
 SHARD_TOKENS = 1 << 30  # tokens at which a shard is closed: 2 GiB of two-byte ids
 
 
@@ -31,6 +34,7 @@ class CorpusWriter:
         pad_id: fills the rows of batches.
         is_paired: whether there are targets.
         state: from `commit`, to continue there; None starts from nothing.
+        similarity: that is to be found among the sentences, if any.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class CorpusWriter:
         pad_id: int,
         is_paired: bool = False,
         state: Mapping[str, Any] | None = None,
+        similarity: Similarity | None = None,
     ) -> None:
         self.folder, self.dtype, self.pad_id = folder, dtype, pad_id
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +52,7 @@ class CorpusWriter:
         self.max_id: int = state["max_id"] if state else pad_id
         self.shards: list[int] = list(state["shards"]) if state else [0]
         self._index = {
-            name: _open_at(folder / working_name(name), self.sentences * dtype.itemsize)
+            name: open_at(folder / working_name(name), self.sentences * dtype.itemsize)
             for name, dtype in INDEX.items()
         }
         self._ids = self._open_shard()
@@ -55,9 +60,15 @@ class CorpusWriter:
         if is_paired:
             target_state = state["target"] if state else None
             self.target = CorpusWriter(folder / "target", dtype, pad_id, state=target_state)
+        self.sketches: SketchFiles | None = None
+        if similarity is not None:
+            sketch_state = state["sketches"] if state else None
+            self.sketches = SketchFiles(folder / "sketches", similarity, sketch_state)
 
-    def append(self, rows: Rows) -> None:
+    def append(self, rows: Rows, sketches: Sketches | None = None) -> None:
         """Write some sentences."""
+        if self.sketches is not None and sketches is not None:
+            self.sketches.append(sketches)
         if self.shards[-1] >= SHARD_TOKENS:
             self._ids.close()
             self.shards.append(0)
@@ -83,13 +94,14 @@ class CorpusWriter:
             "shards": self.shards.copy(),
             "max_id": self.max_id,
             "target": self.target.commit() if self.target else None,
+            "sketches": self.sketches.commit() if self.sketches else None,
         }
 
     def finish(self, keep: NDArray[np.bool_] | None = None) -> TokenizedCorpus:
         """Close the corpus, and open it for reading.
 
         Args:
-            keep: (N,) bool, False for sentences to leave out of the index.
+            keep: (N,) bool, False for rows to leave out of the index.
         """
         self.commit()
         if self.target is not None:
@@ -124,6 +136,8 @@ class CorpusWriter:
             file.close()
         if self.target is not None:
             self.target.close()
+        if self.sketches is not None:
+            self.sketches.close()
 
     def clear(self) -> None:
         """Remove the files that only another writer would need."""
@@ -131,6 +145,8 @@ class CorpusWriter:
             (self.folder / working_name(name)).unlink(missing_ok=True)
         if self.target is not None:
             self.target.clear()
+        if self.sketches is not None:
+            self.sketches.clear()
 
     def _files(self) -> Iterator[IO[bytes]]:
         yield self._ids  # first, so that no index points beyond the ids
@@ -138,14 +154,21 @@ class CorpusWriter:
 
     def _open_shard(self) -> IO[bytes]:
         path = self.folder / shard_name(len(self.shards) - 1)
-        return _open_at(path, self.shards[-1] * self.dtype.itemsize)
+        return open_at(path, self.shards[-1] * self.dtype.itemsize)
 
     def _write_index(self, keep: NDArray[np.bool_] | None) -> None:
         """Write the index for readers; that of the commits stays as it is until the end."""
         for name, dtype in INDEX.items():
-            array = np.fromfile(self.folder / working_name(name), dtype)
-            data = (array if keep is None else array[keep]).tobytes()
-            write_synced(self.folder / f"{name}.bin", data)
+            with (
+                (self.folder / working_name(name)).open("rb") as source,
+                (self.folder / f"{name}.bin").open("wb") as result,
+            ):
+                for start in range(0, self.sentences, BLOCK):
+                    array = np.fromfile(source, dtype, BLOCK)
+                    chosen = array if keep is None else array[keep[start : start + BLOCK]]
+                    result.write(chosen.tobytes())
+                result.flush()
+                os.fsync(result.fileno())
         if keep is not None:
             self.sentences = int(keep.sum())
 
@@ -153,14 +176,3 @@ class CorpusWriter:
 def working_name(name: str) -> str:
     """Name the file of a part of the index while sentences are being written."""
     return f"{name}.unfinished.bin"
-
-
-def _open_at(path: Path, size: int) -> IO[bytes]:
-    """Open a file to write after its first `size` bytes, and remove the rest."""
-    file = path.open("r+b" if path.exists() else "w+b")
-    if path.stat().st_size < size:
-        file.close()
-        raise ValueError(f"{path} was shortened from outside. Run the same command again.")
-    file.truncate(size)
-    file.seek(size)
-    return file

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,10 +20,10 @@ import numpy as np
 from seqae.data.batches.workers import map_in_order
 from seqae.data.config import CorpusConfig
 from seqae.data.prepared.corpus_writer import CorpusWriter
+from seqae.data.prepared.repetitions import choose_sentences
 from seqae.data.prepared.sealed_files import seal
 from seqae.data.report.measure import measure
 from seqae.data.report.render import to_text
-from seqae.data.sentences.duplicates import first_occurrences
 from seqae.data.sentences.preprocessing import Encoded, Pipeline, Remark, clean_and_split
 from seqae.data.sentences.split import SPLITS, Split
 from seqae.data.sources.base import Source
@@ -166,6 +166,7 @@ class Preparation:
                 tokenizer.pad_id,
                 self.config.is_paired,
                 progress.writers.get(split),
+                self.config.cleaning.similarity,
             )
             for split in SPLITS
         }
@@ -221,7 +222,7 @@ class Preparation:
                 progress.add(item, encoded)
                 for split, rows in encoded.rows.items():
                     if split != "train" or not self.config.streaming:
-                        writers[split].append(rows)
+                        writers[split].append(rows, encoded.sketches.get(split))
                 advance(encoded.weight if total else encoded.records.read)
                 if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS:
                     progress.writers = {split: w.commit() for split, w in writers.items()}
@@ -265,7 +266,7 @@ class Preparation:
         progress: PreparationProgress,
     ) -> None:
         """Leave out repetitions if the options say so, and write the indices and the report."""
-        keep = self._first_occurrences(writers) if self.config.cleaning.deduplicate else {}
+        keep, left_out = choose_sentences(writers, self.config.cleaning)
         corpora = {split: writer.finish(keep.get(split)) for split, writer in writers.items()}
         if not len(corpora["train"]) and not self.config.streaming:
             names = ", ".join(self.config.source_names["train"])
@@ -290,23 +291,12 @@ class Preparation:
                 for number, (split, source) in enumerate(self.sources)
             ],
             **measure(corpora, tokenizer),
-            "repetitions_left_out": {split: int((~kept).sum()) for split, kept in keep.items()},
+            **left_out,
             "settings": self.config.to_dict(),
         }
         write_synced(self.folder / REPORT_TEXT, to_text(report))
         write_synced(self.folder / REPORT, json.dumps(report, indent=2))
         seal(self.folder, [TOKENIZER, REPORT, REPORT_TEXT])
-
-    def _first_occurrences(self, writers: dict[Split, CorpusWriter]) -> dict[Split, Any]:
-        """Tell which sentences of each split occur for the first time, in the order below.
-
-        The splits for measuring come first, so a training sentence that is also in them is dropped.
-        """
-        order: Sequence[Split] = ("test", "val", "train")
-        hashes = [writers[split].read_hashes() for split in order]
-        first = first_occurrences(np.concatenate(hashes))
-        ends = np.cumsum([len(array) for array in hashes])[:-1]
-        return dict(zip(order, np.split(first, ends), strict=True))
 
 
 @dataclass

@@ -7,6 +7,7 @@ from os.path import join
 from typing import Any
 
 from seqae.data.sentences.cleaning import TOO_MANY_CHARACTERS, TOO_SHORT
+from seqae.data.sentences.language import UNCLEAR_LANGUAGE
 from seqae.data.sentences.preprocessing import LINE_ENDS, QUOTED, TRUNCATED
 from seqae.data.sources.discovery import for_people
 from seqae.data.sources.records import BLANK, MALFORMED, NO_TEXT, NOT_UTF8, TOO_LONG
@@ -34,6 +35,7 @@ SENTENCE_REMEDIES = {
     TOO_LONG: "Raise `data.max_length`, or set `data.too_long` to truncate or split.",
     TOO_SHORT: "Lower `data.cleaning.min_characters` to keep the short ones.",
     TOO_MANY_CHARACTERS: "Raise `data.cleaning.max_characters` to keep the long ones.",
+    UNCLEAR_LANGUAGE: "Lower `data.cleaning.language_probability` to keep what may be in one.",
 }
 
 # What is odd in one sentence, in several, and what to do.

@@ -9,7 +9,7 @@ become Python objects. render.py writes the report for people.
     overlaps    by `train/val` and the like: distinct sentences that are in both, how many sentences
                 of each split these are, examples
 
-`prepare` adds `sources`, `repetitions_left_out` and `settings`.
+`prepare` adds `sources`, `repetitions_left_out`, `near_duplicates_left_out` and `settings`.
 """
 
 from __future__ import annotations

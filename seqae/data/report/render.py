@@ -99,6 +99,8 @@ def _sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
         yield f"Tokens a sentence: {name}", _lengths(split["lengths"], report["settings"])
         if "target" in split:
             yield f"Tokens a target: {name}", [_histogram(split["target"]["lengths"])]
+    if examples := report.get("near_duplicates_left_out", {}).get("examples"):
+        yield "Near-duplicates, as they were compared", [_near(examples)]
     findings = [_finding(text, examples) for text, examples in find(report)]
     yield "What stands out", findings or [NOTHING]
 
@@ -138,6 +140,13 @@ def _splits(report: Mapping[str, Any]) -> Table:
     add(ROWS, list(splits.values()))
     if left_out := report["repetitions_left_out"]:
         table.add_row("repetitions left out", *(f"{left_out[split]:,}" for split in splits))
+    if near := report.get("near_duplicates_left_out", {}).get("near"):
+        totals = {split: sum(near[split].values()) for split in splits}
+        table.add_row("near-duplicates left out", *(f"{totals[split]:,}" for split in splits))
+        for other in ("val", "test"):
+            if any(near[split][other] for split in splits if split != other):
+                counts = (f"{near[split][other]:,}" for split in splits)
+                table.add_row(f"  of a sentence in {other}", *counts)
     table.add_row("tokens a sentence")
     add(LENGTH_ROWS, [split["lengths"] for split in splits.values()])
     if any("target" in split for split in splits.values()):
@@ -166,6 +175,14 @@ def _histogram(lengths: Mapping[str, Any]) -> Table:
         low, high = f"{row['from']:,}", f"{row['to']:,}"
         name = low if low == high else f"{low} to {high}"
         table.add_row(name, bar, f"{count:,}", percent(count / total))
+    return table
+
+
+def _near(examples: list[list[str]]) -> Table:
+    table = _table("", "", with_header=False)
+    for dropped, kept in examples:
+        table.add_row("left out", visible(dropped, EXAMPLE_CHARACTERS))
+        table.add_row("kept", visible(kept, EXAMPLE_CHARACTERS))
     return table
 
 

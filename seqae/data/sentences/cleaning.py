@@ -1,6 +1,7 @@
 """Cleaning: change the text of a record before it is tokenised, or drop it.
 
     record ─► split into sentences ─► Unicode form ─► lower case ─► white space ─► range of lengths
+           ─► language
 
 Splitting comes first, because it looks at capitals and blank lines. What changes the characters of
 a sentence is a Normalization. It goes into the bundle with the model, which so reads text at
@@ -10,11 +11,13 @@ inference in the form that it had in training.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
 from seqae.component import check_literal, check_range
+from seqae.data.sentences.language import check_languages, in_languages
+from seqae.data.sentences.near_duplicates import Similarity
 from seqae.data.sources.records import Block, Counts
 from seqae.extras import extra
 
@@ -23,6 +26,7 @@ UnicodeForm = Literal["NFC", "NFD", "NFKC", "NFKD"]
 TOO_SHORT = "too short"
 TOO_MANY_CHARACTERS = "too long in characters"
 MAX_CHARACTERS = 1 << 30
+LEAST_SIMILAR = 0.3  # below, a signature would need more bands than it is worth
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,26 @@ class CleanOptions(Normalization):
             by default every line or record is one sentence.
         min_characters: drop shorter sentences.
         max_characters: drop longer sentences.
+        languages: keep only sentences in these languages ([en, de] ...), as py3langid tells.
+        language_probability: least probability that a sentence is in one of `languages`. Where no
+            language is as probable as this, as in most sentences of a few words, the sentence is
+            dropped as unclear.
         deduplicate: keep only the first of equal sentences; if they are in several splits, keep the
             one in test, or else in val.
+        near_duplicates: keep only the first of sentences that share at least this part of their
+            character n-grams (0.7 is a good value), case and punctuation aside; across splits as
+            `deduplicate` does.
+        near_duplicate_characters: of an n-gram of `near_duplicates`.
     """
 
     split_sentences: str | None = None
     min_characters: int = 1
     max_characters: int | None = None
+    languages: list[str] | None = None
+    language_probability: float = 0.5
     deduplicate: bool = False
+    near_duplicates: float | None = None
+    near_duplicate_characters: int = 4
 
     def check(self, section: str) -> None:
         """Check the values.
@@ -92,6 +108,19 @@ class CleanOptions(Normalization):
         if self.max_characters is not None:
             low = self.min_characters
             check_range(f"{section}max_characters", self.max_characters, low, MAX_CHARACTERS)
+        if self.languages is not None:
+            check_languages(f"{section}languages", self.languages)
+        check_range(f"{section}language_probability", self.language_probability, 0.0, 1.0)
+        if self.near_duplicates is not None:
+            check_range(f"{section}near_duplicates", self.near_duplicates, LEAST_SIMILAR, 1.0)
+        check_range(f"{section}near_duplicate_characters", self.near_duplicate_characters, 1, 32)
+
+    @property
+    def similarity(self) -> Similarity | None:
+        """What makes two sentences near-duplicates; None if they stay."""
+        if self.near_duplicates is None:
+            return None
+        return Similarity(self.near_duplicates, self.near_duplicate_characters)
 
     @property
     def normalization(self) -> Normalization:
@@ -122,9 +151,26 @@ def clean(block: Block, options: CleanOptions) -> tuple[Block, Counts]:
         targets = targets and [normalize(text) for text in targets]
     if options.min_characters > 1 or options.max_characters is not None:
         indices = _in_range(texts, targets, options, counts)
+        block = replace(block, texts=texts, numbers=numbers, targets=targets).select(indices)
+    else:
         block = replace(block, texts=texts, numbers=numbers, targets=targets)
-        return block.select(indices), counts
-    return replace(block, texts=texts, numbers=numbers, targets=targets), counts
+    if options.languages is not None:
+        block = block.select(
+            in_languages(
+                block.texts, options.languages, options.language_probability, counts.dropped
+            )
+        )
+    return block, counts
+
+
+def without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the options out that came later and are not used: what they key stays as it was."""
+    later = {
+        "languages": ["language_probability"],
+        "near_duplicates": ["near_duplicate_characters"],
+    }
+    unused = {name for key, more in later.items() if options[key] is None for name in [key, *more]}
+    return {name: value for name, value in options.items() if name not in unused}
 
 
 def _split(

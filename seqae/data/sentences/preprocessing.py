@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from seqae.data.config import CorpusConfig
 from seqae.data.prepared.corpus import Rows
 from seqae.data.sentences.cleaning import clean
+from seqae.data.sentences.near_duplicates import Sketcher, Sketches
 from seqae.data.sentences.split import Split, hash_texts, split_by_hash
 from seqae.data.sentences.stretches import Stretches, running_texts
 from seqae.data.sources.records import TOO_LONG, Block, Counts, Position
@@ -93,6 +94,7 @@ class Encoded:
 
     Attributes:
         rows: its sentences by split.
+        sketches: of the sentences by split, if near-duplicates are to be found.
         records: what became of its records; the block's own counts.
         sentences: what became of the sentences that its records held.
         altered: sentences that the length policy kept but changed, by what it did.
@@ -102,6 +104,7 @@ class Encoded:
     """
 
     rows: dict[Split, Rows]
+    sketches: dict[Split, Sketches]
     records: Counts
     sentences: Counts
     altered: dict[str, int]
@@ -153,6 +156,8 @@ class Pipeline:
     def __init__(self, config: CorpusConfig, tokenizer: Tokenizer) -> None:
         self.config, self.tokenizer = config, tokenizer
         self._stretches = Stretches(tokenizer, config.max_length)
+        similarity = config.cleaning.similarity
+        self._sketch = None if similarity is None else Sketcher(similarity)
 
     def __call__(self, block: Block, split: Split) -> Encoded:
         """Clean, split and tokenise a block.
@@ -167,15 +172,18 @@ class Pipeline:
         result = clean_and_split(block, split, self.config)
         cleaned = result.block
         remarks = remark(cleaned)
-        encoded = Encoded({}, block.counts, result.counts, {}, remarks, block.end, block.weight)
+        encoded = Encoded({}, {}, block.counts, result.counts, {}, remarks, block.end, block.weight)
         rows = self._tokenize(cleaned.texts, result.hashes)
         if cleaned.targets is not None:
             rows.target = self._tokenize(cleaned.targets, hash_texts(cleaned.targets))
+        sketches = self._sketch and self._sketch(cleaned.texts, cleaned.targets)
         for side, members in result.members.items():
             key = f"data.{side if self.config.source_names[side] else 'train'}"
-            encoded.rows[side] = self._shorten(
+            encoded.rows[side], pieces = self._shorten(
                 rows.select(members), cleaned, np.flatnonzero(members), key, encoded
             )
+            if sketches is not None:
+                encoded.sketches[side] = sketches.select(members, pieces)
         if self.config.running_text and "train" in encoded.rows:
             self._add_running_text(result.select("train"), encoded)
         return encoded
@@ -194,7 +202,7 @@ class Pipeline:
         )
         if texts:
             encoded.altered[RUNNING] = len(texts)
-            rows = self._cut(self._tokenize(texts, hash_texts(texts)), keep_all=True)
+            rows, _ = self._cut(self._tokenize(texts, hash_texts(texts)), keep_all=True)
             encoded.rows["train"] = encoded.rows["train"].with_rows(rows)
 
     def _tokenize(self, texts: Sequence[str], hashes: NDArray[np.uint64]) -> Rows:
@@ -202,7 +210,7 @@ class Pipeline:
 
     def _shorten(
         self, rows: Rows, block: Block, indices: NDArray[np.intp], key: str, encoded: Encoded
-    ) -> Rows:
+    ) -> tuple[Rows, NDArray[np.int64]]:
         """Apply the length policy to rows, and count what it does.
 
         Args:
@@ -211,6 +219,9 @@ class Pipeline:
             indices: (n,), where the rows' texts are in it.
             key: the configuration key of their source.
             encoded: where to count.
+
+        Returns:
+            The rows that are left, and how many of them each row became, (n,).
         """
         limit, policy = self.config.max_length, self.config.too_long
         longest = rows.lengths
@@ -218,7 +229,7 @@ class Pipeline:
             longest = np.maximum(longest, rows.target.lengths)
         is_long = longest > limit
         if not is_long.any():
-            return rows
+            return rows, np.ones(len(is_long), np.int64)
         if policy == "error":
             first = int(np.argmax(is_long))
             raise ValueError(
@@ -230,13 +241,13 @@ class Pipeline:
         count = int(is_long.sum())
         if policy == "drop":
             encoded.sentences.dropped[TOO_LONG] += count
-            return rows.select(~is_long)
+            return rows.select(~is_long), (~is_long).astype(np.int64)
         word = TRUNCATED if policy == "truncate" else CUT
         encoded.altered[word] = encoded.altered.get(word, 0) + count
         return self._cut(rows, keep_all=policy == "split")
 
-    def _cut(self, rows: Rows, keep_all: bool) -> Rows:
-        """Cut rows into stretches, or cut off what is beyond `max_length`."""
+    def _cut(self, rows: Rows, keep_all: bool) -> tuple[Rows, NDArray[np.int64]]:
+        """Cut rows into stretches, or cut off what is beyond `max_length`; count the pieces."""
         pieces: list[list[int]] = []
         owners: list[int] = []
         numbers: list[int] = []
@@ -247,12 +258,13 @@ class Pipeline:
             pieces += own
             owners += [owner] * len(own)
             numbers += range(len(own))
-        target = None if rows.target is None else self._cut(rows.target, keep_all)
+        target = None if rows.target is None else self._cut(rows.target, keep_all)[0]
         ids = np.fromiter((token for piece in pieces for token in piece), rows.ids.dtype)
         lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
         # The pieces of a sentence must not count as repetitions of each other.
         hashes = rows.hashes[owners] + np.asarray(numbers, dtype=np.uint64)
-        return Rows(ids, lengths, hashes, target)
+        counts = np.bincount(owners, minlength=len(rows.lengths))
+        return Rows(ids, lengths, hashes, target), counts
 
     def _truncate(self, row: list[int]) -> list[int]:
         limit = self.config.max_length
