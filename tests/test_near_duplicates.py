@@ -49,9 +49,9 @@ def jaccard(one: str, other: str, ngram: int = 4) -> float:
 def copies() -> list[str]:
     """Real sentences, and later some of them with one word changed."""
     rng = random.Random(0)
-    real = load_builtin("speeches")[:400]
+    real = load_builtin("speeches")[:200]
     changed = []
-    for text in rng.choices(real, k=400):
+    for text in rng.choices(real, k=200):
         words = text.split()
         words[rng.randrange(len(words))] = rng.choice(rng.choice(real).split())
         changed.append(" ".join(words))
@@ -60,13 +60,13 @@ def copies() -> list[str]:
 
 def test_the_same_as_all_pairs(copies: list[str]) -> None:
     """The exact rule: a sentence goes if an earlier one that stays is near."""
-    texts = [comparable(text) for text in copies]
+    sets = [SIMILARITY.grams(comparable(text)) for text in copies]
     stays: list[int] = []
-    for index, text in enumerate(texts):
-        if all(jaccard(text, texts[other]) < 0.7 for other in stays):
+    for index, grams in enumerate(sets):
+        if all(len(grams & sets[other]) < 0.7 * len(grams | sets[other]) for other in stays):
             stays.append(index)
     kept = np.flatnonzero(find(copies).keep).tolist()
-    assert 250 < len(copies) - len(stays) < 400  # a word of a short sentence is too much
+    assert 120 < len(copies) - len(stays) < 200  # a word of a short sentence is too much
     assert len(set(kept) - set(stays)) <= 2  # missed: 0.5 % of those just near enough
     assert len(set(stays) - set(kept)) <= 2  # near to one that went itself, in a later band
 
@@ -146,7 +146,8 @@ def test_what_is_measured_on_stays(tmp_path: Path) -> None:
     assert texts_of(folder, "train") == ["Rain fell.", "???"]
     told = open_prepared(folder, TOKENIZER.config()).report["near_duplicates_left_out"]
     assert told["near"]["val"] == {"test": 1, "val": 0, "train": 0}
-    assert told["near"]["train"] == {"test": 3, "val": 0, "train": 1}
+    # one is equal to the sentence of val that goes itself, in a later band
+    assert told["near"]["train"] == {"test": 2, "val": 1, "train": 1}
     shown = (folder / "report.txt").read_text()
     assert "near-duplicates left out" in shown
     assert "the ship has left the harbor" in shown

@@ -47,6 +47,7 @@ with extra("web-text"):
         MinhashDedupSignature,
     )
     from datatrove.pipeline.dedup.minhash import MinhashConfig
+    from datatrove.utils.hashing import HashConfig
     from web_files import KINDS, Files, Passed, Samples, Shards, kind_of
     from web_filters import C4, FineWeb, Html, Language, Quality, Repetition, Url, Words
 
@@ -107,7 +108,8 @@ def run(args: argparse.Namespace) -> None:
         passed = f"{work}/passed"
         execute("filtering", [*reading, Shards(passed)], tasks, args.workers, work, report)
         again = Passed(passed)
-        config, words = MinhashConfig(), Words()
+        # datatrove's default hash fails on str with xxhash 4.
+        config, words = MinhashConfig(hash_config=HashConfig(hash_fc="sha1")), Words()
         signing = MinhashDedupSignature(f"{work}/signatures", config, words)
         execute("signing", [again, signing], tasks, args.workers, work)
         buckets = MinhashDedupBuckets(f"{work}/signatures", f"{work}/pairs", config=config)

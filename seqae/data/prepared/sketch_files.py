@@ -1,6 +1,6 @@
 """SketchFiles: what near-duplicates are found by, on a disk until all sentences are written.
 
-A sentence takes 4 bytes for each band of its signature (148 for 0.7, 104 for 0.8), its text and
+A sentence takes 4 bytes for each band of its signature (104 at a threshold of 0.8), its text and
 16 bytes more. The files are removed when the preparation is complete.
 
 | file | content |

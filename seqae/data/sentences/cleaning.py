@@ -77,7 +77,7 @@ class CleanOptions(Normalization):
         deduplicate: keep only the first of equal sentences; if they are in several splits, keep the
             one in test, or else in val.
         near_duplicates: keep only the first of sentences that share at least this part of their
-            character n-grams (0.7 is a good value), case and punctuation aside; across splits as
+            character n-grams (0.8 is a good value), case and punctuation aside; across splits as
             `deduplicate` does.
         near_duplicate_characters: of an n-gram of `near_duplicates`.
     """
@@ -89,7 +89,7 @@ class CleanOptions(Normalization):
     language_probability: float = 0.5
     deduplicate: bool = False
     near_duplicates: float | None = None
-    near_duplicate_characters: int = 4
+    near_duplicate_characters: int = 3
 
     def check(self, section: str) -> None:
         """Check the values.
