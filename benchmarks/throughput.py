@@ -12,6 +12,8 @@ The unit is tokens per second, where a token is a target that is not padding. Th
 - bare: fit's model, batches, loss and optimizer without Lightning.
 - fit, GRUDecoder: the command line with the package's own decoder at the same sizes, which maps
   its 512 states to 256 features before the output layer: fewer operations per token, another model.
+- fit, bf16: fit with `trainer.precision: bf16-mixed`, for processors that multiply bfloat16; left
+  out unless it is named.
 - a peer: other people's code at these sizes, with LSTMs (peers.py).
 - product: a float32 product of two 2048 x 2048 matrices, the machine's own speed.
 """
@@ -28,7 +30,7 @@ from peers import FLOPS_PER_TOKEN, PEERS
 from reference import bare_loop, fit, flops_per_token, plain, product, write_config
 from text import write_sentences
 
-PROGRAMS = ("plain", "fit", "bare", "fit, GRUDecoder")
+PROGRAMS = ("plain", "fit", "bare", "fit, GRUDecoder", "fit, bf16")
 
 
 def main() -> None:
@@ -40,7 +42,11 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=200_000)
     parser.add_argument("--batch_tokens", type=int, default=3072, help="of seqae's batches")
     parser.add_argument(
-        "--programs", nargs="+", choices=PROGRAMS, default=PROGRAMS, help="only these, and peers"
+        "--programs",
+        nargs="+",
+        choices=PROGRAMS,
+        default=PROGRAMS[:-1],
+        help="only these, and peers",
     )
     parser.add_argument(
         "--peer", action="append", default=[], help=f"NAME=CHECKOUT, of {', '.join(PEERS)}"
@@ -59,6 +65,15 @@ def main() -> None:
             "plain": Program(plain, (str(text), threads)),
             "fit": Program(fit, (reference, str(folder / "fit"), threads)),
             "bare": Program(bare_loop, (reference, threads)),
+            "fit, bf16": Program(
+                fit,
+                (
+                    reference,
+                    str(folder / "bf16"),
+                    threads,
+                    ("--trainer.precision", "bf16-mixed"),
+                ),
+            ),
             "fit, GRUDecoder": Program(fit, (own, str(folder / "own"), threads)),
         }
         programs = {name: own_programs[name] for name in args.programs}
