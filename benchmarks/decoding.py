@@ -62,7 +62,8 @@ class WithLengths:
 
     def __init__(self, model: SequenceAutoencoder) -> None:
         self.model, self.vocabulary = model, model.vocabulary
-        self.latent_noise, self.longest_target = None, 0
+        self.latent_noise = self.adaptive = None
+        self.longest_target = 0
         self.max_length = FIXED_STEPS + 1
 
     def init_state(

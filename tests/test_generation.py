@@ -35,7 +35,7 @@ class Script:
     """Stands for a model: row i writes what its script says, whatever it has written before."""
 
     vocabulary, max_length = contracts.VOCABULARY, contracts.MAX_LENGTH
-    latent_noise, longest_target = None, 0
+    latent_noise, longest_target, adaptive = None, 0, None
 
     def __init__(self, scripts: list[list[int]]) -> None:
         self.scripts = scripts
@@ -63,7 +63,7 @@ class Toy:
     hypothesis gives other logits.
     """
 
-    latent_noise, longest_target = None, 0
+    latent_noise, longest_target, adaptive = None, 0, None
 
     def __init__(self, size: int, max_length: int, seed: int, sharpness: float = 1.0) -> None:
         self.vocabulary = Vocabulary(size, pad_id=0, unk_id=size - 1, bos_id=1, eos_id=2)

@@ -128,6 +128,8 @@ def read_autoencoder(
     with torch.device("meta"), WithoutInit():
         autoencoder.build(tokenizer.vocabulary, max_length)
     weights = read_weights(folder / "model.safetensors", autoencoder.state_dict())
+    if autoencoder.adaptive is not None:
+        autoencoder.adaptive.check_ranks(weights.get("adaptive.ranked_ids"))
     autoencoder.load_state_dict(weights, assign=True)
     return autoencoder.eval()
 

@@ -64,6 +64,14 @@ class BeamSearch(Search):
         self.result_scores = self.finished_scores.clone()
         self.result_tokens = self.finished.clone()
 
+    @property
+    @override
+    def num_needed(self) -> int | None:
+        ruled_out = self.constraints.num_ruled_out
+        if ruled_out is None or self.forced is not None:
+            return None
+        return ruled_out + 2 * self.num_beams
+
     @override
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         score, parent, token = self._best(*self._continuations(logits.float()))
@@ -101,9 +109,12 @@ class BeamSearch(Search):
         """
         (sentences, self._width), size = self.scores.shape, logits.shape[1]
         count = 2 * self.num_beams
-        total = log_sum_exp(logits)
-        self.max_logit = total  # it is not finite either if a logit is not
-        offset = self.scores - total.reshape(self.scores.shape)
+        offset = self.scores
+        if self.is_normalized:
+            self.max_logit = logits.amax(dim=1)
+        else:
+            self.max_logit = total = log_sum_exp(logits)  # not finite either if a logit is not
+            offset = offset - total.reshape(offset.shape)
         history = self.history.flatten(0, 1)
         if self.forced is None:
             # The softmax of what is not chosen is never written down.

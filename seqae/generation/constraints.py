@@ -89,6 +89,10 @@ class LogitConstraints:
         self.eos = torch.tensor([self.eos_id], device=device)
         self.automaton = TokenAutomaton([s for s in banned if len(s) > 1], device)
         self.progress = self.automaton.start(rows)
+        # How many tokens beside pad and bos are ruled out at most; None if they can be many.
+        self.num_ruled_out: int | None = None
+        if not (banned or self.ngram_size):
+            self.num_ruled_out = int(self.min_length > 2)
         # Banning pad and bos alone always leaves a token.
         self.may_be_stuck = bool(banned or self.ngram_size or self.min_length > 2)
 

@@ -218,8 +218,10 @@ def run_search(
     token = torch.full((len(latent),), model.vocabulary.bos_id, device=latent.device)
     state = model.init_state(latent, noise, memory)
     total = torch.zeros((), device=latent.device)  # read once, after the last step
+    search.is_normalized = model.adaptive is not None
+    needed = () if model.adaptive is None else (search.num_needed,)
     for _ in range(max_steps):
-        logits, state = model.step(token, state)
+        logits, state = model.step(token, state, *needed)
         if not search.tracks_max_logit:
             search.max_logit = logits.amax(dim=1)
         token, parents = search.advance(logits)

@@ -40,10 +40,12 @@ class Search(ABC):
         tracks_max_logit: whether `advance` sets `max_logit`; if not, the step loop does.
         max_logit: (rows,) the highest logit of each row in the last step; NaN or infinite if any
             logit of the row is.
+        is_normalized: whether the logits are log-probabilities, some of which may be missing.
     """
 
     tracks_max_logit = False
     max_logit: Tensor
+    is_normalized = False
     # Steps of each sentence at most, (sentences,); and the different ones, which are looked up.
     limits: Tensor | None = None
     limit_steps: frozenset[int] = frozenset()
@@ -56,6 +58,11 @@ class Search(ABC):
         """
         self.limit_steps = frozenset(limits.tolist())
         self.limits = limits
+
+    @property
+    @abstractmethod
+    def num_needed(self) -> int | None:
+        """How many of the highest logits of a row it reads, pad and bos apart; None for all."""
 
     @abstractmethod
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -108,10 +115,18 @@ class SingleSearch(Search):
         self.scores = torch.zeros(rows, device=device) if scores else None
         self.tracks_max_logit = uniform is None
 
+    @property
+    @override
+    def num_needed(self) -> int | None:
+        ruled_out, top_k = self.constraints.num_ruled_out, self.options.top_k
+        if ruled_out is None or (self.uniform is not None and not top_k):
+            return None
+        return ruled_out + (1 if self.uniform is None else top_k)
+
     @override
     def advance(self, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         logits = logits.float()
-        if self.scores is not None:
+        if self.scores is not None and not self.is_normalized:
             logits = logits.log_softmax(dim=1)
         history = None
         if self.constraints.reads_history:

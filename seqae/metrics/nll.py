@@ -41,7 +41,25 @@ def sentence_nll(
     features = model.decode(batch.decoder_input, latent, memory=memory)
     if model.copying is not None:
         return _copying_nll(model, batch, features, memory)
-    features, target = features[mask], batch.target[mask]
+    nll = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
+    nll[mask] = token_nll(model, features[mask], batch.target[mask]).double()
+    return nll.sum(dim=1)
+
+
+def token_nll(model: SequenceAutoencoder, features: Tensor, target: Tensor) -> Tensor:
+    """Compute the cross-entropy of tokens, exactly, for a model that does not copy.
+
+    Args:
+        model: in evaluation mode.
+        features: (N, F) from its decoder.
+        target: (N,) int64.
+
+    Returns:
+        (N,), in nats.
+    """
+    assert model.vocabulary is not None
+    if model.adaptive is not None:
+        return model.adaptive.cross_entropy(*model.output_layer(features), target).nll
     tokens = max(1, BLOCK_ELEMENTS // model.vocabulary.size)
     losses = [
         nn.functional.cross_entropy(model.logits(block).float(), block_target, reduction="none")
@@ -49,9 +67,7 @@ def sentence_nll(
             torch.split(features, tokens), torch.split(target, tokens), strict=True
         )
     ]
-    token_nll = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
-    token_nll[mask] = torch.cat(losses).double()
-    return token_nll.sum(dim=1)
+    return torch.cat(losses)
 
 
 def _copying_nll(

@@ -23,7 +23,8 @@ from torch import Generator, Tensor, nn
 
 from seqae.batch import MAX_LENGTH, Batch, Vocabulary
 from seqae.component import Component, check_literal, check_part, check_range
-from seqae.model.compatibility import check_content, check_nested, check_noise
+from seqae.model.adaptive.adaptive_softmax import AdaptiveSoftmax
+from seqae.model.compatibility import check_memory, check_together
 from seqae.model.content.content_encoder import ContentEncoder
 from seqae.model.decoders.base import AttentionDecoder, Decoder, DecoderState
 from seqae.model.encoders import Encoder
@@ -67,6 +68,8 @@ class SequenceAutoencoder(Component, nn.Module):
             --document_dim` needs that; 0 always keeps all.
         copying: a pointer that copies words of the text that was encoded, for paired text; null
             copies none. Names that training never saw need a tokenizer that spells every word.
+        adaptive: puts rare words into clusters, for a vocabulary of tens of thousands; null
+            computes the logits of all words for each token. It needs a `tied` or `linear` head.
 
     Attributes:
         longest_target: tokens of the longest text it was trained to write; 0 if unknown.
@@ -88,6 +91,7 @@ class SequenceAutoencoder(Component, nn.Module):
         content: ContentEncoder | None = None,
         nested_dropout: float = 0.0,
         copying: Copying | None = None,
+        adaptive: AdaptiveSoftmax | None = None,
     ) -> None:
         super().__init__()
         check_part("encoder", encoder, Encoder)
@@ -96,19 +100,11 @@ class SequenceAutoencoder(Component, nn.Module):
         check_range("embedding_dim", embedding_dim, 1, 2**16)
         check_literal("head", head, Head)
         check_range("embedding_dropout", embedding_dropout, 0.0, 0.99)
-        if latent_noise is not None:
-            check_part("latent_noise", latent_noise, LatentNoise)
-            check_noise(latent, decoder, copying)
-        if content is not None:
-            check_part("content", content, ContentEncoder)
-            check_content(latent)
         check_range("nested_dropout", nested_dropout, 0.0, 1.0)
-        if nested_dropout:
-            check_nested(latent_noise, content)
-        if copying is not None:
-            check_part("copying", copying, Copying)
+        optional = latent_noise, content, copying, adaptive
+        check_together(latent, decoder, head, nested_dropout, *optional)
         self.encoder, self.latent, self.decoder = encoder, latent, decoder
-        self.latent_noise, self.content, self.copying = latent_noise, content, copying
+        self.latent_noise, self.content, self.copying, self.adaptive = optional
         self.nested_dropout = nested_dropout
         self.embedding_dim, self.head = embedding_dim, head
         self.embedding_dropout, self.train_embedding = embedding_dropout, train_embedding
@@ -153,6 +149,9 @@ class SequenceAutoencoder(Component, nn.Module):
             self.output_bias = nn.Parameter(torch.zeros(vocabulary.size))
         if self.copying is not None:
             self.copying.build(self.decoder.output_dim, memory_dim, vocabulary)
+        if self.adaptive is not None:
+            tied = self.head == "tied"
+            self.adaptive.build(self.embedding_dim if tied else self.decoder.output_dim, vocabulary)
         return self
 
     def compile_parts(self) -> None:
@@ -230,7 +229,7 @@ class SequenceAutoencoder(Component, nn.Module):
         """
         embedded = self._drop(self.embed(decoder_input))
         latent = latent.to(embedded.dtype)
-        self._check_memory(memory)
+        check_memory(self.reads_memory, memory)
         if isinstance(self.decoder, AttentionDecoder):
             return cast("Tensor", self.decoder(embedded, latent, None, memory))
         return cast("Tensor", self.decoder(embedded, latent, self._told(latent, noise)))
@@ -247,7 +246,7 @@ class SequenceAutoencoder(Component, nn.Module):
         """Make the state from which generation starts, given (B, Z) and the rest as `decode`."""
         # Latents are in float32 even if weights are in half precision.
         latent = latent.to(self.embedding.weight.dtype)
-        self._check_memory(memory)
+        check_memory(self.reads_memory, memory)
         if isinstance(self.decoder, AttentionDecoder):
             state = self.decoder.init_state(latent, None, memory)
         else:
@@ -257,18 +256,24 @@ class SequenceAutoencoder(Component, nn.Module):
         assert memory is not None
         return *self.copying.start(memory), *state
 
-    def step(self, token: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step(
+        self, token: Tensor, state: DecoderState, count: int | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """Generate one token.
 
         Args:
             token: (B,) int64, the previous token; bos at first.
             state: from `init_state` or the previous step.
+            count: how many of a row's highest logits are needed, pad and bos apart; None for all.
+                A model with `adaptive` may leave the others at minus infinity, or out at the end.
 
         Returns:
             Logits (B, V) and the next state.
         """
         if self.copying is None:
             features, state = self.decoder.step(self.embed(token), state)
+            if self.adaptive is not None and count is not None:
+                return self.adaptive.best(*self.output_layer(features), count), state
             return self.logits(features), state
         size = self.copying.state_size
         pointed = self.copying.advance(state[:size], token)
@@ -283,6 +288,8 @@ class SequenceAutoencoder(Component, nn.Module):
             assert memory is not None
             assert decoder_input is not None
             return self._mixed(features, self.copying.read(memory, decoder_input))
+        if self.adaptive is not None:
+            return self.adaptive.log_probabilities(*self.output_layer(features))
         return self._product(features)
 
     def _mixed(self, features: Tensor, pointed: Pointed) -> Tensor:
@@ -329,14 +336,6 @@ class SequenceAutoencoder(Component, nn.Module):
                 f"instead. Set `model.autoencoder.head: nearest`."
             )
         return cast("Tensor", self.output(features))
-
-    def _check_memory(self, memory: Memory | None) -> None:
-        if self.reads_memory and memory is None:
-            raise ValueError(
-                "`latents` must not be decoded alone by a model whose decoder looks back at the "
-                "text, as one with attention does. Give it texts: `seqae reconstruct` writes what "
-                "it makes of each."
-            )
 
     def _drop(self, embedded: Tensor) -> Tensor:
         return nn.functional.dropout(embedded, self.embedding_dropout, self.training)

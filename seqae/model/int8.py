@@ -134,7 +134,14 @@ def to_int8(model: SequenceAutoencoder) -> SequenceAutoencoder:
     Returns:
         The model itself.
 
+    Raises:
+        ValueError: if its output layer has clusters, which multiply a part of a matrix.
     """
+    if model.adaptive is not None:
+        raise ValueError(
+            "`compute_type` must be float32 for a model with `adaptive`, but it is int8 instead. "
+            "Leave it out."
+        )
     for part in (model.encoder, model.decoder):
         _replace(part)
     if isinstance(model.output, nn.Linear):

@@ -89,6 +89,12 @@ class LikelihoodObjective(Objective):
                 f"words, but it is {self.word_dropout} instead. Set "
                 f"`model.objective.word_dropout: 0` or choose another decoder."
             )
+        if self.label_smoothing and model.adaptive is not None:
+            raise ValueError(
+                f"`label_smoothing` must be 0 beside `adaptive`, which does not compute all words "
+                f"of which each would get a share, but it is {self.label_smoothing} instead. Set "
+                f"`model.objective.label_smoothing: 0`, or leave out `model.autoencoder.adaptive`."
+            )
 
     def token_sums(
         self,
@@ -135,6 +141,9 @@ class LikelihoodObjective(Objective):
             sums = model.copying.cross_entropy(features, output_layer, memory, batch, smoothing)
             return TokenSums(*sums, len(real))
         target = batch.target.flatten().index_select(0, real)
+        if model.adaptive is not None:
+            found = model.adaptive.cross_entropy(*output_layer, target, model.is_compiled)
+            return TokenSums(found.loss, found.nll.sum(), found.correct, len(target))
         sums = linear_cross_entropy(*output_layer, target, smoothing, model.is_compiled)
         return TokenSums(*sums, len(target))
 

@@ -157,6 +157,9 @@ class Variational(LikelihoodObjective):
             fresh.build(model.vocabulary, model.max_length)
         weights = [*model.decoder.parameters(), *model.output.parameters()]
         fresh_weights = [*fresh.decoder.parameters(), *fresh.output.parameters()]
+        if model.adaptive is not None and fresh.adaptive is not None:
+            weights += model.adaptive.parameters()
+            fresh_weights += fresh.adaptive.parameters()
         with torch.no_grad():
             for weight, fresh_weight in zip(weights, fresh_weights, strict=True):
                 weight.copy_(fresh_weight)

@@ -44,6 +44,7 @@ from seqae.training.optimization.schedule import (
 )
 from seqae.training.optimization.token_window import TokenWindow
 from seqae.training.prepare_content import prepare_content
+from seqae.training.rank_words import rank_words
 from seqae.training.starting.embedding_start import EmbeddingStart
 from seqae.training.starting.warm_start import WarmStart
 
@@ -153,6 +154,8 @@ class AutoencoderModule(EvaluatedModule):
                     taken = self.embedding_start.load_into(self.autoencoder, words, self.trainer)
                     self.started_from = (self.started_from or {}) | taken
                 prepare_content(self.autoencoder, self.datamodule, self.seed)
+                if self.warm_start is None or not self.warm_start.takes("adaptive.ranked_ids"):
+                    rank_words(self.autoencoder, self.datamodule, self.trainer)
             self.trained.configure(self.trainer)
 
     def build(self, vocabulary: Vocabulary, max_length: int) -> None:

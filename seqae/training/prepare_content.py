@@ -28,10 +28,10 @@ def prepare_content(model: SequenceAutoencoder, data: TextDataModule, seed: int)
     if model.content is not None and not model.content.is_learnt:
         model.content.read_tokens(data.tokenizer.token_bytes())
         with progress_bar("learning content", None) as advance:
-            learn_content(model.content, _batches(data), seed, advance)
+            learn_content(model.content, training_batches(data), seed, advance)
 
 
-def _batches(data: TextDataModule) -> Iterator[Batch]:
+def training_batches(data: TextDataModule) -> Iterator[Batch]:
     """Yield training sentences: spread over a corpus, or the first of a stream."""
     if data.streaming:
         pipeline = Pipeline(data.corpus_config, data.tokenizer)

@@ -10,6 +10,7 @@ Logits of pad and bos are as they come: a search must not choose these two.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from seqae.interchange.onnx.content_graph import encode_content
 from seqae.interchange.onnx.decoder_graphs import graphs_of
@@ -17,6 +18,7 @@ from seqae.interchange.onnx.encoder_graphs import Rows, encode
 from seqae.interchange.onnx.graph import Graph, Value
 from seqae.interchange.onnx.latent_graphs import make_latent
 from seqae.interchange.onnx.layer_graphs import apply
+from seqae.model.adaptive.adaptive_softmax import AdaptiveSoftmax
 from seqae.model.autoencoder import SequenceAutoencoder
 
 
@@ -85,15 +87,34 @@ def _decoder_step(model: SequenceAutoencoder, metadata: Mapping[str, str]) -> by
 
 
 def _logits(model: SequenceAutoencoder, features: Value) -> Value:
-    """Map features (B, F) to logits (B, V), as `SequenceAutoencoder.output_layer`."""
+    """Map features (B, F) to logits (B, V), as `SequenceAutoencoder.logits`."""
     weight = model.embedding.weight
-    if model.head == "linear":
-        return apply(model.output, features)
     predicted = apply(model.output, features)
     graph = features.graph
-    # A product that takes the transpose, so that embedding and output share their weights.
+    # Products that take the transpose, so that embedding and output share their weights.
+    if model.head == "nearest":
+        norms = -weight.pow(2).sum(dim=1)
+        return graph.call("Gemm", 2.0 * predicted, weight, norms, transB=1)
+    inputs, logits = features, predicted
     if model.head == "tied":
-        scaled = predicted * model.embedding_dim**-0.5
-        return graph.call("Gemm", scaled, weight, model.output_bias, transB=1)
-    norms = -weight.pow(2).sum(dim=1)
-    return graph.call("Gemm", 2.0 * predicted, weight, norms, transB=1)
+        inputs = predicted * model.embedding_dim**-0.5
+        logits = graph.call("Gemm", inputs, weight, model.output_bias, transB=1)
+    return logits if model.adaptive is None else _adaptive(model.adaptive, inputs, logits)
+
+
+def _adaptive(adaptive: AdaptiveSoftmax, inputs: Value, logits: Value) -> Value:
+    """Compute log-probabilities (B, V), as `AdaptiveSoftmax.log_probabilities`."""
+    graph, size = inputs.graph, adaptive.bounds[0]
+    if adaptive.order == "counts":
+        logits = graph.call("Gather", logits, adaptive.ranked_ids, axis=1)
+    clusters = graph.call("Gemm", inputs, adaptive.weight, adaptive.bias, transB=1)
+    head = graph.cat([logits.part(1, 0, size), clusters], 1)
+    head = graph.call("LogSoftmax", head, axis=1)
+    words = [head.part(1, 0, size)]
+    for index, (start, end) in enumerate(pairwise(adaptive.bounds), size):
+        within = graph.call("LogSoftmax", logits.part(1, start, end), axis=1)
+        words.append(within + head.part(1, index, index + 1))
+    found = graph.cat(words, 1)
+    if adaptive.order == "counts":
+        found = graph.call("Gather", found, adaptive.ranked_ids.argsort(), axis=1)
+    return found

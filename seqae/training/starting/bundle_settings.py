@@ -26,6 +26,7 @@ PART_OF = {
     "head": "head",
     "content": "content",
     "copying": "copying",
+    "adaptive": "adaptive",
     "latent_noise": "decoder",  # which is told of it
 }
 # What a bundle's training may say beyond that, if it is a number or a word.
