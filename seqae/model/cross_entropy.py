@@ -83,7 +83,7 @@ def _read_chunk(
     buffer: Tensor | None,
 ) -> _Chunk:
     """Compute loss and slope of (n, F) features with (n, 1) targets; the slope in the buffer."""
-    logits = _product(chunk, weight, bias, buffer)
+    logits = product(chunk, weight, bias, buffer)
     product_dtype = logits.dtype
     if product_dtype in (torch.float16, torch.bfloat16):
         # Half precision (autocast) is for the products; the softmax is taken in float32. Its few
@@ -115,15 +115,15 @@ def _read_chunk(
     return _Chunk(smoothed.sum(), plain.sum(), correct, slope.to(product_dtype), slope_sum)
 
 
-def _is_plain(features: Tensor) -> bool:
+def is_plain(features: Tensor) -> bool:
     """Say whether products run on a CPU in the features' own, full precision."""
     on_cpu = features.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return on_cpu and features.dtype in (torch.float32, torch.float64)
 
 
-def _product(chunk: Tensor, weight: Tensor, bias: Tensor | None, buffer: Tensor | None) -> Tensor:
+def product(chunk: Tensor, weight: Tensor, bias: Tensor | None, buffer: Tensor | None) -> Tensor:
     """Compute logits (n, V) of features (n, F), in a buffer of n rows or more if it is given."""
-    if not _is_plain(chunk):
+    if not is_plain(chunk):
         return torch.nn.functional.linear(chunk, weight, bias)
     # Given a bias, torch writes it first, and a product that adds to it is a tenth slower than a
     # bare one. Fresh memory for each chunk would cost the system as much time again.
@@ -166,7 +166,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             factor = factor.to(torch.get_autocast_dtype(kind))
         rows = chunk_rows(features.device, weight.shape[0])
         buffer = None
-        if _is_plain(features):
+        if is_plain(features):
             buffer = features.new_empty(min(rows, len(features)), weight.shape[0])
         for start in range(0, len(features), rows):
             chunk, gold = features[start : start + rows], target[start : start + rows, None]

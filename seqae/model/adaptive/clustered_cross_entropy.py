@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqae.model.compiled import compiled
-from seqae.model.cross_entropy import chunk_rows
+from seqae.model.cross_entropy import chunk_rows, is_plain, product
 
 
 class ClusteredSums(NamedTuple):
@@ -81,30 +81,42 @@ class _Chunk(NamedTuple):
 
     gold: Tensor  # (n, 1)
     best: Tensor  # (n, 1), the highest of the words
-    word: Tensor  # (n, 1) int64, that word
+    is_best: Tensor  # (n, 1) bool, whether that is the target
     clusters: Tensor  # (n, C)
     slope: Tensor  # (n, words + C), d loss / d logits in the type of the products
     slope_sum: Tensor  # (words + C,) in float32 or wider
 
 
 def _read_chunk(
-    chunk: Tensor, weight: Tensor, bias: Tensor, gold: Tensor, words: int, learns: bool
+    chunk: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    gold: Tensor,
+    words: int,
+    learns: bool,
+    buffer: Tensor | None,
 ) -> _Chunk:
     """Compute the softmax of (n, F) features with (n, 1) targets; clusters follow the words."""
-    # Half precision (autocast) is for the products; the softmax is taken in float32.
-    logits = torch.nn.functional.linear(chunk, weight, bias)
+    logits = product(chunk, weight, bias, buffer)
     product_dtype = logits.dtype
+    # Half precision, and what is slow on a CPU: as in cross_entropy.py.
     if product_dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    best, word = logits[:, :words].max(dim=1, keepdim=True)
-    clusters, gold_logits = logits[:, words:].clone(), logits.gather(1, gold)
+        best, word = logits[:, :words].max(dim=1, keepdim=True)
+        gold_logits = logits.gather(1, gold)
+        is_best = word == gold
+    else:
+        best = logits[:, :words].amax(dim=1, keepdim=True)
+        gold_logits = logits.gather(1, gold)
+        is_best = (gold_logits == best) & (gold < words)
+    clusters = logits[:, words:].clone()
     highest = best
     if clusters.shape[1]:
         highest = torch.maximum(best, clusters.amax(dim=1, keepdim=True))
     logits -= highest
     total = logits.exp_().sum(dim=1, keepdim=True)
     log_total = total.log() + highest
-    found = gold_logits - log_total, best - log_total, word, clusters - log_total
+    found = gold_logits - log_total, best - log_total, is_best, clusters - log_total
     if not learns:
         return _Chunk(*found, logits[:0], logits[0])
     slope = logits.div_(total)
@@ -179,7 +191,7 @@ class _ClusteredCrossEntropy(torch.autograd.Function):
         size, clusters = cutoffs[0], [slice(*bounds) for bounds in pairwise(cutoffs)]
         dtype = torch.promote_types(features.dtype, torch.float32)
         best = torch.empty(len(features), 1, dtype=dtype, device=features.device)
-        nll, word = torch.empty_like(best), torch.empty_like(best, dtype=torch.int64)
+        nll, is_best = torch.empty_like(best), torch.empty_like(best, dtype=torch.bool)
         masses = best.new_empty(len(features), len(clusters))  # log-probability of each cluster
 
         # Autocast would cast them again for every chunk.
@@ -193,12 +205,12 @@ class _ClusteredCrossEntropy(torch.autograd.Function):
         bounds = torch.tensor(cutoffs[:-1], device=target.device)
         cluster_of = torch.bucketize(target, bounds, right=True)  # 0 is the shortlist
         gold = target.where(cluster_of == 0, size - 1 + cluster_of)[:, None]
+        widths = [len(head), *(words.stop - words.start for words in clusters)]
+        read = _Reader(features, widths, learns, is_compiled)
         for rows in _chunks(len(features), features, len(head)):
             chunk = features[rows]
-            part = _reader(is_compiled, learns, chunk)(
-                chunk, head, head_bias, gold[rows], size, learns
-            )
-            nll[rows], best[rows], word[rows] = -part.gold, part.best, part.word
+            part = read(chunk, head, head_bias, gold[rows], size)
+            nll[rows], best[rows], is_best[rows] = -part.gold, part.best, part.is_best
             masses[rows] = part.clusters
             if grads is not None:
                 grads.add(chunk, part, head, rows, slice(0, size))
@@ -212,25 +224,17 @@ class _ClusteredCrossEntropy(torch.autograd.Function):
             for piece in _chunks(count, features, words.stop - words.start):
                 own = order[start + piece.start : start + piece.stop]
                 chunk, own_weight = features[own], factor[words]
-                part = _reader(is_compiled, learns, chunk)(
-                    chunk,
-                    own_weight,
-                    bias[words],
-                    target[own, None] - words.start,
-                    len(own_weight),
-                    learns,
-                )
+                own_gold = target[own, None] - words.start
+                part = read(chunk, own_weight, bias[words], own_gold, len(own_weight))
                 nll[own] -= part.gold
                 own_best = masses[own, index, None] + part.best
-                is_better = own_best > best[own]
-                word[own] = torch.where(is_better, part.word + words.start, word[own])
-                best[own] = torch.where(is_better, own_best, best[own])
+                is_best[own] = part.is_best & (own_best > best[own])
+                best[own] = torch.maximum(own_best, best[own])
                 if grads is not None:
                     grads.add(chunk, part, own_weight, own, words)
 
         # A target that is the best of what was computed may be beaten by a word of another cluster,
         # if that cluster as a whole is likelier than the target.
-        is_best = word == target[:, None]
         for index, words in enumerate(clusters):
             may_lose = is_best[:, 0] & (masses[:, index] > best[:, 0]) & (cluster_of != index + 1)
             doubtful = may_lose.nonzero()[:, 0]
@@ -258,9 +262,36 @@ def _chunks(count: int, features: Tensor, words: int) -> list[slice]:
     return [slice(start, min(start + rows, count)) for start in range(0, count, rows)]
 
 
-def _reader(is_compiled: bool, learns: bool, chunk: Tensor) -> Any:
-    """Return `_read_chunk`, compiled if that is asked for; one token would have its own graph."""
-    return compiled(_read_chunk) if is_compiled and learns and len(chunk) > 1 else _read_chunk
+class _Reader:
+    """Calls `_read_chunk`, compiled or with memory for its logits.
+
+    Args:
+        features: (N, F) of all tokens.
+        widths: how many logits a token may have.
+        learns: whether slopes are needed.
+        is_compiled: whether it is compiled then.
+    """
+
+    def __init__(
+        self, features: Tensor, widths: Sequence[int], learns: bool, is_compiled: bool
+    ) -> None:
+        self._learns, self._is_compiled = learns, is_compiled and learns
+        self._buffer: Tensor | None = None
+        if is_plain(features):
+            sizes = [min(chunk_rows(features.device, w), len(features)) * w for w in widths]
+            self._buffer = features.new_empty(max(sizes))
+
+    def __call__(
+        self, chunk: Tensor, weight: Tensor, bias: Tensor, gold: Tensor, words: int
+    ) -> _Chunk:
+        given = chunk, weight, bias, gold, words, self._learns
+        if self._is_compiled and len(chunk) > 1:  # one token would have a graph of its own
+            part: _Chunk = compiled(_read_chunk)(*given, None)
+            return part
+        if self._buffer is None:
+            return _read_chunk(*given, None)
+        shape = len(chunk), len(weight)
+        return _read_chunk(*given, self._buffer[: shape[0] * shape[1]].view(shape))
 
 
 def _best_in_cluster(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
