@@ -43,13 +43,12 @@ with extra("web-text"):
     from datatrove.pipeline.dedup import (
         MinhashDedupBuckets,
         MinhashDedupCluster,
-        MinhashDedupFilter,
         MinhashDedupSignature,
     )
     from datatrove.pipeline.dedup.minhash import MinhashConfig
     from datatrove.utils.hashing import HashConfig
     from web_files import KINDS, Files, Passed, Samples, Shards, kind_of
-    from web_filters import C4, FineWeb, Html, Language, Quality, Repetition, Url, Words
+    from web_filters import C4, FineWeb, Html, Language, Near, Quality, Repetition, Url, Words
 
 STEPS = {
     "url": Url,
@@ -116,10 +115,7 @@ def run(args: argparse.Namespace) -> None:
         execute("comparing", [buckets], config.num_buckets, args.workers, work)
         clusters = MinhashDedupCluster(f"{work}/pairs", f"{work}/remove", config)
         execute("grouping", [clusters], 1, 1, work)
-        near = MinhashDedupFilter(
-            f"{work}/remove", Samples(f"{args.output}/dropped/{NEAR}", args.samples)
-        )
-        near.name = NEAR
+        near = Near(f"{work}/remove", Samples(f"{args.output}/dropped/{NEAR}", args.samples))
         execute("writing", [again, near, final], tasks, args.workers, work, report)
     write_report(args, report)
     for folder in ("passed", "signatures", "pairs", "remove"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import regex
 from datatrove.data import Document
+from datatrove.pipeline.dedup import MinhashDedupFilter
 from datatrove.pipeline.extractors import Trafilatura
 from datatrove.pipeline.filters import (
     C4QualityFilter,
@@ -172,3 +173,9 @@ class FineWeb(FineWebQualityFilter):
 
     def __init__(self, excluded: Any) -> None:
         super().__init__(excluded, language=Words())
+
+
+class Near(MinhashDedupFilter):
+    """Drops the documents that MinHash found near to one that stays."""
+
+    name = "near-duplicates"

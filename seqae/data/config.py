@@ -237,7 +237,7 @@ class CorpusConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the options that decide the corpora, and the revisions, as plain data."""
         sources = {split: list(names) for split, names in self.source_names.items()}
-        options = asdict(self.corpus_config) | sources
+        options: dict[str, Any] = asdict(self.corpus_config) | sources
         return options | {"cleaning": without_defaults(options["cleaning"])}
 
     @property

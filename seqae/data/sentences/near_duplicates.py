@@ -173,7 +173,8 @@ class Sketcher:
                 bands[number] *= STEP
         bands ^= bands >> np.uint64(33)
         bands *= MIX
-        return (bands >> np.uint64(32)).astype(np.uint32)
+        hashed: NDArray[np.uint32] = (bands >> np.uint64(32)).astype(np.uint32)
+        return hashed
 
 
 @dataclass

@@ -176,7 +176,9 @@ class Pipeline:
         rows = self._tokenize(cleaned.texts, result.hashes)
         if cleaned.targets is not None:
             rows.target = self._tokenize(cleaned.targets, hash_texts(cleaned.targets))
-        sketches = self._sketch and self._sketch(cleaned.texts, cleaned.targets)
+        sketches: Sketches | None = None
+        if self._sketch is not None:
+            sketches = self._sketch(cleaned.texts, cleaned.targets)
         for side, members in result.members.items():
             key = f"data.{side if self.config.source_names[side] else 'train'}"
             encoded.rows[side], pieces = self._shorten(
