@@ -25,5 +25,5 @@ fi
 
 exec python -m seqae.training.distributed.elastic --nnodes="$nodes" --nproc-per-node="$processes" \
   --max-restarts="${RESTARTS:-3}" --rdzv-backend=c10d --rdzv-endpoint="${HEAD:-localhost:0}" \
-  --rdzv-id="${RUN_ID:-seqae}" --rdzv-conf="$rendezvous" "${local_address[@]}" \
+  --rdzv-id="${RUN_ID:-seqae}" --rdzv-conf="$rendezvous" ${local_address[@]+"${local_address[@]}"} \
   -m seqae fit "$@" --run_dir "${RUN_DIR:-runs/torchrun-$(date +%Y-%m-%dT%H-%M-%S)}" --resume auto
