@@ -20,6 +20,9 @@ rendezvous=join_timeout=${WAIT:-300} local_address=()
 if [ -n "${ADDRESS:-}" ]; then
   local_address=(--local-addr="$ADDRESS")
   [ "${HEAD%:*}" = "$ADDRESS" ] && rendezvous+=,is_host=true || rendezvous+=,is_host=false
+  # gloo would listen at the address of the host's name, which on Debian and Ubuntu is 127.0.1.1.
+  interface=$(ip -o addr show to "$ADDRESS" 2>/dev/null | awk 'NR == 1 {print $2}') || true
+  [ -z "$interface" ] || export GLOO_SOCKET_IFNAME=${GLOO_SOCKET_IFNAME:-$interface}
 fi
 [ "$processes" = gpu ] || export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 

@@ -128,13 +128,15 @@ def test_job_in_a_container_needs_no_environment(submitted: Path) -> None:
 
 
 def test_host_by_address(tmp_path: Path) -> None:
-    """torchrun would compare names, and a host that knows itself as 127.0.1.1 found nobody."""
-    stand_in(tmp_path, "python", 'echo "$@"')
+    """By its name, a host that knows itself as 127.0.1.1 would be found by nobody, as was tried."""
+    stand_in(tmp_path, "python", 'echo "$@ over $GLOO_SOCKET_IFNAME"')
+    stand_in(tmp_path, "ip", 'echo "2: eth7    inet $5/24 scope global eth7"')
     script = str(ROOT / "scripts" / "torchrun.sh")
     hosts = {"NODES": "2", "HEAD": "10.0.0.1:29400", "RUN_DIR": "x", "PROCESSES": "1"}
     for address, is_host in (("10.0.0.1", "true"), ("10.0.0.2", "false")):
         said = run_script(tmp_path, script, ADDRESS=address, **hosts).stdout
         assert f"--rdzv-conf=join_timeout=300,is_host={is_host} --local-addr={address} " in said
+        assert said.endswith(" over eth7\n")
     assert "is_host" not in run_script(tmp_path, script, **hosts).stdout
 
 
