@@ -30,7 +30,7 @@ GERMAN = (
 def clean_web(*arguments: object) -> subprocess.CompletedProcess[str]:
     script = ROOT / "scripts" / "data" / "clean_web.py"
     command = [sys.executable, str(script), *map(str, arguments), "--workers", "1"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250)
+    return subprocess.run(command, capture_output=True, text=True, timeout=800)
 
 
 def page(first: int) -> str:
@@ -79,6 +79,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_clean_web(web: Path, tmp_path: Path) -> None:
     output = tmp_path / "clean"
     done = clean_web(web, "--output", output, "--languages", "en", "--tasks", 2)
@@ -114,6 +116,7 @@ def test_clean_web(web: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_sentences_in_parquet(web: Path, tmp_path: Path) -> None:
     output = tmp_path / "clean"
     done = clean_web(
