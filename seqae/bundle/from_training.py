@@ -34,6 +34,7 @@ def from_training(module: AutoencoderModule, data: TextDataModule) -> TextAutoen
             f"training."
         )
     normalization = data.cleaning.normalization
+    module.unsharded.autoencoder.longest_target = data.corpora["train"].longest_target
     known = {"training": {"is_paired": data.is_paired}}
     model = TextAutoencoder(
         module.unsharded.autoencoder, data.tokenizer, known, normalization=normalization

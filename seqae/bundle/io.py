@@ -128,13 +128,8 @@ def write_bundle(
         given: what a person says of it; else what `training` keeps of that.
 
     Raises:
-        ValueError: if a weight is not finite, or the weights are in 8 bits.
+        ValueError: if a weight is not finite.
     """
-    if autoencoder.is_int8:
-        raise ValueError(
-            "`compute_type` must be float32 for a model that is saved, but it is int8 instead. "
-            "Load it again without."
-        )
     config = bundle_config(autoencoder, tokenizer, normalization)
     versions = environment()
     known = autoencoder.longest_target

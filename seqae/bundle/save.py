@@ -24,6 +24,11 @@ def save(model: TextAutoencoder, folder: Path, examples: bool = True) -> Path:
         examples: False leaves out the sentences of its data.
     """
     check_replaceable(folder)
+    if model.autoencoder.is_int8:
+        raise ValueError(
+            "`compute_type` must be float32 for a model that is saved, but it is int8 instead. "
+            "Load it again without."
+        )
     for name, weight in model.autoencoder.named_parameters():
         if weight.dtype != torch.float32:
             raise ValueError(
