@@ -89,6 +89,13 @@ class Batch:
         positions = torch.nonzero_static(self.target_mask.flatten(), size=self.num_targets)
         return positions[:, 0]
 
+    def real_targets(self, values: Tensor) -> Tensor:
+        """Select the real target tokens of (B, T-1, ...) values: (N, ...), row by row."""
+        flat = values.flatten(0, 1)
+        if self.num_targets == len(flat):  # rows of one length, as most batches of training have
+            return flat
+        return flat.index_select(0, self.target_positions)
+
     @property
     def num_targets(self) -> int:
         """N, the tokens that the decoder must write; token-weighted means divide by it."""

@@ -41,6 +41,7 @@ def test_what_the_masks_select(lengths, more):
     ]
     targets = batch.target[batch.target_mask]
     assert len(targets) == batch.num_targets == sum(lengths) - len(lengths)
+    assert torch.equal(batch.real_targets(batch.target), targets)
     assert (targets == EOS).sum() == len(lengths)
     assert not (targets == BOS).any()
     # What the decoder reads where it has to write eos is the last word, or bos.

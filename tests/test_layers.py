@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seqae.batch import length_mask
+from seqae.batch import Batch, length_mask
 from seqae.model.layers import ACTIVATIONS, NORMS, Activation, Norm, RMSNorm, dense_layers
 from seqae.model.position_binding import PositionBinding
 from seqae.model.recurrent import GRUStack, LSTMStack, RecurrentStack, reverse
@@ -107,6 +107,43 @@ def test_binding_by_hand():
     sums = binding.bind(rows, torch.tensor([[True, True, False], [True, True, True]]))
     # (1 + 6, 2 + 0) / 4 and (1 + 3 + 5, 2 + 4 + 6) / 4.
     assert sums.tolist() == [[1.75, 0.5], [2.25, 3.0]]
+
+
+@pytest.mark.parametrize("steps", [5, 3])
+def test_binding_has_the_gradients_of_its_equation(steps):
+    """The fused passes against autograd: rows of one length, padded ones, and other types."""
+    binding, linear = PositionBinding(6, 5), nn.Linear(4, 6, bias=False)
+    inputs = torch.randn(3, steps, 4)
+    for lengths in ([steps] * 3, [steps, 1, 2]):
+        mask = Batch(torch.zeros(3, steps, dtype=torch.int64), torch.tensor(lengths)).mask
+        found, expected = [], []
+        for is_double, results in ((False, found), (True, expected)):
+            if is_double:
+                binding, linear, inputs = binding.double(), linear.double(), inputs.double()
+            leaf = inputs.clone().requires_grad_()
+            bound = binding.bind_mapped(leaf, linear, mask)
+            weights = leaf, linear.weight, binding.weight
+            results += [bound, *torch.autograd.grad(bound.pow(2).sum(), weights)]
+        assert found[0].grad_fn.name() == "_BoundSumBackward"
+        for ours, reference in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=1e-5)
+        binding, linear, inputs = binding.float(), linear.float(), inputs.float()
+
+
+@pytest.mark.parametrize("steps", [5, 3])
+def test_unbinding_has_the_gradients_of_its_equation(steps):
+    binding, linear = PositionBinding(6, 5), nn.Linear(6, 4, bias=False)
+    inputs, found, expected = torch.randn(3, 6), [], []
+    for is_double, results in ((False, found), (True, expected)):
+        if is_double:
+            binding, linear, inputs = binding.double(), linear.double(), inputs.double()
+        leaf = inputs.clone().requires_grad_()
+        unbound = binding.unbind_mapped(leaf, linear, steps)
+        weights = leaf, linear.weight, binding.weight
+        results += [unbound, *torch.autograd.grad(unbound.pow(2).sum(), weights)]
+    assert found[0].grad_fn.name() == "_UnboundBackward"
+    for ours, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=1e-5)
 
 
 # Recurrent stacks

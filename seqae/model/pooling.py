@@ -117,4 +117,4 @@ def pool_by_position(
 
     Bundles have those of a recurrent encoder in the encoder itself.
     """
-    return positions.bind(bound(torch.cat([embedded, states], dim=2)), mask)
+    return positions.bind_mapped(torch.cat([embedded, states], dim=2), bound, mask)

@@ -1,13 +1,24 @@
-"""Position binding: a sum of tokens that keeps their order."""
+"""Position binding: a sum of tokens that keeps their order.
+
+In training on a CPU, product and binding are one function with a backward pass of its own. Binding
+touches (B, T, D) numbers, ten times as many as the embeddings, and each of the passes over them
+that autograd makes costs as much as a quarter of a product (docs/log.md, 2026-11-29).
+"""
 
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from typing_extensions import override
+
+from seqae.batch import is_everywhere
+
+# A sum of T independent terms grows with the root of T; 4 is the root of a long one.
+SCALE = 4.0
 
 
 @final
@@ -53,8 +64,33 @@ class PositionBinding(nn.Module):
     def bind(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Bind each real token of (B, T, D) to its position, and sum them: (B, D)."""
         vectors: Tensor = self(torch.arange(mask.shape[1], device=mask.device))
-        # A sum of T independent terms grows with the root of T; 4 is the root of a long one.
-        return (rows * vectors).masked_fill(~mask[..., None], 0.0).sum(dim=1) / 4.0
+        return without_padding(rows * vectors, mask).sum(dim=1) / SCALE
+
+    def bind_mapped(self, inputs: Tensor, linear: nn.Linear, mask: Tensor) -> Tensor:
+        """Map (B, T, K) by a linear layer without bias to (B, T, D), and `bind` that: (B, D)."""
+        if _is_fused(inputs, linear.weight, self.weight):
+            inputs = without_padding(inputs, mask)
+            fused: Tensor = _BoundSum.apply(inputs, linear.weight, self.weight)  # type: ignore[no-untyped-call]
+            return fused
+        return self.bind(linear(inputs), mask)
+
+    def unbind_mapped(self, bound: Tensor, linear: nn.Linear, steps: int) -> Tensor:
+        """Unbind (B, D) at the first T positions, and map by a linear layer without bias.
+
+        Args:
+            bound: (B, D).
+            linear: D to E.
+            steps: T.
+
+        Returns:
+            (B, T, E).
+        """
+        if _is_fused(bound, linear.weight, self.weight, steps):
+            fused: Tensor = _Unbound.apply(bound, linear.weight, self.weight, steps)  # type: ignore[no-untyped-call]
+            return fused
+        vectors: Tensor = self(torch.arange(steps, device=bound.device))
+        unbound: Tensor = linear(bound[:, None] * vectors)
+        return unbound
 
 
 class PositionUnbinding(nn.Module):
@@ -81,9 +117,83 @@ class PositionUnbinding(nn.Module):
         bound: Tensor = self.bound(latent) if self.position_dim else latent[:, :0]
         return bound
 
+    def unbind_first(self, bound: Tensor, steps: int) -> Tensor | float:
+        """Unbind at the first T = `steps` positions: (B, T, E), or 0."""
+        if not self.position_dim:
+            return 0.0
+        return self.positions.unbind_mapped(bound, self.unbound, steps)
+
     def unbind(self, bound: Tensor, positions: Tensor) -> Tensor | float:
-        """Unbind at (T,) or (B or 1, T) int64 positions: (B, T, E), or 0."""
+        """Unbind at (T,) or (B, T) int64 positions: (B, T, E), or 0."""
         if not self.position_dim:
             return 0.0
         unbound: Tensor = self.unbound(bound[:, None] * self.positions(positions))
         return unbound
+
+
+def without_padding(values: Tensor, mask: Tensor) -> Tensor:
+    """Set (B, T, D) to zero where the mask (B, T) is False."""
+    if is_everywhere(mask):  # most batches of training have sentences of one length
+        return values
+    return values.masked_fill(~mask[..., None], 0.0)
+
+
+def _is_fused(inputs: Tensor, weight: Tensor, table: Tensor, steps: int = 0) -> bool:
+    """Say whether the functions below serve: in training in full precision on a CPU."""
+    tensors = inputs, weight, table
+    return (
+        torch.is_grad_enabled()
+        and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and max(steps, inputs.shape[1] if inputs.ndim == 3 else 0) <= len(table)
+    )
+
+
+class _BoundSum(torch.autograd.Function):
+    """Sum W x_t * p_t over t, and divide by SCALE: (B, T, K), (D, K), (L, D) to (B, D)."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, table: Tensor) -> Tensor:
+        flat = inputs.reshape(-1, inputs.shape[2])
+        rows = (flat @ weight.t()).view(*inputs.shape[:2], -1)
+        ctx.save_for_backward(flat, weight, table, rows)
+        return (rows * table[: rows.shape[1]]).sum(dim=1).div_(SCALE)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        flat, weight, table, rows = ctx.saved_tensors
+        steps = rows.shape[1]
+        grad = (grad / SCALE)[:, None]
+        grad_rows = grad * table[:steps]
+        grad_flat = grad_rows.flatten(0, 1)
+        grad_inputs = (grad_flat @ weight).view(*rows.shape[:2], -1)
+        grad_weight = grad_flat.t() @ flat
+        grad_table = torch.zeros_like(table)
+        # Into memory that is in the cache and no longer needed.
+        torch.sum(torch.mul(rows, grad, out=grad_rows), dim=0, out=grad_table[:steps])
+        return grad_inputs, grad_weight, grad_table
+
+
+class _Unbound(torch.autograd.Function):
+    """Map bound * p_t by W for the first T positions: (B, D), (E, D), (L, D) to (B, T, E)."""
+
+    @staticmethod
+    def forward(ctx: Any, bound: Tensor, weight: Tensor, table: Tensor, steps: int) -> Tensor:
+        rows = (bound[:, None] * table[:steps]).flatten(0, 1)
+        ctx.save_for_backward(bound, weight, table, rows)
+        return (rows @ weight.t()).view(len(bound), steps, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        bound, weight, table, rows = ctx.saved_tensors
+        steps = grad.shape[1]
+        grad = grad.reshape(-1, grad.shape[2])
+        grad_weight = grad.t() @ rows
+        grad_rows = (grad @ weight).view(len(bound), steps, -1)
+        grad_table = torch.zeros_like(table)
+        torch.sum(grad_rows * bound[:, None], dim=0, out=grad_table[:steps])
+        grad_bound = grad_rows.mul_(table[:steps]).sum(dim=1)
+        return grad_bound, grad_weight, grad_table, None

@@ -134,13 +134,12 @@ class LikelihoodObjective(Objective):
     ) -> TokenSums:
         features = model.decode(decoder_input, latent, noise, memory)
         smoothing = self.label_smoothing if model.training else 0.0
-        real = batch.target_positions
-        output_layer = model.output_layer(features.flatten(0, 1).index_select(0, real))
+        output_layer = model.output_layer(batch.real_targets(features))
         if model.copying is not None:
             assert memory is not None
             sums = model.copying.cross_entropy(features, output_layer, memory, batch, smoothing)
-            return TokenSums(*sums, len(real))
-        target = batch.target.flatten().index_select(0, real)
+            return TokenSums(*sums, batch.num_targets)
+        target = batch.real_targets(batch.target)
         if model.adaptive is not None:
             found = model.adaptive.cross_entropy(*output_layer, target, model.is_compiled)
             return TokenSums(found.loss, found.nll.sum(), found.correct, len(target))

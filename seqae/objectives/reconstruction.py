@@ -123,9 +123,8 @@ class MeanSquaredError(Objective):
     ) -> dict[str, Tensor]:
         latents = model.encode(batch, generator)
         features = model.decode(batch.decoder_input, latents.latent)
-        real = batch.target_positions
-        target = batch.target.flatten().index_select(0, real)
-        features = features.flatten(0, 1).index_select(0, real)
+        target = batch.real_targets(batch.target)
+        features = batch.real_targets(features)
         predicted = model.predict_embedding(features)
         loss = torch.nn.functional.mse_loss(predicted, model.embed(target))
         with torch.no_grad():

@@ -80,9 +80,9 @@ class RecurrentDecoder(Decoder, PositionUnbinding):
 
     @override
     def forward(self, embedded: Tensor, latent: Tensor, noise: Tensor | None = None) -> Tensor:
-        positions = torch.arange(embedded.shape[1], device=embedded.device)[None]
-        features, _ = self._run(embedded, positions, *self._condition(latent, noise))
-        return features
+        context, bound, *hidden = self._condition(latent, noise)
+        unbound = self.unbind_first(bound, embedded.shape[1])
+        return self._run(embedded, context, unbound, *hidden)[0]
 
     @override
     def init_state(self, latent: Tensor, noise: Tensor | None = None) -> DecoderState:
@@ -91,7 +91,8 @@ class RecurrentDecoder(Decoder, PositionUnbinding):
     @override
     def step(self, embedded: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         position, context, bound, *hidden = state
-        features, last = self._run(embedded[:, None], position[:, None], context, bound, *hidden)
+        unbound = self.unbind(bound, position[:, None])
+        features, last = self._run(embedded[:, None], context, unbound, *hidden)
         return features[:, 0], (position + 1, context, bound, *last)
 
     def _condition(self, latent: Tensor, noise: Tensor | None) -> tuple[Tensor, ...]:
@@ -112,11 +113,10 @@ class RecurrentDecoder(Decoder, PositionUnbinding):
         return context, bound, *hidden.unbind(1)
 
     def _run(
-        self, embedded: Tensor, positions: Tensor, context: Tensor, bound: Tensor, *hidden: Tensor
+        self, embedded: Tensor, context: Tensor, unbound: Tensor | float, *hidden: Tensor
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Run (B, T, E) tokens at (B or 1, T) positions: features (B, T, E) and last states."""
+        """Run (B, T, E) tokens beside what was unbound: features (B, T, E) and last states."""
         context = context[:, None].expand(-1, embedded.shape[1], -1)
-        unbound = self.unbind(bound, positions)
         stack = self.get_submodule(self.stack_type.name)
         assert isinstance(stack, RecurrentStack)
         states, last = stack.extend(torch.cat([embedded, context + unbound], dim=2), hidden)

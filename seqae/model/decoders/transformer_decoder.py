@@ -94,7 +94,7 @@ class TransformerDecoder(Decoder, PositionUnbinding):
     @override
     def forward(self, embedded: Tensor, latent: Tensor, noise: Tensor | None = None) -> Tensor:
         context, bound, prefix = self._condition(latent, noise)
-        unbound = self.unbind(bound, torch.arange(embedded.shape[1], device=embedded.device))
+        unbound = self.unbind_first(bound, embedded.shape[1])
         tokens = self.input(embedded + context[:, None] + unbound)
         states, _ = self.stack(torch.cat([prefix, tokens], dim=1), causal=True)
         return self._project(states[:, self._num_prefix :], unbound)
