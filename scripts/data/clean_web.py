@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         passed = f"{work}/passed"
         execute("filtering", [*reading, Shards(passed)], tasks, args.workers, work, report)
+        report.pop("written")  # what passed, of which near-duplicates still go
         again = Passed(passed)
         # datatrove's default hash fails on str with xxhash 4.
         config, words = MinhashConfig(hash_config=HashConfig(hash_fc="sha1")), Words()
@@ -194,7 +195,7 @@ def write_report(args: argparse.Namespace, report: Report) -> None:
     """Write what became of the documents, for people and for programs."""
     lines = [f"{'step':20}{'documents':>12}{'dropped':>12}  why"]
     for name, counts in report.items():
-        if name == "written":
+        if name in ("written", "passed"):
             continue
         dropped = counts["total"] - counts["forwarded"]
         why = {
