@@ -21,7 +21,7 @@ from seqae.data.config import DataConfig
 from seqae.data.sources.open import open_source
 from seqae.data.sources.records import ReadOptions
 
-SENTENCES = [f"the sentence of number {n} is written here" for n in range(40_000)]
+SENTENCES = [f"the sentence of number {n} is written here" for n in range(15_000)]
 LINES = "".join(f"{text}\n" for text in SENTENCES).encode()
 
 

@@ -17,6 +17,8 @@ from seqae.remote.store import stamp_of_info as _stamp_of
 from seqae.remote.url import scheme_of
 
 BLOCK_BYTES = 4 << 20  # asked for at a time: at 100 MB/s, 40 ms, about as long as S3 takes to begin
+SEEKING_BLOCK_BYTES = 1 << 20  # the same where only some columns are read
+FIRST_BYTES = 1 << 18  # at first; twice as much each time while reading goes on in order
 
 
 class RemoteStream(io.RawIOBase):
@@ -25,9 +27,10 @@ class RemoteStream(io.RawIOBase):
     Args:
         url: from `check_url`.
         key: what it was given as, for messages.
-        block_bytes: how many are asked for at a time.
+        block_bytes: how many are asked for at a time, at most.
 
     Attributes:
+        part_end: where the part ends that is to be read; little is asked for beyond it.
         stamp: the file's size, and its tag or time.
         requests: ranges that were asked for.
 
@@ -39,7 +42,8 @@ class RemoteStream(io.RawIOBase):
         self._url, self._key, self._block_bytes = url, key, block_bytes
         self._handle: Any = None
         self._block, self._begin = b"", 0
-        self._position = 0
+        self._position, self._ahead = 0, FIRST_BYTES
+        self.part_end: int | None = None
         self.requests = 0
         self.stamp = patiently(self._open, url, key)
 
@@ -93,7 +97,7 @@ class RemoteStream(io.RawIOBase):
         while self._position < stop:
             offset = self._position - self._begin
             if not 0 <= offset < len(self._block):
-                self._fill(self._position, max(stop, self._position + self._block_bytes))
+                self._fill(self._position, stop)
                 offset = 0
             piece = self._block[offset : offset + stop - self._position]
             self._position += len(piece)
@@ -109,8 +113,14 @@ class RemoteStream(io.RawIOBase):
         self._handle, self._block = None, b""
         super().close()
 
-    def _fill(self, begin: int, stop: int) -> None:
-        stop = min(stop, begin + self._block_bytes, self.size)
+    def _fill(self, begin: int, wanted: int) -> None:
+        """Ask for a block that begins at a byte, and has those up to `wanted` if it can be."""
+        is_in_order = begin == self._begin + len(self._block)
+        self._ahead = min(2 * self._ahead, self._block_bytes) if is_in_order else FIRST_BYTES
+        ahead = begin + self._ahead
+        if self.part_end is not None and begin < self.part_end:
+            ahead = min(ahead, self.part_end)
+        stop = min(max(wanted, ahead), begin + self._block_bytes, self.size)
         self._block = patiently(lambda: self._range(begin, stop), self._url, self._key)
         self._begin = begin
 

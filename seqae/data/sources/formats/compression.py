@@ -23,13 +23,12 @@ from seqae.data.sources.discovery import SourceFile, refusal, stamp_of
 from seqae.data.sources.formats.content import SIGNATURE_BYTES, kind_of
 from seqae.data.sources.walking import one_line, quote
 from seqae.extras import extra
-from seqae.remote.byte_stream import BLOCK_BYTES, RemoteStream
+from seqae.remote.byte_stream import BLOCK_BYTES, SEEKING_BLOCK_BYTES, RemoteStream
 from seqae.remote.store import FailedStore, RemoteChanged
 
 COMPRESSED_BYTES = 1 << 16  # decompressed at a time
 BOMB_FLOOR = 1 << 26  # 64 MiB: no expansion to less is a danger
 COPY_BYTES = 1 << 20  # copied or skipped at a time
-SEEKING_BLOCK_BYTES = 1 << 20  # asked of a store at a time where only some columns are read
 
 # The most that zstd can read: 2 GiB (`zstd --long=31`). Memory is taken as it fills, up to that.
 MAX_WINDOW_LOG = 31
@@ -38,7 +37,12 @@ ZSTD_HEADER_BYTES = 6  # magic, descriptor, window
 
 
 def open_file(
-    file: SourceFile, key: str, max_expansion: int, stack: ExitStack, offset: int = 0
+    file: SourceFile,
+    key: str,
+    max_expansion: int,
+    stack: ExitStack,
+    offset: int = 0,
+    stop: int | None = None,
 ) -> Callable[[int], bytes]:
     """Open a file, and decompress it while it is read.
 
@@ -48,6 +52,7 @@ def open_file(
         max_expansion: how many times its compressed size it may unpack to; 0 lifts the limit.
         stack: closes the file.
         offset: bytes of the decompressed file to skip.
+        stop: byte up to which it is to be read, or a little further.
 
     Returns:
         A function that reads up to a number of bytes, and none at the end.
@@ -67,7 +72,9 @@ def open_file(
         return cast(io.BufferedReader, sys.stdin.buffer).read1
     raw = open_raw(file, key, stack)
     stream = _decompress(raw, file, key, stack)
-    if stream is raw and file.kind in ("regular", "remote"):
+    if isinstance(raw, RemoteStream) and stream is raw:
+        raw.part_end = stop
+    if stream is raw and file.stamp is not None:  # no pipe
         raw.seek(offset)
         offset = 0
     size = file.stamp[0] if file.compression and file.stamp else None

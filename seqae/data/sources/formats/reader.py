@@ -147,20 +147,22 @@ class Reader(ABC):
         """
         begin, stop = self.span or (0, None)
         begin = begin if start is None else start
-        read = opened or self.open_text(stack, max(0, begin - 1))
+        read = opened or self.open_text(stack, max(0, begin - 1), stop)
         return read_chunks(read, self.block_bytes, self.options.max_line_bytes, begin, stop)
 
-    def open_text(self, stack: ExitStack, offset: int = 0) -> HeadFirst:
+    def open_text(self, stack: ExitStack, offset: int = 0, stop: int | None = None) -> HeadFirst:
         """Open a file of text, and refuse what is none where it begins.
 
         Args:
             stack: closes the file.
             offset: bytes of the decompressed file to skip.
+            stop: byte of the file up to which it is to be read, or a little further.
 
         Raises:
             ValueError: if it does not hold UTF-8 text, as check_content.
         """
-        read = open_file(self.file, self.keys.source, self.options.max_expansion, stack, offset)
+        options, key = self.options, self.keys.source
+        read = open_file(self.file, key, options.max_expansion, stack, offset, stop)
         opened = HeadFirst(read, 0 if offset else max(self.block_bytes, HEAD_BYTES))
         check_content(opened.head, self.file, self.keys.source)
         return opened
