@@ -206,7 +206,7 @@ def test_a_pointer_of_a_stranger_names_nothing_else(change: dict[str, Any]) -> N
         RunPointer.parse(replace(good, **change).to_bytes(), "key", URL)
 
 
-def fit_options(folder: Path, stop: int, steps: int = 14) -> list[object]:
+def fit_options(folder: Path, stop: int, steps: int = 8) -> list[object]:
     """A small training that is told to stop behind a step."""
     text = folder / "text.txt"
     if not text.exists():
@@ -224,7 +224,7 @@ def test_a_run_goes_on_exactly_on_another_machine(
     memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = tmp_path / "whole"
-    options = fit_options(tmp_path, 7)
+    options = fit_options(tmp_path, 5)
     assert run_seqae("fit", *fit_options(tmp_path, 99), "--run_dir", whole) == 0
     monkeypatch.setenv("SEQAE_CACHE", str(tmp_path / "first"))
     assert run_seqae("fit", *options, "--run_dir", URL) == 75
@@ -295,7 +295,7 @@ def test_s3_a_run_of_two_ranks_goes_on_exactly(s3: S3Proxy, tmp_path: Path) -> N
     assert run_on_ranks(tmp_path / "a", *fit, "--run_dir", whole) == [0, 0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQAE_CACHE", str(tmp_path / "first"))
-        stopped = ["fit", *fit_options(tmp_path, 7), "--run_dir", url]
+        stopped = ["fit", *fit_options(tmp_path, 5), "--run_dir", url]
         assert run_on_ranks(tmp_path / "b", *stopped)[0] == 75, (
             tmp_path / "b/rank0.txt"
         ).read_text()
