@@ -33,7 +33,7 @@ def write_formats(folder: Path) -> list[str]:
     (folder / "c.csv").write_text("\n".join(["text", *SENTENCES]))
     (folder / "d.txt.gz").write_bytes(gzip.compress(LINES))
     table = pa.table({"text": SENTENCES, "other": SENTENCES[::-1]})
-    pq.write_table(table, folder / "e.parquet", row_group_size=5000)
+    pq.write_table(table, folder / "e.parquet", row_group_size=2000)
     return sorted(path.name for path in folder.iterdir())
 
 
