@@ -21,7 +21,7 @@ from seqae.bundle.manifest import (
     check_names,
     unknown_files,
 )
-from seqae.bundle.probe_sentences import probe_rows
+from seqae.bundle.probe_sentences import probe_rows, repeated_rows
 from seqae.bundle.reading import (
     read_autoencoder,
     read_config,
@@ -281,8 +281,7 @@ class _Steps:
             characters += len(row["text"])
             if characters <= MAX_REPEATED:
                 stored.append(row)
-        texts = [row["text"] for row in stored]
-        rows = probe_rows(self.model, texts) if texts else probe_rows(self.model)
+        rows = repeated_rows(self.model, stored) if stored else probe_rows(self.model)
         expected = [row["reconstruction"] for row in stored] or [None] * len(rows)
         probes = [
             Probe(row["text"], row["reconstruction"], then)

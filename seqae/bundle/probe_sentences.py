@@ -26,7 +26,30 @@ def probe_rows(model: TextAutoencoder, texts: Sequence[str] = PROBES) -> list[di
         model: reconstructs them; what is too long for it is cut.
         texts: the sentences.
     """
-    written = model.reconstruct(list(texts), too_long="truncate")
+    return _rows(texts, model.reconstruct(list(texts), too_long="truncate"))
+
+
+def repeated_rows(model: TextAutoencoder, stored: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Reconstruct the sentences of a self-test, those that did not end as they were stored.
+
+    A bundle of before there was a `max_length_ratio` stores what a model that did not end wrote
+    until its `max_length`.
+
+    Args:
+        model: reconstructs them; what is too long for it is cut.
+        stored: rows of a `selftest.json`.
+    """
+    texts = [row["text"] for row in stored]
+    rows = probe_rows(model, texts)
+    if rows == stored:
+        return rows
+    endless = _rows(texts, model.reconstruct(texts, too_long="truncate", max_length_ratio=0))
+    return [
+        long if long == then else row for row, long, then in zip(rows, endless, stored, strict=True)
+    ]
+
+
+def _rows(texts: Sequence[str], written: Sequence[str]) -> list[dict[str, str]]:
     return [
         {"text": text, "reconstruction": reconstruction}
         for text, reconstruction in zip(texts, written, strict=True)
