@@ -178,4 +178,4 @@ def test_s3_streams_and_prepares_as_from_a_disk(s3: S3Proxy, tmp_path: Path) -> 
     far = DataConfig(train=f"s3://{BUCKET}/p/x.txt").open_sources()["train"][0]
     near = DataConfig(train=str(tmp_path / "x.txt")).open_sources()["train"][0]
     assert [b.end for b in far.blocks()] == [b.end for b in near.blocks()]
-    assert run_seqae("prepare", "--data.train", f"s3://{BUCKET}/p/x.txt") == 0
+    assert run_seqae("prepare", "-c", "gru", "--data.train", f"s3://{BUCKET}/p/x.txt") == 0
