@@ -38,6 +38,7 @@ from seqae.model.decoders import GRUDecoder, TransformerDecoder
 from seqae.model.encoders import GRUEncoder, TransformerEncoder
 from seqae.model.latents import DeterministicLatent
 from seqae.objectives import Reconstruction
+from seqae.training.optimization.denormals import flushing_denormals
 
 BATCH_TOKENS, LENGTH, MIN_ROWS = 1024, 14, 16
 CORPORA = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -253,7 +254,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="write the picture to this .svg file")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    measured = [*measure_steps(args.rounds), *measure_planning(min(3, args.rounds))]
+    with flushing_denormals():  # as `fit` does
+        measured = [*measure_steps(args.rounds), *measure_planning(min(3, args.rounds))]
     rows, slopes = [], {}
     for axis in dict.fromkeys(row["axis"] for row in measured):
         of_axis = [row for row in measured if row["axis"] == axis]

@@ -26,6 +26,7 @@ from seqae.training.command.prepare_cli import PrepareCLI
 from seqae.training.command.trust import check_trust
 from seqae.training.distributed.exit_status import prevent_restart, reported_status
 from seqae.training.distributed.launchers import ending_with_rank_zero, wait_for_rank_zero
+from seqae.training.optimization.denormals import flushing_denormals
 from seqae.training.run.remote_run import bring_home, run_url
 from seqae.training.starting.bundle_settings import init_arguments
 from seqae.training.starting.given_tokenizer import name_tokenizer_files
@@ -189,7 +190,8 @@ def train(args: list[str], cli: type[Trained] = TrainingCLI) -> Trained:  # type
     stopped: Preempted | None = None
     with ending_with_rank_zero():
         try:
-            trained = cli("fit", args)
+            with flushing_denormals():
+                trained = cli("fit", args)
         except Preempted as preempted:
             stopped = preempted
         except Exception as error:
