@@ -1,6 +1,7 @@
 """Measure how a training step grows with vocabulary, length, batch and latent, and planning too.
 
     python benchmarks/growth.py [--output growth.json] [--picture docs/growth.svg]
+    python benchmarks/growth.py --measured growth.json --picture docs/growth.svg
 
 One thread, processor time. The step is that of the reference model (reference.py): loss, gradients,
 clipping, AdamW, on random tokens of one length. One size changes at a time; all variants take
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import statistics
 import time
 import tracemalloc
@@ -227,24 +229,58 @@ def measure_planning(rounds: int) -> list[dict[str, Any]]:
     return measured
 
 
+def short(size: int) -> str:
+    """Write a size in few characters: 10 k, 10 M."""
+    for unit, letter in ((10**6, "M"), (10**3, "k")):
+        if size >= unit:
+            return f"{size / unit:.3g} {letter}"
+    return str(size)
+
+
 def picture(measured: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw time over size, an axis each, beside the line of the operations."""
-    from seqae.tasks.plot.figure_style import PAGE, looks, new_figure, styled
+    """Draw time over size, an axis each, beside the line of the operations.
+
+    Args:
+        measured: rows of the result.
+        path: an .svg file.
+    """
+    from matplotlib.figure import Figure
+
+    from seqae.tasks.plot.figure_style import looks, styled
 
     axes_of = list(dict.fromkeys(row["axis"] for row in measured))
     with styled():
-        figure, panels = new_figure(PAGE, len(axes_of), 0.85)
+        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
+        panels = list(figure.subplots(3, 3, squeeze=False).flat)
         time_look, work_look = looks(2)
-        for axes, axis in zip(panels, axes_of, strict=True):
+        for panel in panels[len(axes_of) :]:
+            panel.remove()
+        for panel, axis in zip(panels, axes_of, strict=False):
             rows = [row for row in measured if row["axis"] == axis]
             per = [row.get("tokens", 1) if "length" in axis else 1 for row in rows]
             sizes = [row["size"] for row in rows]
             times = [row["seconds"] / n for row, n in zip(rows, per, strict=True)]
             work = [row["operations"] / n for row, n in zip(rows, per, strict=True)]
-            axes.loglog(sizes, [t / times[0] for t in times], color=time_look.color, marker="o")
-            axes.loglog(sizes, [w / work[0] for w in work], color=work_look.color, linestyle="--")
-            axes.set_title(axis + (", a token" if "length" in axis else ""), fontsize=8)
-            axes.set_ylim(0.5, max(4, 1.3 * max(t / times[0] for t in times)))
+            relative = [t / times[0] for t in times]
+            panel.loglog(sizes, relative, color=time_look.color, marker="o", label="time")
+            panel.loglog(
+                sizes,
+                [w / work[0] for w in work],
+                color=work_look.color,
+                linestyle="--",
+                label="operations",
+            )
+            panel.set_title(axis + (", a token" if "length" in axis else ""))
+            highest = max(4, 1.3 * max(relative))
+            panel.set_ylim(0.5, highest)
+            # The style writes no mathematics, as the labels of a logarithm would be.
+            ends = [sizes[0], sizes[len(sizes) // 2], sizes[-1]]
+            panel.set_xticks(ends, [short(size) for size in ends])
+            marks = [mark for mark in (1, 2, 4, 8, 10**2, 10**3) if mark < highest]
+            panel.set_yticks(marks, [short(mark) for mark in marks])
+            panel.minorticks_off()
+        panels[0].set_ylabel("times the smallest")
+        panels[0].legend()
         figure.savefig(path, metadata={"Date": None})
 
 
@@ -252,7 +288,11 @@ def main() -> None:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--picture", type=Path, help="write the picture to this .svg file")
+    parser.add_argument("--measured", type=Path, help="draw this result, and measure nothing")
     args = parser.parse_args()
+    if args.measured is not None:
+        picture(json.loads(args.measured.read_text())["result"]["measured"], args.picture)
+        return
     torch.set_num_threads(1)
     with flushing_denormals():  # as `fit` does
         measured = [*measure_steps(args.rounds), *measure_planning(min(3, args.rounds))]
