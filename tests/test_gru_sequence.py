@@ -18,7 +18,7 @@ def problem(rows=3, steps=5):
 
 
 @pytest.mark.parametrize("elements", [1, 24, 2**15], ids=["one step", "two steps", "all steps"])
-@pytest.mark.parametrize(("rows", "steps"), [(3, 5), (1, 4), (4, 1)])
+@pytest.mark.parametrize(("rows", "steps"), [(3, 5), (1, 4), (4, 1), (0, 2)])
 def test_equals_torch(rows, steps, elements, monkeypatch):
     monkeypatch.setattr(gru_sequence, "BLOCK_ELEMENTS", elements)
     rnn, inputs, state = problem(rows, steps)

@@ -79,9 +79,10 @@ class _GRUSequence(torch.autograd.Function):
     ) -> Tensor:
         (rows, steps), size = inputs.shape[:2], state.shape[1]
         # Time first, so that the values of a step lie side by side.
-        read = inputs.transpose(0, 1).reshape(steps * rows, -1)
+        read = inputs.transpose(0, 1).reshape(steps * rows, inputs.shape[2])
         gates = inputs.new_empty(steps, rows, 4 * size)  # r, z, n, m of each step
-        torch.addmm(bias_ih, read, weight_ih.t(), out=gates.view(steps * rows, -1)[:, : 3 * size])
+        by_step = gates.view(steps * rows, 4 * size)
+        torch.addmm(bias_ih, read, weight_ih.t(), out=by_step[:, : 3 * size])
         states = inputs.new_empty(steps + 1, rows, size)
         states[0] = state
         # Transposed, as a product of few rows is twice as fast so.
@@ -110,7 +111,7 @@ class _GRUSequence(torch.autograd.Function):
         grads = torch.empty_like(gates)
         update = gates[..., size : 2 * size]
         grad_state = grad_outputs.new_zeros(rows, size)
-        block = max(1, BLOCK_ELEMENTS // (rows * size))
+        block = max(1, BLOCK_ELEMENTS // max(1, rows * size))
         one = gates.new_ones(())
         for end in range(steps, 0, -block):
             start = max(0, end - block)
@@ -120,13 +121,13 @@ class _GRUSequence(torch.autograd.Function):
                 grad = grads[step]
                 grad.view(rows, 4, size).mul_(grad_state[:, None])
                 grad_state.mul_(update[step]).addmm_(grad[:, size:], weight_hh)
-        flat = grads.view(steps * rows, -1)
+        flat = grads.view(steps * rows, 4 * size)
         by_inputs, by_states = flat[:, : 3 * size], flat[:, size:]
         needs = ctx.needs_input_grad
         grad_inputs = grad_ih = grad_hh = grad_bias_ih = grad_bias_hh = None
         if needs[0]:
             order = torch.cat([weight_ih[2 * size :], weight_ih[: 2 * size]])
-            grad_inputs = (by_inputs @ order).view(steps, rows, -1).transpose(0, 1)
+            grad_inputs = (by_inputs @ order).view(steps, rows, read.shape[1]).transpose(0, 1)
         if needs[2]:
             grad_ih = _rotate(by_inputs.t() @ read, size)
         if needs[3]:

@@ -119,24 +119,35 @@ class RecurrentStack(nn.Module, ABC):
 
 
 @final
+class GRULayer(nn.GRU):
+    """torch's layer, batch first, which a CPU trains by `run_gru`.
+
+    It chooses within `forward`, because sharding (FSDP) gathers the weights of a layer as that is
+    called: outside, they are this process's part of them.
+    """
+
+    @override
+    def forward(  # type: ignore[override]
+        self, inputs: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run over (B, T, E) from (1, B, H), or zero: outputs (B, T, H), last state (1, B, H)."""
+        if runs_fast(self, inputs):
+            outputs = run_gru(self, inputs, None if state is None else state[0])
+            return outputs, outputs[:, -1][None]
+        outputs, last = super().forward(inputs, state)
+        return outputs, last
+
+
+@final
 class GRUStack(RecurrentStack):
     """Gated recurrent units (Cho et al. 2014, arXiv:1406.1078), with torch's equations."""
 
-    name, cell, num_states = "gru", nn.GRU, 1
-
-    @override
-    def _read_layer(self, rnn: nn.Module, inputs: Tensor) -> Tensor:
-        assert isinstance(rnn, nn.GRU)
-        return run_gru(rnn, inputs) if runs_fast(rnn, inputs) else super()._read_layer(rnn, inputs)
+    name, cell, num_states = "gru", GRULayer, 1
 
     @override
     def _run_layer(
         self, rnn: nn.Module, inputs: Tensor, state: RecurrentState
     ) -> tuple[Tensor, RecurrentState]:
-        assert isinstance(rnn, nn.GRU)
-        if runs_fast(rnn, inputs):
-            outputs = run_gru(rnn, inputs, state[0][0])
-            return outputs, (outputs[:, -1][None],)
         outputs, last = rnn(inputs, state[0])
         return outputs, (last,)
 
