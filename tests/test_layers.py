@@ -152,7 +152,8 @@ def test_unbinding_has_the_gradients_of_its_equation(steps):
 def reference_rnn(stack: RecurrentStack, input_dim: int, hidden_dim: int, layers: int) -> Any:
     """torch's own layers with the weights of a stack."""
     bidirectional = stack.output_dim == 2 * hidden_dim
-    rnn = stack.cell(input_dim, hidden_dim, layers, batch_first=True, bidirectional=bidirectional)
+    kind = nn.GRU if isinstance(stack, GRUStack) else nn.LSTM
+    rnn = kind(input_dim, hidden_dim, layers, batch_first=True, bidirectional=bidirectional)
     with torch.no_grad():
         for depth, layer in enumerate(stack.layers):
             for one, suffix in zip(layer, ("", "_reverse"), strict=False):
