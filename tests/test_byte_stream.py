@@ -85,6 +85,9 @@ def test_what_is_not_there_is_not_asked_for_again(memory: fsspec.AbstractFileSys
     [
         ("s3://AKIA:wJalr@bucket/x", "without a name or a password"),
         ("https://user@example.org/x", "without a name or a password"),
+        ("s3://AKIA:x/wJalr@bucket/x", "without a name or a password"),
+        ("https://user:x#wJalr@example.org/x", "without a name or a password"),
+        ("s3://AKIA[wJalr/x", "such as s3://my-bucket"),
         ("https://example.org/x?X-Amz-Signature=wJalr", "without a key or a signature"),
         ("https://example.org/x?access_token=wJalr", "without a key or a signature"),
         ("s3://", "such as s3://my-bucket"),
@@ -103,6 +106,9 @@ def test_what_is_an_address() -> None:
     assert not any(
         map(is_url, ("hf:a/b", "file:///x", "C:/x", "memory:abc", "simplecache::s3://b/x"))
     )
+    arn = "s3://arn:aws:s3:us-west-2:123456789012:accesspoint/texts/x"
+    for url in ("http://127.0.0.1:80/x", "https://[::1]:80/x", "s3://my.bucket/a:b/[ab]*@x", arn):
+        assert check_url(url, "key") == url
     assert name_of("https://example.org/a/text.jsonl.gz?download=1") == "text.jsonl.gz"
     with pytest.raises(ValueError, match="that can be written"):
         check_url("https://example.org/x", "run_dir", is_written=True)

@@ -148,6 +148,108 @@ def test_what_cannot_be_sent_at_all_is_named_and_sent_by_the_next_training(
     assert pointer.checkpoint == "step=5.ckpt"
 
 
+def test_an_outage_leaves_two_checkpoints_in_the_outbox(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = RunMirror(home, URL)
+    mirror.start()
+    tries: list[str] = []
+
+    def failing(self: Any, path: str, name: str, *_: Any) -> None:
+        tries.append(name)
+        raise OSError("the connection was cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(memory), "put_file", failing)
+        for step in range(1, 30):
+            mirror.send_checkpoint(save(home, step))
+            count = len(tries)
+            while len(tries) == count:
+                time.sleep(0.001)
+            assert len(list((home / ".outbox").glob("step=*"))) <= 2
+    with mirror.until_sent():
+        pass
+    assert memory.find("/bucket/run/checkpoints") == ["/bucket/run/checkpoints/step=29.ckpt"]
+
+
+def test_a_start_that_fails_does_not_lose_what_was_not_sent(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = RunMirror(home, URL)
+    with mirror.until_sent():
+        mirror.start()
+        mirror.send_checkpoint(save(home, 5))
+    save(home, 10)  # and the connection is cut, for the end of this training and the next start
+    whole = type(memory).pipe_file
+    for is_taken in (False, True, False):
+
+        def failing(self: Any, path: str, data: bytes, is_taken: bool = is_taken) -> None:
+            if is_taken:
+                whole(self, path, data)
+            raise PermissionError("no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(memory), "pipe_file", failing)
+            with pytest.raises(PermissionError):
+                RunMirror(home, URL).start()
+        newest = newest_checkpoint(bring_home(URL, "key") / "checkpoints")
+        assert newest is not None
+        assert newest.name == "step=10.ckpt"
+
+
+def test_a_bucket_where_nothing_may_be_removed(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(*_: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(memory), "rm_file", refusing)
+    mirror = RunMirror(home, URL)
+    mirror.start()
+    for step in (5, 10):
+        mirror.send_checkpoint(save(home, step))
+        while mirror._pointer.checkpoint != f"step={step}.ckpt":
+            time.sleep(0.001)
+    with mirror.until_sent():
+        pass
+    assert len(memory.find("/bucket/run/checkpoints")) == 2
+    assert [record.message for record in caplog.records if "keeps what is" in record.message]
+
+
+def test_a_step_that_is_trained_again_is_sent_again(memory: Any, home: Path) -> None:
+    for data in (b"one", b"another"):
+        mirror, path = RunMirror(home, URL), save(home, 5)
+        with mirror.until_sent():
+            mirror.start()
+            write_hashed(path, lambda file, data=data: file.write(data))  # type: ignore[misc]
+            mirror.send_checkpoint(path)
+        assert memory.cat_file("/bucket/run/checkpoints/step=5.ckpt") == path.read_bytes()
+
+
+def test_a_full_disk_of_the_outbox_ends_no_training(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    mirror = RunMirror(home, URL)
+    mirror.start()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.link", full)
+        patch.setattr("shutil.copyfile", full)
+        mirror.send_checkpoint(save(home, 5))
+    with pytest.raises(StorageError, match="lacks the checkpoint step=5"), mirror.until_sent():
+        pass
+
+
+def test_how_long_a_stop_waits_is_checked_at_the_start(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEQAE_UPLOAD_SECONDS", "2m")
+    with pytest.raises(ValueError, match="must be a number of seconds"):
+        RunMirror(home, URL).start()
+
+
 def test_who_was_taken_over_sends_nothing_more(memory: Any, home: Path) -> None:
     mirror = RunMirror(home, URL)
     mirror.start()

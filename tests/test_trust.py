@@ -11,8 +11,8 @@ import pytest
 import yaml
 from small import run_seqae, write_recipe, write_text
 
-import seqae.training.command.commands  # noqa: F401 - whose classes may go by their short names
 from seqae.recipes import find_config
+from seqae.training.command.commands import named_url
 from seqae.training.command.trust import foreign_links, foreign_settings
 
 Config = dict[str, Any]
@@ -243,5 +243,17 @@ def test_data_elsewhere_is_asked_about_unless_the_run_is_in_the_same_bucket(tmp_
     assert foreign == "`data.train: s3://one/x.txt`"
     assert list(foreign_settings(config, tmp_path, place="s3://other/run"))
     assert not list(foreign_settings(config, tmp_path, place="s3://one/run"))
+    assert named_url(["stranger", "--data.val", "s3://one/y"]) is None
+    assert named_url(["--data.val", "s3://one/y", "--resume", "s3://two/run"]) == "s3://two/run"
+    assert named_url(["s3://two/run", "--data.val=s3://one/y"]) == "s3://two/run"
     address = {"data": {"train": "http://169.254.169.254/latest"}}
     assert list(foreign_settings(address, tmp_path, place="s3://one/run"))
+
+
+def test_what_is_written_elsewhere_is_never_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for address in ("s3://a-stranger/x", "simplecache::x"):
+        assert list(foreign_settings({"dirpath": address}, tmp_path, place="s3://a-stranger/run"))
+    assert not list(foreign_settings({"dirpath": "checkpoints"}, tmp_path))

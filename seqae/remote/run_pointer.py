@@ -6,8 +6,9 @@
     run.json                          names the checkpoint and the bundle that are complete
 
 A store cannot rename a folder, nor replace several files at once. So nothing that `run.json` names
-is ever changed: what is newer has another name, and is named when all of it has arrived. Whatever
-is cut, the run that `run.json` describes can be gone on with.
+is changed: what is newer has another name, and is named when all of it has arrived. Whatever is
+cut, the run that `run.json` describes can be gone on with. Only a step that is trained again, after
+a resume from an older checkpoint, replaces its file.
 """
 
 from __future__ import annotations

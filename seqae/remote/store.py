@@ -14,6 +14,7 @@ from seqae.remote.url import LIBRARIES, READ_ONLY, scheme_of
 # Seconds before each further try, after those of the store's own library: about a minute in all.
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 QUIET_SECONDS = 4.0  # a longer wait is said
+PATIENCE_SECONDS = 300.0  # after the first failure no try begins later, where each takes minutes
 
 # What decides whether a file is another one, by the names that the stores give it.
 TAGS = ("ETag", "etag", "generation", "md5Hash", "content_md5")
@@ -106,14 +107,15 @@ def patiently(call: Callable[[], Result], url: str, key: str) -> Result:
         OSError: in one line, if it fails for good, or each time.
         RemoteChanged: if the file has changed meanwhile.
     """
-    is_said = False
+    is_said, end = False, None
     for wait in (*WAITS, None):
         try:
             return call()
         except (FailedStore, RemoteChanged, ImportError):
             raise
         except Exception as error:  # of botocore, aiohttp, google-auth, fsspec ...
-            if wait is None or is_final(error):
+            end = end or time.monotonic() + PATIENCE_SECONDS
+            if wait is None or is_final(error) or time.monotonic() + wait > end:
                 raise explain(error, url, key) from error
             if wait >= QUIET_SECONDS and not is_said:
                 is_said = True

@@ -21,9 +21,11 @@ READ_ONLY = {"http": "aiohttp", "https": "aiohttp"}
 _SCHEME = re.compile(r"([a-z][a-z0-9]*)://", re.IGNORECASE)
 _SECRET = re.compile(
     r"sig|signature|token|key|secret|password|passwd|credential|auth|x-amz-.*|x-goog-.*|.*"
-    r"(?:token|secret|signature|password|credential|apikey|api_key|accesskeyid)",
+    r"(?:token|secret|signature|password|credential|apikey|[-_]key|accesskeyid)",
     re.IGNORECASE,
 )
+# A host with its port, the name of a bucket, or the ARN of an access point.
+_HOST = re.compile(r"[^:]*(?::[0-9]+)?|\[[0-9a-f:.]+\](?::[0-9]+)?|arn:aws.*", re.IGNORECASE)
 
 
 def is_url(name: object) -> bool:
@@ -58,11 +60,19 @@ def check_url(url: str, key: str, is_written: bool = False) -> str:
             f"`{key}` must be a path on this machine, or an address that begins with s3://, gs://, "
             f"az:// or https://, but it is {url!r} instead. Check it."
         )
-    parts = urlsplit(f"{scheme}://{rest}")
+    try:
+        parts = urlsplit(f"{scheme}://{rest}")
+    except ValueError:  # such as of a [ without a ]; what is between may be a secret
+        raise ValueError(
+            f"`{key}` must be an address such as {scheme}://{_example(scheme)}, but the "
+            f"{scheme}:// address given is none. Check it."
+        ) from None
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     has_secret = any(_SECRET.fullmatch(name) for name in names)
-    if "@" in parts.netloc or (scheme in READ_ONLY and has_secret):
-        what = "a name or a password" if "@" in parts.netloc else "a key or a signature"
+    # A secret key of S3 may have a / in it, which ends what is taken for the host.
+    has_password = "@" in parts.netloc or not _HOST.fullmatch(parts.netloc)
+    if has_password or (scheme in READ_ONLY and has_secret):
+        what = "a name or a password" if has_password else "a key or a signature"
         raise ValueError(
             f"`{key}` must be an address without {what}, which would be kept with the run, but one "
             f"is in the {scheme}:// address given instead. {_way_out(scheme)}"
@@ -99,7 +109,7 @@ def _way_out(scheme: str) -> str:
         return "Leave it out; GOOGLE_APPLICATION_CREDENTIALS, or `gcloud auth`, hold."
     if scheme in READ_ONLY:
         return "Download it, and name the file."
-    return "Leave it out; the environment of its library holds."
+    return "Leave it out: az://CONTAINER/PATH, and AZURE_STORAGE_ACCOUNT_NAME, hold."
 
 
 def _example(scheme: str) -> str:

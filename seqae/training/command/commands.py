@@ -142,11 +142,18 @@ def _home(named: str, key: str) -> Path:
 
 
 def named_url(args: list[str]) -> str | None:
-    """Return the address of the run that the command line names, if it is elsewhere."""
-    named = (
-        arg.partition("=")[2] or arg for arg in args if arg.startswith("--resume=") or is_url(arg)
-    )
-    return next((name for name in named if is_url(name)), None)
+    """Return the address of the run that the command line names, if it is elsewhere.
+
+    Args:
+        args: as for `expand_run`; what other options name is no run.
+    """
+    named = "" if not args or args[0].startswith("-") else args[0]
+    for index, arg in enumerate(args):
+        if arg == "--resume":
+            named = "".join(args[index + 1 : index + 2])
+        elif arg.startswith("--resume="):
+            named = arg.partition("=")[2]
+    return named if is_url(named) else None
 
 
 def check_is_no_bundle(command: str, where: str) -> None:

@@ -203,6 +203,11 @@ def _names_below(classes: Iterable[type[Any]]) -> Iterator[str]:
 
 
 def _is_within(path: str, run_dir: Path) -> bool:
-    """Say whether a path stays in the run's folder, which `.` means to `fit`."""
+    """Say whether a path stays in the run's folder, which `.` means to `fit`.
+
+    Lightning's own callbacks and loggers write to addresses, too, with this user's credentials.
+    """
+    if "://" in path or "::" in path:
+        return False
     whole = Path(os.path.expanduser(path)).resolve()
     return path == "." or whole.is_relative_to(run_dir.resolve())

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from seqae.bundle.manifest import PATTERNS
 from seqae.data.config import default_cache_dir
@@ -30,6 +31,7 @@ from seqae.training.checkpoints.sharded import remove_checkpoint
 from seqae.untrusted import load_json, read_capped
 
 FOLDER = "runs"  # in the cache; it has a folder for each run elsewhere
+LOCK = ".lock"  # in that folder: a training holds it
 STATE = ".remote.json"  # in that folder: which state of the run it holds
 MAX_STATE_BYTES = 4096
 
@@ -42,11 +44,18 @@ class HomeState:
         url: of the run.
         writer: the token with which the folder's own training has written there last.
         fetched: hash of the pointer whose files were fetched last.
+        claimed: the token with which it was about to, when it was not known yet if it can.
     """
 
     url: str
     writer: str | None = None
     fetched: str | None = None
+    claimed: str | None = None
+
+    @property
+    def writers(self) -> tuple[str | None, str | None]:
+        """The tokens of this folder."""
+        return self.writer, self.claimed
 
     def write(self, folder: Path) -> None:
         """Write it into the folder."""
@@ -114,12 +123,28 @@ def bring_home(url: str, key: str) -> Path:
         if pointer is None:
             return folder
         digest = hashlib.sha256(pointer.to_bytes()).hexdigest()
-        if digest != state.fetched and pointer.writer != state.writer:
+        if digest != state.fetched and pointer.writer not in state.writers:
             with reporting(folder):
                 folder.mkdir(exist_ok=True)
-            _fetch(url, pointer, folder, key)
-            HomeState(url, fetched=digest).write(folder)
+            with _alone(folder, url, key):
+                _fetch(url, pointer, folder, key)
+                HomeState(url, fetched=digest).write(folder)
     return folder
+
+
+@contextmanager
+def _alone(folder: Path, url: str, key: str) -> Iterator[None]:
+    """Keep trainings of this machine out of a folder; refuse if one is in it."""
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except NotImplementedError:  # a file system without locks
+        yield
+    except Timeout:
+        raise ValueError(
+            f"`{key}` must be a run that no training of this machine goes on with, but one writes "
+            f"to {folder}, and another machine has taken {url} over. End it first."
+        ) from None
 
 
 def _fetch(url: str, pointer: RunPointer, folder: Path, key: str) -> None:

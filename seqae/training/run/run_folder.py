@@ -22,13 +22,12 @@ from seqae.files import atomic_write
 from seqae.training.callbacks.preemption import Preempted
 from seqae.training.checkpoints.callback import LAST
 from seqae.training.logs.loggers import MetricsFile, remember_run
-from seqae.training.run.remote_run import STATE
+from seqae.training.run.remote_run import LOCK, STATE
 from seqae.training.starting.given_tokenizer import KEPT
 from seqae.untrusted import load_json, read_capped
 
 OUTBOX = ".outbox"  # of a run elsewhere: what is being sent (run_mirror.py)
 UNFINISHED = ".config.yaml.unfinished"
-LOCK = ".lock"
 
 # A killed training may still hold the lock: its loader workers until they miss their parent, or a
 # file server until it misses the node.

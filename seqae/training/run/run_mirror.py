@@ -12,51 +12,42 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from lightning.pytorch import Callback
 
-from seqae.bundle.manifest import CARD, EVALUATION, MANIFEST, is_prior_file
-from seqae.bundle.manifest import FILES as BUNDLE_FILES
+from seqae.bundle.manifest import CARD, EVALUATION, MANIFEST
 from seqae.files import StorageError
 from seqae.remote.run_pointer import RunPointer, read_pointer, write_pointer
 from seqae.remote.store import first_line
 from seqae.remote.transfer import list_remote, remove_remote, send_file
 from seqae.training.callbacks.best_bundle import BundleWriter
 from seqae.training.checkpoints.callback import CheckpointWriter, newest_checkpoint
+from seqae.training.run.outbox import (
+    Waiting,
+    bundle_order,
+    files_of,
+    link_to,
+    seconds_for_a_stop,
+)
 from seqae.training.run.remote_run import HomeState, read_state, run_url
 from seqae.training.run.run_folder import OUTBOX
 
 KEY = "run_dir"
 RETRY_SECONDS = 60.0  # after a failure, which took about a minute itself
-SECONDS = "SEQAE_UPLOAD_SECONDS"  # how long a training that was stopped waits for its uploads
-DEFAULT_SECONDS = 120.0
+TELL_SECONDS = 60.0  # between two lines that say that the end waits for uploads
 
 log = logging.getLogger(__name__)
 
 
 class TakenOver(Exception):
     """Another training writes to the same run elsewhere."""
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What waits to be sent: links in the outbox.
-
-    Attributes:
-        checkpoint: a file, or a folder of shards.
-        bundle: a folder, named by the hash of its manifest.
-    """
-
-    checkpoint: Path | None = None
-    bundle: Path | None = None
 
 
 class RunMirror:
@@ -71,9 +62,10 @@ class RunMirror:
         self.folder, self.url = folder, url
         self._outbox = folder / OUTBOX
         self._changed = threading.Condition()
-        self._waiting = Waiting()
+        self._waiting = self._sending = Waiting()
+        self._unqueued: dict[str, str] = {}  # what had no place in the outbox, by its kind
         self._has_records = False
-        self._is_ending = False
+        self._is_ending = self._keeps_old = False
         self._failure: str | None = None
         self._is_taken_over = False
         self._pointer = RunPointer("0" * 32)
@@ -89,18 +81,24 @@ class RunMirror:
         Raises:
             OSError: if the store cannot be reached or written: that is better known before a
                 training than after it.
+            ValueError: if SEQAE_UPLOAD_SECONDS is no number of seconds.
         """
+        seconds_for_a_stop()
         shutil.rmtree(self._outbox, ignore_errors=True)
-        self._outbox.mkdir()
+        self._outbox.mkdir(exist_ok=True)
         before = read_pointer(self.url, KEY) or self._pointer
         self._pointer = replace(before, writer=uuid.uuid4().hex)
         state = read_state(self.folder, self.url)
-        is_last = before.writer in (state.writer, "0" * 32)
-        # First here, so that a kill in between leaves a folder that is not taken for a stale one.
-        HomeState(self.url, self._pointer.writer).write(self.folder)
+        is_last = before.writer in (*state.writers, "0" * 32)
+        # First here, and beside what was true before: whether the store takes it or not, or takes
+        # it and its answer is lost, the folder is not taken for a stale one.
+        writer = before.writer if before.writer in state.writers else state.writer
+        replace(state, writer=writer, claimed=self._pointer.writer).write(self.folder)
         write_pointer(self.url, self._pointer, KEY)
+        HomeState(self.url, self._pointer.writer).write(self.folder)
         if is_last:  # what was not sent before the end of that training
-            if (newest := newest_checkpoint(self.folder / "checkpoints")) is not None:
+            newest = newest_checkpoint(self.folder / "checkpoints")
+            if newest is not None and not self._is_there(newest):
                 self.send_checkpoint(newest)
             if (self.folder / "bundle").is_dir():
                 self.send_bundle(self.folder / "bundle")
@@ -114,12 +112,11 @@ class RunMirror:
 
     def send_checkpoint(self, path: Path) -> None:
         """Queue a checkpoint that is complete; it replaces one that waits."""
-        if path.name == self._pointer.checkpoint:
-            return
-        with self._changed:
-            link = self._outbox / path.name
-            _link(path, link)
+        link = self._outbox / path.name
+        with self._changed, self._noting("checkpoint", f"the checkpoint {path.stem}"):
+            link_to(path, link)
             self._waiting = replace(self._waiting, checkpoint=link)
+            self._clear()
             self._changed.notify()
 
     def send_bundle(self, folder: Path) -> None:
@@ -131,9 +128,27 @@ class RunMirror:
         with self._changed:
             link = self._outbox / name
             if name != self._pointer.bundle and link != self._waiting.bundle:
-                _link(folder, link)
-                self._waiting = replace(self._waiting, bundle=link)
-                self._changed.notify()
+                with self._noting("bundle", "the newest bundle"):
+                    link_to(folder, link)
+                    self._waiting = replace(self._waiting, bundle=link)
+                    self._clear()
+                    self._changed.notify()
+
+    @contextmanager
+    def _noting(self, kind: str, what: str) -> Iterator[None]:
+        """Note what could not be queued, such as on a full disk: no training ends for it."""
+        try:
+            yield
+            self._unqueued.pop(kind, None)
+        except OSError as error:
+            self._unqueued[kind] = what
+            log.warning(f"{self.url} does not get {what} ({first_line(error)})")
+
+    def _is_there(self, checkpoint: Path) -> bool:
+        """Say whether the run elsewhere has a checkpoint, by its name and its sizes."""
+        sizes = sorted(path.stat().st_size for path in files_of(checkpoint))
+        named, there = self._pointer.checkpoint, self._pointer.files
+        return named == checkpoint.name and sorted(there.values()) == sizes
 
     @contextmanager
     def until_sent(self) -> Iterator[None]:
@@ -148,8 +163,7 @@ class RunMirror:
         try:
             yield
         except BaseException:
-            seconds = float(os.environ.get(SECONDS, DEFAULT_SECONDS))
-            if (missing := self._finish(seconds)) is not None:
+            if (missing := self._finish(seconds_for_a_stop())) is not None:
                 print(missing, flush=True)
             raise
         if (missing := self._finish(None)) is not None:
@@ -164,20 +178,25 @@ class RunMirror:
         with self._changed:
             self._is_ending = self._has_records = True
             self._changed.notify()
-        self._thread.join(seconds)
+        self._thread.join(TELL_SECONDS if seconds is None else seconds)
+        while seconds is None and self._thread.is_alive():
+            state = "" if self._failure is None else f"; the last try failed: {self._failure}"
+            print(f"sending the rest to {self.url} (Ctrl-C leaves it{state})", flush=True)
+            self._thread.join(TELL_SECONDS)
         if self._is_taken_over:
             return (
                 f"`run_dir` must be written by one training, but another one has taken {self.url} "
                 f"over. What this one has made is in {self.folder}."
             )
-        lacking = []
-        if self._waiting.checkpoint is not None:
+        lacking = [*self._unqueued.values()]
+        if self._waiting.checkpoint is not None and "checkpoint" not in self._unqueued:
             lacking.append(f"the checkpoint {self._waiting.checkpoint.stem}")
-        if self._waiting.bundle is not None:
+        if self._waiting.bundle is not None and "bundle" not in self._unqueued:
             lacking.append("the newest bundle")
         if not lacking and not self._has_records:
             return None
-        why = self._failure or f"it was not done within {seconds:g} s"
+        slow = "" if seconds is None else f"it was not done within {seconds:g} s"
+        why = self._failure or (self._unqueued and "the outbox could not take it") or slow
         return (
             f"`run_dir` must get all of the run, but {self.url} lacks "
             f"{' and '.join(lacking) or 'the newest records'} ({why}). It is whole in "
@@ -194,6 +213,7 @@ class RunMirror:
                 waiting, is_last = self._waiting, self._is_ending
                 if waiting == Waiting() and not is_last:
                     continue
+                self._sending = waiting
             try:
                 self._send(waiting)
             except TakenOver:
@@ -219,38 +239,45 @@ class RunMirror:
                     None if now.bundle == waiting.bundle else now.bundle,
                 )
                 self._has_records = self._has_records and not is_last
-                self._clear(keep=self._waiting)
+                self._sending = Waiting()
+                self._clear()
                 if is_last and is_done:
                     return
 
     def _send(self, waiting: Waiting) -> None:
         """Send what waits, each file whole, and then what names it."""
-        there = read_pointer(self.url, KEY)
-        if there is not None and there.writer != self._pointer.writer:
-            raise TakenOver
+        self._check_is_writer()
         pointer = self._pointer
         if waiting.bundle is not None:
-            for path in _bundle_order(waiting.bundle):
+            for path in bundle_order(waiting.bundle):
                 send_file(path, f"{self.url}/{waiting.bundle.name}/{path.name}", KEY)
             pointer = replace(pointer, bundle=waiting.bundle.name)
         pointer = replace(pointer, records=self._send_records())
         if waiting.checkpoint is not None:
             files = {}
-            for path in _files_of(waiting.checkpoint):
+            for path in files_of(waiting.checkpoint):
                 name = f"checkpoints/{path.relative_to(self._outbox).as_posix()}"
                 send_file(path, f"{self.url}/{name}", KEY)
                 files[name] = path.stat().st_size
             pointer = replace(pointer, checkpoint=waiting.checkpoint.name, files=files)
         if pointer != self._pointer:
+            self._check_is_writer()  # an upload takes its time, and another one may have begun
             write_pointer(self.url, pointer, KEY)
             self._pointer = pointer
             self._remove_old(pointer)
+
+    def _check_is_writer(self) -> None:
+        there = read_pointer(self.url, KEY)
+        if there is not None and there.writer != self._pointer.writer:
+            raise TakenOver
 
     def _send_records(self) -> dict[str, int]:
         """Send the files of the run's folder that have changed; return the sizes of all."""
         sizes = {}
         for path in sorted(self.folder.iterdir()):
             if path.name.startswith(".") or path.is_symlink() or not path.is_file():
+                continue
+            if not path.name.isprintable() or "\\" in path.name:  # a user's, and in no pointer
                 continue
             status = path.stat()
             stamp = status.st_size, status.st_mtime_ns
@@ -264,20 +291,28 @@ class RunMirror:
         return sizes
 
     def _remove_old(self, pointer: RunPointer) -> None:
-        """Remove checkpoints and bundles that the pointer no longer names."""
-        old = [
-            f"{self.url}/{name}"
-            for name in list_remote(self.url, KEY)
-            if (name.startswith("checkpoints/step=") and name not in pointer.files)
-            or (name.startswith("bundle-") and name.partition("/")[0] != pointer.bundle)
-        ]
-        remove_remote(old, KEY)
+        """Remove checkpoints and bundles that the pointer no longer names, if the store lets us."""
+        try:
+            old = [
+                f"{self.url}/{name}"
+                for name in list_remote(self.url, KEY)
+                if (name.startswith("checkpoints/step=") and name not in pointer.files)
+                or (name.startswith("bundle-") and name.partition("/")[0] != pointer.bundle)
+            ]
+            remove_remote(old, KEY)
+            self._keeps_old = False
+        except OSError as error:  # what the run needs is there, and is named
+            if not self._keeps_old:
+                log.warning(f"{self.url} keeps what is older ({first_line(error)})")
+            self._keeps_old = True
 
-    def _clear(self, keep: Waiting) -> None:
-        """Remove what was sent, or is not wanted any more, from the outbox."""
-        for path in self._outbox.iterdir():
-            if path not in (keep.checkpoint, keep.bundle):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    def _clear(self) -> None:
+        """Remove from the outbox what neither waits nor is being sent."""
+        wanted = (self._waiting, self._sending)
+        kept = {path for each in wanted for path in (each.checkpoint, each.bundle)}
+        for path in {*self._outbox.glob("step=*"), *self._outbox.glob("bundle-*")} - kept:
+            with suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def mirror_of(run_dir: str | None, folder: Path) -> RunMirror | None:
@@ -289,32 +324,3 @@ def mirror_of(run_dir: str | None, folder: Path) -> RunMirror | None:
     """
     url = run_url(run_dir)
     return None if url is None else RunMirror(folder, url)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Give a file, or the files of a folder, a second name; or copy them where that cannot be."""
-    if source.is_dir():
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        for path in source.iterdir():
-            if path.is_file() and not path.is_symlink():
-                _link(path, target / path.name)
-        return
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)
-
-
-def _files_of(checkpoint: Path) -> list[Path]:
-    return sorted(checkpoint.iterdir()) if checkpoint.is_dir() else [checkpoint]
-
-
-def _bundle_order(folder: Path) -> list[Path]:
-    """List the files of a bundle, its manifest last."""
-    known = {*BUNDLE_FILES, CARD, EVALUATION}
-    names = sorted(
-        path.name for path in folder.iterdir() if path.name in known or is_prior_file(path.name)
-    )
-    return [folder / name for name in [*names, MANIFEST]]
