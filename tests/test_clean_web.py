@@ -67,6 +67,11 @@ def web(tmp_path: Path) -> Path:
     paragraphs = "".join(f"<p>{text}</p>" for text in SPEECH[120:140])
     html = f"<html><body><nav>Menu</nav><article>{paragraphs}</article></body></html>"
     (folder / "d.warc.gz").write_bytes(gzip.compress(warc(html.encode())))
+    # As an old page is written: with line ends anywhere, and the encoding in the page.
+    wrapped = "".join(f"<p>{text}</p>".replace(" ", "\n") for text in SPEECH[160:180])
+    old = f"<html><head><meta charset=iso-8859-1></head><body>{wrapped}<p>A naïve plan.</p></body>"
+    (folder / "e.html").write_bytes(old.encode("latin-1"))
+    (folder / "f.json").write_text(json.dumps([{"text": page(200)}]), encoding="utf-8")
     (folder / "ignored.png").write_bytes(b"\x89PNG")
     return folder
 
@@ -81,8 +86,8 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_clean_web(web: Path, tmp_path: Path) -> None:
-    output = tmp_path / "clean"
+def test_clean_web(web: Path) -> None:
+    output = web / "clean"  # whose files are not read when it goes on
     done = clean_web(web, "--output", output, "--languages", "en", "--tasks", 2)
     assert done.returncode == 0, done.stderr
     rows = read(output)
@@ -90,12 +95,14 @@ def test_clean_web(web: Path, tmp_path: Path) -> None:
     assert {"https://example.org/d"} < {row["url"] for row in rows}
     assert [row["id"] for row in rows if row["id"] in ("first", "copy")] in (["first"], ["copy"])
     assert not any("Menu" in row["text"] for row in rows)
+    texts = "\n".join(row["text"] for row in rows).split("\n")
+    assert {SPEECH[165], SPEECH[205], "A naïve plan."} < set(texts)
     report = json.loads((output / "report.json").read_text())
     assert report["read"]["dropped_malformed"] == 1
     assert report["read"]["dropped_no_text"] == 1
     assert report["language"]["dropped_other (de)"] == 1
     assert report["near-duplicates"]["dropped"] == 1
-    assert report["written"]["total"] == len(rows) == 4
+    assert report["written"]["total"] == len(rows) == 6
     assert "near-duplicates" in done.stdout
     dropped = (output / "dropped" / "language").glob("*.jsonl")
     assert any("Der Ausschuss" in path.read_text() for path in dropped)
@@ -111,8 +118,8 @@ def test_clean_web(web: Path, tmp_path: Path) -> None:
     config = CorpusConfig(
         train=f"{output}/*.jsonl.gz", cleaning=CleanOptions(split_sentences="en"), max_length=512
     )
-    prepared = open_prepared(prepare(config, ByteTokenizer(), tmp_path / "cache"))
-    assert prepared.report["sources"][0]["records"]["kept"] == 4
+    prepared = open_prepared(prepare(config, ByteTokenizer(), web / "cache"))
+    assert prepared.report["sources"][0]["records"]["kept"] == 6
 
 
 @pytest.mark.slow

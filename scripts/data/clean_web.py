@@ -30,25 +30,31 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from seqae.data.sentences.cleaning import LANGUAGES
 from seqae.data.sources.discovery import find_files
 from seqae.extras import extra
 
-with extra("web-text"):
-    from datatrove.executor import LocalPipelineExecutor
-    from datatrove.pipeline.dedup import (
-        MinhashDedupBuckets,
-        MinhashDedupCluster,
-        MinhashDedupSignature,
-    )
-    from datatrove.pipeline.dedup.minhash import MinhashConfig
-    from datatrove.utils.hashing import HashConfig
-    from web_files import KINDS, Files, Passed, Samples, Shards, kind_of
-    from web_filters import C4, FineWeb, Html, Language, Near, Quality, Repetition, Url, Words
+try:
+    with extra("web-text"):
+        from datatrove.executor import LocalPipelineExecutor
+        from datatrove.pipeline.dedup import (
+            MinhashDedupBuckets,
+            MinhashDedupCluster,
+            MinhashDedupSignature,
+        )
+        from datatrove.pipeline.dedup.minhash import MinhashConfig
+        from datatrove.utils.hashing import HashConfig
+        from datatrove.utils.logging import logger
+        from web_files import KINDS, Files, Passed, Samples, Shards, kind_of
+        from web_filters import C4, FineWeb, Html, Language, Near, Quality, Repetition, Url, Words
+except ModuleNotFoundError as error:
+    raise SystemExit(f"clean_web: {error}") from None
 
 STEPS = {
     "url": Url,
@@ -81,15 +87,21 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tasks", type=int, help="parts of the work; by default one per file")
     args = parser.parse_args()
+    # As Ctrl-C: otherwise datatrove's own processes would stay. Those are to end at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     try:
         run(args)
+    except KeyboardInterrupt:
+        print("clean_web: stopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
     except (ValueError, OSError, ImportError) as error:
         raise SystemExit(f"clean_web: {error}") from None
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the steps that are left to do, and write the report."""
-    files = paths_of(args.files)
+    files = paths_of(args.files, args.output)
     tasks = min(args.tasks or min(len(files), 1000), len(files))
     work = args.output / "work"
     check_settings(args, files, tasks)
@@ -123,15 +135,17 @@ def run(args: argparse.Namespace) -> None:
         shutil.rmtree(work / folder, ignore_errors=True)
 
 
-def paths_of(sources: list[str]) -> list[str]:
-    """Find the files; refuse one whose kind is unknown."""
+def paths_of(sources: list[str], output: Path) -> list[str]:
+    """Find the files, of which those below `output` are none; refuse one whose kind is unknown."""
     files: list[str] = []
     for source in sources:
         if Path(source).is_dir():
-            below = sorted(str(path) for path in Path(source).rglob("*") if path.is_file())
-            files += [path for path in below if kind_of(path)]
+            found = sorted(str(path) for path in Path(source).rglob("*") if path.is_file())
+            files += [path for path in found if kind_of(path)]
         else:
             files += [file.name for file in find_files(source, "FILES").files]
+    below = output.resolve()
+    files = [path for path in dict.fromkeys(files) if below not in Path(path).resolve().parents]
     for path in files:
         if kind_of(path) is None:
             raise ValueError(
@@ -180,6 +194,8 @@ def execute(
     logs = work / "logs" / title
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / "log.txt").open("a") as log, contextlib.redirect_stderr(log):
+        logger.remove()  # still writes to the terminal
+        logger.add(log)
         LocalPipelineExecutor(
             pipeline, tasks, min(workers, tasks), str(logs), start_method="fork"
         ).run()
@@ -223,7 +239,8 @@ def write_report(args: argparse.Namespace, report: Report) -> None:
     data = json.dumps({name: dict(counts) for name, counts in report.items()}, indent=2)
     (args.output / "report.json").write_text(data, encoding="utf-8")
     suffix = "parquet" if args.format == "parquet" else "jsonl.gz"
-    split = "" if args.sentences else " --data.cleaning.split_sentences en"
+    code = next((code for code in args.languages or () if code in LANGUAGES), "en")
+    split = "" if args.sentences else f" --data.cleaning.split_sentences {code}"
     print(text)
     print(f"seqae fit -c gru --data.train '{args.output}/*.{suffix}'{split} --data.too_long split")
 

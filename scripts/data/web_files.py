@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -25,7 +27,16 @@ KINDS = {
     ".xhtml": "html",
 }  # fmt: skip
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-LARGEST = 1 << 26  # bytes of a text or HTML file that is read whole
+LARGEST = 1 << 26  # bytes of a document that is read whole
+
+# Where the HTML standard looks for a page's encoding, and what it takes some names for.
+CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
+CHARSET_WITHIN = 1024  # bytes
+MEANT = {
+    "ascii": "cp1252", "iso8859-1": "cp1252", "gb2312": "gb18030", "gbk": "gb18030",
+    "shift_jis": "cp932", "euc_kr": "cp949",
+}  # fmt: skip
+NOT_OF_PAGES = ("idna", "punycode", "unicode_escape", "raw-unicode-escape", "utf-7")
 
 
 def kind_of(path: str) -> str | None:
@@ -68,15 +79,19 @@ class Files(PipelineStep):
         if kind == "parquet":
             import pyarrow.parquet as pq
 
-            with pq.ParquetFile(path) as table:
-                for batch in table.iter_batches(1000):
-                    yield from map(self._from_row, batch.to_pylist())
+            try:
+                with pq.ParquetFile(path) as table:
+                    for batch in table.iter_batches(1000):
+                        yield from map(self._from_row, batch.to_pylist())
+            except (ValueError, OSError) as error:  # pyarrow's own do not name the file
+                raise ValueError(f"{path} cannot be read: {error}") from None
             return
         with ExitStack() as stack:
             file = find_files(path, "FILES").files[0]
             stream = io.BufferedReader(_Stream(open_file(file, "FILES", 0, stack)), 1 << 20)
             if kind == "json":
-                yield from map(self._from_line, stream)
+                is_array = ".jsonl" not in path.lower() and stream.peek(64).lstrip()[:1] == b"["
+                yield from self._from_array(stream) if is_array else map(self._from_line, stream)
             elif kind == "warc":
                 yield from _from_warc(stream)
             elif kind == "text" and self.lines:
@@ -86,7 +101,9 @@ class Files(PipelineStep):
                 if len(raw) > LARGEST:
                     yield None, {"why": "too_large"}
                 else:
-                    yield raw.decode("utf-8", "replace"), {"html": kind == "html", "url": None}
+                    is_html = kind == "html"
+                    text = decoded(raw) if is_html else raw.decode("utf-8-sig", "replace")
+                    yield text, {"html": is_html, "url": None}
 
     def _from_line(self, line: bytes) -> tuple[Any, dict[str, Any]]:
         try:
@@ -94,6 +111,19 @@ class Files(PipelineStep):
         except ValueError:
             return None, {"why": "malformed"}
         return self._from_row(row) if isinstance(row, dict) else (None, {"why": "malformed"})
+
+    def _from_array(self, stream: io.BufferedReader) -> Iterator[tuple[Any, dict[str, Any]]]:
+        raw = stream.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            yield None, {"why": "too_large"}
+            return
+        try:
+            rows = json.loads(raw)
+        except ValueError:
+            yield None, {"why": "malformed"}
+            return
+        for row in rows:
+            yield self._from_row(row) if isinstance(row, dict) else (None, {"why": "malformed"})
 
     def _from_row(self, row: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         inner = row.get("metadata")
@@ -120,11 +150,25 @@ def _from_warc(stream: io.BufferedReader) -> Iterator[tuple[Any, dict[str, Any]]
             yield None, {"why": "not_html"}
             continue
         raw = record.content_stream().read(LARGEST)
-        charset = kind.partition("charset=")[2].split(";")[0].strip(" \"'") or "utf-8"
+        yield decoded(raw, kind.partition("charset=")[2].split(";")[0].strip(" \"'")), known
+
+
+def decoded(raw: bytes, charset: str = "") -> str:
+    """Decode a page as the server says, or else the page, or else as UTF-8 or windows-1252.
+
+    Args:
+        raw: the page.
+        charset: from the server; empty if it said nothing.
+    """
+    own = CHARSET.search(raw[:CHARSET_WITHIN])
+    for name in (charset, own[1].decode() if own else "", "utf-8"):
         try:
-            yield raw.decode(charset), known
-        except (UnicodeDecodeError, LookupError):
-            yield raw.decode("windows-1252", "replace"), known
+            known = codecs.lookup(name).name
+            if known not in NOT_OF_PAGES:
+                return raw.decode(MEANT.get(known, known)).removeprefix("\ufeff")
+        except (ValueError, LookupError):  # another encoding, or none at all
+            continue
+    return raw.decode("cp1252", "replace")
 
 
 class _Stream(io.RawIOBase):

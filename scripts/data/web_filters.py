@@ -37,8 +37,15 @@ from seqae.data.sentences.language import (
 UNSPACED = frozenset(("zh", "yue", "wuu", "ja", "th", "lo", "km", "my", "dz"))
 # Sentences end with another mark than C4 knows (. ? ! and quotes).
 OTHER_STOPS = UNSPACED | {"hi", "bn", "mr", "ne", "pa", "or", "as", "sa", "am", "hy", "ur", "sdh"}
-WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|"
-                     r"[\p{L}\p{M}\p{N}_'’-]+|[^\s\p{L}\p{M}\p{N}]")  # fmt: skip
+# An address, a name or number with points and a run of one mark are a word each, as for spaCy; else
+# text with many of them would fail Gopher's rule that 80 % of the words have a letter.
+WORD = regex.compile(r"(?:https?|ftp)://[^\s<>()\"]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|"
+                     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]|"
+                     r"[\p{L}\p{M}\p{N}_'’-]+(?:\.[\p{L}\p{N}_-]+|[,:/]\p{N}+)*|"
+                     r"([^\s\p{L}\p{M}\p{N}])\1*")  # fmt: skip
+# Any white space of a page is one blank, but where it says otherwise. trafilatura keeps line ends,
+# and C4 takes each line for a paragraph.
+BLANKS = regex.compile(r"(<pre\b.*?</pre\s*>)|[ \t\r\n\f]+", regex.IGNORECASE | regex.DOTALL)
 
 
 class Words(WordTokenizer):
@@ -46,7 +53,7 @@ class Words(WordTokenizer):
 
     @override
     def word_tokenize(self, text: str) -> list[str]:
-        return WORD.findall(text)
+        return [match[0] for match in WORD.finditer(text)]
 
     @override
     def sent_tokenize(self, text: str) -> list[str]:
@@ -66,6 +73,10 @@ class Html(Trafilatura):
     """Takes the text out of pages; other documents pass."""
 
     name = "html"
+
+    @override
+    def extract(self, text: str) -> str:
+        return super().extract(BLANKS.sub(lambda match: match[1] or " ", text))
 
     @override
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
