@@ -123,6 +123,16 @@ def test_loss_count_and_gradients_are_those_of_the_plain_formula(order, elements
         assert torch.equal(adaptive.cross_entropy(*parts, target).nll, found.nll)
 
 
+def test_a_target_as_likely_as_another_word_is_not_the_likeliest():
+    features, target = torch.ones(6, 2), torch.tensor([0, 1, 2, 5, 8, 9])
+    layer = torch.zeros(10, 2), torch.zeros(10), torch.zeros(2, 2), torch.tensor([3.0, 4.0]).log()
+    found = clustered.clustered_cross_entropy(features, *layer, target, (3, 6, 10))
+    assert found.correct == 0
+    layer[1][[0, 5]] = 20.0  # words of the shortlist and of a cluster
+    found = clustered.clustered_cross_entropy(features, *layer, target, (3, 6, 10))
+    assert found.correct == 1
+
+
 def test_without_rare_words_all_weights_still_get_a_gradient():
     """DDP waits for a gradient of each weight, on every rank."""
     model = model_of()

@@ -177,3 +177,13 @@ def test_no_gradient_is_computed_where_none_is_asked_for(mode):
         loss, *_ = linear_cross_entropy(features, weight, bias, targets())
     assert not loss.requires_grad
     assert recorder.products == 1
+
+
+def test_a_target_as_high_as_another_word_is_not_the_highest():
+    """A zero output, as at the start of some trainings, is right about nothing."""
+    weight, bias, target = torch.zeros(V, F), torch.zeros(V), targets()
+    assert linear_cross_entropy(torch.randn(N, F), weight, bias, target)[2] == 0
+    bias[[3, 7]] = 1.0
+    assert linear_cross_entropy(torch.randn(N, F), weight, bias, target)[2] == 0
+    bias[7] += 1e-6
+    assert linear_cross_entropy(torch.randn(N, F), weight, bias, target)[2] == 1

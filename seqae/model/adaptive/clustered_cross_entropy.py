@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqae.model.compiled import compiled
-from seqae.model.cross_entropy import chunk_rows, is_plain, product
+from seqae.model.cross_entropy import chunk_rows, highest_other, is_plain, product
 
 
 class ClusteredSums(NamedTuple):
@@ -29,7 +29,7 @@ class ClusteredSums(NamedTuple):
     Attributes:
         loss: (), the sum over tokens in nats; it has a gradient.
         nll: (N,) the cross-entropy of each token, without gradient.
-        correct: () int64, how many targets are the most likely word.
+        correct: () int64, how many targets are the most likely word, alone.
     """
 
     loss: Tensor
@@ -106,9 +106,10 @@ def _read_chunk(
         gold_logits = logits.gather(1, gold)
         is_best = word == gold
     else:
-        best = logits[:, :words].amax(dim=1, keepdim=True)
-        gold_logits = logits.gather(1, gold)
-        is_best = (gold_logits == best) & (gold < words)
+        gold_logits, is_word = logits.gather(1, gold), gold < words
+        rival = highest_other(logits, gold, words)
+        is_best = (gold_logits > rival) & is_word
+        best = torch.maximum(rival, gold_logits.where(is_word, rival))
     clusters = logits[:, words:].clone()
     highest = best
     if clusters.shape[1]:
@@ -236,12 +237,12 @@ class _ClusteredCrossEntropy(torch.autograd.Function):
         # A target that is the best of what was computed may be beaten by a word of another cluster,
         # if that cluster as a whole is likelier than the target.
         for index, words in enumerate(clusters):
-            may_lose = is_best[:, 0] & (masses[:, index] > best[:, 0]) & (cluster_of != index + 1)
+            may_lose = is_best[:, 0] & (masses[:, index] >= best[:, 0]) & (cluster_of != index + 1)
             doubtful = may_lose.nonzero()[:, 0]
             for piece in _chunks(len(doubtful), features, words.stop - words.start):
                 some = doubtful[piece]
                 highest = _best_in_cluster(features[some], factor[words], bias[words])
-                is_best[some] &= masses[some, index, None] + highest <= best[some]
+                is_best[some] &= masses[some, index, None] + highest < best[some]
 
         ctx.save_for_backward(*([] if grads is None else grads.cast()))
         loss, nll = nll.sum(), nll[:, 0]
