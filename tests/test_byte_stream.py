@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from seqae.remote.byte_stream import RemoteStream
-from seqae.remote.store import RemoteChanged, RemoteError, RemoteNotFound
+from seqae.remote.store import RemoteChanged, RemoteError, RemoteNotFound, first_line
 from seqae.remote.url import check_url, is_url, name_of
 
 DATA = bytes(range(256)) * 40
@@ -98,6 +98,11 @@ def test_an_address_with_a_secret_is_refused_and_not_shown(url: str, fault: str)
     with pytest.raises(ValueError, match=fault) as caught:
         check_url(url, "key")
     assert "wJalr" not in str(caught.value)
+
+
+def test_an_error_shows_no_signature_to_which_a_server_has_led() -> None:
+    error = OSError("403, url='https://example.org/x?X-Amz-Signature=wJalr&b=1'\nmore")
+    assert first_line(error) == "OSError: 403, url='https://example.org/x?...'"
 
 
 def test_what_is_an_address() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -171,6 +172,9 @@ def stamp_of_info(info: Mapping[str, Any]) -> Stamp:
 
 
 def first_line(error: BaseException) -> str:
-    """Put an error of a library into one line of limited length."""
-    lines = str(error).strip().splitlines()
+    """Put an error of a library into one line of limited length, without queries of addresses.
+
+    A web server may have led to an address with a signature in it.
+    """
+    lines = re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]*", r"\1...", str(error)).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}"[:160] if lines else type(error).__name__
