@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from lightning.pytorch import Callback, LightningModule, Trainer
 from ranks import FORKS, run_on_ranks
 from s3_server import BUCKET, S3Fault, S3Proxy, serve_s3
@@ -32,7 +33,7 @@ from seqae.remote.run_pointer import POINTER, RunPointer, read_pointer
 from seqae.training.checkpoints.callback import newest_checkpoint
 from seqae.training.checkpoints.integrity import write_hashed
 from seqae.training.run import run_mirror
-from seqae.training.run.remote_run import bring_home, check_new, home_of
+from seqae.training.run.remote_run import LOCK, bring_home, check_new, home_of
 from seqae.training.run.run_mirror import RunMirror
 
 URL = "memory://bucket/run"
@@ -266,6 +267,43 @@ def test_who_was_taken_over_sends_nothing_more(memory: Any, home: Path) -> None:
     pointer = read_pointer(URL, "key")
     assert pointer is not None
     assert pointer.checkpoint == "step=5.ckpt"
+
+
+def test_who_is_taken_over_during_an_upload_does_not_take_the_run_back(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror = RunMirror(home, URL)
+    mirror.start()
+    whole, newer = type(memory).put_file, []
+
+    def slow(self: Any, path: str, name: str, *args: Any, **options: Any) -> None:
+        whole(self, path, name, *args, **options)
+        if not newer:
+            newer.append(RunPointer("1" * 32))
+            memory.pipe_file(f"/bucket/run/{POINTER}", newer[0].to_bytes())
+
+    monkeypatch.setattr(type(memory), "put_file", slow)
+    with pytest.raises(StorageError, match="another one has taken"), mirror.until_sent():
+        mirror.send_checkpoint(save(home, 5))
+    assert read_pointer(URL, "key") == newer[0]
+
+
+def test_a_training_that_was_taken_over_keeps_its_folder_while_it_runs(
+    memory: Any, home: Path
+) -> None:
+    mirror = RunMirror(home, URL)
+    with mirror.until_sent():
+        mirror.start()
+        mirror.send_checkpoint(save(home, 5))
+    pointer = read_pointer(URL, "key")
+    assert pointer is not None
+    memory.pipe_file(f"/bucket/run/{POINTER}", replace(pointer, writer="1" * 32).to_bytes())
+    newest = save(home, 10)
+    with FileLock(home / LOCK), pytest.raises(ValueError, match="no training of this machine"):
+        bring_home(URL, "key")
+    assert newest.exists()
+    bring_home(URL, "key")
+    assert not newest.exists()
 
 
 def test_another_machine_gets_what_is_named_and_no_more(
