@@ -317,8 +317,11 @@ def test_the_longest_text_of_the_training_bounds_what_is_written_without_a_sente
         ((found,),) = ids_of(written(model, rows_of(1)))
         lengths.append(len(found) + 1)
     assert lengths == [60, 20, 60]
-    ((found,),) = ids_of(written(model, rows_of(1), max_length=40))  # which is asked for
-    assert len(found) + 1 == 40
+    # What is asked for.
+    model.longest_target = 5
+    for options in ({"max_length": 40}, {"limits": [40]}, {"min_length": 40}):
+        ((found,),) = ids_of(written(model, rows_of(1), **options))
+        assert len(found) + 1 == 40
 
 
 def test_a_row_that_loops_ends_early_unless_its_latent_asks_for_it():

@@ -91,6 +91,16 @@ def test_one_text_gives_one_of_each(model: TextAutoencoder) -> None:
     assert model.transfer("x", np.zeros(5)) == model.transfer(["x"], np.zeros(5))[0]
 
 
+def test_what_is_cut_is_what_would_have_run_on(model: TextAutoencoder) -> None:
+    texts = ["x", "the cat sat on"]  # 3 and 16 tokens; the model is untrained, and ends at 26
+    found = model.reconstruct_counting(texts)
+    assert [len(row) for (row,) in found.stretches] == [15, 25]
+    assert found.num_cut == 1
+    forced = Decoding(num_beams=2, forced_words=["cat"])
+    assert model.length_limits([3, 16], forced) is None
+    assert model.reconstruct_counting(texts, options=forced).num_cut == 0
+
+
 # Latents
 
 

@@ -100,7 +100,10 @@ def generate(
         ValueError: if the options do not fit the model or each other, or if the model's logits are
             not finite.
     """
-    limit = write_limit(model) if options.max_length is None else options.max_length
+    limit = options.max_length
+    if limit is None:  # a sentence may be longer than those of the training
+        limit = max(write_limit(model), options.min_length, *([] if limits is None else limits))
+        limit = min(model.max_length, limit)
     check_range("max_length", limit, 2, model.max_length)
     check_range("min_length", options.min_length, 2, limit)
     max_steps = limit - 1

@@ -274,7 +274,9 @@ class LongTextOperations(TextOperations):
             ids = self.decode_ids(latents, options, seed, lengths, limits=limits, **bar)
         decoded, join = iter(ids), self._stretches.join  # of one row: takes bos and eos away
         stretches = [[join([row]) for row in itertools.islice(decoded, len(own))] for own in cut]
-        return Reconstructed(stretches, 0 if limits is None else sum(are_cut(ids, limits)))
+        most = options.max_length or self.autoencoder.max_length
+        cuts = [] if limits is None else zip(are_cut(ids, limits), limits, strict=True)
+        return Reconstructed(stretches, sum(is_cut and limit < most for is_cut, limit in cuts))
 
     def join_stretches(self, stretches: Sequence[Sequence[list[int]]]) -> list[list[int]]:
         """Join the stretches of n texts to n rows of token ids."""

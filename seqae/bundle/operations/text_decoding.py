@@ -191,10 +191,10 @@ class TextDecoding(ABC):
             options: as the class says.
 
         Returns:
-            The most tokens of each; None if there is no such limit, as at noise above 0, which asks
-            for another sentence, and for a model that was trained on pairs.
+            The most tokens of each; None if there is no such limit, as at noise above 0 and with
+            forced words, which ask for another sentence, and for a model that was trained on pairs.
         """
-        if not options.max_length_ratio or options.noise or self.is_paired:
+        if not options.max_length_ratio or options.noise or options.forced_words or self.is_paired:
             return None
         most = options.max_length or self.autoencoder.max_length
         return limits_of(lengths, most, options.max_length_ratio, options.min_length)
