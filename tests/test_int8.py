@@ -41,6 +41,8 @@ def test_a_product_by_hand():
     # The input is 127 and 1 steps of 0.1; the weights are rounded as above.
     first = [0.1 * (127 * 127 - 64) / 127, 0.0, 0.1 * 2.54 * 127]
     assert torch.allclose(product, torch.tensor([[first, [0.0] * 3]]), atol=1e-5)
+    assert matrix(torch.zeros(2, 0, 2)).shape == (2, 0, 3)
+    assert torch.equal(matrix(torch.tensor([12.7, 0.1])), product[0, 0])
 
 
 def test_a_product_errs_by_half_a_step_at_most():

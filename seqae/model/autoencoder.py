@@ -245,7 +245,7 @@ class SequenceAutoencoder(Component, nn.Module):
     ) -> DecoderState:
         """Make the state from which generation starts, given (B, Z) and the rest as `decode`."""
         # Latents are in float32 even if weights are in half precision.
-        latent = latent.to(self.embedding.weight.dtype)
+        latent = latent if self.is_int8 else latent.to(self.embedding.weight.dtype)
         check_memory(self.reads_memory, memory)
         if isinstance(self.decoder, AttentionDecoder):
             state = self.decoder.init_state(latent, None, memory)

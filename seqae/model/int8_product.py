@@ -37,12 +37,12 @@ class Int8Matrix(nn.Module):
     @override
     def forward(self, inputs: Tensor) -> Tensor:
         """Multiply (..., in) float32 with the matrix: (..., out)."""
-        rows = inputs.reshape(-1, inputs.shape[-1])
+        rows = inputs.reshape(inputs.shape[:-1].numel(), inputs.shape[-1])
         size = rows.abs().amax(dim=1, keepdim=True).clamp_(min=SMALLEST).div_(STEPS)
         whole = (rows / size).round_().to(torch.int8)
         # Private, but what torchao computes the same with; there is no public one.
         sums = torch._int_mm(whole, self.steps.t())
-        return (sums * self.scale).mul_(size).reshape(*inputs.shape[:-1], -1)
+        return (sums * self.scale).mul_(size).reshape(*inputs.shape[:-1], len(self.scale))
 
 
 class Int8Embedding(nn.Module):

@@ -68,7 +68,7 @@ class PositionBinding(nn.Module):
 
     def bind_mapped(self, inputs: Tensor, linear: nn.Linear, mask: Tensor) -> Tensor:
         """Map (B, T, K) by a linear layer without bias to (B, T, D), and `bind` that: (B, D)."""
-        if _is_fused(inputs, linear.weight, self.weight):
+        if _is_fused(inputs, linear, self.weight):
             inputs = without_padding(inputs, mask)
             fused: Tensor = _BoundSum.apply(inputs, linear.weight, self.weight)  # type: ignore[no-untyped-call]
             return fused
@@ -85,7 +85,7 @@ class PositionBinding(nn.Module):
         Returns:
             (B, T, E).
         """
-        if _is_fused(bound, linear.weight, self.weight, steps):
+        if _is_fused(bound, linear, self.weight, steps):
             fused: Tensor = _Unbound.apply(bound, linear.weight, self.weight, steps)  # type: ignore[no-untyped-call]
             return fused
         vectors: Tensor = self(torch.arange(steps, device=bound.device))
@@ -138,12 +138,13 @@ def without_padding(values: Tensor, mask: Tensor) -> Tensor:
     return values.masked_fill(~mask[..., None], 0.0)
 
 
-def _is_fused(inputs: Tensor, weight: Tensor, table: Tensor, steps: int = 0) -> bool:
+def _is_fused(inputs: Tensor, linear: nn.Linear, table: Tensor, steps: int = 0) -> bool:
     """Say whether the functions below serve: in training in full precision on a CPU."""
-    tensors = inputs, weight, table
+    if not torch.is_grad_enabled():  # before weights in 8 bits are written as floats
+        return False
+    tensors = inputs, linear.weight, table
     return (
-        torch.is_grad_enabled()
-        and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+        all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and max(steps, inputs.shape[1] if inputs.ndim == 3 else 0) <= len(table)
@@ -155,8 +156,8 @@ class _BoundSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor, table: Tensor) -> Tensor:
-        flat = inputs.reshape(-1, inputs.shape[2])
-        rows = (flat @ weight.t()).view(*inputs.shape[:2], -1)
+        flat = inputs.flatten(0, 1)
+        rows = (flat @ weight.t()).view(*inputs.shape[:2], len(weight))
         ctx.save_for_backward(flat, weight, table, rows)
         return (rows * table[: rows.shape[1]]).sum(dim=1).div_(SCALE)
 
@@ -168,7 +169,7 @@ class _BoundSum(torch.autograd.Function):
         grad = (grad / SCALE)[:, None]
         grad_rows = grad * table[:steps]
         grad_flat = grad_rows.flatten(0, 1)
-        grad_inputs = (grad_flat @ weight).view(*rows.shape[:2], -1)
+        grad_inputs = (grad_flat @ weight).view(*rows.shape[:2], flat.shape[1])
         grad_weight = grad_flat.t() @ flat
         grad_table = torch.zeros_like(table)
         # Into memory that is in the cache and no longer needed.
@@ -183,16 +184,16 @@ class _Unbound(torch.autograd.Function):
     def forward(ctx: Any, bound: Tensor, weight: Tensor, table: Tensor, steps: int) -> Tensor:
         rows = (bound[:, None] * table[:steps]).flatten(0, 1)
         ctx.save_for_backward(bound, weight, table, rows)
-        return (rows @ weight.t()).view(len(bound), steps, -1)
+        return (rows @ weight.t()).view(len(bound), steps, len(weight))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         bound, weight, table, rows = ctx.saved_tensors
         steps = grad.shape[1]
-        grad = grad.reshape(-1, grad.shape[2])
+        grad = grad.flatten(0, 1)
         grad_weight = grad.t() @ rows
-        grad_rows = (grad @ weight).view(len(bound), steps, -1)
+        grad_rows = (grad @ weight).view(len(bound), steps, weight.shape[1])
         grad_table = torch.zeros_like(table)
         torch.sum(grad_rows * bound[:, None], dim=0, out=grad_table[:steps])
         grad_bound = grad_rows.mul_(table[:steps]).sum(dim=1)
