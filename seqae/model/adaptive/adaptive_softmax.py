@@ -84,7 +84,7 @@ class AdaptiveSoftmax(Component, nn.Module):
         nn.init.normal_(self.weight, std=features**-0.5)
         specials = vocabulary.pad_id, vocabulary.unk_id, vocabulary.bos_id, vocabulary.eos_id
         self._is_cut = self.order == "vocabulary" and max(specials) < cutoffs[0]
-        self._never_written = [vocabulary.pad_id, vocabulary.bos_id]
+        self._never_written = vocabulary.pad_id, vocabulary.bos_id
         if self.order == "counts":
             self.ranked_ids: Tensor
             self.register_buffer("ranked_ids", torch.arange(size))
@@ -130,16 +130,16 @@ class AdaptiveSoftmax(Component, nn.Module):
         """
         if self.order == "counts":
             target = self._ranks()[target]
-        layer = *self._ranked(weight, bias), self.weight, self.bias
+        layer = *self._ranked(weight, bias, slice(None)), self.weight, self.bias
         return clustered_cross_entropy(inputs, *layer, target, self.bounds, is_compiled)
 
     def log_probabilities(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the log-probabilities of all words: (..., D) inputs to (..., V), by id."""
-        weight, bias = self._ranked(weight, bias)
         size = self.bounds[0]
         head = self._head(inputs, weight, bias)
         tails = [
-            within_cluster(inputs, weight[words], bias[words]) + head[..., size + index, None]
+            within_cluster(inputs, *self._ranked(weight, bias, words))
+            + head[..., size + index, None]
             for index, words in enumerate(self._clusters())
         ]
         found = torch.cat([head[..., :size], *tails], dim=-1)
@@ -162,7 +162,6 @@ class AdaptiveSoftmax(Component, nn.Module):
             (B, W) by id, W at most V, with minus infinity for words that were left out: those
             from W on were left out of every row.
         """
-        weight, bias = self._ranked(weight, bias)
         size = self.bounds[0]
         head = self._head(inputs, weight, bias)
         words = head[:, :size]
@@ -176,35 +175,41 @@ class AdaptiveSoftmax(Component, nn.Module):
             if not due[index]:
                 continue
             own = is_due[:, index].nonzero()[:, 0]
-            tail = within_cluster(inputs[own], weight[rows], bias[rows])
+            tail = within_cluster(inputs[own], *self._ranked(weight, bias, rows))
             found[own, rows] = tail + head[own, size + index, None]
         return found if self.order == "vocabulary" else found[:, self._ranks()]
 
     def _threshold(self, words: Tensor, count: int) -> Tensor:
         """Find the `count`-th highest of (B, S) that may be written, (B, 1)."""
-        never = torch.zeros(self.bounds[-1], dtype=torch.bool, device=words.device)
-        never[self._never_written] = True
-        allowed = words.masked_fill(self._by_rank(never)[: self.bounds[0]], -torch.inf)
+        ids = torch.arange(self.bounds[0], device=words.device)
+        if self.order == "counts":
+            ids = self.ranked_ids[: self.bounds[0]]
+        pad_id, bos_id = self._never_written
+        never = (ids == pad_id) | (ids == bos_id)
+        allowed = words.masked_fill(never, -torch.inf)
         if count == 1:
             return allowed.amax(dim=1, keepdim=True)
         if count > self.bounds[0]:
             return words.new_full((len(words), 1), -torch.inf)
         return allowed.topk(count, dim=1).values[:, -1:]
 
-    def _head(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def _head(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the log-probabilities of the shortlist and of each cluster: (..., S + C)."""
-        size = self.bounds[0]
+        weight, bias = self._ranked(weight, bias, slice(0, self.bounds[0]))
         return within_cluster(
-            inputs, torch.cat([weight[:size], self.weight]), torch.cat([bias[:size], self.bias])
+            inputs, torch.cat([weight, self.weight]), torch.cat([bias, self.bias])
         )
 
     def _clusters(self) -> Sequence[slice]:
         return [slice(*bounds) for bounds in pairwise(self.bounds)]
 
-    def _ranked(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the output layer by rank; tied and linear heads have a bias."""
+    def _ranked(self, weight: Tensor, bias: Tensor | None, ranks: slice) -> tuple[Tensor, Tensor]:
+        """Return the output layer of some ranks; tied and linear heads have a bias."""
         assert bias is not None
-        return self._by_rank(weight), self._by_rank(bias)
+        if self.order == "vocabulary":
+            return weight[ranks], bias[ranks]
+        ids = self.ranked_ids[ranks]
+        return weight.index_select(0, ids), bias.index_select(0, ids)
 
     def _by_rank(self, values: Tensor) -> Tensor:
         return values if self.order == "vocabulary" else values[self.ranked_ids]
