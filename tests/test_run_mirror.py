@@ -34,6 +34,7 @@ from seqae.training.checkpoints.callback import newest_checkpoint
 from seqae.training.checkpoints.integrity import write_hashed
 from seqae.training.run import run_mirror
 from seqae.training.run.remote_run import LOCK, bring_home, check_new, home_of
+from seqae.training.run.run_folder import is_empty
 from seqae.training.run.run_mirror import RunMirror
 
 URL = "memory://bucket/run"
@@ -82,6 +83,19 @@ def test_what_is_complete_is_sent_and_what_is_older_goes(memory: Any, home: Path
     assert pointer is not None
     assert (pointer.checkpoint, pointer.records["metrics.jsonl"]) == ("step=15.ckpt", 45)
     assert not list((home / ".outbox").iterdir())
+    for may_be_begun in (False, True):
+        with pytest.raises(ValueError, match="must be a new or empty folder"):
+            check_new(URL, may_be_begun)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew_elsewhere(
+    memory: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunMirror(home, URL).start()
+    memory.pipe_file("/bucket/run/config.yaml", b"a: 1\n")  # not named yet by the pointer
+    monkeypatch.setenv("SEQAE_CACHE", str(home.parent / "other"))
+    assert is_empty(bring_home(URL, "key"))
+    check_new(URL, may_be_begun=True)
     with pytest.raises(ValueError, match="must be a new or empty folder"):
         check_new(URL)
 

@@ -50,7 +50,7 @@ def choose_run(options: Any, resolved: dict[str, Any]) -> tuple[Path, bool]:
     elif options.ckpt_path is not None:
         is_resumed = Path(options.ckpt_path).resolve().is_relative_to(run_dir.resolve())
     if url is not None and not is_resumed:
-        _check_new(url)
+        _check_new(url, options.resume == "auto")
     _check_run(run_dir, is_resumed, resolved, options.resume_changed)
     return run_dir, is_resumed
 
@@ -90,9 +90,9 @@ def _check_run(run_dir: Path, is_resumed: bool, resolved: dict[str, Any], may_ch
 
 
 @rank_zero_only
-def _check_new(url: str) -> None:
+def _check_new(url: str, may_be_begun: bool) -> None:
     """Check on the first process that nothing is at the address of a new run."""
-    check_new(url)
+    check_new(url, may_be_begun)
 
 
 @rank_zero_only

@@ -86,14 +86,21 @@ def home_of(url: str) -> Path:
     return default_cache_dir() / FOLDER / f"{name_of(url)}-{mark}"
 
 
-def check_new(url: str) -> None:
+def check_new(url: str, may_be_begun: bool = False) -> None:
     """Refuse an address for a new run where something is already.
+
+    Args:
+        url: from `run_url`.
+        may_be_begun: whether a run may be there that was killed before it had a checkpoint.
 
     Raises:
         ValueError: if so.
         OSError: if the store cannot be reached or written.
     """
     if found := list_remote(url, "run_dir"):
+        pointer = read_pointer(url, "run_dir") if may_be_begun else None
+        if pointer is not None and pointer.checkpoint is None:
+            return
         way_out = f"go on with it: `seqae fit --resume {url}`" if POINTER in found else "move it"
         raise ValueError(
             f"`run_dir` must be a new or empty folder, but {url} holds something ({found[0]}). "
