@@ -26,9 +26,13 @@ RECIPES = {False: ["scale/transformer"], True: ["scale/transformer", "scale/hund
 BARS = {"transformer": 0.45, "gru": 0.10}  # shares of the bf16 peak to reach on a GPU
 TOP = 15  # operators that are listed
 
-# Dense bf16 FLOP/s and bytes a second, from data sheets, by a word of the device's name.
-DATA_SHEETS = {"H100 PCIe": (756e12, 2.0e12), "H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12)}
-DATA_SHEETS |= {"A100": (312e12, 2.04e12), "L40S": (362e12, 0.86e12)}
+# Dense bf16 FLOP/s and bytes a second, from data sheets, by the first of these words in a device's
+# name.
+DATA_SHEETS = {"H100 PCIe": (756e12, 2.0e12), "H100 NVL": (835e12, 3.9e12)}
+DATA_SHEETS |= {"H200 NVL": (835e12, 4.8e12), "GH200 480GB": (989e12, 4.0e12)}
+DATA_SHEETS |= {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "L40S": (362e12, 0.86e12)}
+DATA_SHEETS |= {"A100-SXM4-40GB": (312e12, 1.555e12), "A100-PCIE-40GB": (312e12, 1.555e12)}
+DATA_SHEETS |= {"A100": (312e12, 2.04e12)}
 
 # Kernels of torch.nn.functional.scaled_dot_product_attention, by the operator that a profile shows.
 KERNELS = {
