@@ -203,6 +203,8 @@ def _explain_value(option: Action, value: str) -> str:
         way_out = "Choose one of these."
     elif hint is int and re.fullmatch(r"-?\d+\.0", value):
         way_out = f"Write {value[:-2]}."
+    elif list[str] in (hint, *get_args(hint)) and "[" not in value:
+        way_out = f"Write '[{value}]'."
     else:
         way_out = "Write a value of that type."
     return f"`{option.dest}` must be {expected}, but it is {value} instead. {way_out}"

@@ -34,6 +34,7 @@ def parser() -> OneLineParser:
     parser.add_argument("--colour", type=Literal["red", "green"])
     parser.add_argument("--bicycle", type=Bicycle | None)
     parser.add_argument("--callbacks", type=list[Callback] | Callback | None)
+    parser.add_argument("--tags", type=list[str] | None)
     return parser
 
 
@@ -47,6 +48,7 @@ def test_a_parser_lists_its_options(parser: ArgumentParser) -> None:
         "bicycle",
         "callbacks.help",
         "callbacks",
+        "tags",
     ]
 
 
@@ -72,6 +74,7 @@ LINES = {
     "number, but it is many instead. Write a value of that type.",
     "--callbacks=x": "`callbacks` must be a list or a Callback or null, but it is x instead. "
     "Write a value of that type.",
+    "--tags=new": "`tags` must be a list or null, but it is new instead. Write '[new]'.",
 }
 
 
