@@ -6,7 +6,7 @@
 # For NVIDIA GPUs (then `docker run --gpus all ...`), with PyTorch as PyPI has it, which brings CUDA:
 #   docker build -t seqae:cuda --build-arg TORCH_INDEX= \
 #     --build-arg BASE_IMAGE=nvidia/cuda:13.0.1-base-ubuntu24.04 .
-# A base that has a torch in the range of pyproject.toml keeps it (pytorch/pytorch:2.13.0-cuda13.0-...).
+# A base that has the torch of constraints.txt keeps it (pytorch/pytorch:2.13.0-cuda13.0-...).
 ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE}
 
