@@ -40,7 +40,7 @@ def page(first: int) -> str:
 
 def warc(html: bytes) -> bytes:
     """One record as a crawler writes it (ISO 28500)."""
-    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + html
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: Text/HTML; Charset=utf-8\r\n\r\n" + html
     head = (
         "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:1>\r\n"
         "WARC-Target-URI: https://example.org/d\r\nContent-Type: application/http\r\n"

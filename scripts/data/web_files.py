@@ -139,7 +139,7 @@ def _from_warc(stream: io.BufferedReader) -> Iterator[tuple[Any, dict[str, Any]]
         if record.rec_type not in ("response", "conversion"):
             continue
         headers = record.http_headers
-        kind = (headers and headers.get_header("Content-Type")) or "text/plain"
+        kind = ((headers and headers.get_header("Content-Type")) or "text/plain").lower()
         is_html = "html" in kind
         known = {
             "url": record.rec_headers.get_header("WARC-Target-URI"),
