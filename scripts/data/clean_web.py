@@ -36,6 +36,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from seqae.component import check_range
 from seqae.data.sentences.cleaning import LANGUAGES
 from seqae.data.sources.discovery import find_files
 from seqae.extras import extra
@@ -101,6 +102,11 @@ def main() -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the steps that are left to do, and write the report."""
+    check_range("--workers", args.workers, 1, 10_000)
+    check_range("--samples", args.samples, 0, 10**9)
+    check_range("--language-probability", args.language_probability, 0.0, 1.0)
+    if args.tasks is not None:
+        check_range("--tasks", args.tasks, 1, 10**6)
     files = paths_of(args.files, args.output)
     tasks = min(args.tasks or min(len(files), 1000), len(files))
     work = args.output / "work"
@@ -242,6 +248,9 @@ def write_report(args: argparse.Namespace, report: Report) -> None:
     code = next((code for code in args.languages or () if code in LANGUAGES), "en")
     split = "" if args.sentences else f" --data.cleaning.split_sentences {code}"
     print(text)
+    if not records:
+        print(f"Nothing is left. {args.output}/dropped has what the steps dropped; see `--skip`.")
+        return
     print(f"seqae fit -c gru --data.train '{args.output}/*.{suffix}'{split} --data.too_long split")
 
 
