@@ -178,10 +178,12 @@ def restore_folder(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def write_synced(path: Path, data: bytes | str) -> None:
-    """Write a file in place, and return when it is on the disk."""
+def write_synced(path: Path, data: bytes | str | Iterable[bytes]) -> None:
+    """Write a file in place, all at once or in parts, and return when it is on the disk."""
+    if isinstance(data, str):
+        data = data.encode()
     with path.open("wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
+        file.writelines([data] if isinstance(data, (bytes, bytearray)) else data)
         file.flush()
         os.fsync(file.fileno())
 

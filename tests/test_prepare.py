@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -341,7 +342,7 @@ def test_an_interruption_at_the_end_goes_on(
     whole = prepare(asked, BPETokenizer(300), tmp_path / "other")
     write, count = corpus_module.write_synced, 0
 
-    def interrupted(path: Path, data: bytes | str) -> None:
+    def interrupted(path: Path, data: bytes | str | Iterable[bytes]) -> None:
         nonlocal count
         if "state.json" not in path.name:  # which is written at every commit
             if count == moment:

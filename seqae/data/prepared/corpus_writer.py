@@ -159,18 +159,18 @@ class CorpusWriter:
     def _write_index(self, keep: NDArray[np.bool_] | None) -> None:
         """Write the index for readers; that of the commits stays as it is until the end."""
         for name, dtype in INDEX.items():
-            with (
-                (self.folder / working_name(name)).open("rb") as source,
-                (self.folder / f"{name}.bin").open("wb") as result,
-            ):
-                for start in range(0, self.sentences, BLOCK):
-                    array = np.fromfile(source, dtype, BLOCK)
-                    chosen = array if keep is None else array[keep[start : start + BLOCK]]
-                    result.write(chosen.tobytes())
-                result.flush()
-                os.fsync(result.fileno())
+            write_synced(self.folder / f"{name}.bin", self._kept(name, dtype, keep))
         if keep is not None:
             self.sentences = int(keep.sum())
+
+    def _kept(
+        self, name: str, dtype: np.dtype[Any], keep: NDArray[np.bool_] | None
+    ) -> Iterator[bytes]:
+        """Read a part of the index a block at a time, without what is left out."""
+        with (self.folder / working_name(name)).open("rb") as source:
+            for start in range(0, self.sentences, BLOCK):
+                array = np.fromfile(source, dtype, BLOCK)
+                yield (array if keep is None else array[keep[start : start + BLOCK]]).tobytes()
 
 
 def working_name(name: str) -> str:
