@@ -245,7 +245,7 @@ def test_a_cut_connection_loses_nothing(run: Any, hub: HubServer, tmp_path: Path
         (("pull", "hf:lab/bert"), TOKEN, "hf:lab/bert has no MANIFEST.sha256 instead."),
         (("pull", "hf:lab/spoilt"), TOKEN, "`hf download lab/spoilt --revision "),
         (("pull", "hf:lab/gru", "--output", "."), TOKEN, "`output` must be new, empty or a bundle"),
-        (("pull", "mine"), TOKEN, "must be an address, hf:OWNER/NAME or wandb:"),
+        (("pull", "mine"), TOKEN, "must be an address, hf:OWNER/NAME, wandb:"),
         (("pull", "hf:lab/gru@v1", "--revision", "v2"), TOKEN, "v1 in the address and v2 beside"),
         (("prior", "hf:lab/gru"), TOKEN, "`seqae pull hf:lab/gru --output my_bundle`."),
         (("test", "hf:lab/gru"), TOKEN, "Write `seqae evaluate hf:lab/gru`."),
