@@ -85,9 +85,9 @@ class CleanOptions(Normalization):
     split_sentences: str | None = None
     min_characters: int = 1
     max_characters: int | None = None
+    deduplicate: bool = False
     languages: list[str] | None = None
     language_probability: float = 0.5
-    deduplicate: bool = False
     near_duplicates: float | None = None
     near_duplicate_characters: int = 3
 
