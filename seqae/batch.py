@@ -57,7 +57,7 @@ class Batch:
         """Whether no sentence is padded, as far as it is known without waiting for a GPU."""
         if self._is_full is None:
             self._is_full = self.lengths.device.type == "cpu" and bool(
-                (self.lengths == self.token_ids.shape[1]).all()
+                (self.lengths.numpy() == self.token_ids.shape[1]).all()
             )
         return self._is_full
 
