@@ -435,18 +435,17 @@ def test_text_of_control_characters_is_refused(write):
     assert refusal(ValueError, write("\x93mojibake\x94 \n".encode() * 10, "c1.txt"))
 
 
-def test_an_address_is_downloaded_by_the_user():
-    message = refusal(ValueError, "https://example.org/a/texts.txt")
-    assert (
-        "a path on this machine, but it is the address 'https://example.org/a/texts.txt'" in message
-    )
-    assert (
-        "Download it (`curl -LO 'https://example.org/a/texts.txt'`), and name the file." in message
-    )
+def test_an_address_that_is_not_read_is_downloaded_by_the_user():
+    message = refusal(ValueError, "ftp://example.org/a/texts.txt")
+    assert "must be a path on this machine, or an address that begins with s3://" in message
+    assert "but it is 'ftp://example.org/a/texts.txt' instead" in message
+    assert "Download it (`curl -LO 'ftp://example.org/a/texts.txt'`), and name the file." in message
     hub = "https://huggingface.co/datasets/stanfordnlp/imdb/tree/main"
     assert "Write hf:stanfordnlp/imdb" in refusal(ValueError, hub)
-    message = refusal(ValueError, "s3://bucket/a.txt")
-    assert message.endswith("address 's3://bucket/a.txt' instead. Download it, and name the file.")
+    message = refusal(ValueError, "sftp://bucket/a.txt")
+    assert message.endswith(
+        "but it is 'sftp://bucket/a.txt' instead. Download it, and name the file."
+    )
     assert refusal(ValueError, "file:///tmp/a.txt").endswith("Write its path alone.")
 
 

@@ -23,6 +23,7 @@ from seqae.bundle.manifest import (
 )
 from seqae.bundle.probe_sentences import probe_rows, repeated_rows
 from seqae.bundle.reading import (
+    longest_target,
     read_autoencoder,
     read_config,
     read_details,
@@ -219,6 +220,7 @@ class _Steps:
 
     def records(self) -> Found:
         self.details = read_details(self.folder)
+        self.autoencoder.longest_target = longest_target(self.details["training"])
         told = read_json(self.folder / "environment.json")
         self.written_by = told if isinstance(told, dict) else {}
         metrics, selftest = len(self.details["metrics"]), len(self.details["selftest"])
