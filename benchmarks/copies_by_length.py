@@ -136,7 +136,7 @@ def chosen(documents: Documents, sentences: int, count: int) -> dict[str, list[s
 
 def copies(model: TextAutoencoder, texts: list[str]) -> dict[str, float]:
     """Measure the reconstructions of texts."""
-    stretches = model.reconstruct_stretches(texts, "split")
+    stretches = model.reconstruct_counting(texts, "split").stretches
     scores = reconstruction(model, [list(itertools.chain(*own)) for own in stretches], texts)
     scores |= within_stretches(model, stretches, texts)
     count = sum(map(len, stretches))

@@ -26,6 +26,8 @@ CHUNK_ELEMENTS = 2**22
 # 256 MiB. Chosen by that reasoning, not measured yet (docs/gpu.md).
 GPU_CHUNK_ELEMENTS = 2**26
 
+HALF = torch.float16, torch.bfloat16
+
 
 def linear_cross_entropy(
     features: Tensor,
@@ -85,36 +87,25 @@ def _read_chunk(
     """Compute loss and slope of (n, F) features with (n, 1) targets; the slope in the buffer."""
     logits = product(chunk, weight, bias, buffer)
     product_dtype = logits.dtype
-    if product_dtype in (torch.float16, torch.bfloat16):
-        # Half precision (autocast) is for the products; the softmax is taken in float32. Its few
-        # digits often make two logits equal, of which the first one counts as the highest.
+    if product_dtype in HALF:  # autocast is for the products; the softmax is taken in float32
         logits = logits.float()
-        highest, best = logits.max(dim=1, keepdim=True)
-        correct = (best == gold).sum()
-        logits -= highest
-        gold_logits = logits.gather(1, gold)
-    else:
-        # Without the index, the maximum takes a tenth of the time on a CPU. A target that is only
-        # as high as another word is not the highest: else a zero output would be always right.
-        gold_logits = logits.gather(1, gold)
-        rival = highest_other(logits, gold, logits.shape[1])
-        correct = (gold_logits > rival).sum()
-        highest = torch.maximum(gold_logits, rival)
-        logits -= highest
-        gold_logits = gold_logits - highest
+    standing = compare(logits, gold, logits.shape[1], product_dtype in HALF)
+    logits -= standing.highest
+    gold_logits = standing.gold - standing.highest
     mean_logits = logits.mean(dim=1, keepdim=True) if label_smoothing else gold_logits
     total = logits.exp_().sum(dim=1, keepdim=True)
     log_total = total.log()
     plain = log_total - gold_logits
     smoothed = torch.lerp(plain, log_total - mean_logits, label_smoothing)
     if not learns:
-        return _Chunk(smoothed.sum(), plain.sum(), correct, logits[:0], logits[0])
+        return _Chunk(smoothed.sum(), plain.sum(), standing.is_highest.sum(), logits[:0], logits[0])
     # d loss / d logits = softmax - smoothed one-hot, written over the logits.
     slope = logits.div_(total)
     if label_smoothing:
         slope -= label_smoothing / weight.shape[0]
     slope.scatter_add_(1, gold, torch.full_like(total, label_smoothing - 1.0))
     slope_sum = slope[0] if bias is None else slope.sum(dim=0)
+    correct = standing.is_highest.sum()
     return _Chunk(smoothed.sum(), plain.sum(), correct, slope.to(product_dtype), slope_sum)
 
 
@@ -135,6 +126,41 @@ def product(chunk: Tensor, weight: Tensor, bias: Tensor | None, buffer: Tensor |
     else:
         logits = torch.mm(chunk, weight.t(), out=buffer[: len(chunk)])
     return logits if bias is None else logits.add_(bias)
+
+
+class Standing(NamedTuple):
+    """How the targets of n tokens compare with the other words.
+
+    Attributes:
+        gold: (n, 1), their logits.
+        highest: (n, 1), the highest logit of the words.
+        is_highest: (n, 1) bool, whether that is the target's, alone.
+    """
+
+    gold: Tensor
+    highest: Tensor
+    is_highest: Tensor
+
+
+def compare(logits: Tensor, gold: Tensor, words: int, is_half: bool) -> Standing:
+    """Compare (n, 1) targets with the first `words` logits of (n, V), which come out as they were.
+
+    Args:
+        logits: float32 or wider.
+        gold: int64; one beyond the words is none of them.
+        words: how many logits are of words.
+        is_half: whether the logits were rounded to half precision, whose few digits often make two
+            of them equal: the first one then counts as the highest.
+    """
+    if is_half:
+        highest, word = logits[:, :words].max(dim=1, keepdim=True)
+        return Standing(logits.gather(1, gold), highest, word == gold)
+    # Without the index, the maximum takes a tenth of the time on a CPU. A target that is only as
+    # high as another word is not the highest: else a zero output would be always right.
+    gold_logits, is_word = logits.gather(1, gold), gold < words
+    rival = highest_other(logits, gold, words)
+    highest = torch.maximum(rival, gold_logits.where(is_word, rival))
+    return Standing(gold_logits, highest, (gold_logits > rival) & is_word)
 
 
 def highest_other(logits: Tensor, gold: Tensor, words: int) -> Tensor:
@@ -174,10 +200,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         correct = torch.zeros((), dtype=torch.int64, device=features.device)
         grad_features = torch.empty_like(features) if learns else None
         # Sums over chunks: in half precision they would lose the later ones.
-        grad_weight = torch.zeros_like(weight, dtype=_wide(weight)) if learns else None
+        grad_weight = torch.zeros_like(weight, dtype=wide(weight)) if learns else None
         grad_bias = None
         if learns and bias is not None:
-            grad_bias = torch.zeros_like(bias, dtype=_wide(bias))
+            grad_bias = torch.zeros_like(bias, dtype=wide(bias))
         # Autocast would cast the weight again for every chunk.
         kind, factor = features.device.type, weight.detach()
         is_half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
@@ -223,5 +249,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*grads, None, None, None, None)
 
 
-def _wide(values: Tensor) -> torch.dtype:
+def wide(values: Tensor) -> torch.dtype:
+    """Return the type of sums over many such values: float32, or their own if that is wider."""
     return torch.promote_types(values.dtype, torch.float32)

@@ -227,22 +227,8 @@ class LongTextOperations(TextOperations):
     ) -> list[list[int]]:
         """Reconstruct n texts as n rows of token ids, without bos and eos; see `reconstruct`."""
         bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        stretches = self.reconstruct_stretches(texts, too_long, options, seed, **bar)
-        return self.join_stretches(stretches)
-
-    def reconstruct_stretches(
-        self,
-        texts: Sequence[str],
-        too_long: LongPolicy | None = None,
-        options: Decoding = GREEDY,
-        seed: SupportsIndex = 0,
-        *,
-        batch_size: SupportsIndex | None = None,
-        show_progress_bar: bool = False,
-    ) -> list[list[list[int]]]:
-        """Reconstruct n texts as the rows of each one's stretches; see `reconstruct_ids`."""
-        bar: Any = {"batch_size": batch_size, "show_progress_bar": show_progress_bar}
-        return self.reconstruct_counting(texts, too_long, options, seed, **bar).stretches
+        found = self.reconstruct_counting(texts, too_long, options, seed, **bar)
+        return self.join_stretches(found.stretches)
 
     def reconstruct_counting(
         self,
@@ -254,7 +240,10 @@ class LongTextOperations(TextOperations):
         batch_size: SupportsIndex | None = None,
         show_progress_bar: bool = False,
     ) -> Reconstructed:
-        """Reconstruct n texts, and count what did not end; see `reconstruct_ids`."""
+        """Reconstruct n texts as the rows of their stretches; count what did not end.
+
+        The arguments are those of `reconstruct`.
+        """
         policy = self.policy if too_long is None else too_long
         check_choice("too_long", policy, ("error", "truncate", "split"))
         rows = self._tokenize(texts)

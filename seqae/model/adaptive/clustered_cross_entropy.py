@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from seqae.model.compiled import compiled
-from seqae.model.cross_entropy import chunk_rows, highest_other, is_plain, product
+from seqae.model.cross_entropy import HALF, chunk_rows, compare, is_plain, product, wide
 
 
 class ClusteredSums(NamedTuple):
@@ -99,17 +99,9 @@ def _read_chunk(
     """Compute the softmax of (n, F) features with (n, 1) targets; clusters follow the words."""
     logits = product(chunk, weight, bias, buffer)
     product_dtype = logits.dtype
-    # Half precision, and what is slow on a CPU: as in cross_entropy.py.
-    if product_dtype in (torch.float16, torch.bfloat16):
+    if product_dtype in HALF:
         logits = logits.float()
-        best, word = logits[:, :words].max(dim=1, keepdim=True)
-        gold_logits = logits.gather(1, gold)
-        is_best = word == gold
-    else:
-        gold_logits, is_word = logits.gather(1, gold), gold < words
-        rival = highest_other(logits, gold, words)
-        is_best = (gold_logits > rival) & is_word
-        best = torch.maximum(rival, gold_logits.where(is_word, rival))
+    gold_logits, best, is_best = compare(logits, gold, words, product_dtype in HALF)
     clusters = logits[:, words:].clone()
     highest = best
     if clusters.shape[1]:
@@ -137,7 +129,7 @@ class _Grads:
         self._dtypes = [part.dtype for part in (features, *weights)]
         self.features = torch.zeros_like(features)
         # Sums over chunks: in half precision they would lose the later ones.
-        self.weights = [torch.zeros_like(part, dtype=_wide(part)) for part in weights]
+        self.weights = [torch.zeros_like(part, dtype=wide(part)) for part in weights]
 
     def add(
         self, chunk: Tensor, part: _Chunk, head: Tensor, rows: slice | Tensor, words: slice
@@ -298,7 +290,7 @@ class _Reader:
 def _best_in_cluster(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute the highest log-probability within a cluster, (n, 1), at most 0."""
     logits = torch.nn.functional.linear(features, weight, bias)
-    logits = logits.to(_wide(logits))
+    logits = logits.to(wide(logits))
     return logits.amax(dim=1, keepdim=True) - logits.logsumexp(dim=1, keepdim=True)
 
 
@@ -308,7 +300,3 @@ def _add_product(total: Tensor, slope: Tensor, chunk: Tensor) -> None:
         total.addmm_(slope.t(), chunk)
     else:
         total += slope.t() @ chunk.to(slope.dtype)
-
-
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)
