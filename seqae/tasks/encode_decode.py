@@ -287,8 +287,8 @@ def decode_rows(
     noise: NDArray[np.float32] | None = None,
 ) -> list[list[dict[str, Any]]]:
     """Decode each latent to one row `{"text": ...}`, or to several that also have a `score`."""
-    how: Any = {"lengths": lengths, "limits": limits, "default_noise": noise}
-    how["show_progress_bar"] = True
+    shown: Any = {"show_progress_bar": True}
+    how: Any = {"lengths": lengths, "limits": limits, "default_noise": noise, **shown}
     if decoding.num_return_sequences == 1:
         rows = model.decode_ids(latents, decoding, seed, **how)
         texts = model.tokenizer.decode(rows)

@@ -85,8 +85,8 @@ class EvaluatedModule(LightningModule, ABC):
     def predict_step(self, batch: Batch, batch_idx: int) -> list[dict[str, str]]:
         """Return the text of each sentence and its reconstruction."""
         check_batch(batch)
-        texts = map(self.datamodule.tokenizer.decode, self._reconstruct(batch)[:2])
-        predictions, references = texts
+        decode, (written, read, _) = self.datamodule.tokenizer.decode, self._reconstruct(batch)
+        predictions, references = decode(written), decode(read)
         return [
             {"text": text, "reconstruction": reconstruction}
             for text, reconstruction in zip(references, predictions, strict=True)

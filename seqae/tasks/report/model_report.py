@@ -195,19 +195,15 @@ def _from_latents(
             model, known, latents[first:, columns], everything.trained_on, choices.seed
         )
     if not can_draw:  # of a stream, for one
-        shown["notes"].append(
-            f"The model has no prior to draw samples from: `seqae prior {where} --input FILE` "
-            f"fits one."
-        )
+        about = f"The model has no prior to draw from: `seqae prior {where} --input FILE` fits one."
     elif known:
-        shown["notes"].append(
+        about = (
             f"The nearest sentence to each sample is that of {len(known):,} training sentences; "
             f"copies are looked for among all {len(everything.trained_on):,} that were read."
         )
     else:
-        shown["notes"].append(
-            "No training text was read, so samples stand without their nearest sentence."
-        )
+        about = "No training text was read, so samples stand without their nearest sentence."
+    shown["notes"].append(about)
     try:
         shown["curves"] = [
             {**curve, "meaning": "What comes back when noise is added to latents."}

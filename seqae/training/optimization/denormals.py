@@ -15,7 +15,7 @@ def flushing_denormals() -> Iterator[None]:
     """Have the processor take numbers below 1.2e-38 as 0, where it can.
 
     The gradient through a long recurrence decays to such numbers, with which a processor multiplies
-    a hundred times as slowly: a step on rows of 200 tokens took up to four times as long. The mode
+    in microcode: a step on rows of 200 tokens took up to four times as long (docs/log.md). The mode
     belongs to a thread and goes on to those that it starts. So this comes before the first parallel
     operation; in a process that has computed before, its other threads stay as they are.
     """
