@@ -183,7 +183,8 @@ def write_synced(path: Path, data: bytes | str | Iterable[bytes]) -> None:
     if isinstance(data, str):
         data = data.encode()
     with path.open("wb") as file:
-        file.writelines([data] if isinstance(data, (bytes, bytearray)) else data)
+        for part in [data] if isinstance(data, (bytes, bytearray)) else data:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())
 
