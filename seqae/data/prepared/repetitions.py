@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from seqae.data.prepared.corpus_writer import CorpusWriter
 from seqae.data.sentences.cleaning import CleanOptions
 from seqae.data.sentences.duplicates import first_occurrences
-from seqae.data.sentences.near_duplicates import find_near_duplicates
+from seqae.data.sentences.near_duplicates import Similarity, find_near_duplicates
 from seqae.data.sentences.split import Split
 from seqae.terminal import progress_bar
 
@@ -43,8 +43,8 @@ def choose_sentences(
     if options.deduplicate:
         keep = _first_occurrences(writers)
         report["repetitions_left_out"] = {split: int((~kept).sum()) for split, kept in keep.items()}
-    if options.similarity is not None:
-        near, report["near_duplicates_left_out"] = _far_enough(writers, options)
+    if (similarity := options.similarity) is not None:
+        near, report["near_duplicates_left_out"] = _far_enough(writers, similarity)
         keep = {split: keep.get(split, True) & kept for split, kept in near.items()}
     return keep, report
 
@@ -56,11 +56,9 @@ def _first_occurrences(writers: Mapping[Split, CorpusWriter]) -> Kept:
 
 
 def _far_enough(
-    writers: Mapping[Split, CorpusWriter], options: CleanOptions
+    writers: Mapping[Split, CorpusWriter], similarity: Similarity
 ) -> tuple[Kept, dict[str, Any]]:
-    similarity = options.similarity
     sketches = [files for split in ORDER if (files := writers[split].sketches) is not None]
-    assert similarity is not None
     bands = [*zip(*(files.bands for files in sketches), strict=True)]
     readers = [files.reader() for files in sketches]
     pieces = [files.pieces for files in sketches]

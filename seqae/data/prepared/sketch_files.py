@@ -40,12 +40,12 @@ class SketchFiles:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.sentences: int = state["sentences"] if state else 0
-        self.characters: int = state["characters"] if state else 0
+        self.text_bytes: int = state["text_bytes"] if state else 0
         bands, _ = similarity.shape
         self._bands = [
             open_at(folder / f"band-{number:02}.bin", 4 * self.sentences) for number in range(bands)
         ]
-        self._texts = open_at(folder / "texts.bin", self.characters)
+        self._texts = open_at(folder / "texts.bin", self.text_bytes)
         self._ends = open_at(folder / "ends.bin", 8 * self.sentences)
         self._pieces = open_at(folder / "pieces.bin", 8 * self.sentences)
 
@@ -54,19 +54,19 @@ class SketchFiles:
         for file, hashes in zip(self._bands, sketches.bands, strict=True):
             file.write(hashes.tobytes())
         encoded = [text.encode("utf-8", "surrogatepass") for text in sketches.texts]
-        ends = self.characters + np.cumsum([len(text) for text in encoded], dtype=np.int64)
+        ends = self.text_bytes + np.cumsum([len(text) for text in encoded], dtype=np.int64)
         self._texts.write(b"".join(encoded))
         self._ends.write(ends.tobytes())
         self._pieces.write(sketches.pieces.astype(np.int64, copy=False).tobytes())
         self.sentences += len(encoded)
-        self.characters = int(ends[-1]) if len(ends) else self.characters
+        self.text_bytes = int(ends[-1]) if len(ends) else self.text_bytes
 
     def commit(self) -> dict[str, int]:
         """Wait until all of it is on the disk; return the state as plain data."""
         for file in self._files:
             file.flush()
             os.fsync(file.fileno())
-        return {"sentences": self.sentences, "characters": self.characters}
+        return {"sentences": self.sentences, "text_bytes": self.text_bytes}
 
     def close(self) -> None:
         """Close the files."""

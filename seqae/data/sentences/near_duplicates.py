@@ -4,8 +4,10 @@ Two sentences are as similar as the sets of their character n-grams: the Jaccard
 n-grams by all of them (Broder 1997, "On the resemblance and containment of documents"). Case,
 punctuation and white space do not count. MinHash signatures, cut into bands, bring together those
 that may be similar (Indyk and Motwani 1998; Leskovec et al., "Mining of Massive Datasets", 3.4);
-each such pair is then compared exactly. So whatever is found is true, and what is missed is known:
-at most MISSED of the pairs that are just similar enough, fewer of those that are more so.
+each such pair is then compared exactly. So whatever is found is true, and what signatures miss is
+known: at most MISSED of the pairs that are just similar enough, fewer of those that are more so.
+Where a band brings many different sentences together, as in much text at a low threshold, each is
+compared with the first LEADERS of them only, so more may be missed.
 
 Memory does not grow with the text, but for one byte a sentence. The bands and texts are on a disk;
 the hashes of one band are sorted in parts of similar size, which their leading bits say, as in
@@ -41,7 +43,7 @@ class Similarity:
     """Says what makes two sentences near-duplicates.
 
     Attributes:
-        threshold: smallest Jaccard index of their n-grams, above 0 and at most 1.
+        threshold: smallest Jaccard index of their n-grams, from 0.3 to 1.
         ngram: characters of an n-gram.
     """
 
@@ -59,9 +61,9 @@ class Similarity:
         for rows in range(8, 0, -1):
             meets = self.threshold**rows
             bands = 1 if meets >= 1 else math.ceil(math.log(MISSED) / math.log1p(-meets))
-            if bands * rows <= MAX_HASHES or rows == 1:
+            if bands * rows <= MAX_HASHES:
                 break
-        return min(bands, MAX_HASHES), rows
+        return bands, rows
 
     def grams(self, text: str) -> set[str]:
         """The n-grams of a text from `comparable`, of which a shorter text is itself the only."""
@@ -270,7 +272,7 @@ def _compare(
         text = text_of(index)
         if not text:
             continue
-        near: int | None = None
+        near: int | None
         if text in leaders:
             near = leaders[text][0]
         else:
