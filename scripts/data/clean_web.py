@@ -66,7 +66,7 @@ STEPS = {
     "fineweb": FineWeb,
 }
 NEAR = "near-duplicates"
-Report = dict[str, dict[str, Any]]
+Report = dict[str, Counter[str]]  # by step, what it counted
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--sentences", action="store_true", help="write sentences, one a record")
     parser.add_argument("--samples", type=int, default=20, help="dropped documents to keep, by why")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--tasks", type=int, help="parts of the work; by default one per file")
+    parser.add_argument("--tasks", type=int, help="parts; one a file, at most 1,000")
     args = parser.parse_args()
     # As Ctrl-C: otherwise datatrove's own processes would stay. Those are to end at once.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     if args.tasks is not None:
         check_range("--tasks", args.tasks, 1, 10**6)
     files = paths_of(args.files, args.output)
-    tasks = min(args.tasks or min(len(files), 1000), len(files))
+    tasks = min(args.tasks or 1000, len(files))
     work = args.output / "work"
     check_settings(args, files, tasks)
     report: Report = {}
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def paths_of(sources: list[str], output: Path) -> list[str]:
-    """Find the files, of which those below `output` are none; refuse one whose kind is unknown."""
+    """Find the files, except for those below `output`; refuse one whose kind is unknown."""
     files: list[str] = []
     for source in sources:
         if Path(source).is_dir():
@@ -164,7 +164,7 @@ def paths_of(sources: list[str], output: Path) -> list[str]:
 
 
 def check_settings(args: argparse.Namespace, files: list[str], tasks: int) -> None:
-    """Refuse to go on with what was begun in another way."""
+    """Record the settings; refuse to go on with what was begun with others."""
     if args.languages is not None:
         from seqae.data.sentences.language import check_languages
 
@@ -208,7 +208,7 @@ def execute(
     for path in sorted((logs / "stats").glob("*.json")) if report is not None else []:
         for step in json.loads(path.read_text(encoding="utf-8")):
             name = step["name"].rpartition(": ")[2]
-            counts = report.setdefault(name, Counter())  # type: ignore[arg-type]
+            counts = report.setdefault(name, Counter())
             for key, value in step["stats"].items():
                 counts[key] += value["total"] if isinstance(value, dict) else value
 

