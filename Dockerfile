@@ -33,8 +33,8 @@ COPY . .
 ARG EXTRAS=train
 RUN pip install --constraint constraints.txt ".[$EXTRAS]" && rm -rf /src
 
-# Any user may be given, as OpenShift and `docker run --user` do, so none of them needs a home. /cache
-# keeps prepared text and what comes from the hub: mount a volume there.
+# OpenShift and `docker run --user` may give any user, so none of them needs a home. /cache keeps
+# prepared text and what comes from the hub: mount a volume there.
 RUN install -d -m 1777 /work /cache
 ENV HOME=/cache USER=seqae XDG_CACHE_HOME=/cache
 WORKDIR /work

@@ -3,7 +3,8 @@
     python scripts/cloud/ray_train.py 2 /shared/runs/gru        # two CPU processes
     python scripts/cloud/ray_train.py 8 /shared/runs/gru --gpu
 
-Every node needs `pip install 'seqae[train]' 'ray[train]'` and must see the run's folder.
+Every node needs `pip install 'seqae[train]' 'ray[train]'` and must see the run's folder. It has
+not run yet: docs/clusters.md says why.
 """
 
 import os
