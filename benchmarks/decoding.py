@@ -20,7 +20,6 @@ the path of a checkout.
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import sys
@@ -30,11 +29,10 @@ from typing import Any
 import torch
 from decoding_peers import peer_programs
 from driver import (
-    CLOCKS,
     Program,
     Turns,
-    benchmark_parser,
     format_ratio,
+    interleaved_parser,
     ratios,
     report,
     run_in_turn,
@@ -162,12 +160,8 @@ def package(
 
 
 def main() -> None:
-    parser = benchmark_parser(__doc__)
+    parser = interleaved_parser(__doc__, rounds=5, seconds=2.0)
     parser.add_argument("--bundle", help="a trained model instead of the reference setting")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn, at least")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
     parser.add_argument("--sentences", type=int, default=10_000)
     parser.add_argument("--batch_size", type=int, default=128, help="sentences in a step")
     parser.add_argument("--peer", action="append", default=[], help="NAME=PATH of a checkout")

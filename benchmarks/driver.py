@@ -163,6 +163,24 @@ def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def interleaved_parser(
+    description: str | None, rounds: int, seconds: float = 3.0
+) -> argparse.ArgumentParser:
+    """Create the parser of a benchmark whose programs take turns.
+
+    Args:
+        description: as `benchmark_parser` takes it.
+        rounds: the default of `--rounds`, the number of turns of each program.
+        seconds: the default of `--seconds`, the least length of a turn.
+    """
+    parser = benchmark_parser(description)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of a turn, at least")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
+    return parser
+
+
 def report(rows: Sequence[Mapping[str, Any]], result: Any, output: Path | None) -> None:
     """Print rows as a table, and write the result and the environment as JSON.
 

@@ -13,7 +13,6 @@ operations a token costs is counted from the products of the recipe's weights al
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -21,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from driver import (
-    CLOCKS,
     ROOT,
     Program,
     Turns,
-    benchmark_parser,
     format_ratio,
+    interleaved_parser,
     ratios,
     report,
     run_in_turn,
@@ -36,14 +34,10 @@ HERE = "this checkout"
 
 
 def main() -> None:
-    parser = benchmark_parser(__doc__)
+    parser = interleaved_parser(__doc__, rounds=9)
     parser.add_argument("--recipe", default="gru")
     parser.add_argument("--against", type=Path, nargs="+", default=[], help="other checkouts")
     parser.add_argument("--batch_tokens", type=int, nargs="+", default=[], help="also with these")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
     parser.add_argument("--options", nargs="*", default=[], help="more options of `seqae fit`")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

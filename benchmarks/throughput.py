@@ -20,12 +20,11 @@ The unit is tokens per second, where a token is a target that is not padding. Th
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 from pathlib import Path
 
-from driver import CLOCKS, Program, benchmark_parser, format_ratio, ratios, report, run_in_turn
+from driver import Program, format_ratio, interleaved_parser, ratios, report, run_in_turn
 from peers import FLOPS_PER_TOKEN, PEERS
 from reference import bare_loop, fit, flops_per_token, plain, product, write_config
 from text import write_sentences
@@ -34,11 +33,7 @@ PROGRAMS = ("plain", "fit", "bare", "fit, GRUDecoder", "fit, bf16")
 
 
 def main() -> None:
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
+    parser = interleaved_parser(__doc__, rounds=7)
     parser.add_argument("--sentences", type=int, default=200_000)
     parser.add_argument("--batch_tokens", type=int, default=3072, help="of seqae's batches")
     parser.add_argument(

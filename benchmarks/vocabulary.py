@@ -8,13 +8,12 @@ sentences of text.py, which have 55,000 different words. A token is a target tha
 
 from __future__ import annotations
 
-import os
 import statistics
 import tempfile
 from pathlib import Path
 
 import yaml
-from driver import CLOCKS, Program, benchmark_parser, format_ratio, ratios, report, run_in_turn
+from driver import Program, format_ratio, interleaved_parser, ratios, report, run_in_turn
 from reference import fit, write_config
 from text import write_sentences
 
@@ -23,11 +22,7 @@ PROGRAMS = ("10k", "10k adaptive", "50k", "50k adaptive")
 
 
 def main() -> None:
-    parser = benchmark_parser(__doc__)
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each program")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: busy, one thread")
+    parser = interleaved_parser(__doc__, rounds=7)
     parser.add_argument("--sentences", type=int, default=200_000)
     parser.add_argument("--batch_tokens", type=int, default=3072, help="of the batches")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=PROGRAMS)

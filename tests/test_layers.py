@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import contracts
@@ -109,41 +110,47 @@ def test_binding_by_hand():
     assert sums.tolist() == [[1.75, 0.5], [2.25, 3.0]]
 
 
+def assert_fused_passes_equal_autograd(
+    fused: Callable[[Tensor], Tensor], inputs: Tensor, modules: nn.ModuleList, node: str
+) -> None:
+    """Compare a result and all its gradients to those in float64, which has no fused passes."""
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        modules.to(dtype)
+        leaf = inputs.to(dtype, copy=True).requires_grad_()
+        result = fused(leaf)
+        gradients = torch.autograd.grad(result.pow(2).sum(), (leaf, *modules.parameters()))
+        results.append([result, *gradients])
+    modules.float()
+    ours, reference = results
+    assert ours[0].grad_fn.name() == node
+    for single, double in zip(ours, reference, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("steps", [5, 3])
-def test_binding_has_the_gradients_of_its_equation(steps):
-    """The fused passes against autograd: rows of one length, padded ones, and other types."""
+def test_binding_has_the_gradients_of_its_equation(steps: int) -> None:
     binding, linear = PositionBinding(6, 5), nn.Linear(4, 6, bias=False)
-    inputs = torch.randn(3, steps, 4)
+    modules, inputs = nn.ModuleList([linear, binding]), torch.randn(3, steps, 4)
     for lengths in ([steps] * 3, [steps, 1, 2]):
         mask = Batch(torch.zeros(3, steps, dtype=torch.int64), torch.tensor(lengths)).mask
-        found, expected = [], []
-        for is_double, results in ((False, found), (True, expected)):
-            if is_double:
-                binding, linear, inputs = binding.double(), linear.double(), inputs.double()
-            leaf = inputs.clone().requires_grad_()
-            bound = binding.bind_mapped(leaf, linear, mask)
-            weights = leaf, linear.weight, binding.weight
-            results += [bound, *torch.autograd.grad(bound.pow(2).sum(), weights)]
-        assert found[0].grad_fn.name() == "_BoundSumBackward"
-        for ours, reference in zip(found, expected, strict=True):
-            torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=1e-5)
-        binding, linear, inputs = binding.float(), linear.float(), inputs.float()
+        assert_fused_passes_equal_autograd(
+            lambda leaf, mask=mask: binding.bind_mapped(leaf, linear, mask),
+            inputs,
+            modules,
+            "_BoundSumBackward",
+        )
 
 
 @pytest.mark.parametrize("steps", [5, 3])
-def test_unbinding_has_the_gradients_of_its_equation(steps):
+def test_unbinding_has_the_gradients_of_its_equation(steps: int) -> None:
     binding, linear = PositionBinding(6, 5), nn.Linear(6, 4, bias=False)
-    inputs, found, expected = torch.randn(3, 6), [], []
-    for is_double, results in ((False, found), (True, expected)):
-        if is_double:
-            binding, linear, inputs = binding.double(), linear.double(), inputs.double()
-        leaf = inputs.clone().requires_grad_()
-        unbound = binding.unbind_mapped(leaf, linear, steps)
-        weights = leaf, linear.weight, binding.weight
-        results += [unbound, *torch.autograd.grad(unbound.pow(2).sum(), weights)]
-    assert found[0].grad_fn.name() == "_UnboundBackward"
-    for ours, reference in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours.double(), reference, rtol=1e-5, atol=1e-5)
+    assert_fused_passes_equal_autograd(
+        lambda leaf: binding.unbind_mapped(leaf, linear, steps),
+        torch.randn(3, 6),
+        nn.ModuleList([linear, binding]),
+        "_UnboundBackward",
+    )
 
 
 # Recurrent stacks

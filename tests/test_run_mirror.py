@@ -64,6 +64,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def sent_pointer() -> RunPointer:
+    pointer = read_pointer(URL, "key")
+    assert pointer is not None
+    return pointer
+
+
 def save(home: Path, step: int) -> Path:
     path = home / "checkpoints" / f"step={step}.ckpt"
     write_hashed(path, lambda file: file.write(b"%d" % step * 1000))
@@ -79,8 +85,7 @@ def test_what_is_complete_is_sent_and_what_is_older_goes(memory: Any, home: Path
             (home / "metrics.jsonl").write_text("{}\n" * step)
     names = [name.removeprefix("/bucket/run/") for name in memory.find("/bucket/run")]
     assert sorted(names) == ["checkpoints/step=15.ckpt", "config.yaml", "metrics.jsonl", POINTER]
-    pointer = read_pointer(URL, "key")
-    assert pointer is not None
+    pointer = sent_pointer()
     assert (pointer.checkpoint, pointer.records["metrics.jsonl"]) == ("step=15.ckpt", 45)
     assert not list((home / ".outbox").iterdir())
     for may_be_begun in (False, True):
@@ -107,7 +112,7 @@ def test_a_failure_keeps_the_state_before_and_is_made_up_for(
     with mirror.until_sent():
         mirror.start()
         mirror.send_checkpoint(save(home, 5))
-    before, whole, left = read_pointer(URL, "key"), type(memory).put_file, [20]
+    before, whole, left = sent_pointer(), type(memory).put_file, [20]
 
     def failing(self: Any, path: str, name: str, *args: Any, **options: Any) -> None:
         if left[0]:
@@ -123,15 +128,10 @@ def test_a_failure_keeps_the_state_before_and_is_made_up_for(
         mirror.send_checkpoint(save(home, 10))
         while left[0] > 10:
             time.sleep(0.01)
-        now = read_pointer(URL, "key")
-        assert now is not None
-        assert before is not None
-        assert replace(now, writer=before.writer) == before
+        assert replace(sent_pointer(), writer=before.writer) == before
         while left[0]:
             time.sleep(0.01)
-    pointer = read_pointer(URL, "key")
-    assert pointer is not None
-    assert pointer.checkpoint == "step=10.ckpt"
+    assert sent_pointer().checkpoint == "step=10.ckpt"
     said = [record.message for record in caplog.records if "lacks what is newest" in record.message]
     assert len(said) == 1, "said once"
 
@@ -158,9 +158,7 @@ def test_what_cannot_be_sent_at_all_is_named_and_sent_by_the_next_training(
     mirror = RunMirror(home, URL)
     with mirror.until_sent():
         mirror.start()
-    pointer = read_pointer(URL, "key")
-    assert pointer is not None
-    assert pointer.checkpoint == "step=5.ckpt"
+    assert sent_pointer().checkpoint == "step=5.ckpt"
 
 
 def test_an_outage_leaves_two_checkpoints_in_the_outbox(
@@ -278,9 +276,7 @@ def test_who_was_taken_over_sends_nothing_more(memory: Any, home: Path) -> None:
         second.start()
     with pytest.raises(StorageError, match="another one has taken"), mirror.until_sent():
         mirror.send_checkpoint(save(home, 10))
-    pointer = read_pointer(URL, "key")
-    assert pointer is not None
-    assert pointer.checkpoint == "step=5.ckpt"
+    assert sent_pointer().checkpoint == "step=5.ckpt"
 
 
 def test_who_is_taken_over_during_an_upload_does_not_take_the_run_back(
@@ -299,7 +295,7 @@ def test_who_is_taken_over_during_an_upload_does_not_take_the_run_back(
     monkeypatch.setattr(type(memory), "put_file", slow)
     with pytest.raises(StorageError, match="another one has taken"), mirror.until_sent():
         mirror.send_checkpoint(save(home, 5))
-    assert read_pointer(URL, "key") == newer[0]
+    assert sent_pointer() == newer[0]
 
 
 def test_a_training_that_was_taken_over_keeps_its_folder_while_it_runs(
@@ -309,8 +305,7 @@ def test_a_training_that_was_taken_over_keeps_its_folder_while_it_runs(
     with mirror.until_sent():
         mirror.start()
         mirror.send_checkpoint(save(home, 5))
-    pointer = read_pointer(URL, "key")
-    assert pointer is not None
+    pointer = sent_pointer()
     memory.pipe_file(f"/bucket/run/{POINTER}", replace(pointer, writer="1" * 32).to_bytes())
     newest = save(home, 10)
     with FileLock(home / LOCK), pytest.raises(ValueError, match="no training of this machine"):

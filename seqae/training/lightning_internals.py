@@ -113,6 +113,12 @@ def set_loop_progress(trainer: Trainer, epoch: int, steps: int) -> None:
     loop._last_train_dl_reload_epoch = epoch
 
 
+def end_last_epoch(trainer: Trainer) -> None:
+    """Count the epoch of the last step as ended, which a training with nothing left to do skips."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    epochs.processed = epochs.completed = epochs.started
+
+
 def set_max_steps(trainer: Trainer, max_steps: int) -> None:
     """Change the last optimizer step of a training that has begun."""
     loop: Any = trainer.fit_loop

@@ -44,7 +44,7 @@ from seqae.training.command.trust import remember_own
 from seqae.training.distributed.failures import out_of_memory, report_dead_process
 from seqae.training.distributed.fsdp import ShardedStrategy, check_strategy
 from seqae.training.distributed.launchers import set_processes
-from seqae.training.lightning_internals import is_restoring
+from seqae.training.lightning_internals import end_last_epoch, is_restoring
 from seqae.training.logs.loggers import GuardedLogger, MetricsFile, use_run_folder
 from seqae.training.logs.wandb_options import WandbOptions
 from seqae.training.module import AutoencoderModule
@@ -319,6 +319,7 @@ class TrainingCLI(LightningCLI):
             self.datamodule.corpora["val"]
         ):
             self.run_folder.forget_validation(self.trainer)
+            end_last_epoch(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
             if self.run_folder.has_trained:
