@@ -30,6 +30,12 @@ def small_layers(monkeypatch):
     monkeypatch.setattr(int8, "MIN_WEIGHTS", 0)
 
 
+@pytest.fixture
+def int8_instructions(monkeypatch):
+    """Take any processor for one that multiplies 8-bit numbers; others are right, but slower."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx_vnni": True})
+
+
 def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=Generator().manual_seed(seed))
 
@@ -129,7 +135,7 @@ def test_a_row_depends_on_no_other(small_layers):
     assert torch.allclose(whole, torch.cat(alone), atol=1e-6)
 
 
-def test_a_bundle_in_8_bits(tmp_path, monkeypatch):
+def test_a_bundle_in_8_bits(tmp_path, monkeypatch, int8_instructions):
     plain, model = seqae.load("demo"), seqae.load("demo", compute_type="int8")
     assert isinstance(model.autoencoder, SequenceAutoencoder)
     assert any(isinstance(module, Int8Linear) for module in model.autoencoder.modules())
@@ -154,6 +160,6 @@ def test_a_bundle_in_8_bits(tmp_path, monkeypatch):
         seqae.load("demo", compute_type="int8")
 
 
-def test_the_commands_in_8_bits(capsys):
+def test_the_commands_in_8_bits(capsys, int8_instructions):
     assert run_seqae("reconstruct", "demo", *TEXTS, "--compute_type", "int8") == 0
     assert capsys.readouterr().out.splitlines() == TEXTS

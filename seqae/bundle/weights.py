@@ -106,7 +106,9 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
                 f"`{name}` of {path} must be finite, but it holds NaN or infinity instead. "
                 f"Get the file again."
             )
-    return {name: tensor.to(expected[name].dtype) for name, tensor in weights.items()}
+    # Copies: a product of weights at odd addresses, as in a mapped file, may be rounded otherwise
+    # than before they were saved; and a file that changes must not change a model in use.
+    return {n: tensor.to(expected[n].dtype, copy=True) for n, tensor in weights.items()}
 
 
 def stored_dtypes(path: Path) -> list[str]:
