@@ -31,6 +31,7 @@ TRAINING = {
 }
 RECIPES = {"recipes": "List the recipes for `-c NAME`; `recipes show NAME` prints one"}
 COMPLETION = {"completion": "Print a script that completes commands and options in bash or zsh"}
+# Commands that import it: trainings with Lightning, `evaluate` for a rank correlation.
 WITH_TORCHMETRICS = {*TRAINING, "evaluate"}
 TASKS = {
     "reconstruct": ("seqae.tasks.encode_decode", "Encode texts and decode them again"),
@@ -135,8 +136,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(help_page(command), end="")
         return 0
     try:
-        if command in WITH_TORCHMETRICS:
-            import_module("seqae.lean_torchmetrics").import_torchmetrics(rest)
+        if args is None and command in WITH_TORCHMETRICS:
+            import_module("seqae.lean_torchmetrics").import_torchmetrics(command, rest)
         if command in TRAINING:
             import_module("seqae.training.command.commands").run(command, rest, topic)
         elif command in RECIPES:

@@ -2,63 +2,129 @@
 
 For plots and for metrics of sound and of language models, torchmetrics (1.9) imports whichever of
 `OPTIONAL` is installed. Beside Hugging Face's libraries that is half of the time that Lightning
-takes to import. No command needs these metrics; somebody's own callback may.
+takes to import. No command needs these metrics, but a callback of somebody else's may: so all is
+imported wherever their code may be named.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from seqae.remote.url import is_url
+from seqae.untrusted import read_capped
+
 OPTIONAL = frozenset({"matplotlib", "scipy", "transformers"})
 
-# `module.Class` of a package that is neither ours nor Lightning's.
-_OWN_CLASS = re.compile(r"(?<![\w./-])(?!(?:seqae|lightning|torch)\.)(?:[a-z_]\w*\.)+[A-Z]\w*")
+MAX_CONFIG_BYTES = 2**16  # a larger file is data
+SEPARATORS = re.compile(r"[\s=:,'\"\[\]{}]+")  # between the words of arguments and of YAML
+DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+KNOWN = ("seqae", "lightning", "torch")
 
 
-def import_torchmetrics(arguments: Sequence[str]) -> None:
-    """Import torchmetrics, without `OPTIONAL` unless the command names a class of somebody else.
+def import_torchmetrics(command: str, arguments: Sequence[str]) -> None:
+    """Import torchmetrics, whole only if the command may run somebody else's code.
 
-    Call this in a process that runs the command and nothing else.
+    What is missing then stays so: call this in a process that runs nothing but the command.
 
     Args:
-        arguments: of the command; in the configurations and run folders among them classes are
-            looked for, too.
+        command: its name. Trainings take classes by name, `evaluate` does not.
+        arguments: what follows the name.
     """
-    if any(_OWN_CLASS.search(text) for text in _texts(arguments)):
+    if command != "evaluate" and may_run_foreign_code(arguments):
         return
     try:
         with _taken_for_missing():
             import torchmetrics  # noqa: F401
-    except ImportError:  # whoever needs it says which extra is missing
-        return
+    except Exception:  # of a version that does not bear it: whoever needs it imports it again
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchmetrics"]:
+            del sys.modules[name]
 
 
-def _texts(arguments: Sequence[str]) -> Iterator[str]:
-    yield from arguments
-    for argument in arguments:
-        path = Path(argument.partition("=")[2] or argument)
-        try:
-            path = path / "config.yaml" if path.is_dir() else path
-            if path.suffix in (".yaml", ".yml"):
-                yield path.read_text(encoding="utf-8")
-        except (OSError, ValueError):  # told by whoever reads it, or no path at all
-            continue
+def may_run_foreign_code(arguments: Sequence[str]) -> bool:
+    """Look for what leads to code that is neither ours nor Lightning's; when in doubt, say yes.
+
+    That is a dotted name of another package in the arguments, in a configuration or a run folder
+    among them, or in a file that is named there; and what this cannot read beforehand.
+    """
+    if os.environ.get("JSONARGPARSE_DEFAULT_ENV"):
+        return True
+    if entry_points(group="lightning.pytorch.callbacks_factory"):
+        return True
+    attached = [argument[2:] for argument in arguments if argument.startswith("-c")]
+    values = [argument.partition("=")[2] for argument in arguments]
+    words = {*arguments, *attached, *values}
+    words |= {word for argument in words for word in SEPARATORS.split(argument)}
+    seen: set[str] = set()
+    while words:
+        seen |= words
+        if any(map(is_url, words)) or any(map(_is_foreign_name, words)):
+            return True
+        found: set[str] = set()
+        for path in map(_config_path, words):
+            if path is None:
+                continue
+            if not path.is_file():  # a pipe, which can be read only once
+                return True
+            found.update(SEPARATORS.split(_text(path)))
+        words = found - seen
+    return False
+
+
+def _config_path(word: str) -> Path | None:
+    """Return the path of a configuration if a word names one, or a folder that has one."""
+    try:
+        path = Path(word).expanduser()
+        path = path / "config.yaml" if path.is_dir() else path
+        return path if word and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no such user: not a path
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        text = read_capped(path, MAX_CONFIG_BYTES).decode()
+    except (OSError, ValueError):  # data, or told by whoever reads it
+        return ""
+    return re.sub(r"(^|\s)#.*", "", text)
+
+
+def _is_foreign_name(word: str) -> bool:
+    if not DOTTED.fullmatch(word):
+        return False
+    package = word.partition(".")[0]
+    return package not in KNOWN and _is_installed(package)
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return True
 
 
 @contextmanager
 def _taken_for_missing() -> Iterator[None]:
+    """Have lightning_utilities, which torchmetrics asks, take `OPTIONAL` for not installed."""
     from lightning_utilities.core import imports
+    from packaging.requirements import Requirement
 
     check, find = imports.RequirementCache._check_requirement, imports.package_available
 
     def checked(self: Any) -> None:
-        check(self)
-        if re.split(r"\W", self.requirement, maxsplit=1)[0] in OPTIONAL:
-            self.available = False
+        if Requirement(self.requirement).name in OPTIONAL:
+            self.available, self.message = False, f"{self.requirement} is left out for speed"
+        else:
+            check(self)
 
     def found(package_name: str) -> bool:
         return package_name not in OPTIONAL and bool(find(package_name))

@@ -97,7 +97,12 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
                 f"file belongs to another model."
             )
     try:
-        weights = safetensors.torch.load_file(path)
+        mapped = safetensors.torch.load_file(path)
+        # Copies: a product of weights at odd addresses, as in a mapped file, may be rounded
+        # otherwise than before they were saved; and a file that changes must not change a model.
+        weights = {
+            name: tensor.to(expected[name].dtype, copy=True) for name, tensor in mapped.items()
+        }
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged: {_short(str(error))}. Get the file again.") from error
     for name, tensor in weights.items():
@@ -106,9 +111,7 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
                 f"`{name}` of {path} must be finite, but it holds NaN or infinity instead. "
                 f"Get the file again."
             )
-    # Copies: a product of weights at odd addresses, as in a mapped file, may be rounded otherwise
-    # than before they were saved; and a file that changes must not change a model in use.
-    return {n: tensor.to(expected[n].dtype, copy=True) for n, tensor in weights.items()}
+    return weights
 
 
 def stored_dtypes(path: Path) -> list[str]:

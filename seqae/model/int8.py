@@ -152,6 +152,12 @@ def to_int8(model: SequenceAutoencoder) -> SequenceAutoencoder:
     return model
 
 
+def multiplies_int8() -> bool:
+    """Say whether this processor has instructions for products of 8-bit numbers."""
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name) for name in INT8_INSTRUCTIONS)
+
+
 def check_int8(device: str | torch.device) -> str:
     """Refuse a device that does not compute with 8 bits.
 
@@ -170,8 +176,7 @@ def check_int8(device: str | torch.device) -> str:
             f"`device` must be cpu for `compute_type: int8`, but it is {device} instead. Leave one "
             f"of them out."
         )
-    known = torch.cpu.get_capabilities()
-    if not any(known.get(name) for name in INT8_INSTRUCTIONS):
+    if not multiplies_int8():
         raise ValueError(
             "`compute_type` must be float32 on a processor without products of 8-bit numbers, but "
             "it is int8 instead. Leave it out."

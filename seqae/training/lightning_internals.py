@@ -1,7 +1,8 @@
 """Every private part of Lightning and torch that this package uses, one function for each.
 
 No library promises these names, so an upgrade may move them; tests/test_lightning_internals.py then
-fails before a training does. The private parts of jsonargparse are in parser.py.
+fails before a training does. The private parts of jsonargparse are in parser.py, those of
+lightning_utilities in lean_torchmetrics.py.
 """
 
 from __future__ import annotations
@@ -111,12 +112,6 @@ def set_loop_progress(trainer: Trainer, epoch: int, steps: int) -> None:
     loop.epoch_loop.restarting = is_within  # with `max_steps`, `loop` takes no False
     loop.update_restart_stage()
     loop._last_train_dl_reload_epoch = epoch
-
-
-def end_last_epoch(trainer: Trainer) -> None:
-    """Count the epoch of the last step as ended, which a training with nothing left to do skips."""
-    epochs: Any = trainer.fit_loop.epoch_progress.current
-    epochs.processed = epochs.completed = epochs.started
 
 
 def set_max_steps(trainer: Trainer, max_steps: int) -> None:

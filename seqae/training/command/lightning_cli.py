@@ -44,7 +44,7 @@ from seqae.training.command.trust import remember_own
 from seqae.training.distributed.failures import out_of_memory, report_dead_process
 from seqae.training.distributed.fsdp import ShardedStrategy, check_strategy
 from seqae.training.distributed.launchers import set_processes
-from seqae.training.lightning_internals import end_last_epoch, is_restoring
+from seqae.training.lightning_internals import is_restoring, set_loop_progress
 from seqae.training.logs.loggers import GuardedLogger, MetricsFile, use_run_folder
 from seqae.training.logs.wandb_options import WandbOptions
 from seqae.training.module import AutoencoderModule
@@ -315,11 +315,13 @@ class TrainingCLI(LightningCLI):
                 f"{self.trainer.global_step:,}. Train longer with `seqae fit --resume "
                 f"{self.run_folder.name} --max_epochs N`, or `--max_steps N`."
             )
+            # Lightning did not enter its loop, at whose end it counts the epoch of the last step.
+            epoch, steps = self.datamodule.begin_training() or (0, 1)  # a stream is one epoch
+            set_loop_progress(self.trainer, epoch + (steps > 0), steps=0)
         if bundle.validated_step != self.trainer.global_step and len(
             self.datamodule.corpora["val"]
         ):
             self.run_folder.forget_validation(self.trainer)
-            end_last_epoch(self.trainer)
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
             if self.run_folder.has_trained:
