@@ -3,7 +3,7 @@
 For plots and for metrics of sound and of language models, torchmetrics (1.9) imports whichever of
 `OPTIONAL` is installed. Beside Hugging Face's libraries that is half of the time that Lightning
 takes to import. No command needs these metrics, but a callback of somebody else's may: so all is
-imported wherever their code may be named.
+imported wherever their code may be named, unless `SEQAE_LEAN_IMPORTS=1` says that it does not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +44,7 @@ def import_torchmetrics(command: str, arguments: Sequence[str]) -> None:
         return
     try:
         with _taken_for_missing():
-            import torchmetrics  # noqa: F401
+            import_module("torchmetrics")  # without `extra`: whoever needs it names what is missing
     except Exception:  # of a version that does not bear it: whoever needs it imports it again
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchmetrics"]:
             del sys.modules[name]
@@ -53,8 +54,11 @@ def may_run_foreign_code(arguments: Sequence[str]) -> bool:
     """Look for what leads to code that is neither ours nor Lightning's; when in doubt, say yes.
 
     That is a dotted name of another package in the arguments, in a configuration or a run folder
-    among them, or in a file that is named there; and what this cannot read beforehand.
+    among them, or in a file that is named there; and what this cannot read beforehand. The variable
+    `SEQAE_LEAN_IMPORTS`, set to 1, says no.
     """
+    if os.environ.get("SEQAE_LEAN_IMPORTS") == "1":
+        return False
     if os.environ.get("JSONARGPARSE_DEFAULT_ENV"):
         return True
     if entry_points(group="lightning.pytorch.callbacks_factory"):
@@ -115,13 +119,11 @@ def _is_installed(package: str) -> bool:
 @contextmanager
 def _taken_for_missing() -> Iterator[None]:
     """Have lightning_utilities, which torchmetrics asks, take `OPTIONAL` for not installed."""
-    from lightning_utilities.core import imports
-    from packaging.requirements import Requirement
-
+    imports: Any = import_module("lightning_utilities.core.imports")
     check, find = imports.RequirementCache._check_requirement, imports.package_available
 
     def checked(self: Any) -> None:
-        if Requirement(self.requirement).name in OPTIONAL:
+        if re.split(r"[^\w-]", self.requirement, maxsplit=1)[0] in OPTIONAL:
             self.available, self.message = False, f"{self.requirement} is left out for speed"
         else:
             check(self)
@@ -129,10 +131,10 @@ def _taken_for_missing() -> Iterator[None]:
     def found(package_name: str) -> bool:
         return package_name not in OPTIONAL and bool(find(package_name))
 
-    imports.RequirementCache._check_requirement = checked  # type: ignore[method-assign]
-    imports.package_available = found  # type: ignore[assignment]
+    imports.RequirementCache._check_requirement = checked
+    imports.package_available = found
     try:
         yield
     finally:
-        imports.RequirementCache._check_requirement = check  # type: ignore[method-assign]
+        imports.RequirementCache._check_requirement = check
         imports.package_available = find

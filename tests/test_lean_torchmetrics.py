@@ -130,6 +130,8 @@ def test_what_cannot_be_read_beforehand_may_be_anything(
     assert not may_run_foreign_code(["--data.train", "huge.yaml"])  # data
     monkeypatch.setenv("JSONARGPARSE_DEFAULT_ENV", "true")
     assert may_run_foreign_code([])
+    monkeypatch.setenv("SEQAE_LEAN_IMPORTS", "1")
+    assert not may_run_foreign_code([])
 
 
 def test_versions_that_cannot_be_told_import_all(monkeypatch: pytest.MonkeyPatch) -> None:
