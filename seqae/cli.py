@@ -31,7 +31,7 @@ TRAINING = {
 }
 RECIPES = {"recipes": "List the recipes for `-c NAME`; `recipes show NAME` prints one"}
 COMPLETION = {"completion": "Print a script that completes commands and options in bash or zsh"}
-# Commands that import it: trainings with Lightning, `evaluate` for a rank correlation.
+# Commands that import torchmetrics: trainings through Lightning, `evaluate` for its own metrics.
 WITH_TORCHMETRICS = {*TRAINING, "evaluate"}
 TASKS = {
     "reconstruct": ("seqae.tasks.encode_decode", "Encode texts and decode them again"),

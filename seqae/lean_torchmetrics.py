@@ -45,7 +45,7 @@ def import_torchmetrics(command: str, arguments: Sequence[str]) -> None:
     try:
         with _taken_for_missing():
             import_module("torchmetrics")  # without `extra`: whoever needs it names what is missing
-    except Exception:  # of a version that does not bear it: whoever needs it imports it again
+    except Exception:  # another version, or none: whoever needs it imports it whole, or says so
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchmetrics"]:
             del sys.modules[name]
 

@@ -143,8 +143,11 @@ def with_callback(name: str, **arguments: object) -> list[object]:
 def own_process(**variables: str) -> dict[str, str]:
     """The environment of a command in a process of its own: one thread, callbacks of the tests."""
     paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    own["SEQAE_LEAN_IMPORTS"] = "1"  # the callbacks of the tests take nothing of torchmetrics
+    own = {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "SEQAE_LEAN_IMPORTS": "1",  # the callbacks of the tests take nothing of torchmetrics
+    }
     return {**os.environ, **own, **variables}
 
 

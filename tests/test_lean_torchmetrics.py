@@ -42,6 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "data: {train: my.txt}\n"
     )
     (tmp_path / "my.txt").write_text("A sentence, e.g. this one.\n")
+    monkeypatch.delenv("SEQAE_LEAN_IMPORTS", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
